@@ -1,0 +1,136 @@
+//! Finding the era of each side from what it says, without asking.
+
+use super::compose::meta;
+use super::json;
+use super::message::{Kind, Message};
+use super::method::Direction;
+use super::revision::Era;
+
+/// What one side has shown itself to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub era: Option<Era>,
+    /// The version it named, as spelled.
+    pub version: Option<String>,
+}
+
+/// The eras of both sides of a session; they can differ, and may change once when a probe for
+/// the stateless era fails and the client falls back to `initialize`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Eras {
+    pub client: Verdict,
+    pub server: Verdict,
+}
+
+impl Eras {
+    /// Learns from a message; `answers` is the method of the request that a response belongs to.
+    /// Returns whether anything changed.
+    pub fn observe(&mut self, direction: Direction, message: &Message, answers: Option<&str>) -> bool {
+        let evidence = match direction {
+            Direction::ToServer => client_evidence(message),
+            Direction::ToClient => server_evidence(message, answers),
+        };
+        let Some(evidence) = evidence else { return false };
+        let side = match direction {
+            Direction::ToServer => &mut self.client,
+            Direction::ToClient => &mut self.server,
+        };
+        let evidence = Verdict { version: evidence.version.or_else(|| side.version.clone()), ..evidence };
+        let changed = *side != evidence;
+        *side = evidence;
+        changed
+    }
+
+    /// The era in force: what the server speaks, else what the client claims.
+    pub fn current(&self) -> Option<Era> {
+        self.server.era.or(self.client.era)
+    }
+
+    /// Whether both sides are known and speak different eras.
+    pub fn differ(&self) -> bool {
+        matches!((self.client.era, self.server.era), (Some(a), Some(b)) if a != b)
+    }
+}
+
+fn text(token: Option<&[u8]>) -> Option<String> {
+    json::unescape(token?).map(|text| text.into_owned())
+}
+
+fn client_evidence(message: &Message) -> Option<Verdict> {
+    let Kind::Request { method, .. } = message.kind() else { return None };
+    if method == "initialize" {
+        let version = text(message.param(&["protocolVersion"]));
+        return Some(Verdict { era: Some(Era::Stateful), version });
+    }
+    let version = text(message.param(&["_meta", meta::PROTOCOL_VERSION]))?;
+    Some(Verdict { era: Some(Era::of_version(&version)), version: Some(version) })
+}
+
+fn server_evidence(message: &Message, answers: Option<&str>) -> Option<Verdict> {
+    match message.kind() {
+        Kind::Response { result, .. } => match answers {
+            Some("initialize") => {
+                let version = text(message.outcome(&["protocolVersion"]))?;
+                Some(Verdict { era: Some(Era::Stateful), version: Some(version) })
+            }
+            Some("server/discover") => {
+                let list = json::member(message.raw(), result.clone(), "supportedVersions")?;
+                let newest = json::elements(message.raw(), list)
+                    .filter_map(|span| text(Some(message.slice(span))))
+                    .filter(|version| Era::of_version(version) == Era::Stateless)
+                    .max()?;
+                Some(Verdict { era: Some(Era::Stateless), version: Some(newest) })
+            }
+            _ => {
+                message.outcome(&["resultType"])?;
+                Some(Verdict { era: Some(Era::Stateless), version: None })
+            }
+        },
+        // HeaderMismatch, MissingRequiredClientCapability, UnsupportedProtocolVersion.
+        Kind::Failure { .. } => matches!(message.outcome(&["code"])?, b"-32020" | b"-32021" | b"-32022")
+            .then_some(Verdict { era: Some(Era::Stateless), version: None }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{ToClient, ToServer};
+
+    fn message(text: &str) -> Message {
+        Message::parse(text.to_owned().into())
+    }
+
+    #[test]
+    fn a_failed_probe_falls_back_once() {
+        let mut eras = Eras::default();
+        let probe = message(
+            r#"{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+        );
+        assert!(eras.observe(ToServer, &probe, None));
+        assert_eq!(eras.current(), Some(Era::Stateless));
+        let refused = message(r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"?"}}"#);
+        assert!(!eras.observe(ToClient, &refused, Some("server/discover")));
+        let initialize = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#,
+        );
+        assert!(eras.observe(ToServer, &initialize, None));
+        let answer = message(r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18"}}"#);
+        assert!(eras.observe(ToClient, &answer, Some("initialize")));
+        assert_eq!(eras.current(), Some(Era::Stateful));
+        assert_eq!(eras.server.version.as_deref(), Some("2025-06-18"));
+        assert!(!eras.differ());
+    }
+
+    #[test]
+    fn discover_proves_the_stateless_era_only_with_such_a_version() {
+        let mut eras = Eras::default();
+        let legacy = message(r#"{"jsonrpc":"2.0","id":0,"result":{"supportedVersions":["2025-11-25"]}}"#);
+        assert!(!eras.observe(ToClient, &legacy, Some("server/discover")));
+        let modern =
+            message(r#"{"jsonrpc":"2.0","id":0,"result":{"supportedVersions":["2025-11-25","2026-07-28"]}}"#);
+        assert!(eras.observe(ToClient, &modern, Some("server/discover")));
+        assert_eq!(eras.server.version.as_deref(), Some("2026-07-28"));
+    }
+}

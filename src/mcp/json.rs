@@ -1,0 +1,479 @@
+//! A strict JSON scanner that keeps positions and copies nothing.
+//!
+//! The debugger must show where a line stops being JSON and must never rewrite what it shows, so
+//! values are spans of the original bytes (RFC 8259 grammar, UTF-8 only). The scanner is
+//! iterative: nesting costs heap, not stack, and no input can overflow it.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A byte range inside the scanned text.
+pub type Span = Range<usize>;
+
+/// Why a text is not JSON, and the byte offset at which that became certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at byte {offset}")]
+pub struct Flaw {
+    pub offset: usize,
+    pub reason: Reason,
+}
+
+/// What the scanner found instead of JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("empty line")]
+    Empty,
+    #[error("invalid UTF-8")]
+    Utf8,
+    #[error("expected a value")]
+    Value,
+    #[error("expected a string key")]
+    Key,
+    #[error("expected ':'")]
+    Colon,
+    #[error("expected ',' or a closing bracket")]
+    Comma,
+    #[error("control character in a string")]
+    Control,
+    #[error("invalid escape in a string")]
+    Escape,
+    #[error("invalid number")]
+    Number,
+    #[error("unexpected end")]
+    End,
+    #[error("text after the value")]
+    Trailing,
+}
+
+/// One `"key": value` of an object; both spans are positions in the scanned text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The key with its quotes.
+    pub key: Span,
+    pub value: Span,
+}
+
+/// A position in a text that is being scanned.
+#[derive(Debug, Clone)]
+pub struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+/// Checks a whole document and returns the span of its value without the white space around it.
+///
+/// # Errors
+/// The first [`Flaw`], invalid UTF-8 before any other.
+pub fn document(text: &[u8]) -> Result<Span, Flaw> {
+    utf8(text)?;
+    let mut scanner = Scanner::new(text, 0);
+    scanner.space();
+    if scanner.at == text.len() {
+        return Err(scanner.flaw(Reason::Empty));
+    }
+    let value = scanner.value()?;
+    scanner.finish()?;
+    Ok(value)
+}
+
+/// Checks that `text` is UTF-8.
+///
+/// # Errors
+/// A [`Flaw`] at the first byte that is not.
+pub fn utf8(text: &[u8]) -> Result<(), Flaw> {
+    match std::str::from_utf8(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Flaw { offset: error.valid_up_to(), reason: Reason::Utf8 }),
+    }
+}
+
+/// The members of the object that fills `span`; empty when it is no object or is malformed.
+pub fn members(text: &[u8], span: Span) -> impl Iterator<Item = Member> + '_ {
+    let mut scanner = Scanner::new(&text[..span.end.min(text.len())], span.start);
+    let mut open = scanner.enter(b'{');
+    std::iter::from_fn(move || {
+        if !open {
+            return None;
+        }
+        let member = scanner.member().ok()?;
+        open = scanner.next_in(b'}').unwrap_or(false);
+        Some(member)
+    })
+}
+
+/// The elements of the array that fills `span`; empty when it is no array or is malformed.
+pub fn elements(text: &[u8], span: Span) -> impl Iterator<Item = Span> + '_ {
+    let mut scanner = Scanner::new(&text[..span.end.min(text.len())], span.start);
+    let mut open = scanner.enter(b'[');
+    std::iter::from_fn(move || {
+        if !open {
+            return None;
+        }
+        let element = scanner.value().ok()?;
+        open = scanner.next_in(b']').unwrap_or(false);
+        Some(element)
+    })
+}
+
+/// The value of `key` in the object at `span`. Of duplicate keys the last wins, as in the
+/// JavaScript and Python parsers that most peers use.
+pub fn member(text: &[u8], span: Span, key: &str) -> Option<Span> {
+    members(text, span).filter(|m| key_is(&text[m.key.clone()], key)).last().map(|m| m.value)
+}
+
+/// Follows object keys from `span` downwards.
+pub fn lookup(text: &[u8], span: Span, path: &[&str]) -> Option<Span> {
+    path.iter().try_fold(span, |span, key| member(text, span, key))
+}
+
+/// Whether the quoted `token` spells `key`, escapes resolved.
+pub fn key_is(token: &[u8], key: &str) -> bool {
+    match token {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => inner == key.as_bytes(),
+        _ => unescape(token).is_some_and(|text| text == key),
+    }
+}
+
+/// The text of a quoted string token; `None` when `token` is no string. A lone surrogate, which
+/// JSON can spell and Rust strings cannot hold, becomes U+FFFD.
+pub fn unescape(token: &[u8]) -> Option<Cow<'_, str>> {
+    let [b'"', inner @ .., b'"'] = token else { return None };
+    let inner = std::str::from_utf8(inner).ok()?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let escape = rest.as_bytes().get(at + 1).copied()?;
+        let mut used = 2;
+        match escape {
+            b'n' => text.push('\n'),
+            b't' => text.push('\t'),
+            b'r' => text.push('\r'),
+            b'b' => text.push('\u{8}'),
+            b'f' => text.push('\u{c}'),
+            b'u' => {
+                let (character, length) = unicode(&rest[at..])?;
+                text.push(character);
+                used = length;
+            }
+            other => text.push(char::from(other)),
+        }
+        rest = &rest[at + used..];
+    }
+    text.push_str(rest);
+    Some(Cow::Owned(text))
+}
+
+/// Decodes `\uXXXX`, or a surrogate pair of two, at the start of `text`.
+fn unicode(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        text.get(at..at + 2).filter(|prefix| *prefix == "\\u")?;
+        u32::from_str_radix(text.get(at + 2..at + 6)?, 16).ok()
+    };
+    let high = unit(0)?;
+    if (0xD800..0xDC00).contains(&high)
+        && let Some(low @ 0xDC00..0xE000) = unit(6)
+    {
+        let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+        return Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12));
+    }
+    Some((char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 6))
+}
+
+/// Quotes `text` as a JSON string token.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Line and column (both from 1, columns in characters) of a byte offset in `text`.
+pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
+    let mut end = offset.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let before = &text[..end];
+    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+    (line, column)
+}
+
+// === impl Scanner ===
+
+impl<'a> Scanner<'a> {
+    /// A scanner of `text` that stands at `at`. `text` should be UTF-8 (see [`utf8`]).
+    pub fn new(text: &'a [u8], at: usize) -> Self {
+        Self { text, at }
+    }
+
+    /// The offset of the next byte to be read.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    fn flaw(&self, reason: Reason) -> Flaw {
+        let reason = if self.at >= self.text.len() && reason != Reason::Empty { Reason::End } else { reason };
+        Flaw { offset: self.at.min(self.text.len()), reason }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// Skips white space.
+    pub fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Skips trailing white space and requires the end of the text.
+    ///
+    /// # Errors
+    /// [`Reason::Trailing`] where anything else follows.
+    pub fn finish(&mut self) -> Result<(), Flaw> {
+        self.space();
+        if self.at < self.text.len() {
+            return Err(self.flaw(Reason::Trailing));
+        }
+        Ok(())
+    }
+
+    /// Steps into a container that opens with `open`; false where there is none or it is empty.
+    pub fn enter(&mut self, open: u8) -> bool {
+        self.space();
+        if self.peek() != Some(open) {
+            return false;
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(open + 2) {
+            self.at += 1;
+            return false;
+        }
+        true
+    }
+
+    /// After a member or element: true at a comma, false at `close`.
+    ///
+    /// # Errors
+    /// [`Reason::Comma`] at anything else.
+    pub fn next_in(&mut self, close: u8) -> Result<bool, Flaw> {
+        self.space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.space();
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.flaw(Reason::Comma)),
+        }
+    }
+
+    /// Scans one `"key": value`.
+    ///
+    /// # Errors
+    /// The first [`Flaw`] in it.
+    pub fn member(&mut self) -> Result<Member, Flaw> {
+        let key = self.key()?;
+        let value = self.value()?;
+        Ok(Member { key, value })
+    }
+
+    /// Scans a key and its colon, and stops before the value.
+    fn key(&mut self) -> Result<Span, Flaw> {
+        self.space();
+        if self.peek() != Some(b'"') {
+            return Err(self.flaw(Reason::Key));
+        }
+        let start = self.at;
+        self.string()?;
+        let key = start..self.at;
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err(self.flaw(Reason::Colon));
+        }
+        self.at += 1;
+        self.space();
+        Ok(key)
+    }
+
+    /// Scans one value of any depth and returns its span.
+    ///
+    /// # Errors
+    /// The first [`Flaw`] in it.
+    pub fn value(&mut self) -> Result<Span, Flaw> {
+        self.space();
+        let start = self.at;
+        // The closing brackets still owed, innermost last.
+        let mut owed: Vec<u8> = Vec::new();
+        'value: loop {
+            match self.peek() {
+                Some(b'{') => {
+                    if self.enter(b'{') {
+                        owed.push(b'}');
+                        self.key()?;
+                        continue 'value;
+                    }
+                }
+                Some(b'[') => {
+                    if self.enter(b'[') {
+                        owed.push(b']');
+                        continue 'value;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return Err(self.flaw(Reason::Value)),
+            }
+            while let Some(&close) = owed.last() {
+                if self.next_in(close)? {
+                    if close == b'}' {
+                        self.key()?;
+                    }
+                    continue 'value;
+                }
+                owed.pop();
+            }
+            return Ok(start..self.at);
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), Flaw> {
+        for &byte in word {
+            if self.peek() != Some(byte) {
+                return Err(self.flaw(Reason::Value));
+            }
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), Flaw> {
+        self.at += 1;
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            if let Some(bad) = rest[..plain].iter().position(|byte| *byte < 0x20) {
+                self.at += bad;
+                return Err(self.flaw(Reason::Control));
+            }
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(_) => self.escape()?,
+                None => return Err(self.flaw(Reason::End)),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Flaw> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(self.flaw(Reason::Escape));
+                    }
+                    self.at += 1;
+                }
+                Ok(())
+            }
+            _ => Err(self.flaw(Reason::Escape)),
+        }
+    }
+
+    fn number(&mut self) -> Result<(), Flaw> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(self.flaw(Reason::Number)),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Flaw> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.flaw(Reason::Number)) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_value_between_white_space() {
+        assert_eq!(document(b"  {\"a\":[1,2]}\r"), Ok(2..13));
+    }
+
+    #[test]
+    fn names_the_first_bad_byte() {
+        let flaw = |text: &str| document(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(flaw("DB connected"), "expected a value at byte 0");
+        assert_eq!(flaw("{\"a\":1"), "unexpected end at byte 6");
+        assert_eq!(flaw("{\"a\" 1}"), "expected ':' at byte 5");
+        assert_eq!(flaw("{} {}"), "text after the value at byte 3");
+        assert_eq!(flaw("[01]"), "expected ',' or a closing bracket at byte 2");
+        assert_eq!(flaw(" "), "empty line at byte 1");
+        assert_eq!(document(b"\"\xff\"").unwrap_err().reason, Reason::Utf8);
+    }
+
+    #[test]
+    fn nesting_costs_no_stack() {
+        let deep = "[".repeat(2_000_000) + &"]".repeat(2_000_000);
+        assert_eq!(document(deep.as_bytes()), Ok(0..4_000_000));
+    }
+
+    #[test]
+    fn the_last_duplicate_wins_and_escaped_keys_are_found() {
+        let text = br#"{"a":1,"\u0061":2}"#;
+        assert_eq!(member(text, 0..text.len(), "a").map(|s| &text[s]), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn unescapes_pairs_and_marks_lone_surrogates() {
+        assert_eq!(unescape(br#""\ud83d\ude00""#).as_deref(), Some("😀"));
+        assert_eq!(unescape(br#""x\ud800y""#).as_deref(), Some("x\u{fffd}y"));
+        assert_eq!(unescape(br"12"), None);
+    }
+
+    #[test]
+    fn counts_lines_and_columns_in_characters() {
+        assert_eq!(line_column("a\nbö\"x", 5), (2, 3));
+    }
+}

@@ -1,0 +1,127 @@
+//! Newline framing (the stdio transport of every revision), sans-io.
+//!
+//! A line longer than the inspect limit is not collected: its pieces stream through and only
+//! its beginning is kept for the record.
+
+use bytes::{Bytes, BytesMut};
+
+/// What came out of the byte stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A whole line with its terminator, or the last line without one.
+    Line(Bytes),
+    /// The first bytes of a line that is longer than the limit.
+    Start(Bytes),
+    /// More of that line.
+    More(Bytes),
+    /// Its last bytes, terminator included where there was one.
+    End(Bytes),
+}
+
+/// Splits a byte stream into lines.
+#[derive(Debug)]
+pub struct Splitter {
+    buffer: BytesMut,
+    /// Up to here the buffer is known to hold no newline.
+    searched: usize,
+    limit: usize,
+    streaming: bool,
+}
+
+impl Splitter {
+    /// A splitter that collects lines of up to `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), searched: 0, limit: limit.max(1), streaming: false }
+    }
+
+    /// Appends what was read.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next piece, or `None` until more is fed.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        match memchr::memchr(b'\n', &self.buffer[self.searched..]) {
+            Some(at) => {
+                let line = self.take(self.searched + at + 1);
+                Some(match std::mem::take(&mut self.streaming) {
+                    true => Piece::End(line),
+                    false => Piece::Line(line),
+                })
+            }
+            None if self.streaming => {
+                let bytes = self.take(self.buffer.len());
+                (!bytes.is_empty()).then_some(Piece::More(bytes))
+            }
+            None if self.buffer.len() > self.limit => {
+                self.streaming = true;
+                Some(Piece::Start(self.take(self.buffer.len())))
+            }
+            None => {
+                self.searched = self.buffer.len();
+                None
+            }
+        }
+    }
+
+    /// What is left when the stream has ended.
+    pub fn finish(&mut self) -> Option<Piece> {
+        let rest = self.take(self.buffer.len());
+        match std::mem::take(&mut self.streaming) {
+            true => Some(Piece::End(rest)),
+            false => (!rest.is_empty()).then_some(Piece::Line(rest)),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Bytes {
+        self.searched = 0;
+        // A copy of a short line lets the read buffer go; a long one is worth sharing.
+        const SHARE: usize = 32 * 1024;
+        if length >= SHARE {
+            return self.buffer.split_to(length).freeze();
+        }
+        let line = Bytes::copy_from_slice(&self.buffer[..length]);
+        bytes::Buf::advance(&mut self.buffer, length);
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(limit: usize, chunks: &[&str]) -> Vec<Piece> {
+        let mut splitter = Splitter::new(limit);
+        let mut pieces = Vec::new();
+        for chunk in chunks {
+            splitter.feed(chunk.as_bytes());
+            pieces.extend(std::iter::from_fn(|| splitter.next_piece()));
+        }
+        pieces.extend(splitter.finish());
+        pieces
+    }
+
+    #[test]
+    fn splits_lines_across_chunks() {
+        let line = |text: &'static str| Piece::Line(Bytes::from_static(text.as_bytes()));
+        assert_eq!(
+            pieces(100, &["a\nb", "c\r\n", "\nlast"]),
+            [line("a\n"), line("bc\r\n"), line("\n"), line("last")]
+        );
+    }
+
+    #[test]
+    fn streams_a_line_over_the_limit() {
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert_eq!(
+            pieces(4, &["abc", "def", "gh", "i\nj\n"]),
+            [
+                Piece::Start(bytes("abcdef")),
+                Piece::More(bytes("gh")),
+                Piece::End(bytes("i\n")),
+                Piece::Line(bytes("j\n"))
+            ]
+        );
+        assert_eq!(pieces(2, &["abc"]), [Piece::Start(bytes("abc")), Piece::End(bytes(""))]);
+    }
+}

@@ -1,0 +1,415 @@
+//! One JSON-RPC message: its bytes as they arrived, and where its parts lie.
+//!
+//! Parsing never fails: broken traffic is shown, not refused. Nothing here re-serialises; every
+//! accessor hands out slices of the original bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::id::Id;
+use super::json::{self, Flaw, Reason, Scanner, Span};
+use super::method::Method;
+
+/// A message and an outline of slices into it.
+#[derive(Clone)]
+pub struct Message {
+    raw: Bytes,
+    kind: Kind,
+    quirks: Quirks,
+}
+
+/// What a message is, with the spans of its parts.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    Request {
+        id: Id,
+        method: MethodName,
+        params: Option<Span>,
+    },
+    Notification {
+        method: MethodName,
+        params: Option<Span>,
+    },
+    Response {
+        id: Id,
+        result: Span,
+    },
+    /// An error response. The id is absent or null when the peer could not read the request's.
+    Failure {
+        id: Option<Id>,
+        error: Span,
+    },
+    /// An array of messages (2025-03-26 only, but accepted from anyone).
+    Batch(Vec<Message>),
+    /// Not JSON-RPC.
+    Opaque(Opaque),
+}
+
+/// Why a line is no JSON-RPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Opaque {
+    #[error("not JSON: {0}")]
+    NotJson(#[from] Flaw),
+    #[error("JSON, but not an object or array")]
+    NotAnObject,
+    #[error("a JSON object without method, result or error")]
+    NoMessage,
+    #[error("an empty batch")]
+    EmptyBatch,
+    /// A response without an id answers nothing.
+    #[error("a result without an id")]
+    NoId,
+    /// The line is longer than the inspect limit; only its beginning is kept.
+    #[error("longer than the inspect limit")]
+    Truncated,
+    /// A line that never claimed to be JSON-RPC, such as stderr output.
+    #[error("text")]
+    Text,
+}
+
+/// A method name; those of the protocol's own table cost no allocation.
+pub type MethodName = Cow<'static, str>;
+
+/// Legal or illegal oddities that are worth showing and change nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quirks(u8);
+
+impl Quirks {
+    pub const BOM: Self = Self(1);
+    pub const DUPLICATE_KEY: Self = Self(2);
+    pub const NO_VERSION: Self = Self(4);
+    pub const ILLEGAL_ID: Self = Self(8);
+    pub const RESULT_AND_ERROR: Self = Self(16);
+
+    const NAMES: [(Self, &'static str); 5] = [
+        (Self::BOM, "starts with a byte order mark"),
+        (Self::DUPLICATE_KEY, "has a key twice (the last one counts)"),
+        (Self::NO_VERSION, "lacks \"jsonrpc\":\"2.0\""),
+        (Self::ILLEGAL_ID, "has an id that is neither string nor integer"),
+        (Self::RESULT_AND_ERROR, "has both result and error"),
+    ];
+
+    /// Whether all of `other` are among these.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// A phrase for each, to follow "the message …".
+    pub fn describe(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(quirk, _)| self.has(*quirk)).map(|(_, name)| name)
+    }
+}
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+// === impl Message ===
+
+impl Message {
+    /// Outlines `raw`, which may carry white space and a line terminator around its value.
+    pub fn parse(raw: Bytes) -> Self {
+        let mut quirks = Quirks::default();
+        let kind = match json::utf8(&raw) {
+            Ok(()) => {
+                let start = if raw.starts_with(BOM) {
+                    quirks.add(Quirks::BOM);
+                    BOM.len()
+                } else {
+                    0
+                };
+                outline(&raw, start, &mut quirks).unwrap_or_else(|opaque| Kind::Opaque(opaque))
+            }
+            Err(flaw) => Kind::Opaque(flaw.into()),
+        };
+        Self { raw, kind, quirks }
+    }
+
+    /// A line that is shown as it is and never parsed.
+    pub fn opaque(raw: Bytes, why: Opaque) -> Self {
+        Self { raw, kind: Kind::Opaque(why), quirks: Quirks::default() }
+    }
+
+    /// The bytes as they arrived, white space and terminator included.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    pub fn quirks(&self) -> Quirks {
+        self.quirks
+    }
+
+    /// The bytes without the white space around them.
+    pub fn body(&self) -> &[u8] {
+        let bytes = self.raw.strip_prefix(BOM).unwrap_or(&self.raw);
+        bytes.trim_ascii()
+    }
+
+    /// The bytes of `span`.
+    pub fn slice(&self, span: Span) -> &[u8] {
+        self.raw.get(span).unwrap_or_default()
+    }
+
+    pub fn id(&self) -> Option<&Id> {
+        match &self.kind {
+            Kind::Request { id, .. } | Kind::Response { id, .. } => Some(id),
+            Kind::Failure { id, .. } => id.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub fn method(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { method, .. } | Kind::Notification { method, .. } => Some(method),
+            _ => None,
+        }
+    }
+
+    pub fn params(&self) -> Option<Span> {
+        match &self.kind {
+            Kind::Request { params, .. } | Kind::Notification { params, .. } => params.clone(),
+            _ => None,
+        }
+    }
+
+    /// The member of `params` reached by `path`.
+    pub fn param(&self, path: &[&str]) -> Option<&[u8]> {
+        json::lookup(&self.raw, self.params()?, path).map(|span| self.slice(span))
+    }
+
+    /// The member of `result` (or, of a failure, of `error`) reached by `path`.
+    pub fn outcome(&self, path: &[&str]) -> Option<&[u8]> {
+        let (Kind::Response { result: span, .. } | Kind::Failure { error: span, .. }) = &self.kind else {
+            return None;
+        };
+        json::lookup(&self.raw, span.clone(), path).map(|span| self.slice(span))
+    }
+
+    /// What the method is aimed at: the tool or prompt name, the resource's URI, the task.
+    pub fn target(&self) -> Option<Cow<'_, str>> {
+        let key = Method::find(self.method()?)?.target?;
+        json::unescape(self.param(&[key])?)
+    }
+
+    /// Whether this is a message of JSON-RPC at all.
+    pub fn is_rpc(&self) -> bool {
+        !matches!(self.kind, Kind::Opaque(_))
+    }
+
+    /// Whether the peer reports a failure: an error response or a tool result with `isError`.
+    pub fn is_error(&self) -> bool {
+        matches!(self.kind, Kind::Failure { .. }) || self.outcome(&["isError"]) == Some(b"true")
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, String::from_utf8_lossy(&self.raw))
+    }
+}
+
+impl Kind {
+    /// The word of the query language: `req`, `resp`, `notify`, `batch`, `invalid`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Request { .. } => "req",
+            Self::Notification { .. } => "notify",
+            Self::Response { .. } | Self::Failure { .. } => "resp",
+            Self::Batch(_) => "batch",
+            Self::Opaque(_) => "invalid",
+        }
+    }
+}
+
+// === the outline ===
+
+fn outline(raw: &Bytes, start: usize, quirks: &mut Quirks) -> Result<Kind, Opaque> {
+    let mut scanner = Scanner::new(raw, start);
+    scanner.space();
+    match raw.get(scanner.position()) {
+        Some(b'{') => {
+            let parts = Parts::scan(&mut scanner, raw, quirks)?;
+            scanner.finish()?;
+            parts.kind(raw, quirks)
+        }
+        Some(b'[') => {
+            let span = scanner.value()?;
+            scanner.finish()?;
+            batch(raw, span)
+        }
+        Some(_) => {
+            scanner.value()?;
+            scanner.finish()?;
+            Err(Opaque::NotAnObject)
+        }
+        None => Err(Flaw { offset: raw.len(), reason: Reason::Empty }.into()),
+    }
+}
+
+fn batch(raw: &Bytes, span: Span) -> Result<Kind, Opaque> {
+    let messages: Vec<Message> = json::elements(raw, span)
+        .map(|element| {
+            let raw = raw.slice(element);
+            let mut quirks = Quirks::default();
+            // A batch inside a batch is no message.
+            let kind = match raw.first() {
+                Some(b'{') => outline(&raw, 0, &mut quirks).unwrap_or_else(Kind::Opaque),
+                _ => Kind::Opaque(Opaque::NotAnObject),
+            };
+            Message { raw, kind, quirks }
+        })
+        .collect();
+    if messages.is_empty() { Err(Opaque::EmptyBatch) } else { Ok(Kind::Batch(messages)) }
+}
+
+/// The members of the envelope that JSON-RPC 2.0 gives a meaning.
+#[derive(Default)]
+struct Parts {
+    version: Option<Span>,
+    id: Option<Span>,
+    method: Option<Span>,
+    params: Option<Span>,
+    result: Option<Span>,
+    error: Option<Span>,
+}
+
+impl Parts {
+    fn scan(scanner: &mut Scanner<'_>, raw: &[u8], quirks: &mut Quirks) -> Result<Self, Flaw> {
+        let mut parts = Self::default();
+        let mut open = scanner.enter(b'{');
+        while open {
+            let member = scanner.member()?;
+            let key = json::unescape(&raw[member.key.clone()]);
+            let slot = match key.as_deref() {
+                Some("jsonrpc") => Some(&mut parts.version),
+                Some("id") => Some(&mut parts.id),
+                Some("method") => Some(&mut parts.method),
+                Some("params") => Some(&mut parts.params),
+                Some("result") => Some(&mut parts.result),
+                Some("error") => Some(&mut parts.error),
+                _ => None,
+            };
+            if let Some(slot) = slot
+                && slot.replace(member.value).is_some()
+            {
+                quirks.add(Quirks::DUPLICATE_KEY);
+            }
+            open = scanner.next_in(b'}')?;
+        }
+        Ok(parts)
+    }
+
+    fn kind(self, raw: &[u8], quirks: &mut Quirks) -> Result<Kind, Opaque> {
+        if self.version.is_none_or(|span| &raw[span] != b"\"2.0\"") {
+            quirks.add(Quirks::NO_VERSION);
+        }
+        let id = self.id.map(|span| Id::new(&String::from_utf8_lossy(&raw[span])));
+        let method = self.method.and_then(|span| json::unescape(&raw[span]).map(intern));
+        let answer = self.result.is_some() || self.error.is_some();
+        // Only an error may leave its id out or null.
+        let id_is_needed = method.is_some() || self.error.is_none();
+        if id_is_needed && id.as_ref().is_some_and(|id| !id.is_legal()) {
+            quirks.add(Quirks::ILLEGAL_ID);
+        }
+        if self.result.is_some() && self.error.is_some() {
+            quirks.add(Quirks::RESULT_AND_ERROR);
+        }
+        match (method, id) {
+            (Some(method), Some(id)) => Ok(Kind::Request { id, method, params: self.params }),
+            (Some(method), None) => Ok(Kind::Notification { method, params: self.params }),
+            (None, id) if answer => match (self.error, self.result, id) {
+                (Some(error), _, id) => Ok(Kind::Failure { id: id.filter(|id| id.token() != "null"), error }),
+                (None, Some(result), Some(id)) => Ok(Kind::Response { id, result }),
+                _ => Err(Opaque::NoId),
+            },
+            _ => Err(Opaque::NoMessage),
+        }
+    }
+}
+
+fn intern(name: Cow<'_, str>) -> MethodName {
+    match Method::find(&name) {
+        Some(method) => Cow::Borrowed(method.name),
+        None => Cow::Owned(name.into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn quirks(text: &str) -> Vec<&'static str> {
+        parse(text).quirks().describe().collect()
+    }
+
+    #[test]
+    fn tells_the_kinds_apart() {
+        let kind = |text: &str| parse(text).kind().as_str();
+        assert_eq!(kind(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), "req");
+        assert_eq!(kind(r#"{"jsonrpc":"2.0","method":"x"}"#), "notify");
+        assert_eq!(kind(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#), "resp");
+        assert_eq!(kind(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#), "resp");
+        assert_eq!(kind(r#"[{"jsonrpc":"2.0","method":"x"}]"#), "batch");
+        assert_eq!(kind("Listening on 8080"), "invalid");
+    }
+
+    #[test]
+    fn says_why_a_line_is_no_message() {
+        let why = |text: &str| match parse(text).kind() {
+            Kind::Opaque(why) => why.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why("{oops}"), "not JSON: expected a string key at byte 1");
+        assert_eq!(why("42"), "JSON, but not an object or array");
+        assert_eq!(why("{}"), "a JSON object without method, result or error");
+        assert_eq!(why("[]"), "an empty batch");
+        assert_eq!(why(r#"{"result":1}"#), "a result without an id");
+    }
+
+    #[test]
+    fn keeps_every_byte() {
+        let text = " {\"jsonrpc\" : \"2.0\",\"id\":1.0,\"method\":\"ping\",\"x\":1e400}\r\n";
+        let message = parse(text);
+        assert_eq!(message.raw(), text.as_bytes());
+        assert_eq!(message.id().map(Id::token), Some("1.0"));
+        assert_eq!(message.body(), text.trim().as_bytes());
+    }
+
+    #[test]
+    fn notices_oddities_without_refusing_them() {
+        assert_eq!(quirks(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), [""; 0]);
+        assert_eq!(quirks(r#"{"id":1,"method":"ping"}"#), ["lacks \"jsonrpc\":\"2.0\""]);
+        assert_eq!(
+            quirks(r#"{"jsonrpc":"2.0","id":1,"id":null,"method":"ping"}"#),
+            ["has a key twice (the last one counts)", "has an id that is neither string nor integer"]
+        );
+        assert_eq!(
+            quirks("\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1,\"error\":{}}"),
+            ["starts with a byte order mark", "has both result and error"]
+        );
+    }
+
+    #[test]
+    fn finds_targets_and_errors() {
+        let call = parse(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\u0061dd"}}"#);
+        assert_eq!(call.target().as_deref(), Some("add"));
+        assert!(parse(r#"{"jsonrpc":"2.0","id":1,"result":{"isError":true}}"#).is_error());
+        assert!(!parse(r#"{"jsonrpc":"2.0","id":1,"result":{"isError":false}}"#).is_error());
+    }
+}

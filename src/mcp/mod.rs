@@ -1,0 +1,16 @@
+//! The protocol, pure: no clock, no I/O, no runtime.
+
+pub mod compose;
+pub mod era;
+pub mod id;
+pub mod json;
+pub mod line;
+pub mod message;
+pub mod method;
+pub mod revision;
+
+pub use era::Eras;
+pub use id::Id;
+pub use message::{Kind, Message, Opaque, Quirks};
+pub use method::{Direction, Method};
+pub use revision::{Era, Revision};
