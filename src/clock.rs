@@ -1,0 +1,111 @@
+//! The one source of time.
+//!
+//! Everything that stamps or waits takes a [`Clock`], so tests move time instead of sleeping.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A monotonic time: nanoseconds since the clock was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp(u64);
+
+/// A monotonic clock anchored once to the wall clock, so that stamps never run backwards even
+/// when the wall clock is set.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    /// Wall time of stamp zero, microseconds since the Unix epoch.
+    anchor: u64,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    System(Instant),
+    Manual(Arc<AtomicU64>),
+}
+
+impl Stamp {
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock was made.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Stamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clocks")]
+    pub fn system() -> Self {
+        let anchor = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            anchor: u64::try_from(anchor.as_micros()).unwrap_or(u64::MAX),
+            source: Source::System(Instant::now()),
+        }
+    }
+
+    /// A clock that stands still at `anchor` (microseconds since the Unix epoch) until moved.
+    pub fn manual(anchor: u64) -> Self {
+        Self { anchor, source: Source::Manual(Arc::default()) }
+    }
+
+    /// Moves a manual clock and all its clones; the machine's clock moves by itself.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(now) = &self.source {
+            now.fetch_add(nanos(by), Ordering::Relaxed);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clocks")]
+    pub fn now(&self) -> Stamp {
+        match &self.source {
+            Source::System(origin) => Stamp(nanos(Instant::now().duration_since(*origin))),
+            Source::Manual(now) => Stamp(now.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The wall time of `stamp`, microseconds since the Unix epoch.
+    pub fn wall(&self, stamp: Stamp) -> u64 {
+        self.anchor.saturating_add(stamp.0 / 1000)
+    }
+
+    /// Wall time of stamp zero, microseconds since the Unix epoch.
+    pub fn anchor(&self) -> u64 {
+        self.anchor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_all_its_clones() {
+        let clock = Clock::manual(1_000_000);
+        let other = clock.clone();
+        let before = other.now();
+        clock.advance(Duration::from_millis(5));
+        assert_eq!(other.now().since(before), Duration::from_millis(5));
+        assert_eq!(clock.wall(other.now()), 1_005_000);
+    }
+}

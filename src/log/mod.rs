@@ -1,0 +1,10 @@
+//! What happened: records, the log that keeps them, and what can be derived from them.
+
+pub mod operation;
+pub mod query;
+pub mod record;
+pub mod store;
+
+pub use query::Query;
+pub use record::{Body, Frame, Record, Seq, SessionId};
+pub use store::{Archive, Log, Tail};

@@ -1,0 +1,416 @@
+//! Operations: which messages belong together.
+//!
+//! One tracker per session links every message as it arrives. A wrong link is worse than none:
+//! what is ambiguous stays unlinked, what is out of place is flagged.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::record::{Flags, LaneId, Link, OpId, Role, Seq};
+use crate::mcp::compose::meta;
+use crate::mcp::{Direction, Id, Kind, Message, json};
+
+/// What is known of an operation while it runs.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub id: OpId,
+    /// The way its request went.
+    pub direction: Direction,
+    pub method: Arc<str>,
+    pub target: Option<Arc<str>>,
+    /// The request, or the newest retry.
+    pub request: Seq,
+    /// Whether the request is ours: its answer belongs to us, not to the peer.
+    pub injected: bool,
+}
+
+/// A message's link, and the operation it belongs to as it was before this message ended it.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    pub link: Link,
+    pub operation: Option<Arc<Operation>>,
+}
+
+/// Links the messages of one session.
+#[derive(Default)]
+pub struct Operations {
+    /// Shared by all sessions of a log, so that an operation's number names it alone.
+    counter: Arc<AtomicU32>,
+    /// Requests without a response, oldest first where an id is in flight twice.
+    open: HashMap<Key, Vec<Open>>,
+    tokens: HashMap<(Direction, Id), Arc<Operation>>,
+    /// Requests answered or cancelled lately, to tell a second response from one to nothing.
+    ended: HashMap<Key, Ended>,
+    ended_order: VecDeque<Key>,
+    /// Operations that wait for a retry with the client's input.
+    legs: VecDeque<Leg>,
+}
+
+/// Ids are unique per sender and, over HTTP, per exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    direction: Direction,
+    lane: Option<LaneId>,
+    id: Id,
+}
+
+struct Open {
+    operation: Arc<Operation>,
+    spelled: Id,
+    token: Option<Id>,
+    cancelled: bool,
+}
+
+struct Ended {
+    operation: Arc<Operation>,
+}
+
+/// A result that asked for input, and what its retry must look like.
+struct Leg {
+    operation: Arc<Operation>,
+    /// `requestState` as its exact token; never decoded.
+    state: Option<Box<[u8]>>,
+    keys: Vec<String>,
+}
+
+/// How many ended requests and waiting legs are remembered.
+const MEMORY: usize = 4096;
+
+// === impl Operations ===
+
+impl Operations {
+    /// A tracker that takes the numbers of its operations from `counter`.
+    pub fn new(counter: Arc<AtomicU32>) -> Self {
+        Self { counter, ..Self::default() }
+    }
+
+    /// Links a message that was seen as frame `seq`. `lane` is given where ids are unique per
+    /// exchange only (HTTP); `injected` marks a request of ours.
+    pub fn observe(
+        &mut self,
+        seq: Seq,
+        direction: Direction,
+        lane: Option<LaneId>,
+        message: &Message,
+        injected: bool,
+    ) -> Observed {
+        match message.kind() {
+            Kind::Request { id, method, .. } => {
+                let key = Key { direction, lane, id: id.clone() };
+                self.request(seq, key, method, message, injected)
+            }
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                let key = Key { direction: direction.reverse(), lane, id: id.clone() };
+                self.response(key, message)
+            }
+            Kind::Failure { id: None, .. } => flagged(Role::Response, Flags::ORPHAN),
+            Kind::Notification { method, .. } => match method.as_ref() {
+                "notifications/progress" => self.progress(direction, message),
+                "notifications/cancelled" => self.cancel(direction, lane, message),
+                _ => self.event(direction, lane, message),
+            },
+            Kind::Batch(_) | Kind::Opaque(_) => Observed::default(),
+        }
+    }
+
+    /// The operations whose request went in `direction` and has no answer yet.
+    pub fn in_flight(&self, direction: Direction) -> impl Iterator<Item = &Arc<Operation>> {
+        let mine = move |(key, _): &(&Key, &Vec<Open>)| key.direction == direction;
+        self.open.iter().filter(mine).flat_map(|(_, open)| open).map(|open| &open.operation)
+    }
+
+    /// Forgets a request that never reached its peer.
+    pub fn withdraw(&mut self, op: OpId) {
+        self.open.retain(|_, open| {
+            open.retain(|open| open.operation.id != op);
+            !open.is_empty()
+        });
+        self.tokens.retain(|_, operation| operation.id != op);
+    }
+
+    fn request(&mut self, seq: Seq, key: Key, method: &str, message: &Message, injected: bool) -> Observed {
+        let leg = self.leg(method, message);
+        let (id, role, to) = match &leg {
+            Some(leg) => (leg.operation.id, Role::Retry, Some(leg.operation.request)),
+            None => (OpId(self.counter.fetch_add(1, Ordering::Relaxed) + 1), Role::Request, None),
+        };
+        let operation = Arc::new(Operation {
+            id,
+            direction: key.direction,
+            method: method.into(),
+            target: message.target().map(Into::into),
+            request: seq,
+            injected,
+        });
+        let token = message.param(&["_meta", "progressToken"]).map(token_id);
+        if let Some(token) = &token {
+            self.tokens.insert((key.direction, token.clone()), Arc::clone(&operation));
+        }
+        let spelled = key.id.clone();
+        let open = self.open.entry(key).or_default();
+        let flags = if open.is_empty() { Flags::default() } else { Flags::DUPLICATE };
+        open.push(Open { operation: Arc::clone(&operation), spelled, token, cancelled: false });
+        let link = Link { op: Some(id), role, to, flags };
+        Observed { link, operation: Some(operation) }
+    }
+
+    fn response(&mut self, key: Key, message: &Message) -> Observed {
+        let Some(open) = self.open.get_mut(&key) else {
+            return match self.ended.get(&key) {
+                Some(Ended { operation }) => Observed {
+                    link: Link {
+                        op: Some(operation.id),
+                        role: Role::Response,
+                        to: Some(operation.request),
+                        flags: Flags::DUPLICATE,
+                    },
+                    operation: Some(Arc::clone(operation)),
+                },
+                None => flagged(Role::Response, Flags::ORPHAN),
+            };
+        };
+        let Open { operation, spelled, token, cancelled } = open.remove(0);
+        if open.is_empty() {
+            self.open.remove(&key);
+        }
+        let mut flags = Flags::default();
+        if cancelled {
+            flags = flags.with(Flags::LATE);
+        }
+        if !spelled.same_spelling(&key.id) {
+            flags = flags.with(Flags::RESPELLED);
+        }
+        if let Some(token) = token {
+            let token = (key.direction, token);
+            if self.tokens.get(&token).is_some_and(|owner| owner.request == operation.request) {
+                self.tokens.remove(&token);
+            }
+        }
+        let role = if message.outcome(&["resultType"]) == Some(b"\"input_required\"") {
+            self.await_retry(&operation, message);
+            Role::InputRequired
+        } else {
+            Role::Response
+        };
+        self.end(key, &operation);
+        let link = Link { op: Some(operation.id), role, to: Some(operation.request), flags };
+        Observed { link, operation: Some(operation) }
+    }
+
+    fn end(&mut self, key: Key, operation: &Arc<Operation>) {
+        if self.ended_order.len() >= MEMORY
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+        self.ended_order.push_back(key.clone());
+        self.ended.insert(key, Ended { operation: Arc::clone(operation) });
+    }
+
+    fn progress(&self, direction: Direction, message: &Message) -> Observed {
+        let token = message.param(&["progressToken"]).map(token_id);
+        let operation = token.and_then(|token| self.tokens.get(&(direction.reverse(), token)));
+        belonging(Role::Progress, operation)
+    }
+
+    fn cancel(&mut self, direction: Direction, lane: Option<LaneId>, message: &Message) -> Observed {
+        let Some(id) = message.param(&["requestId"]).map(token_id) else {
+            return flagged(Role::Cancel, Flags::ORPHAN);
+        };
+        // A server may cancel the client's `subscriptions/listen` (2026-07-28, patterns/cancellation).
+        for requester in [direction, direction.reverse()] {
+            let key = Key { direction: requester, lane, id: id.clone() };
+            let Some(open) = self.open.get_mut(&key).and_then(|open| open.first_mut()) else { continue };
+            if requester != direction && &*open.operation.method != "subscriptions/listen" {
+                continue;
+            }
+            open.cancelled = true;
+            return belonging(Role::Cancel, Some(&open.operation));
+        }
+        flagged(Role::Cancel, Flags::ORPHAN)
+    }
+
+    fn event(&self, direction: Direction, lane: Option<LaneId>, message: &Message) -> Observed {
+        let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token_id) else {
+            return Observed::default();
+        };
+        let key = Key { direction: direction.reverse(), lane, id };
+        belonging(Role::Event, self.open.get(&key).and_then(|open| open.first()).map(|open| &open.operation))
+    }
+
+    fn await_retry(&mut self, operation: &Arc<Operation>, message: &Message) {
+        if self.legs.len() >= MEMORY {
+            self.legs.pop_front();
+        }
+        self.legs.push_back(Leg {
+            operation: Arc::clone(operation),
+            state: message.outcome(&["requestState"]).map(Into::into),
+            keys: keys(message.outcome(&["inputRequests"])),
+        });
+    }
+
+    /// The leg that a request continues: by its `requestState`, else by method, target and the
+    /// keys of its answers where exactly one leg fits.
+    fn leg(&mut self, method: &str, message: &Message) -> Option<Leg> {
+        let state = message.param(&["requestState"]);
+        let answers = message.param(&["inputResponses"]);
+        if state.is_none() && answers.is_none() {
+            return None;
+        }
+        let given = keys(answers);
+        let target = message.target();
+        let fits = |leg: &Leg| {
+            *leg.operation.method == *method
+                && leg.operation.target.as_deref() == target.as_deref()
+                && leg.state.as_deref() == state
+                && (state.is_some() || leg.keys == given)
+        };
+        let mut fitting = self.legs.iter().enumerate().filter(|(_, leg)| fits(leg)).map(|(index, _)| index);
+        let index = fitting.next()?;
+        if fitting.next().is_some() {
+            return None;
+        }
+        self.legs.remove(index)
+    }
+}
+
+fn token_id(token: &[u8]) -> Id {
+    Id::new(&String::from_utf8_lossy(token))
+}
+
+fn keys(object: Option<&[u8]>) -> Vec<String> {
+    let Some(object) = object else { return Vec::new() };
+    let mut keys: Vec<String> = json::members(object, 0..object.len())
+        .filter_map(|member| json::unescape(&object[member.key]).map(|key| key.into_owned()))
+        .collect();
+    keys.sort();
+    keys
+}
+
+fn flagged(role: Role, flags: Flags) -> Observed {
+    Observed { link: Link { op: None, role, to: None, flags }, operation: None }
+}
+
+fn belonging(role: Role, operation: Option<&Arc<Operation>>) -> Observed {
+    match operation {
+        Some(operation) => Observed {
+            link: Link { op: Some(operation.id), role, to: Some(operation.request), flags: Flags::default() },
+            operation: Some(Arc::clone(operation)),
+        },
+        None => flagged(role, Flags::ORPHAN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{ToClient, ToServer};
+
+    struct Story {
+        operations: Operations,
+        seq: Seq,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Self { operations: Operations::default(), seq: 0 }
+        }
+
+        fn say(&mut self, direction: Direction, text: &str) -> Link {
+            self.seq += 1;
+            let message = Message::parse(format!(r#"{{"jsonrpc":"2.0",{text}}}"#).into());
+            assert!(message.is_rpc(), "{text}");
+            self.operations.observe(self.seq, direction, None, &message, false).link
+        }
+    }
+
+    #[test]
+    fn a_call_with_progress_and_answer_is_one_operation() {
+        let mut story = Story::new();
+        let call =
+            story.say(ToServer, r#""id":1,"method":"tools/call","params":{"_meta":{"progressToken":"p"}}"#);
+        let progress =
+            story.say(ToClient, r#""method":"notifications/progress","params":{"progressToken":"p"}"#);
+        let answer = story.say(ToClient, r#""id":1,"result":{}"#);
+        assert_eq!(call.op, Some(OpId(1)));
+        assert_eq!((progress.op, progress.role), (call.op, Role::Progress));
+        assert_eq!((answer.op, answer.role, answer.to), (call.op, Role::Response, Some(1)));
+        assert!(answer.flags.is_empty());
+    }
+
+    #[test]
+    fn both_sides_may_use_the_same_id() {
+        let mut story = Story::new();
+        let ours = story.say(ToServer, r#""id":1,"method":"tools/call""#);
+        let theirs = story.say(ToClient, r#""id":1,"method":"roots/list""#);
+        assert_ne!(ours.op, theirs.op);
+        assert_eq!(story.say(ToServer, r#""id":1,"result":{}"#).op, theirs.op);
+        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, ours.op);
+    }
+
+    #[test]
+    fn late_orphan_duplicate_and_respelled_answers_are_told_apart() {
+        let mut story = Story::new();
+        story.say(ToServer, r#""id":1,"method":"tools/call""#);
+        let cancel = story.say(ToServer, r#""method":"notifications/cancelled","params":{"requestId":1}"#);
+        assert_eq!((cancel.op, cancel.role), (Some(OpId(1)), Role::Cancel));
+        let late = story.say(ToClient, r#""id":1.0,"result":{}"#);
+        assert!(late.flags.has(Flags::LATE) && late.flags.has(Flags::RESPELLED));
+        let again = story.say(ToClient, r#""id":1,"result":{}"#);
+        assert_eq!((again.op, again.flags), (Some(OpId(1)), Flags::DUPLICATE));
+        assert_eq!(story.say(ToClient, r#""id":"1","result":{}"#).flags, Flags::ORPHAN);
+    }
+
+    #[test]
+    fn an_id_in_flight_twice_is_flagged_and_answered_in_order() {
+        let mut story = Story::new();
+        let first = story.say(ToServer, r#""id":1,"method":"a""#);
+        let second = story.say(ToServer, r#""id":1,"method":"b""#);
+        assert_eq!(second.flags, Flags::DUPLICATE);
+        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, first.op);
+        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, second.op);
+        let reused = story.say(ToServer, r#""id":1,"method":"a""#);
+        assert!(reused.flags.is_empty(), "an ended request's id may be used again");
+    }
+
+    #[test]
+    fn legs_are_tied_by_their_state_or_by_their_keys() {
+        let ask = |id: u8, state: &str| {
+            format!(
+                r#""id":{id},"result":{{"resultType":"input_required","inputRequests":{{"q":{{}}}}{state}}}"#
+            )
+        };
+        let mut story = Story::new();
+        let call = story.say(ToServer, r#""id":1,"method":"tools/call","params":{"name":"t"}"#);
+        let asked = story.say(ToClient, &ask(1, r#","requestState":"s""#));
+        assert_eq!((asked.op, asked.role), (call.op, Role::InputRequired));
+        let retry = r#""id":2,"method":"tools/call","params":{"name":"t","inputResponses":{"q":{}},"requestState":"s"}"#;
+        let retry = story.say(ToServer, retry);
+        assert_eq!((retry.op, retry.role, retry.to), (call.op, Role::Retry, Some(1)));
+        assert_eq!(story.say(ToClient, r#""id":2,"result":{"resultType":"complete"}"#).op, call.op);
+    }
+
+    #[test]
+    fn an_ambiguous_retry_stays_unlinked() {
+        let mut story = Story::new();
+        for id in 1..=2 {
+            story.say(ToServer, &format!(r#""id":{id},"method":"tools/call","params":{{"name":"t"}}"#));
+        }
+        for id in 1..=2 {
+            let ask = r#""resultType":"input_required","inputRequests":{"q":{}}"#;
+            story.say(ToClient, &format!(r#""id":{id},"result":{{{ask}}}"#));
+        }
+        let retry = story
+            .say(ToServer, r#""id":3,"method":"tools/call","params":{"name":"t","inputResponses":{"q":{}}}"#);
+        assert_eq!((retry.op, retry.role), (Some(OpId(3)), Role::Request));
+    }
+
+    #[test]
+    fn subscription_events_belong_to_their_listen() {
+        let mut story = Story::new();
+        let listen = story.say(ToServer, r#""id":7,"method":"subscriptions/listen""#);
+        let event = r#""method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}"#;
+        assert_eq!(story.say(ToClient, event).op, listen.op);
+    }
+}

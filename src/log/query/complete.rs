@@ -1,0 +1,43 @@
+//! Completion of fields and of values seen.
+
+use std::ops::Range;
+
+use super::Field;
+
+/// What may stand at the cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The part of the text that a candidate replaces.
+    pub span: Range<usize>,
+    /// Candidates with a word of help for each.
+    pub candidates: Vec<(String, String)>,
+}
+
+/// Completes the word that ends at byte `cursor` of `text`; `seen` gives the values that a field
+/// has had so far.
+pub fn complete(text: &str, cursor: usize, seen: &dyn Fn(Field) -> Vec<String>) -> Completion {
+    let cursor = cursor.min(text.len());
+    let head = text.get(..cursor).unwrap_or(text);
+    let start = head.rfind([' ', '(', '-', '!']).map_or(0, |at| at + 1);
+    let word = &head[start..];
+    let Some((name, value)) = word.split_once(':') else {
+        let candidates = Field::ALL
+            .iter()
+            .filter(|field| field.word().starts_with(word))
+            .map(|field| (format!("{}:", field.word()), field.help().to_owned()))
+            .collect();
+        return Completion { span: start..cursor, candidates };
+    };
+    let Some(field) = Field::ALL.iter().copied().find(|field| field.word() == name) else {
+        return Completion { span: cursor..cursor, candidates: Vec::new() };
+    };
+    let last = value.rfind(['|', ',']).map_or(0, |at| at + 1);
+    let part = &value[last..];
+    let mut values: Vec<String> = field.values().iter().map(|value| (*value).to_owned()).collect();
+    values.extend(seen(field));
+    let lower = part.to_ascii_lowercase();
+    values.retain(|value| value.to_ascii_lowercase().starts_with(&lower) && value != part);
+    values.dedup();
+    let candidates = values.into_iter().map(|value| (value, field.help().to_owned())).collect();
+    Completion { span: cursor - part.len()..cursor, candidates }
+}

@@ -1,0 +1,258 @@
+//! The query language of filters and breakpoints.
+//!
+//! `tool:search* status:error|pending -method:ping (dur:>500ms OR size:>10k)`: a space is AND,
+//! `OR` and `|` are alternatives, `NOT` and a leading `-` negate, parentheses group. An unknown
+//! field is an error, never free text; a word without a field searches names and bodies.
+
+mod complete;
+mod parse;
+mod value;
+
+use std::time::Duration;
+
+use super::record::{OpId, Seq};
+use crate::mcp::{Direction, Era, Message};
+
+pub use complete::{Completion, complete};
+pub use value::{Comparison, Matcher, Pattern};
+
+/// A parsed query.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    text: String,
+    root: Expr,
+}
+
+/// Why a text is no query, and which bytes of it are to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    pub span: std::ops::Range<usize>,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) enum Expr {
+    /// The empty query matches everything.
+    #[default]
+    All,
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+    Not(Box<Expr>),
+    Term(Field, Matcher),
+    Text(String),
+}
+
+macro_rules! fields {
+    ($($field:ident $word:literal $takes:ident $help:literal $values:expr;)+) => {
+        /// What a term looks at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Field { $($field),+ }
+
+        impl Field {
+            /// Every field, in the order of help and completion.
+            pub const ALL: &[Self] = &[$(Self::$field),+];
+
+            /// The word before the colon.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$field => $word),+ }
+            }
+
+            /// What it means.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$field => $help),+ }
+            }
+
+            /// The values it can take, where they are few.
+            pub const fn values(self) -> &'static [&'static str] {
+                match self { $(Self::$field => $values),+ }
+            }
+
+            pub(super) const fn takes(self) -> Takes {
+                match self { $(Self::$field => Takes::$takes),+ }
+            }
+        }
+    };
+}
+
+/// What kind of value a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Pattern,
+    Number,
+    Duration,
+    Size,
+    Clock,
+    Body,
+    Json,
+}
+
+fields! {
+    Tool "tool" Pattern "tool, prompt or resource that the operation asks for" &[];
+    Method "method" Pattern "method, of responses that of their request" &[];
+    Id "id" Pattern "JSON-RPC id" &[];
+    Op "op" Number "operation number" &[];
+    Dir "dir" Pattern "direction" &["c2s", "s2c"];
+    Kind "kind" Pattern "kind of frame" &["req", "resp", "notify", "batch", "stderr", "invalid"];
+    Status "status" Pattern "state or outcome" &[
+        "ok", "error", "pending", "cancel", "late", "orphan", "duplicate", "held", "dropped", "edited",
+        "answered", "withdrawn", "injected",
+    ];
+    Dur "dur" Duration "time from request to answer, e.g. >500ms" &[];
+    Size "size" Size "bytes on the wire, e.g. >10k" &[];
+    Tok "tok" Size "estimated tokens (bytes / 4)" &[];
+    Era "era" Pattern "protocol era" &["2025", "2026"];
+    Origin "origin" Pattern "where the frame came from" &[
+        "wire", "replaced", "answered", "injected", "replayed", "remapped",
+    ];
+    Lint "lint" Pattern "protocol oddities; lint:* finds any" &[];
+    Rule "rule" Pattern "who held or ruled on it" &[];
+    Note "note" Pattern "text of a note" &[];
+    Sess "sess" Pattern "session number or name" &[];
+    Seq "seq" Number "record number" &[];
+    After "after" Clock "at or after a time of day, e.g. 12:03:11" &[];
+    Before "before" Clock "before a time of day" &[];
+    Body "body" Body "text in the message; body:~ takes a regular expression" &[];
+    Json "json" Json "JSONPath, e.g. json:$.params.arguments.q==\"x\"" &[];
+}
+
+/// What a query can be asked about. Every answer may be unknown; an unknown never matches.
+pub trait Subject {
+    fn seq(&self) -> Seq;
+    fn direction(&self) -> Direction;
+    /// `req`, `resp`, `notify`, `batch`, `stderr` or `invalid`.
+    fn kind(&self) -> &str;
+    fn method(&self) -> Option<&str>;
+    fn target(&self) -> Option<&str>;
+    fn size(&self) -> u64;
+    /// The message itself; may have to be fetched.
+    fn message(&self) -> Option<Message>;
+    fn origin(&self) -> &str;
+    fn op(&self) -> Option<OpId> {
+        None
+    }
+    /// Calls `yes` with every status word that holds.
+    fn statuses(&self, yes: &mut dyn FnMut(&str));
+    fn duration(&self) -> Option<Duration> {
+        None
+    }
+    fn era(&self) -> Option<Era> {
+        None
+    }
+    /// Calls `yes` with the name of every oddity.
+    fn lints(&self, _yes: &mut dyn FnMut(&str)) {}
+    /// Calls `yes` with everyone who held or ruled on it.
+    fn rulers(&self, _yes: &mut dyn FnMut(&str)) {}
+    fn notes(&self, _yes: &mut dyn FnMut(&str)) {}
+    /// The session's number and name.
+    fn session(&self) -> (u32, &str);
+    /// Seconds since local midnight.
+    fn time_of_day(&self) -> u32;
+}
+
+impl Query {
+    /// Parses a query; the empty text matches everything.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        Ok(Self { text: text.trim().to_owned(), root: parse::parse(text)? })
+    }
+
+    /// The query as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches everything.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.root, Expr::All)
+    }
+
+    pub fn matches(&self, subject: &dyn Subject) -> bool {
+        self.root.matches(subject)
+    }
+
+    /// Whether a term outside any negation names this method: only such a query may hold what
+    /// generic ones must leave alone (see [`crate::mcp::Method::is_vital`]).
+    pub fn names_method(&self, method: &str) -> bool {
+        self.root.names(method)
+    }
+
+    /// This query and another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let text = match (self.text.is_empty(), other.text.is_empty()) {
+            (true, _) => other.text.clone(),
+            (_, true) => self.text.clone(),
+            _ => format!("({}) ({})", self.text, other.text),
+        };
+        Self { text, root: Expr::And(vec![self.root.clone(), other.root.clone()]) }
+    }
+}
+
+impl Expr {
+    fn matches(&self, subject: &dyn Subject) -> bool {
+        match self {
+            Self::All => true,
+            Self::And(all) => all.iter().all(|expr| expr.matches(subject)),
+            Self::Or(any) => any.iter().any(|expr| expr.matches(subject)),
+            Self::Not(expr) => !expr.matches(subject),
+            Self::Term(field, matcher) => term(*field, matcher, subject),
+            Self::Text(text) => {
+                [subject.method(), subject.target()].into_iter().flatten().any(|name| name.contains(&**text))
+                    || subject
+                        .message()
+                        .is_some_and(|m| memchr::memmem::find(m.raw(), text.as_bytes()).is_some())
+            }
+        }
+    }
+
+    fn names(&self, method: &str) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(|part| part.names(method)),
+            Self::Term(Field::Method, Matcher::Pattern(pattern)) => pattern.names(method),
+            _ => false,
+        }
+    }
+}
+
+fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
+    let text = |value: Option<&str>| value.is_some_and(|value| matcher.text(value));
+    let any = |each: &dyn Fn(&mut dyn FnMut(&str))| {
+        let mut found = false;
+        each(&mut |word| found = found || matcher.text(word));
+        found
+    };
+    match field {
+        Field::Tool => text(subject.target()),
+        Field::Method => text(subject.method()),
+        Field::Id => {
+            subject.message().is_some_and(|m| m.id().is_some_and(|id| matcher.text(&id.to_string())))
+        }
+        Field::Op => subject.op().is_some_and(|op| matcher.number(f64::from(op.0))),
+        Field::Dir => matcher.text(subject.direction().as_str()),
+        Field::Kind => matcher.text(subject.kind()),
+        Field::Status => any(&|yes| subject.statuses(yes)),
+        Field::Dur => subject.duration().is_some_and(|duration| matcher.number(duration.as_secs_f64())),
+        Field::Size => matcher.number(subject.size() as f64),
+        Field::Tok => matcher.number((subject.size() / 4) as f64),
+        Field::Era => text(subject.era().map(Era::as_str)),
+        Field::Origin => matcher.text(subject.origin()),
+        Field::Lint => any(&|yes| subject.lints(yes)),
+        Field::Rule => any(&|yes| subject.rulers(yes)),
+        Field::Note => any(&|yes| subject.notes(yes)),
+        Field::Sess => {
+            let (number, name) = subject.session();
+            matcher.text(name) || matcher.text(&number.to_string())
+        }
+        Field::Seq => matcher.number(subject.seq() as f64),
+        Field::After => matcher.at_least(f64::from(subject.time_of_day())),
+        Field::Before => !matcher.at_least(f64::from(subject.time_of_day())),
+        Field::Body => subject.message().is_some_and(|message| matcher.body(message.raw())),
+        Field::Json => subject.message().is_some_and(|message| matcher.json(message.body())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! From text to an expression.
+
+use std::ops::Range;
+
+use super::{Expr, Field, Matcher, QueryError};
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Open,
+    Close,
+    And,
+    Or,
+    Not,
+    Word,
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<(Token, Range<usize>)>,
+    next: usize,
+}
+
+pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
+    let mut parser = Parser { text, tokens: lex(text), next: 0 };
+    if parser.tokens.is_empty() {
+        return Ok(Expr::All);
+    }
+    let expr = parser.alternatives()?;
+    match parser.peek() {
+        None => Ok(expr),
+        Some(_) => Err(parser.error("unexpected ')'")),
+    }
+}
+
+/// Splits into tokens. A word runs to the next space or parenthesis outside quotes and brackets.
+fn lex(text: &str) -> Vec<(Token, Range<usize>)> {
+    let bytes = text.as_bytes();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        let token = match bytes[at] {
+            byte if byte.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            b'(' => Token::Open,
+            b')' => Token::Close,
+            b'|' => Token::Or,
+            b'-' | b'!' if bytes.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace()) => Token::Not,
+            _ => {
+                at = word_end(bytes, at);
+                tokens.push((keyword(&text[start..at]), start..at));
+                continue;
+            }
+        };
+        at += 1;
+        tokens.push((token, start..at));
+    }
+    tokens
+}
+
+fn keyword(word: &str) -> Token {
+    match word {
+        "AND" | "&&" => Token::And,
+        "OR" | "||" => Token::Or,
+        "NOT" => Token::Not,
+        _ => Token::Word,
+    }
+}
+
+pub(super) fn word_end(bytes: &[u8], start: usize) -> usize {
+    let mut depth = 0_usize;
+    let mut quoted = false;
+    let mut at = start;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'(' => depth += 1,
+            b']' | b')' if depth > 0 => depth -= 1,
+            b')' => break,
+            byte if byte.is_ascii_whitespace() && depth == 0 => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(bytes.len())
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.next).map(|(token, _)| token)
+    }
+
+    fn accept(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn error(&self, message: &str) -> QueryError {
+        let end = self.text.len();
+        let span = self.tokens.get(self.next).map_or(end..end, |(_, span)| span.clone());
+        QueryError { span, message: message.to_owned() }
+    }
+
+    fn alternatives(&mut self) -> Result<Expr, QueryError> {
+        let mut any = vec![self.conjunction()?];
+        while self.accept(&Token::Or) {
+            any.push(self.conjunction()?);
+        }
+        Ok(if any.len() == 1 { any.swap_remove(0) } else { Expr::Or(any) })
+    }
+
+    fn conjunction(&mut self) -> Result<Expr, QueryError> {
+        let mut all = vec![self.unary()?];
+        loop {
+            let explicit = self.accept(&Token::And);
+            match self.peek() {
+                Some(Token::Word | Token::Open | Token::Not) => all.push(self.unary()?),
+                _ if explicit => return Err(self.error("AND needs something after it")),
+                _ => break,
+            }
+        }
+        Ok(if all.len() == 1 { all.swap_remove(0) } else { Expr::And(all) })
+    }
+
+    fn unary(&mut self) -> Result<Expr, QueryError> {
+        match self.peek() {
+            Some(Token::Not) => {
+                self.next += 1;
+                Ok(Expr::Not(Box::new(self.unary()?)))
+            }
+            Some(Token::Open) => {
+                self.next += 1;
+                let inner = self.alternatives()?;
+                if !self.accept(&Token::Close) {
+                    return Err(self.error("a '(' is not closed"));
+                }
+                Ok(inner)
+            }
+            Some(Token::Word) => self.term(),
+            Some(Token::Close) => Err(self.error("unexpected ')'")),
+            Some(Token::And | Token::Or) => Err(self.error("an operator needs something on both sides")),
+            None => Err(self.error("something is missing at the end")),
+        }
+    }
+
+    fn term(&mut self) -> Result<Expr, QueryError> {
+        let span = self.tokens[self.next].1.clone();
+        let word = &self.text[span.clone()];
+        let expr = match word.split_once(':') {
+            Some((name, value)) if !name.contains('"') => {
+                let field = Field::ALL.iter().find(|field| field.word() == name).ok_or_else(|| {
+                    QueryError { span: span.start..span.start + name.len(), message: unknown(name) }
+                })?;
+                let matcher = Matcher::parse(*field, value)
+                    .map_err(|message| QueryError { span: span.start + name.len() + 1..span.end, message })?;
+                Expr::Term(*field, matcher)
+            }
+            _ => Expr::Text(word.trim_matches('"').to_owned()),
+        };
+        self.next += 1;
+        Ok(expr)
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let near =
+        Field::ALL.iter().find(|field| field.word().starts_with(name) || name.starts_with(field.word()));
+    match near {
+        Some(field) => format!("no field '{name}'; did you mean {}: ?", field.word()),
+        None => format!("no field '{name}'; Tab lists the fields"),
+    }
+}

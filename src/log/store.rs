@@ -1,0 +1,312 @@
+//! The log: append-only, shared, bounded in memory. It is the bus of the program: the screen,
+//! the tape writer and every later reader follow it as a [`Tail`] at their own pace, and none of
+//! them can slow the writer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::record::{Body, Gap, Record, Seq, SessionId};
+use crate::clock::Clock;
+
+/// Where evicted records can be read back from: the tape.
+pub trait Archive: Send + Sync {
+    /// The record at `seq`, if it is there and readable.
+    fn read(&self, seq: Seq) -> Option<Arc<Record>>;
+}
+
+/// An append-only list of records with a memory bound.
+///
+/// The order of sacrifice: over the bound, records that are on the tape are evicted and read
+/// back from it on demand; without a tape, or when it cannot keep up, the oldest are dropped and
+/// a [`Gap`] says so. Pinned records (held frames) stay.
+pub struct Log {
+    clock: Clock,
+    /// The memory bound in bytes, counted as [`Record::cost`].
+    bound: usize,
+    inner: RwLock<Inner>,
+    length: watch::Sender<Seq>,
+}
+
+#[derive(Default)]
+struct Inner {
+    records: VecDeque<Arc<Record>>,
+    /// The last position used.
+    last: Seq,
+    cost: usize,
+    /// Every record up to here is on the tape.
+    archived: Seq,
+    archive: Option<Arc<dyn Archive>>,
+    pinned: BTreeMap<Seq, Option<Arc<Record>>>,
+    lost: u64,
+}
+
+/// A reader's place in the log.
+pub struct Tail {
+    log: Arc<Log>,
+    next: Seq,
+    length: watch::Receiver<Seq>,
+}
+
+/// The default memory bound of an engine's log.
+pub const DEFAULT_BOUND: usize = 64 << 20;
+
+impl Log {
+    /// An empty log that keeps about `bound` bytes of records in memory.
+    pub fn new(clock: Clock, bound: usize) -> Arc<Self> {
+        Arc::new(Self { clock, bound, inner: RwLock::default(), length: watch::Sender::new(0) })
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Appends a fact and returns its position.
+    pub fn append(&self, session: SessionId, body: Body) -> Seq {
+        let at = self.clock.now();
+        let mut inner = self.inner.write();
+        let seq = inner.push(at, session, body);
+        if inner.cost > self.bound
+            && let Some(gap) = inner.evict(self.bound)
+        {
+            inner.push(at, session, Body::Gap(gap));
+        }
+        let last = inner.last;
+        drop(inner);
+        self.length.send_replace(last);
+        seq
+    }
+
+    /// The position of the newest record; 0 when there is none.
+    pub fn last(&self) -> Seq {
+        self.inner.read().last
+    }
+
+    /// How many records were dropped without being on a tape.
+    pub fn lost(&self) -> u64 {
+        self.inner.read().lost
+    }
+
+    /// The record at `seq`, from memory or from the tape.
+    pub fn get(&self, seq: Seq) -> Option<Arc<Record>> {
+        let archive = {
+            let inner = self.inner.read();
+            if let Some(record) = inner.get(seq) {
+                return Some(record);
+            }
+            inner.archive.clone()?
+        };
+        archive.read(seq)
+    }
+
+    /// Up to `most` records from `from` on. Where records are gone, one [`Gap`] stands for them.
+    pub fn window(&self, from: Seq, most: usize) -> Vec<Arc<Record>> {
+        let from = from.max(1);
+        let (first, archive) = {
+            let inner = self.inner.read();
+            let first = inner.first();
+            if from >= first {
+                let skip = usize::try_from(from - first).unwrap_or(usize::MAX);
+                return inner.records.iter().skip(skip).take(most).cloned().collect();
+            }
+            (first, inner.archive.clone())
+        };
+        let mut window = Vec::new();
+        for seq in from..first {
+            if window.len() >= most {
+                return window;
+            }
+            match archive.as_ref().and_then(|archive| archive.read(seq)) {
+                Some(record) => window.push(record),
+                None => {
+                    window.push(self.gap(seq, first - 1));
+                    return window;
+                }
+            }
+        }
+        window
+    }
+
+    fn gap(&self, first: Seq, last: Seq) -> Arc<Record> {
+        let body = Body::Gap(Gap { first, last });
+        Arc::new(Record { seq: last, at: self.clock.now(), session: SessionId(0), body })
+    }
+
+    /// Keeps the record at `seq` whatever the bound says.
+    pub fn pin(&self, seq: Seq) {
+        let mut inner = self.inner.write();
+        let record = inner.get(seq);
+        inner.pinned.insert(seq, record);
+    }
+
+    pub fn unpin(&self, seq: Seq) {
+        self.inner.write().pinned.remove(&seq);
+    }
+
+    /// Names the tape that evicted records are read back from.
+    pub fn set_archive(&self, archive: Arc<dyn Archive>) {
+        self.inner.write().archive = Some(archive);
+    }
+
+    /// Tells that every record up to `seq` is on the tape.
+    pub fn archived(&self, seq: Seq) {
+        let mut inner = self.inner.write();
+        inner.archived = inner.archived.max(seq);
+    }
+
+    /// A reader that begins at `from` (1 is the beginning).
+    pub fn tail(self: &Arc<Self>, from: Seq) -> Tail {
+        Tail { log: Arc::clone(self), next: from.max(1), length: self.length.subscribe() }
+    }
+}
+
+impl Inner {
+    fn first(&self) -> Seq {
+        self.last + 1 - self.records.len() as Seq
+    }
+
+    fn get(&self, seq: Seq) -> Option<Arc<Record>> {
+        if let Some(offset) = seq.checked_sub(self.first()) {
+            return self.records.get(usize::try_from(offset).ok()?).cloned();
+        }
+        self.pinned.get(&seq).cloned().flatten()
+    }
+
+    fn push(&mut self, at: crate::clock::Stamp, session: SessionId, body: Body) -> Seq {
+        self.last += 1;
+        let record = Record { seq: self.last, at, session, body };
+        self.cost += record.cost();
+        self.records.push_back(Arc::new(record));
+        self.last
+    }
+
+    /// Evicts from the front down to seven eighths of `bound`, so that a full log does not evict
+    /// (and report a gap) at every append. Returns what was lost for good.
+    fn evict(&mut self, bound: usize) -> Option<Gap> {
+        let goal = bound - bound / 8;
+        let mut gap: Option<Gap> = None;
+        while self.cost > goal && self.records.len() > 1 {
+            let Some(record) = self.records.pop_front() else { break };
+            self.cost -= record.cost();
+            if self.pinned.contains_key(&record.seq) {
+                continue;
+            }
+            if record.seq > self.archived {
+                self.lost += 1;
+                gap.get_or_insert(Gap { first: record.seq, last: record.seq }).last = record.seq;
+            }
+        }
+        gap
+    }
+}
+
+impl Tail {
+    /// Up to `most` records after those read so far; empty when there is nothing new.
+    pub fn read(&mut self, most: usize) -> Vec<Arc<Record>> {
+        let window = self.log.window(self.next, most);
+        if let Some(last) = window.last() {
+            self.next = last.seq + 1;
+        }
+        window
+    }
+
+    /// The position of the next record to be read.
+    pub fn position(&self) -> Seq {
+        self.next
+    }
+
+    /// Steps back (or forward) so that `seq` is read next.
+    pub fn seek(&mut self, seq: Seq) {
+        self.next = seq.max(1);
+    }
+
+    /// How many records are waiting.
+    pub fn behind(&self) -> u64 {
+        (self.log.last() + 1).saturating_sub(self.next)
+    }
+
+    /// Waits until there is something to read.
+    pub async fn changed(&mut self) {
+        let next = self.next;
+        // The sender lives in the log, which this tail keeps alive: it cannot close.
+        let _ = self.length.wait_for(|last| *last >= next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::record::{Level, Note};
+
+    fn note(text: &str) -> Body {
+        Body::Note(Note { frame: None, level: Level::Info, by: "test".into(), text: text.into() })
+    }
+
+    const S: SessionId = SessionId(1);
+
+    #[test]
+    fn a_tail_reads_everything_once() {
+        let log = Log::new(Clock::manual(0), DEFAULT_BOUND);
+        let mut tail = log.tail(1);
+        for _ in 0..5 {
+            log.append(S, note("x"));
+        }
+        assert_eq!(tail.read(3).len(), 3);
+        assert_eq!(tail.behind(), 2);
+        assert_eq!(tail.read(9).iter().map(|r| r.seq).collect::<Vec<_>>(), [4, 5]);
+        assert!(tail.read(9).is_empty());
+    }
+
+    #[test]
+    fn without_a_tape_eviction_leaves_a_gap() {
+        let log = Log::new(Clock::manual(0), 256 * 16);
+        for _ in 0..40 {
+            log.append(S, note("x"));
+        }
+        assert!(log.lost() > 0);
+        let mut tail = log.tail(1);
+        let first = tail.read(100);
+        assert!(matches!(first[0].body, Body::Gap(Gap { first: 1, .. })), "{first:?}");
+        let rest = tail.read(100);
+        assert_eq!(rest[0].seq, first[0].seq + 1);
+        assert!(rest.iter().any(|record| matches!(record.body, Body::Gap(_))), "the log itself says so");
+    }
+
+    #[test]
+    fn what_is_on_the_tape_is_read_back() {
+        struct Shelf(Vec<Arc<Record>>);
+        impl Archive for Shelf {
+            fn read(&self, seq: Seq) -> Option<Arc<Record>> {
+                self.0.iter().find(|record| record.seq == seq).cloned()
+            }
+        }
+        let log = Log::new(Clock::manual(0), 256 * 16);
+        for _ in 0..10 {
+            log.append(S, note("x"));
+        }
+        log.set_archive(Arc::new(Shelf(log.window(1, 10))));
+        log.archived(10);
+        for _ in 0..8 {
+            log.append(S, note("y"));
+        }
+        assert_eq!(log.lost(), 0);
+        let mut tail = log.tail(1);
+        let read = std::iter::from_fn(|| Some(tail.read(4)).filter(|window| !window.is_empty())).flatten();
+        assert_eq!(read.map(|record| record.seq).collect::<Vec<_>>(), (1..=18).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn pinned_records_stay() {
+        let log = Log::new(Clock::manual(0), 256 * 8);
+        let held = log.append(S, note("held"));
+        log.pin(held);
+        for _ in 0..40 {
+            log.append(S, note("x"));
+        }
+        assert!(log.get(held).is_some() && log.get(held + 1).is_none());
+        log.unpin(held);
+        assert!(log.get(held).is_none());
+    }
+}
