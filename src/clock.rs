@@ -95,6 +95,21 @@ impl Clock {
     }
 }
 
+/// Seconds since local midnight of a wall time in microseconds since the Unix epoch.
+pub fn time_of_day(wall: u64) -> u32 {
+    local(wall).map_or(0, |time| chrono::Timelike::num_seconds_from_midnight(&time))
+}
+
+/// A wall time in microseconds since the Unix epoch as local time, formatted as by `strftime`.
+pub fn format(wall: u64, pattern: &str) -> String {
+    local(wall).map_or_else(String::new, |time| time.format(pattern).to_string())
+}
+
+fn local(wall: u64) -> Option<chrono::DateTime<chrono::Local>> {
+    let utc = chrono::DateTime::from_timestamp_micros(i64::try_from(wall).ok()?)?;
+    Some(utc.with_timezone(&chrono::Local))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,10 @@
 #![forbid(unsafe_code)]
+pub mod cli;
 pub mod clock;
+pub mod engine;
+pub mod intercept;
 pub mod log;
 pub mod mcp;
+pub mod proxy;
+pub mod tape;
+pub mod transport;

@@ -1,10 +1,13 @@
 //! What happened: records, the log that keeps them, and what can be derived from them.
 
+pub mod breakpoint;
 pub mod operation;
 pub mod query;
 pub mod record;
 pub mod store;
+pub mod world;
 
 pub use query::Query;
 pub use record::{Body, Frame, Record, Seq, SessionId};
 pub use store::{Archive, Log, Tail};
+pub use world::World;

@@ -65,9 +65,16 @@ impl Log {
 
     /// Appends a fact and returns its position.
     pub fn append(&self, session: SessionId, body: Body) -> Seq {
+        self.append_with(session, |_| body).seq
+    }
+
+    /// Appends the fact that `make` builds from its own position. `make` runs with the log
+    /// locked.
+    pub fn append_with(&self, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
         let at = self.clock.now();
         let mut inner = self.inner.write();
-        let seq = inner.push(at, session, body);
+        let body = make(inner.last + 1);
+        let record = inner.push(at, session, body);
         if inner.cost > self.bound
             && let Some(gap) = inner.evict(self.bound)
         {
@@ -76,7 +83,25 @@ impl Log {
         let last = inner.last;
         drop(inner);
         self.length.send_replace(last);
-        seq
+        record
+    }
+
+    /// Fills an empty log with the records of a tape, as they were.
+    pub fn load(&self, records: impl Iterator<Item = Record>) {
+        let mut inner = self.inner.write();
+        for record in records {
+            // Records that the tape lost leave their positions empty.
+            while inner.last + 1 < record.seq {
+                let gap = Body::Gap(Gap { first: inner.last + 1, last: inner.last + 1 });
+                inner.push(record.at, record.session, gap);
+            }
+            if inner.last < record.seq {
+                inner.push(record.at, record.session, record.body);
+            }
+        }
+        let last = inner.last;
+        drop(inner);
+        self.length.send_replace(last);
     }
 
     /// The position of the newest record; 0 when there is none.
@@ -174,12 +199,12 @@ impl Inner {
         self.pinned.get(&seq).cloned().flatten()
     }
 
-    fn push(&mut self, at: crate::clock::Stamp, session: SessionId, body: Body) -> Seq {
+    fn push(&mut self, at: crate::clock::Stamp, session: SessionId, body: Body) -> Arc<Record> {
         self.last += 1;
-        let record = Record { seq: self.last, at, session, body };
+        let record = Arc::new(Record { seq: self.last, at, session, body });
         self.cost += record.cost();
-        self.records.push_back(Arc::new(record));
-        self.last
+        self.records.push_back(Arc::clone(&record));
+        record
     }
 
     /// Evicts from the front down to seven eighths of `bound`, so that a full log does not evict

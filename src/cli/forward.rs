@@ -1,0 +1,90 @@
+//! `shadowcat forward stdio`: between a client and a server, and nobody can tell.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::failure::Failure;
+use super::record;
+use crate::proxy::host::{End, Host, Settings};
+use crate::proxy::supervise;
+use crate::transport::child::{Ended, Spec};
+use crate::transport::stdio;
+
+/// Arguments of `forward`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    transport: Transport,
+}
+
+#[derive(Debug, Subcommand)]
+enum Transport {
+    /// A stdio server: put this in the place of its command in the client's configuration.
+    Stdio(Stdio),
+}
+
+#[derive(Debug, Args)]
+struct Stdio {
+    #[command(flatten)]
+    record: record::Arguments,
+    /// The server's command line.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// How long the last bytes may take to reach a client that does not read.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Forwards until the server has ended, and exits as it did.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Transport::Stdio(Stdio { record, command }) = arguments.transport;
+    // From the client's bytes to the server and back, outermost first:
+    // the log, that everything is recorded in before anyone rules on it …
+    let log = record.log();
+    // … the tape, which follows it at its own pace …
+    let mut recorder = record.record(&log, &command);
+    // … the engine, with nobody to decide, so nothing is ever held …
+    let settings = Settings { inspect_limit: record.inspect_limit };
+    let (host, _engine) = Host::start(log, settings);
+    // … the server, in a process group of its own …
+    let spec = Spec { command, directory: None };
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let child = spec.spawn().map_err(|error| {
+        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+    })?;
+    let process = child.process.clone();
+    // … and the client, on our own standard streams.
+    let (input, output) = stdio::take().map_err(Failure::peer)?;
+    let watched = output.try_clone().map_err(Failure::peer)?;
+    let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
+    let client = End { source: Box::new(input), sink: Box::new(output) };
+    let name = record.name_for(&spec.command);
+    let (session, threads) =
+        host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
+
+    let ended = supervise::until_end(&session, &process, &threads, &watched, &mut signals).await;
+    drop(watched);
+    threads.drained(DRAIN).await;
+    session.close("the server ended", Some(ended.into()));
+    threads.flushed(DRAIN).await;
+    if let Some(recorder) = &mut recorder {
+        recorder.finish();
+    }
+    exit_as(ended)
+}
+
+/// Ends this process the way the server ended. The lane that reads the client may be blocked in
+/// its read, which only the end of the process ends.
+fn exit_as(ended: Ended) -> Result<ExitCode, Failure> {
+    match ended {
+        Ended::Code(code) => std::process::exit(code),
+        Ended::Signal(signal) => {
+            // Dies of the same signal where that is possible; else says it as shells do.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            std::process::exit(128 + signal)
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line: one file a command, each assembling one mode of the program.
+
+mod demo;
+mod failure;
+mod forward;
+mod output;
+mod record;
+mod tape;
+mod tui;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use failure::{Failure, Kind};
+
+/// A terminal debugger and gateway for MCP, the Model Context Protocol.
+#[derive(Debug, Parser)]
+#[command(name = "shadowcat", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// Say more (twice: everything).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Say errors only.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// The form of our own log, which goes to standard error.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    log_format: LogFormat,
+    /// When to use colours.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    color: output::Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look around on a built-in server and client; nothing to install.
+    Demo(demo::Arguments),
+    /// Launch a server under the debugger.
+    Tui(tui::Arguments),
+    /// Stand between a client and a server, and record.
+    Forward(forward::Arguments),
+    /// Look at recordings.
+    Tape(tape::Arguments),
+    /// Print the completion script of a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page.
+    Man,
+    /// The built-in server of the demo, on standard input and output.
+    #[command(hide = true)]
+    DemoServer(demo::ServerArguments),
+}
+
+/// Runs the program and returns its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help to standard output and errors to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::say(&failure.to_string());
+            ExitCode::from(failure.kind as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, command } = cli;
+    if !matches!(command, Command::Tui(_) | Command::Demo(_)) {
+        log_to_stderr(&global);
+    }
+    match command {
+        Command::Demo(arguments) => runtime()?.block_on(demo::run(arguments, global.color)),
+        Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
+        Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
+        Command::Tape(arguments) => tape::run(arguments),
+        Command::DemoServer(arguments) => demo::serve(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "shadowcat", &mut script);
+            printed(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::usage)?;
+            printed(&page)
+        }
+    }
+}
+
+fn printed(bytes: &[u8]) -> Result<ExitCode, Failure> {
+    output::print(&String::from_utf8_lossy(bytes)).map_err(Failure::usage)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Two workers are plenty: the bytes move on threads of their own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        Failure::new(Kind::Usage, error).hint("the system has no threads or descriptors left")
+    })
+}
+
+fn log_to_stderr(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SHADOWCAT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("shadowcat={level}")));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Somebody else may have set one, in tests; then that one stays.
+    let _ = match global.log_format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

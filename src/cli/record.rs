@@ -1,0 +1,144 @@
+//! What every recording command shares: where the tape goes, and naming the server.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::clock::Clock;
+use crate::log::Log;
+use crate::log::record::{Body, Level, Note, SessionId};
+use crate::tape::writer::Subject;
+use crate::tape::{Recorder, TapeWriter, library};
+
+/// Options of commands that record.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What to call the server; found from its command line otherwise.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Record to this file instead of the library.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_tape")]
+    pub tape: Option<PathBuf>,
+    /// Do not record.
+    #[arg(long)]
+    pub no_tape: bool,
+    /// Lines longer than this pass through uninspected (bytes, or 16m).
+    #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size)]
+    pub inspect_limit: usize,
+    /// Memory for records before they are read back from the tape (bytes, or 64m).
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = size)]
+    pub memory: usize,
+}
+
+impl Arguments {
+    /// What people call the server that `command` starts.
+    pub fn name_for(&self, command: &[String]) -> String {
+        self.name.clone().unwrap_or_else(|| name_of(command))
+    }
+
+    /// An empty log on the machine's clock.
+    pub fn log(&self) -> Arc<Log> {
+        Log::new(Clock::system(), self.memory)
+    }
+
+    /// Starts to record `log`. No tape is no reason to stop: the log says why there is none.
+    pub fn record(&self, log: &Arc<Log>, command: &[String]) -> Option<Recorder> {
+        if self.no_tape {
+            return None;
+        }
+        let name = self.name_for(command);
+        let wall = log.clock().wall(log.clock().now());
+        let path = match &self.tape {
+            Some(path) => path.clone(),
+            None => {
+                library::sweep(wall, library::KEEP_BYTES, library::KEEP_FOR);
+                match library::directory() {
+                    Some(directory) => directory.join(library::new_name(&name, wall)),
+                    None => {
+                        complain(log, "no tape: this user has no home directory; name a file with --tape");
+                        return None;
+                    }
+                }
+            }
+        };
+        let subject = Subject { name, target: command.to_vec() };
+        match TapeWriter::create(&path, subject, log).and_then(Recorder::start) {
+            Ok(recorder) => Some(recorder),
+            Err(error) => {
+                complain(log, &explain(&path, &error));
+                None
+            }
+        }
+    }
+}
+
+fn explain(path: &Path, error: &std::io::Error) -> String {
+    let next = match error.kind() {
+        std::io::ErrorKind::AlreadyExists => "a tape is never overwritten; name another file",
+        _ => "name another file with --tape, or switch recording off with --no-tape",
+    };
+    format!("no tape: create {}: {error}; {next}", path.display())
+}
+
+fn complain(log: &Log, text: &str) {
+    tracing::warn!("{text}");
+    let note = Note { frame: None, level: Level::Error, by: "shadowcat".into(), text: text.to_owned() };
+    log.append(SessionId(0), Body::Note(note));
+}
+
+/// A name from a command line: the first word that says what runs rather than how.
+fn name_of(command: &[String]) -> String {
+    const LAUNCHERS: [&str; 14] = [
+        "npx", "bunx", "uvx", "uv", "node", "bun", "deno", "python", "python3", "run", "exec", "env",
+        "docker", "-",
+    ];
+    let plain = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
+    let says_what = |word: &&String| {
+        let word = plain(word);
+        !word.starts_with('-') && !word.contains('=') && !LAUNCHERS.contains(&word.as_str())
+    };
+    let word = command.iter().find(says_what).or(command.first());
+    let name = word.map_or_else(|| "server".to_owned(), |word| plain(word));
+    for ending in [".py", ".js", ".mjs", ".ts"] {
+        if let Some(stem) = name.strip_suffix(ending) {
+            return stem.to_owned();
+        }
+    }
+    name
+}
+
+/// Bytes, with `k`, `m` or `g` for powers of 1024.
+fn size(text: &str) -> Result<usize, String> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, factor) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) if lower.ends_with('k') => (digits, 1 << 10),
+        Some(digits) if lower.ends_with('m') => (digits, 1 << 20),
+        Some(digits) => (digits, 1 << 30),
+        None => (lower.as_str(), 1),
+    };
+    let number: usize =
+        digits.parse().map_err(|_| format!("{text:?} is no size; write 65536, 64k or 16m"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than this machine can count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_what_runs() {
+        let name = |line: &str| name_of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(name("npx -y @modelcontextprotocol/server-everything stdio"), "server-everything");
+        assert_eq!(name("/usr/bin/mcp-server-time --local-timezone UTC"), "mcp-server-time");
+        assert_eq!(name("env A=b python3 ./tools/weather.py"), "weather");
+        assert_eq!(name("node"), "node");
+    }
+
+    #[test]
+    fn sizes_take_a_unit() {
+        assert_eq!(size("64k"), Ok(65_536));
+        assert_eq!(size("100"), Ok(100));
+        assert!(size("lots").is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! `shadowcat tui`.
+use super::failure::Failure;
+use super::output::Color;
+use clap::Args;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub struct Arguments {}
+
+pub async fn run(_: Arguments, _: Color) -> Result<ExitCode, Failure> {
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! What an interceptor can say about a frame.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::log::record::Ruling as Word;
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Goes on unchanged.
+    Pass,
+    /// These go on in its place, each a whole line without its terminator. They may be anything,
+    /// invalid JSON included: that is a test.
+    Deliver(Vec<Bytes>),
+    /// It goes no further and its sender gets this.
+    Answer(Bytes),
+    /// It goes no further.
+    Drop,
+    /// It goes no further and both ends of its connection are closed.
+    Close,
+}
+
+/// A verdict now, from a person, or later.
+pub enum Decision {
+    Now(Verdict),
+    /// Until a person (or a timeout, or the end of the session) decides.
+    Hold,
+    /// When the future is ready.
+    Later(Pin<Box<dyn Future<Output = Verdict> + Send>>),
+}
+
+/// A decision and why.
+pub struct Ruling {
+    pub decision: Decision,
+    pub why: Option<String>,
+}
+
+impl Verdict {
+    /// The word for the log.
+    pub fn word(&self) -> Word {
+        match self {
+            Self::Pass => Word::Forward,
+            Self::Deliver(_) => Word::Replace,
+            Self::Answer(_) => Word::Answer,
+            Self::Drop => Word::Drop,
+            Self::Close => Word::Close,
+        }
+    }
+}
+
+impl From<Verdict> for Ruling {
+    fn from(verdict: Verdict) -> Self {
+        Self { decision: Decision::Now(verdict), why: None }
+    }
+}
+
+impl Ruling {
+    /// A hold, with the reason that the screen shows.
+    pub fn hold(why: impl Into<String>) -> Self {
+        Self { decision: Decision::Hold, why: Some(why.into()) }
+    }
+}

@@ -1,0 +1,473 @@
+//! The world as of a position of the log: a fold of its records.
+//!
+//! It keeps one small row a frame and nothing of the messages, which stay in the log (and, when
+//! evicted, on the tape). Screens, tables and queries read it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Log;
+use super::query::Subject;
+use super::record::{
+    Body, Channel, Closed, Facts, Flags, Frame, Gap, LaneId, Note, OpId, Opened, Origin, Outcome, Record,
+    Role, Seq, SessionId,
+};
+use crate::clock::{Stamp, time_of_day};
+use crate::mcp::{Direction, Era, Kind, Message, Quirks};
+
+/// A name kept once, however many rows have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name(u32);
+
+/// One frame, as a list shows it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub seq: Seq,
+    pub at: Stamp,
+    pub session: SessionId,
+    pub lane: LaneId,
+    pub direction: Direction,
+    pub channel: Channel,
+    pub origin: Origin,
+    pub kind: &'static str,
+    pub op: Option<OpId>,
+    pub role: Role,
+    pub flags: Flags,
+    pub quirks: Quirks,
+    /// The method, of a response that of its request.
+    pub method: Option<Name>,
+    pub target: Option<Name>,
+    /// Bytes on the wire.
+    pub size: u64,
+    pub is_error: bool,
+    pub way: Way,
+    pub held: Option<Duration>,
+    /// From the request to this response.
+    pub duration: Option<Duration>,
+    /// Who held or ruled on it last.
+    pub by: Option<Name>,
+    /// Whether it went on changed, or stands for what was changed.
+    pub edited: bool,
+    /// Whether it asks for a later page of a list.
+    pub pages_on: bool,
+}
+
+/// Where a frame is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Arrived, and not yet written or decided.
+    Moving,
+    /// Stopped since then.
+    Held(Stamp),
+    Ended(Outcome),
+}
+
+/// An operation as a list shows it.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub id: OpId,
+    pub session: SessionId,
+    pub direction: Direction,
+    pub started: Stamp,
+    pub ended: Option<Stamp>,
+    pub state: State,
+    /// Its frames, in order.
+    pub frames: Vec<Seq>,
+}
+
+/// How an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    /// Its newest result asks the client for input.
+    InputRequired,
+    Ok,
+    Error,
+    Cancelled,
+}
+
+/// A session as the header and the capability card show it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub id: SessionId,
+    pub opened: Opened,
+    pub since: Stamp,
+    pub client: Option<Facts>,
+    pub server: Option<Facts>,
+    pub closed: Option<Closed>,
+    pub frames: u64,
+    pub errors: u64,
+    /// The newest pages of each list that the server has given, by method.
+    pub lists: HashMap<&'static str, Vec<Seq>>,
+}
+
+/// The fold of all records read so far.
+#[derive(Default)]
+pub struct World {
+    pub sessions: BTreeMap<SessionId, Session>,
+    pub rows: Vec<Row>,
+    pub operations: HashMap<OpId, Operation>,
+    /// Frames that wait for a verdict, in the order in which they were stopped.
+    pub held: Vec<Seq>,
+    /// What servers ask and nobody has answered yet: requests to the client, and results that
+    /// require input.
+    pub asked: Vec<Seq>,
+    pub notes: Vec<(Seq, Stamp, SessionId, Note)>,
+    pub gaps: Vec<Gap>,
+    names: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, Name>,
+    /// The position of the newest record folded in.
+    pub last: Seq,
+    pub now: Stamp,
+}
+
+/// A row with what it takes to answer a query.
+pub struct RowSubject<'a> {
+    pub world: &'a World,
+    pub row: &'a Row,
+    pub log: &'a Log,
+}
+
+// === impl World ===
+
+impl World {
+    /// Folds in the next record.
+    pub fn apply(&mut self, record: &Record) {
+        self.last = record.seq;
+        self.now = record.at;
+        match &record.body {
+            Body::Opened(opened) => {
+                let session = Session {
+                    id: record.session,
+                    opened: opened.clone(),
+                    since: record.at,
+                    client: None,
+                    server: None,
+                    closed: None,
+                    frames: 0,
+                    errors: 0,
+                    lists: HashMap::new(),
+                };
+                self.sessions.insert(record.session, session);
+            }
+            Body::Frame(frame) => self.frame(record, frame),
+            Body::Held(held) => {
+                let by = self.name(&held.by);
+                let since = record.at;
+                if let Some(row) = self.row_mut(held.frame) {
+                    row.way = Way::Held(since);
+                    row.by = Some(by);
+                }
+                if &*held.by != super::record::HELD_BY_ORDER && !self.held.contains(&held.frame) {
+                    self.held.push(held.frame);
+                }
+            }
+            Body::Ruled(ruled) => {
+                let by = self.name(&ruled.by);
+                let replaced = ruled.verdict == super::record::Ruling::Replace;
+                if let Some(row) = self.row_mut(ruled.frame) {
+                    row.by = Some(by);
+                    row.edited |= replaced;
+                }
+            }
+            Body::Sent(sent) => {
+                self.held.retain(|held| *held != sent.frame);
+                if let Some(row) = self.row_mut(sent.frame) {
+                    row.way = Way::Ended(sent.outcome);
+                    row.held = sent.held;
+                    row.size = sent.length.unwrap_or(row.size);
+                }
+            }
+            Body::Facts(facts) => {
+                if let Some(session) = self.sessions.get_mut(&record.session) {
+                    match facts.side {
+                        Direction::ToServer => session.client = Some((**facts).clone()),
+                        Direction::ToClient => session.server = Some((**facts).clone()),
+                    }
+                }
+            }
+            Body::Note(note) => self.notes.push((record.seq, record.at, record.session, note.clone())),
+            Body::Gap(gap) => self.gaps.push(*gap),
+            Body::Closed(closed) => {
+                if let Some(session) = self.sessions.get_mut(&record.session) {
+                    session.closed = Some(closed.clone());
+                }
+                let rows = &self.rows;
+                self.asked.retain(|seq| {
+                    let at = rows.binary_search_by_key(seq, |row| row.seq);
+                    at.is_ok_and(|at| rows[at].session != record.session)
+                });
+            }
+        }
+    }
+
+    fn frame(&mut self, record: &Record, frame: &Frame) {
+        let link = frame.links().first().copied().unwrap_or_default();
+        let op = frame.link.op;
+        let is_error = frame.message.is_error();
+        self.follow(record, frame);
+        let (method, target) =
+            match op.and_then(|op| self.operations.get(&op)).and_then(|op| op.frames.first()) {
+                Some(first) if *first != record.seq => {
+                    let root = self.row(*first).map(|row| (row.method, row.target));
+                    root.unwrap_or_default()
+                }
+                _ => (None, None),
+            };
+        let method = frame.message.method().map(|method| self.name(method)).or(method);
+        let target = frame.message.target().map(|target| self.name(&target)).or(target);
+        let duration = matches!(link.role, Role::Response | Role::InputRequired)
+            .then(|| link.to.and_then(|request| self.row(request)))
+            .flatten()
+            .map(|request| record.at.since(request.at));
+        self.rows.push(Row {
+            seq: record.seq,
+            at: record.at,
+            session: record.session,
+            lane: frame.lane,
+            direction: frame.direction,
+            channel: frame.channel,
+            origin: frame.origin,
+            kind: frame.kind(),
+            op,
+            role: frame.link.role,
+            flags: frame.links().iter().fold(Flags::default(), |all, link| all.with(link.flags)),
+            quirks: frame.message.quirks(),
+            method,
+            target,
+            size: frame.message.raw().len() as u64,
+            is_error,
+            way: Way::Moving,
+            held: None,
+            duration,
+            by: None,
+            edited: matches!(frame.origin, Origin::Replaced(_)),
+            pages_on: frame.message.param(&["cursor"]).is_some(),
+        });
+        self.ask(record, frame);
+        let continues = link.to.and_then(|request| self.row(request)).is_some_and(|request| request.pages_on);
+        if let Some(session) = self.sessions.get_mut(&record.session) {
+            session.frames += 1;
+            session.errors += u64::from(is_error);
+            if let (Kind::Response { .. }, Some(method)) = (frame.message.kind(), method) {
+                let list = ["tools/list", "resources/list", "prompts/list"]
+                    .into_iter()
+                    .find(|list| **list == *self.names[method.0 as usize]);
+                if let Some(list) = list {
+                    let pages = session.lists.entry(list).or_default();
+                    if !continues {
+                        pages.clear();
+                    }
+                    pages.push(record.seq);
+                }
+            }
+        }
+    }
+
+    /// Files a frame under its operation.
+    fn follow(&mut self, record: &Record, frame: &Frame) {
+        let Some(op) = frame.link.op else { return };
+        let operation = self.operations.entry(op).or_insert_with(|| Operation {
+            id: op,
+            session: record.session,
+            direction: frame.direction,
+            started: record.at,
+            ended: None,
+            state: State::Pending,
+            frames: Vec::new(),
+        });
+        operation.frames.push(record.seq);
+        match frame.link.role {
+            Role::Response => {
+                operation.ended.get_or_insert(record.at);
+                if operation.state != State::Cancelled {
+                    operation.state = if frame.message.is_error() { State::Error } else { State::Ok };
+                }
+            }
+            Role::InputRequired => operation.state = State::InputRequired,
+            Role::Retry => operation.state = State::Pending,
+            Role::Cancel if operation.ended.is_none() => {
+                operation.ended = Some(record.at);
+                operation.state = State::Cancelled;
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps the list of open questions to the client.
+    fn ask(&mut self, record: &Record, frame: &Frame) {
+        let asks = frame.direction == Direction::ToClient
+            && (frame.link.role == Role::InputRequired
+                || matches!(frame.message.method(), Some("elicitation/create" | "sampling/createMessage")));
+        if asks && matches!(frame.message.kind(), Kind::Request { .. } | Kind::Response { .. }) {
+            self.asked.push(record.seq);
+        } else if matches!(frame.link.role, Role::Retry | Role::Response | Role::Cancel) {
+            let op = frame.link.op;
+            let rows = &self.rows;
+            self.asked.retain(|seq| {
+                let at = rows.binary_search_by_key(seq, |row| row.seq);
+                at.is_ok_and(|at| rows[at].op != op)
+            });
+        }
+    }
+
+    /// The row of frame `seq`.
+    pub fn row(&self, seq: Seq) -> Option<&Row> {
+        let at = self.rows.binary_search_by_key(&seq, |row| row.seq).ok()?;
+        self.rows.get(at)
+    }
+
+    fn row_mut(&mut self, seq: Seq) -> Option<&mut Row> {
+        let at = self.rows.binary_search_by_key(&seq, |row| row.seq).ok()?;
+        self.rows.get_mut(at)
+    }
+
+    fn name(&mut self, text: &str) -> Name {
+        if let Some(name) = self.known.get(text) {
+            return *name;
+        }
+        let name = Name(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let text: Arc<str> = text.into();
+        self.names.push(Arc::clone(&text));
+        self.known.insert(text, name);
+        name
+    }
+
+    /// The text of a name.
+    pub fn text(&self, name: Option<Name>) -> Option<&str> {
+        self.names.get(name?.0 as usize).map(|text| &**text)
+    }
+
+    /// The session's name, or its number where it has none.
+    pub fn session_name(&self, id: SessionId) -> &str {
+        self.sessions.get(&id).map_or("", |session| &session.opened.name)
+    }
+
+    /// Every status word that holds for a row.
+    pub fn statuses(&self, row: &Row, yes: &mut dyn FnMut(&str)) {
+        match row.way {
+            Way::Held(_) => yes("held"),
+            Way::Ended(Outcome::Dropped) if row.edited => yes("edited"),
+            Way::Ended(Outcome::Dropped) => yes("dropped"),
+            Way::Ended(Outcome::Answered) => yes("answered"),
+            Way::Ended(Outcome::Withdrawn) => yes("withdrawn"),
+            Way::Moving | Way::Ended(Outcome::Forwarded) => {}
+        }
+        match row.origin {
+            Origin::Replaced(_) => yes("edited"),
+            Origin::Answered(_) => yes("answered"),
+            Origin::Injected => yes("injected"),
+            _ => {}
+        }
+        row.flags.words().for_each(&mut *yes);
+        if row.role == Role::Cancel {
+            yes("cancel");
+        }
+        if row.is_error {
+            yes("error");
+        } else if matches!(row.role, Role::Response | Role::InputRequired) {
+            yes("ok");
+        }
+        if let (Role::Request | Role::Retry, Some(operation)) =
+            (row.role, row.op.and_then(|op| self.operations.get(&op)))
+        {
+            match operation.state {
+                State::Pending | State::InputRequired
+                    if !matches!(row.way, Way::Ended(Outcome::Withdrawn)) =>
+                {
+                    yes("pending");
+                }
+                State::Cancelled => yes("cancel"),
+                State::Ok => yes("ok"),
+                State::Error => yes("error"),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The era that the header shows: the server's, else what the client claims.
+    pub fn era(&self) -> Option<Era> {
+        let era = |facts: &Option<Facts>| facts.as_ref().and_then(|facts| facts.era);
+        era(&self.server).or_else(|| era(&self.client))
+    }
+}
+
+impl Subject for RowSubject<'_> {
+    fn seq(&self) -> Seq {
+        self.row.seq
+    }
+
+    fn direction(&self) -> Direction {
+        self.row.direction
+    }
+
+    fn kind(&self) -> &str {
+        self.row.kind
+    }
+
+    fn method(&self) -> Option<&str> {
+        self.world.text(self.row.method)
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.world.text(self.row.target)
+    }
+
+    fn size(&self) -> u64 {
+        self.row.size
+    }
+
+    fn message(&self) -> Option<Message> {
+        self.log.get(self.row.seq)?.frame().map(|frame| frame.message.clone())
+    }
+
+    fn origin(&self) -> &str {
+        self.row.origin.as_str()
+    }
+
+    fn op(&self) -> Option<OpId> {
+        self.row.op
+    }
+
+    fn statuses(&self, yes: &mut dyn FnMut(&str)) {
+        self.world.statuses(self.row, yes);
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        self.row.duration
+    }
+
+    fn era(&self) -> Option<Era> {
+        self.world.sessions.get(&self.row.session)?.era()
+    }
+
+    fn lints(&self, yes: &mut dyn FnMut(&str)) {
+        self.row.quirks.describe().for_each(&mut *yes);
+        self.row.flags.words().for_each(&mut *yes);
+        if self.row.kind == "invalid" {
+            yes("invalid");
+        }
+    }
+
+    fn rulers(&self, yes: &mut dyn FnMut(&str)) {
+        if let Some(by) = self.world.text(self.row.by) {
+            yes(by);
+        }
+    }
+
+    fn notes(&self, yes: &mut dyn FnMut(&str)) {
+        let mine = |note: &&(Seq, Stamp, SessionId, Note)| note.3.frame == Some(self.row.seq);
+        self.world.notes.iter().filter(mine).for_each(|note| yes(&note.3.text));
+    }
+
+    fn session(&self) -> (u32, &str) {
+        (self.row.session.0, self.world.session_name(self.row.session))
+    }
+
+    fn time_of_day(&self) -> u32 {
+        time_of_day(self.log.clock().wall(self.row.at))
+    }
+}

@@ -1,0 +1,417 @@
+//! The running engine: its sessions, and what it does when it is told.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::client::Client;
+use super::drive;
+use super::session::{BY_PERSON, Lane, Port, Refused, Session};
+use crate::engine::{Command, Engine, Refusal, Reply, Request, Tell};
+use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
+use crate::log::query::Query;
+use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, Role, SessionId};
+use crate::log::{Log, Seq};
+use crate::mcp::{Direction, Id, Kind, Message, compose, json};
+use crate::transport::child::{Child, Ended, Process, Spec};
+
+/// How a host treats what passes.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Lines over this many bytes are not inspected.
+    pub inspect_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { inspect_limit: 16 << 20 }
+    }
+}
+
+/// The priority of breakpoints: below rules, so that a person sees what rules made of a frame.
+const BREAKPOINTS: i32 = -100;
+/// The directory name of our own ids: `sc-<chance>-<n>`.
+const OWN_ID: &str = "sc";
+
+/// Everything that runs behind an [`Engine`] handle.
+pub struct Host {
+    log: Arc<Log>,
+    settings: Settings,
+    breakpoints: Arc<Breakpoints>,
+    chain: Chain,
+    sessions: Mutex<BTreeMap<SessionId, Running>>,
+    opened: AtomicU32,
+    operations: Arc<AtomicU32>,
+    injected: AtomicU32,
+    /// Makes ids of ours unlike those of any other run.
+    chance: String,
+    runtime: Handle,
+}
+
+/// A session and what it stands on.
+#[derive(Clone)]
+struct Running {
+    session: Arc<Session>,
+    process: Option<Process>,
+    client: Option<Arc<Client>>,
+    /// How to start the server again.
+    again: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// One end of a two-lane link: what we read from a peer and write to it.
+pub struct End {
+    pub source: Box<dyn Read + Send>,
+    pub sink: Box<dyn Write + Send>,
+}
+
+/// The threads of a stdio session, for those who wait for its end.
+pub struct Threads {
+    pub from_client: JoinHandle<()>,
+    pub from_server: JoinHandle<()>,
+    pub from_stderr: Option<JoinHandle<()>>,
+    pub pumps: Vec<JoinHandle<()>>,
+}
+
+// === impl Host ===
+
+impl Host {
+    /// An engine without sessions, and the handle on it. Commands are served until every handle
+    /// is gone.
+    pub fn start(log: Arc<Log>, settings: Settings) -> (Arc<Self>, Engine) {
+        let breakpoints = Breakpoints::new();
+        let chain = Chain::default().with(BREAKPOINTS, Arc::clone(&breakpoints) as Arc<dyn Interceptor>);
+        let (engine, requests) = Engine::new(Arc::clone(&log), breakpoints.watch());
+        let chance = uuid::Uuid::now_v7().simple().to_string();
+        let host = Arc::new(Self {
+            log,
+            settings,
+            breakpoints,
+            chain,
+            sessions: Mutex::default(),
+            opened: AtomicU32::new(0),
+            operations: Arc::default(),
+            injected: AtomicU32::new(0),
+            chance: chance[26..].to_owned(),
+            runtime: Handle::current(),
+        });
+        tokio::spawn(Arc::clone(&host).serve(requests));
+        (host, engine)
+    }
+
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    pub fn breakpoints(&self) -> &Arc<Breakpoints> {
+        &self.breakpoints
+    }
+
+    /// Opens a session without any lanes.
+    pub fn open(&self, opened: Opened) -> Arc<Session> {
+        let id = SessionId(self.opened.fetch_add(1, Ordering::Relaxed) + 1);
+        let sessions: Arc<std::sync::OnceLock<std::sync::Weak<Session>>> = Arc::default();
+        let (runtime, own) = (self.runtime.clone(), Arc::clone(&sessions));
+        let later = Box::new(move |seq, verdict: std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>| {
+            let session = own.get().and_then(std::sync::Weak::upgrade);
+            runtime.spawn(async move {
+                let verdict = verdict.await;
+                if let Some(session) = session {
+                    // It may have been decided by someone else or withdrawn meanwhile.
+                    let _ = session.decide(seq, "later", verdict);
+                }
+            });
+        });
+        let (log, chain) = (Arc::clone(&self.log), self.chain.clone());
+        let session = Session::open(id, opened, log, chain, Arc::clone(&self.operations), later);
+        let _ = sessions.set(Arc::downgrade(&session));
+        let running = Running { session: Arc::clone(&session), process: None, client: None, again: None };
+        self.sessions.lock().insert(id, running);
+        session
+    }
+
+    /// Opens a session between `client` and a stdio server. Its stderr goes on to `stderr`.
+    ///
+    /// # Errors
+    /// When no threads can be started.
+    pub fn open_stdio(
+        &self,
+        name: &str,
+        spec: &Spec,
+        child: Child,
+        client: End,
+        stderr: Box<dyn Write + Send>,
+        own_client: bool,
+    ) -> io::Result<(Arc<Session>, Threads)> {
+        let directory = spec.directory.clone().or_else(|| std::env::current_dir().ok());
+        let session = self.open(Opened {
+            name: name.to_owned(),
+            target: spec.command.clone(),
+            directory: directory.map(|directory| directory.display().to_string()),
+            pid: Some(child.process.id()),
+            own_client,
+        });
+        let server = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
+        let mut threads = self.join(&session, client, server)?;
+        let lane = Lane {
+            direction: Direction::ToClient,
+            channel: Channel::Stderr,
+            forward: Arc::new(Port::new(stderr)),
+            back: None,
+            exchange: None,
+        };
+        let lane = session.open_lane(lane);
+        let limit = self.settings.inspect_limit;
+        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, child.stderr, limit)?);
+        if let Some(running) = self.sessions.lock().get_mut(&session.id()) {
+            running.process = Some(child.process);
+        }
+        Ok((session, threads))
+    }
+
+    /// Connects two ends with a lane each way.
+    ///
+    /// # Errors
+    /// When no threads can be started.
+    pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
+        let to_server = Arc::new(Port::new(server.sink));
+        let to_client = Arc::new(Port::new(client.sink));
+        let lane = |direction, forward: &Arc<Port>, back: &Arc<Port>| {
+            session.open_lane(Lane {
+                direction,
+                channel: Channel::Main,
+                forward: Arc::clone(forward),
+                back: Some(Arc::clone(back)),
+                exchange: None,
+            })
+        };
+        let there = lane(Direction::ToServer, &to_server, &to_client);
+        let back = lane(Direction::ToClient, &to_client, &to_server);
+        let limit = self.settings.inspect_limit;
+        Ok(Threads {
+            pumps: vec![
+                drive::pump(Arc::clone(session), to_server)?,
+                drive::pump(Arc::clone(session), to_client)?,
+            ],
+            from_client: drive::read_lane(Arc::clone(session), there, client.source, limit)?,
+            from_server: drive::read_lane(Arc::clone(session), back, server.source, limit)?,
+            from_stderr: None,
+        })
+    }
+
+    /// Makes `client` the built-in client of a session, and `again` the way to restart it.
+    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Arc<dyn Fn() + Send + Sync>) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.client = Some(client);
+            running.again = Some(again);
+        }
+    }
+
+    /// Adds a remark of the engine to the log.
+    pub fn note(&self, session: SessionId, level: Level, text: impl Into<String>) {
+        let note = Note { frame: None, level, by: "shadowcat".into(), text: text.into() };
+        self.log.append(session, Body::Note(note));
+    }
+
+    /// Lets everything that is held go on, in the order of arrival.
+    pub fn release_all(&self, by: &str) {
+        self.breakpoints.hold_everything(false);
+        let sessions: Vec<_> =
+            self.sessions.lock().values().map(|running| Arc::clone(&running.session)).collect();
+        for session in sessions {
+            session.release_all(by);
+        }
+    }
+
+    /// Every server process that was started and may still run.
+    pub fn processes(&self) -> Vec<Process> {
+        self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()
+    }
+
+    async fn serve(self: Arc<Self>, mut requests: mpsc::Receiver<Request>) {
+        while let Some((command, reply)) = requests.recv().await {
+            let host = Arc::clone(&self);
+            // A command may wait for a peer; others must not wait for it.
+            tokio::spawn(async move {
+                let outcome = host.carry_out(command).await;
+                // Whoever asked may not care for the answer any more.
+                let _ = reply.send(outcome);
+            });
+        }
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Reply, Refusal> {
+        match command {
+            Command::Accept { frame } => self.decide(frame, Verdict::Pass),
+            Command::AcceptAndHoldReply { frame } => {
+                let passage = self.holder(frame)?.held_frame(frame).ok_or_else(|| not_held(frame))?;
+                if let Some(op) = passage.frame().link.op {
+                    self.breakpoints.hold_reply(op);
+                }
+                self.decide(frame, Verdict::Pass)
+            }
+            Command::AcceptAll => {
+                self.release_all(BY_PERSON);
+                Ok(Reply::Done)
+            }
+            Command::Edit { frame, line } => self.decide(frame, Verdict::Deliver(vec![line])),
+            Command::Drop { frame, tell } => self.drop_frame(frame, &tell),
+            Command::Answer { frame, line } => self.decide(frame, Verdict::Answer(line)),
+            Command::Delay { frame, by } => {
+                self.holder(frame)?;
+                tokio::time::sleep(by).await;
+                self.decide(frame, Verdict::Pass)
+            }
+            Command::HoldEverything(on) => {
+                match on {
+                    true => self.breakpoints.hold_everything(true),
+                    false => self.release_all(BY_PERSON),
+                }
+                Ok(Reply::Done)
+            }
+            Command::Arm(armed) => {
+                self.breakpoints.arm(armed);
+                Ok(Reply::Done)
+            }
+            Command::Break(text) => {
+                let query = Query::parse(&text).map_err(|error| Refusal(error.to_string()))?;
+                Ok(Reply::Breakpoint(self.breakpoints.add(query)))
+            }
+            Command::RemoveBreakpoint(id) => known(self.breakpoints.remove(id), id),
+            Command::ToggleBreakpoint(id) => known(self.breakpoints.toggle(id), id),
+            Command::Inject { session, to, line } => self.inject(session, to, &line),
+            Command::Call { session, method, params } => {
+                let client = self.client(session)?;
+                let id = client.call(&method, params).await.map_err(|error| Refusal(error.to_string()))?;
+                Ok(Reply::Called(id.token().to_owned()))
+            }
+            Command::Respond { session, frame, result } => {
+                let client = self.client(session)?;
+                let record = self.log.get(frame).ok_or_else(|| Refusal(format!("#{frame} is gone")))?;
+                let asked = record.frame().ok_or_else(|| Refusal(format!("#{frame} is no frame")))?;
+                client.respond(asked, result).await.map_err(|error| Refusal(error.to_string()))?;
+                Ok(Reply::Done)
+            }
+            Command::Restart { session } => {
+                let again = self.running(session)?.again;
+                let again = again
+                    .ok_or_else(|| Refusal("its client started this server; it must restart it".into()))?;
+                again();
+                Ok(Reply::Done)
+            }
+            Command::Note { session, frame, text } => {
+                let note = Note { frame, level: Level::Info, by: BY_PERSON.into(), text };
+                Ok(Reply::Frame(self.log.append(session, Body::Note(note))))
+            }
+        }
+    }
+
+    fn running(&self, session: SessionId) -> Result<Running, Refusal> {
+        let running = self.sessions.lock().get(&session).cloned();
+        running.ok_or_else(|| Refusal(format!("there is no session {}", session.0)))
+    }
+
+    fn client(&self, session: SessionId) -> Result<Arc<Client>, Refusal> {
+        let why = "this session has a client of its own; inject into it instead";
+        self.running(session)?.client.ok_or_else(|| Refusal(why.to_owned()))
+    }
+
+    /// The session that holds a frame.
+    fn holder(&self, frame: Seq) -> Result<Arc<Session>, Refusal> {
+        let record = self.log.get(frame).ok_or_else(|| not_held(frame))?;
+        Ok(self.running(record.session)?.session)
+    }
+
+    fn decide(&self, frame: Seq, verdict: Verdict) -> Result<Reply, Refusal> {
+        self.holder(frame)?.decide(frame, BY_PERSON, verdict)?;
+        Ok(Reply::Done)
+    }
+
+    /// Drops a held frame. What is told goes to whoever waits for an answer: the sender of a
+    /// request, the receiver of a reply.
+    fn drop_frame(&self, frame: Seq, tell: &Tell) -> Result<Reply, Refusal> {
+        let passage = self.holder(frame)?.held_frame(frame).ok_or_else(|| not_held(frame))?;
+        let held = passage.frame();
+        let id = held.message.id();
+        let line = match (tell, id) {
+            (Tell::Silence, _) => return self.decide(frame, Verdict::Drop),
+            (Tell::Close, _) => return self.decide(frame, Verdict::Close),
+            (Tell::Error { code, message }, Some(id)) => compose::failure(Some(id), *code, message),
+            (Tell::ToolError { text }, Some(id)) => compose::tool_error(id, text),
+            (_, None) => return Err(Refusal("nobody waits for an answer to this; drop it silently".into())),
+        };
+        let is_reply = matches!(held.link.role, Role::Response | Role::InputRequired);
+        self.decide(frame, if is_reply { Verdict::Deliver(vec![line]) } else { Verdict::Answer(line) })
+    }
+
+    fn inject(&self, session: SessionId, to: Direction, line: &[u8]) -> Result<Reply, Refusal> {
+        let running = self.running(session)?;
+        let message = Message::parse(bytes::Bytes::copy_from_slice(line));
+        let line = match message.kind() {
+            // Its answer must be ours alone, so it gets an id of ours.
+            Kind::Request { .. } => {
+                let number = self.injected.fetch_add(1, Ordering::Relaxed) + 1;
+                let id = Id::text(&format!("{OWN_ID}-{}-{number}", self.chance));
+                let start = line.len() - line.trim_ascii_start().len();
+                let span = json::member(line, start..line.len(), "id").unwrap_or(0..0);
+                [&line[..span.start], id.token().as_bytes(), &line[span.end..]].concat()
+            }
+            _ => line.to_vec(),
+        };
+        Ok(Reply::Frame(running.session.inject(to, &line)?))
+    }
+}
+
+fn known(found: bool, id: u32) -> Result<Reply, Refusal> {
+    if found { Ok(Reply::Done) } else { Err(Refusal(format!("there is no breakpoint {id}"))) }
+}
+
+fn not_held(frame: Seq) -> Refusal {
+    Refused::NotHeld(frame).into()
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self(refused.to_string())
+    }
+}
+
+impl From<Ended> for Exit {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Code(code) => Self::Code(code),
+            Ended::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}
+
+impl Threads {
+    /// Waits until everything the server wrote has been written on, or `patience` is over: a
+    /// process that left its group can keep the server's stdout open for ever.
+    pub async fn drained(&self, patience: Duration) {
+        let step = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        let done = |thread: &JoinHandle<()>| thread.is_finished();
+        while waited < patience && !(done(&self.from_server) && self.from_stderr.as_ref().is_none_or(done)) {
+            tokio::time::sleep(step).await;
+            waited += step;
+        }
+    }
+
+    /// Waits until the outlets have written what they were given, or `patience` is over: a peer
+    /// may never read.
+    pub async fn flushed(&self, patience: Duration) {
+        let step = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        while waited < patience && !self.pumps.iter().all(JoinHandle::is_finished) {
+            tokio::time::sleep(step).await;
+            waited += step;
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Recording: a thread that follows the log and writes it down.
+//!
+//! It is woken by time, not by records: what came since the last flush is written with one call,
+//! a mark behind it. A write that fails (a full disk) is undone and tried again at the next
+//! flush; the wire never waits for it, and what the log could not keep meanwhile is a gap.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::format::{FORMAT, Header, Mark, Seal, VERSION, read_line, write_record, write_tagged};
+use super::index::{self, Entry, Index, Names};
+use crate::clock::Stamp;
+use crate::log::record::{Body, Level, Note, Record, Seq, SessionId};
+use crate::log::{Archive, Log, Tail};
+
+/// The longest a record waits for its flush.
+pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
+/// How often what was written is forced to the disk.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// A part is sealed and the next begun at this size …
+const PART_BYTES: u64 = 256 << 20;
+/// … or this age.
+const PART_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes encoded before they are written, so that a long backlog takes bounded memory.
+const BLOCK: usize = 4 << 20;
+
+/// A file that is only appended to, and can be cut back to where it was.
+pub trait Media: Send {
+    /// # Errors
+    /// When not all of it could be written; the rest of the file may hold a part of it then.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// # Errors
+    /// When the file cannot be cut.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// # Errors
+    /// When the disk does not take it.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Media for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// What a tape is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    pub name: String,
+    pub target: Vec<String>,
+}
+
+/// How the recording stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Where the first part is; none when nothing is recorded.
+    pub path: Option<PathBuf>,
+    /// Bytes of all parts.
+    pub bytes: u64,
+    pub frames: u64,
+    /// Why nothing can be written right now.
+    pub failing: Option<String>,
+    pub sealed: bool,
+}
+
+/// Writes a log to a tape, part by part.
+pub struct TapeWriter {
+    log: Arc<Log>,
+    tail: Tail,
+    path: PathBuf,
+    header: Header,
+    part: Part,
+    /// Bytes of the parts before this one.
+    before: u64,
+    totals: Totals,
+    shelf: Arc<Shelf>,
+}
+
+/// Counts that the seal repeats.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    records: u64,
+    frames: u64,
+    errors: u64,
+    last: Seq,
+    mono: Stamp,
+}
+
+/// The part that is being written.
+struct Part {
+    media: Box<dyn Media>,
+    index: Option<File>,
+    /// Bytes written, all of them whole lines.
+    length: u64,
+    began: Stamp,
+    synced: Stamp,
+    marks: Sha256,
+    /// Hash state of the block so far: the header before the first mark.
+    block: Sha256,
+    names: Names,
+    /// The last record whose index entry was written.
+    indexed: Seq,
+}
+
+/// The parts written so far, to read evicted records back from.
+#[derive(Default)]
+struct Shelf {
+    parts: Mutex<Vec<(Seq, File, Index)>>,
+}
+
+impl Archive for Shelf {
+    fn read(&self, seq: Seq) -> Option<Arc<Record>> {
+        let parts = self.parts.lock();
+        let at = parts.partition_point(|(first, ..)| *first <= seq).checked_sub(1)?;
+        let (_, tape, index) = &parts[at];
+        let entry = index.entry(seq)?;
+        let mut line = vec![0; usize::try_from(entry.length).ok()?];
+        tape.read_exact_at(&mut line, entry.offset).ok()?;
+        match read_line(&line) {
+            Ok(super::format::Line::Record(record)) => Some(Arc::new(record)),
+            _ => None,
+        }
+    }
+}
+
+/// The file of part `number` of the tape at `path`: `x.tape`, `x.2.tape`, …
+pub fn part_path(path: &Path, number: u32) -> PathBuf {
+    if number < 2 {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!("{stem}.{number}.tape"))
+}
+
+impl TapeWriter {
+    /// Creates the tape file, readable by its owner alone, and writes its header.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create(path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
+        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            create_private_directory(directory)?;
+        }
+        let file = create_file(path)?;
+        let mut writer = Self::on(Box::new(file), path, subject, log)?;
+        writer.open_index(1)?;
+        Ok(writer)
+    }
+
+    /// Records onto `media`; nothing can be read back from it.
+    ///
+    /// # Errors
+    /// When the header cannot be written.
+    pub fn on(media: Box<dyn Media>, path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
+        let header = Header {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            by: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tape: uuid::Uuid::now_v7().to_string(),
+            part: 1,
+            anchor: log.clock().anchor(),
+            name: subject.name,
+            target: subject.target,
+        };
+        let part = Part::begin(media, &header, log.clock().now(), 0)?;
+        Ok(Self {
+            log: Arc::clone(log),
+            tail: log.tail(1),
+            path: path.to_owned(),
+            header,
+            part,
+            before: 0,
+            totals: Totals::default(),
+            shelf: Arc::default(),
+        })
+    }
+
+    /// Makes evicted records readable from this part on. `first` is its first record.
+    fn open_index(&mut self, first: Seq) -> io::Result<()> {
+        let path = part_path(&self.path, self.header.part);
+        let mut index = create_file(&index::path_beside(&path))?;
+        index.write_all(&index::header(first))?;
+        self.part.index = Some(index);
+        self.part.indexed = first - 1;
+        let readable = Index::open(&path)?;
+        self.shelf.parts.lock().push((first, File::open(&path)?, readable));
+        self.log.set_archive(Arc::clone(&self.shelf) as Arc<dyn Archive>);
+        Ok(())
+    }
+
+    /// Writes everything new and a mark behind it.
+    ///
+    /// # Errors
+    /// When it could not be written; then the tape is as it was, and the next flush tries again.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while self.flush_block()? {}
+        let now = self.log.clock().now();
+        if now.since(self.part.synced) >= SYNC_EVERY {
+            self.part.media.sync()?;
+            self.part.synced = now;
+        }
+        if self.part.length > PART_BYTES || now.since(self.part.began) > PART_AGE {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    /// Writes one block. Returns whether there may be more.
+    fn flush_block(&mut self) -> io::Result<bool> {
+        let start = self.tail.position();
+        let mut lines = Vec::new();
+        let mut entries = Vec::new();
+        let mut totals = self.totals;
+        let mut indexed = self.part.indexed;
+        while lines.len() < BLOCK {
+            let records = self.tail.read(1024);
+            if records.is_empty() {
+                break;
+            }
+            for record in &records {
+                let from = lines.len();
+                write_record(&mut lines, record, self.log.clock().wall(record.at));
+                let offset = self.part.length + from as u64;
+                let entry = Entry::of(record, offset, lines.len() - from, &mut self.part.names);
+                index::append(&mut entries, indexed, record.seq, &entry);
+                indexed = record.seq;
+                totals.count(record);
+            }
+        }
+        if lines.is_empty() {
+            return Ok(false);
+        }
+        if let Err(error) = self.part.append_block(&mut lines, totals.last) {
+            self.tail.seek(start);
+            return Err(error);
+        }
+        self.totals = totals;
+        if let Some(index) = &mut self.part.index {
+            // Without its index the tape is only slower to open; it is rebuilt from the tape.
+            match index.write_all(&entries) {
+                Ok(()) => {
+                    self.part.indexed = indexed;
+                    self.log.archived(indexed);
+                }
+                Err(_) => {
+                    self.part.index = None;
+                    self.shelf.parts.lock().pop();
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Seals this part and begins the next.
+    fn roll(&mut self) -> io::Result<()> {
+        let mut header = self.header.clone();
+        header.part += 1;
+        let next = part_path(&self.path, header.part);
+        let file = create_file(&next)?;
+        self.part.seal(self.totals, true)?;
+        self.before += self.part.length;
+        self.part = Part::begin(Box::new(file), &header, self.log.clock().now(), self.totals.last)?;
+        self.header = header;
+        self.open_index(self.totals.last + 1)
+    }
+
+    /// Writes what is left and ends the tape.
+    ///
+    /// # Errors
+    /// When it could not be written; the tape is readable all the same, only not sealed.
+    pub fn seal(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.part.seal(self.totals, false)?;
+        self.part.media.sync()
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            path: Some(self.path.clone()),
+            bytes: self.before + self.part.length,
+            frames: self.totals.frames,
+            failing: None,
+            sealed: false,
+        }
+    }
+}
+
+impl Totals {
+    fn count(&mut self, record: &Record) {
+        self.records += 1;
+        self.last = record.seq;
+        self.mono = record.at;
+        if let Body::Frame(frame) = &record.body {
+            self.frames += 1;
+            self.errors += u64::from(frame.message.is_error());
+        }
+    }
+}
+
+impl Part {
+    fn begin(mut media: Box<dyn Media>, header: &Header, now: Stamp, indexed: Seq) -> io::Result<Self> {
+        let mut line = Vec::new();
+        write_tagged(&mut line, "header", header);
+        media.append(&line)?;
+        Ok(Self {
+            media,
+            index: None,
+            length: line.len() as u64,
+            began: now,
+            synced: now,
+            marks: Sha256::new(),
+            block: Sha256::new_with_prefix(&line),
+            names: Names::default(),
+            indexed,
+        })
+    }
+
+    fn append_block(&mut self, lines: &mut Vec<u8>, last: Seq) -> io::Result<()> {
+        let mut block = self.block.clone();
+        block.update(&lines[..]);
+        let hash = hex(block);
+        let mark = Mark { offset: self.length + lines.len() as u64, hash: hash.clone(), last };
+        write_tagged(lines, "mark", &mark);
+        if let Err(error) = self.media.append(lines) {
+            // Half a block would be a torn tape although the disk may have room again soon. If
+            // even the cut fails, readers still find the last whole record.
+            let _ = self.media.cut(self.length);
+            return Err(error);
+        }
+        self.length += lines.len() as u64;
+        self.marks.update(hash.as_bytes());
+        self.block = Sha256::new();
+        Ok(())
+    }
+
+    fn seal(&mut self, totals: Totals, continued: bool) -> io::Result<()> {
+        let seal = Seal {
+            records: totals.records,
+            frames: totals.frames,
+            errors: totals.errors,
+            last: totals.last,
+            mono: totals.mono.nanos(),
+            hash: hex(self.marks.clone()),
+            continued,
+            facts: Vec::new(),
+        };
+        let mut line = Vec::new();
+        write_tagged(&mut line, "seal", &seal);
+        if let Err(error) = self.media.append(&line) {
+            let _ = self.media.cut(self.length);
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// A hash as lower-case hexadecimal.
+pub fn hex(hash: Sha256) -> String {
+    use std::fmt::Write;
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Creates `directory` and what is missing above it, readable by the owner alone.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn create_private_directory(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// A recording under way.
+pub struct Recorder {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    status: watch::Receiver<Status>,
+}
+
+impl Recorder {
+    /// Starts the thread that records `writer`'s log.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(mut writer: TapeWriter) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, status) = watch::channel(writer.status());
+        let stopping = Arc::clone(&stop);
+        let run = move || {
+            while !stopping.load(Ordering::Acquire) {
+                std::thread::park_timeout(FLUSH_EVERY);
+                let outcome = writer.flush();
+                publish(&writer, &sender, outcome, false);
+            }
+            let outcome = writer.seal();
+            publish(&writer, &sender, outcome, true);
+        };
+        let thread = std::thread::Builder::new().name("tape".into()).spawn(run)?;
+        Ok(Self { stop, thread: Some(thread), status })
+    }
+
+    /// Follows how the recording stands.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Writes what is left, seals the tape and returns how it stands.
+    pub fn finish(&mut self) -> Status {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic in there has been printed; the tape is unsealed but whole.
+            let _ = thread.join();
+        }
+        self.status.borrow().clone()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Tells how the recording stands; the first failure and the recovery go into the log as well.
+fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Result<()>, sealed: bool) {
+    let failing = outcome.err().map(|error| error.to_string());
+    let before = sender.borrow().failing.is_some();
+    let path = writer.path.display();
+    let note = match (&failing, before) {
+        (Some(error), false) => Some((
+            Level::Error,
+            format!(
+                "cannot write the tape {path}: {error}. Traffic goes on; free some space and it will be written"
+            ),
+        )),
+        (None, true) => Some((Level::Info, format!("the tape {path} is being written again"))),
+        _ => None,
+    };
+    if let Some((level, text)) = note {
+        let note = Note { frame: None, level, by: "shadowcat".into(), text };
+        writer.log.append(SessionId(0), Body::Note(note));
+    }
+    let status = Status { sealed: sealed && failing.is_none(), failing, ..writer.status() };
+    sender.send_if_modified(|old| {
+        let changed = *old != status;
+        *old = status;
+        changed
+    });
+}

@@ -1,0 +1,67 @@
+//! A bounded pipe in memory: the simulated network of tests, and what the built-in client
+//! speaks through.
+
+use std::io::{self, Read, Write};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
+
+/// The writing end. Blocks, or waits, while the pipe is full.
+#[derive(Clone)]
+pub struct Writer(mpsc::Sender<Bytes>);
+
+/// The reading end. Ends when every writer is gone.
+pub struct Reader {
+    chunks: mpsc::Receiver<Bytes>,
+    rest: Bytes,
+}
+
+/// A pipe that holds up to `chunks` writes.
+pub fn pipe(chunks: usize) -> (Writer, Reader) {
+    let (sender, receiver) = mpsc::channel(chunks.max(1));
+    (Writer(sender), Reader { chunks: receiver, rest: Bytes::new() })
+}
+
+impl Writer {
+    /// Writes without blocking the thread.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the reader is gone.
+    pub async fn send(&self, bytes: Bytes) -> io::Result<()> {
+        self.0.send(bytes).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let chunk = Bytes::copy_from_slice(bytes);
+        self.0.blocking_send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// The next chunk; `None` at the end.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.chunks.recv().await
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.rest = chunk,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.rest.len());
+        buffer[..length].copy_from_slice(&self.rest[..length]);
+        self.rest.advance(length);
+        Ok(length)
+    }
+}

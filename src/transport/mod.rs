@@ -1,0 +1,8 @@
+//! What carries bytes: child processes, standard streams, memory.
+
+pub mod child;
+pub mod memory;
+pub mod outlet;
+pub mod stdio;
+
+pub use outlet::{Outlet, Parcel, PieceOf};

@@ -1,0 +1,248 @@
+//! The way out of a lane: an ordered queue with one writer at a time.
+//!
+//! The order of the queue is the order of decisions; whoever comes next writes. The thread that
+//! reads a lane flushes inline, so a passing frame crosses no channel; frames that are released
+//! or injected from elsewhere wake the outlet's own pump. A peer that does not read blocks the
+//! flushing thread, and so the lane behind it, and nothing else.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+/// Something to write, and a ticket that comes back when it was (or could not be) written.
+#[derive(Debug)]
+pub struct Parcel<T> {
+    pub bytes: Bytes,
+    pub ticket: Option<T>,
+    /// Set on the pieces of one long line: nothing may come between them.
+    pub piece: Option<PieceOf>,
+}
+
+/// A piece of a line that streams through lane `lane`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PieceOf {
+    pub lane: u32,
+    pub last: bool,
+}
+
+/// The end of a connection that takes what goes to one peer.
+pub struct Outlet<T> {
+    queue: Mutex<Queue<T>>,
+    woken: Condvar,
+    writer: Mutex<Option<Box<dyn Write + Send>>>,
+}
+
+struct Queue<T> {
+    parcels: VecDeque<Parcel<T>>,
+    /// The lane whose long line is under way, and what waits for its end.
+    streaming: Option<u32>,
+    deferred: VecDeque<Parcel<T>>,
+    /// Somebody queued something and will not flush it.
+    kicked: bool,
+    /// No more parcels: the writer is closed when the queue is empty.
+    ending: bool,
+    closed: bool,
+}
+
+/// Parcels written with one system call at most.
+const BATCH: usize = 64;
+
+impl<T> Outlet<T> {
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                parcels: VecDeque::new(),
+                streaming: None,
+                deferred: VecDeque::new(),
+                kicked: false,
+                ending: false,
+                closed: false,
+            }),
+            woken: Condvar::new(),
+            writer: Mutex::new(Some(Box::new(writer))),
+        }
+    }
+
+    /// Queues a parcel. Somebody has to call [`Outlet::flush`] or [`Outlet::kick`] after it.
+    pub fn push(&self, parcel: Parcel<T>) {
+        let mut queue = self.queue.lock();
+        match (queue.streaming, parcel.piece) {
+            (Some(lane), Some(piece)) if piece.lane == lane => {
+                queue.parcels.push_back(parcel);
+                if piece.last {
+                    queue.streaming = None;
+                    let deferred = std::mem::take(&mut queue.deferred);
+                    queue.parcels.extend(deferred);
+                }
+            }
+            (Some(_), _) => queue.deferred.push_back(parcel),
+            (None, piece) => {
+                queue.streaming = piece.filter(|piece| !piece.last).map(|piece| piece.lane);
+                queue.parcels.push_back(parcel);
+            }
+        }
+    }
+
+    /// Closes the writer once everything queued is written.
+    pub fn end(&self) {
+        self.queue.lock().ending = true;
+        self.kick();
+    }
+
+    /// Whether nothing can be written any more.
+    pub fn is_closed(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed || queue.ending
+    }
+
+    /// Asks the pump to flush.
+    pub fn kick(&self) {
+        self.queue.lock().kicked = true;
+        self.woken.notify_all();
+    }
+
+    /// Writes everything queued. `confirm` gets each ticket and whether its bytes were written.
+    /// Blocks while the peer does not read.
+    pub fn flush(&self, confirm: &mut dyn FnMut(T, bool)) {
+        let mut writer = self.writer.lock();
+        let mut batch = Vec::new();
+        loop {
+            let ending = {
+                let mut queue = self.queue.lock();
+                let most = queue.parcels.len().min(BATCH);
+                batch.extend(queue.parcels.drain(..most));
+                queue.ending
+            };
+            if batch.is_empty() {
+                if ending {
+                    *writer = None;
+                    self.queue.lock().closed = true;
+                }
+                return;
+            }
+            let written = match writer.as_mut() {
+                Some(open) => write_all(open, &batch).is_ok(),
+                None => false,
+            };
+            if !written && writer.take().is_some() {
+                self.queue.lock().closed = true;
+            }
+            for parcel in batch.drain(..) {
+                if let Some(ticket) = parcel.ticket {
+                    confirm(ticket, written);
+                }
+            }
+        }
+    }
+
+    /// Flushes whenever kicked, until [`Outlet::end`]. Runs on a thread of its own, and outlives a
+    /// peer that is gone: what still comes is confirmed as unwritten.
+    pub fn pump(&self, confirm: &mut dyn FnMut(T, bool)) {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                while !queue.kicked {
+                    self.woken.wait(&mut queue);
+                }
+                queue.kicked = false;
+            }
+            self.flush(confirm);
+            let queue = self.queue.lock();
+            if queue.closed && queue.ending {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes all parcels, several with one call where they are small.
+fn write_all<T>(writer: &mut Box<dyn Write + Send>, batch: &[Parcel<T>]) -> io::Result<()> {
+    if let [only] = batch {
+        writer.write_all(&only.bytes)?;
+        return writer.flush();
+    }
+    let mut slices: Vec<IoSlice<'_>> = batch.iter().map(|parcel| IoSlice::new(&parcel.bytes)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match writer.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn parcel(text: &'static str, ticket: u8, piece: Option<(u32, bool)>) -> Parcel<u8> {
+        let piece = piece.map(|(lane, last)| PieceOf { lane, last });
+        Parcel { bytes: Bytes::from_static(text.as_bytes()), ticket: Some(ticket), piece }
+    }
+
+    #[test]
+    fn keeps_the_order_and_confirms_each() {
+        let sink = Sink::default();
+        let outlet = Outlet::new(sink.clone());
+        for (ticket, text) in [(1, "a"), (2, "b"), (3, "c")] {
+            outlet.push(parcel(text, ticket, None));
+        }
+        let mut confirmed = Vec::new();
+        outlet.flush(&mut |ticket, written| confirmed.push((ticket, written)));
+        assert_eq!(sink.0.lock().as_slice(), b"abc");
+        assert_eq!(confirmed, [(1, true), (2, true), (3, true)]);
+    }
+
+    #[test]
+    fn nothing_comes_between_the_pieces_of_a_long_line() {
+        let sink = Sink::default();
+        let outlet = Outlet::new(sink.clone());
+        outlet.push(parcel("long", 1, Some((1, false))));
+        outlet.push(parcel("[injected]", 2, None));
+        outlet.push(parcel("er", 3, Some((1, true))));
+        outlet.flush(&mut |_, _| {});
+        assert_eq!(sink.0.lock().as_slice(), b"longer[injected]");
+    }
+
+    #[test]
+    fn a_dead_peer_is_told_and_ends_nothing_else() {
+        let outlet = Outlet::new(Broken);
+        outlet.push(parcel("a", 1, None));
+        let mut confirmed = Vec::new();
+        outlet.flush(&mut |ticket, written| confirmed.push((ticket, written)));
+        outlet.push(parcel("b", 2, None));
+        outlet.flush(&mut |ticket, written| confirmed.push((ticket, written)));
+        assert_eq!(confirmed, [(1, false), (2, false)]);
+        assert!(outlet.is_closed());
+    }
+}

@@ -1,0 +1,101 @@
+//! Our own standard streams, when they carry the protocol.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{dup2_stdin, dup2_stdout};
+
+/// A descriptor that is read and written blocking, even where someone who shares it has made it
+/// non-blocking.
+#[derive(Debug)]
+pub struct Blocking(File);
+
+/// Takes over standard input and output: what they were connected to is ours alone, and the
+/// descriptors 0 and 1 lead nowhere from now on, so that no stray print can reach the protocol
+/// and closing ours is an end of file to the peer.
+///
+/// # Errors
+/// When the process has no standard streams or `/dev/null` is missing.
+pub fn take() -> io::Result<(Blocking, Blocking)> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nowhere)?;
+    dup2_stdout(&nowhere)?;
+    Ok((Blocking::new(input), Blocking::new(output)))
+}
+
+/// Our standard error, which stays where it is.
+///
+/// # Errors
+/// When the process has none.
+pub fn stderr() -> io::Result<Blocking> {
+    Ok(Blocking::new(io::stderr().as_fd().try_clone_to_owned()?))
+}
+
+impl Blocking {
+    pub fn new(descriptor: impl Into<OwnedFd>) -> Self {
+        Self(File::from(descriptor.into()))
+    }
+
+    /// A second handle on the same stream.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Whether the reading end of this pipe or socket is closed.
+    pub fn is_hung_up(&self) -> bool {
+        let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let ready = poll(&mut descriptors, PollTimeout::ZERO);
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        ready.is_ok() && descriptors[0].revents().is_some_and(|events| events.intersects(gone))
+    }
+
+    fn wait(&self, events: PollFlags) -> io::Result<()> {
+        match poll(&mut [PollFd::new(self.0.as_fd(), events)], PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Read for Blocking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLIN)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Write for Blocking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                other => return other,
+            }
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match self.0.write_vectored(slices) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                other => return other,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
