@@ -29,7 +29,7 @@ enum Transport {
 #[derive(Debug, Args)]
 struct Stdio {
     #[command(flatten)]
-    record: record::Arguments,
+    record: record::Recording,
     /// The server's command line.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,

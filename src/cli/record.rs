@@ -13,7 +13,7 @@ use crate::tape::{Recorder, TapeWriter, library};
 
 /// Options of commands that record.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct Recording {
     /// What to call the server; found from its command line otherwise.
     #[arg(long)]
     pub name: Option<String>,
@@ -31,7 +31,7 @@ pub struct Arguments {
     pub memory: usize,
 }
 
-impl Arguments {
+impl Recording {
     /// What people call the server that `command` starts.
     pub fn name_for(&self, command: &[String]) -> String {
         self.name.clone().unwrap_or_else(|| name_of(command))

@@ -1,12 +1,190 @@
-//! `shadowcat tui`.
-use super::failure::Failure;
-use super::output::Color;
-use clap::Args;
+//! `shadowcat tui`: a server under the debugger.
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use clap::{Args, ValueEnum};
+
+use super::failure::{Failure, Kind};
+use super::output::{self, Color};
+use super::{record, tape};
+use crate::engine::Engine;
+use crate::log::world::World;
+use crate::mcp::Era;
+use crate::proxy::client::Attendance;
+use crate::proxy::host::{Host, Settings};
+use crate::proxy::launch::{Launch, launch};
+use crate::proxy::supervise::{self, PATIENCE};
+use crate::tape::{Recorder, Status};
+use crate::transport::child::Spec;
+use crate::tui::run;
+use crate::tui::terminal::Screen;
+use crate::tui::{App, Look, Theme};
+
+/// Arguments of `tui`.
 #[derive(Debug, Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The protocol era to speak with the server.
+    #[arg(long, value_enum, default_value_t)]
+    era: EraChoice,
+    #[command(flatten)]
+    record: record::Recording,
+    #[command(flatten)]
+    look: LookArguments,
+    /// The server's command line.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
 
-pub async fn run(_: Arguments, _: Color) -> Result<ExitCode, Failure> {
-    Ok(ExitCode::SUCCESS)
+/// How the screen looks.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// A theme: dark, light, high-contrast, 16-colour, or a file of yours in the themes directory.
+    #[arg(long, default_value = "dark", env = "SHADOWCAT_THEME")]
+    theme: String,
+    /// Plain characters only.
+    #[arg(long)]
+    ascii: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum EraChoice {
+    /// Ask with server/discover, fall back to initialize.
+    #[default]
+    Auto,
+    /// initialize, up to 2025-11-25.
+    #[value(name = "2025")]
+    Stateful,
+    /// No handshake, 2026-07-28.
+    #[value(name = "2026")]
+    Stateless,
+}
+
+/// Runs a server under the debugger until the person leaves.
+pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
+    let Arguments { era, record, look, command } = arguments;
+    let look = look.look(color)?;
+    // The log, and the tape that follows it …
+    let log = record.log();
+    let recorder = record.record(&log, &command);
+    // … the engine, with a person who decides …
+    let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    host.breakpoints().attend();
+    // … the server, and the client of our own …
+    let server = Launch {
+        name: record.name_for(&command),
+        spec: Spec { command, directory: None },
+        era: match era {
+            EraChoice::Auto => None,
+            EraChoice::Stateful => Some(Era::Stateful),
+            EraChoice::Stateless => Some(Era::Stateless),
+        },
+        attendance: Attendance::Person,
+    };
+    launch(&host, server, |_| ()).map_err(|error| {
+        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+    })?;
+    // … and the screen on top.
+    show(&host, engine, recorder, look).await
+}
+
+/// Shows the screen until the person leaves it, then ends every server and says where the tape
+/// is.
+pub async fn show(
+    host: &Arc<Host>,
+    engine: Engine,
+    mut recorder: Option<Recorder>,
+    look: Look,
+) -> Result<ExitCode, Failure> {
+    let size = crossterm::terminal::size().unwrap_or((80, 24));
+    let nothing = tokio::sync::watch::channel(Status::default()).1;
+    let recording = recorder.as_ref().map_or(nothing, Recorder::status);
+    let app = App::new(engine, recording, look, size);
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let mut console = Screen::open().map_err(|error| {
+        Failure::usage(error).hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
+    })?;
+    let stop = async {
+        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        while let Some(signal) = signals.recv().await {
+            if matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
+                return;
+            }
+        }
+    };
+    let outcome = run::run(&mut console, app, stop).await;
+    drop(console);
+    end(host).await;
+    let status = recorder.as_mut().map(Recorder::finish);
+    match outcome {
+        Ok(app) => {
+            output::say(&farewell(&app.world, status.as_ref()));
+            Ok(ExitCode::SUCCESS)
+        }
+        // A terminal that went away is an end like another, only that nobody reads the summary.
+        Err(error) => Err(Failure::new(Kind::Interrupted, error)),
+    }
+}
+
+/// Ends every server as the specification says: its stdin is closed first.
+async fn end(host: &Arc<Host>) {
+    const GRACE: Duration = Duration::from_millis(1500);
+    if host.breakpoints().leave() {
+        host.release_all("the screen was closed");
+    }
+    host.hang_up();
+    let ends = host.processes().into_iter().map(|process| async move {
+        if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
+            process.terminate(PATIENCE).await;
+        }
+    });
+    futures_util::future::join_all(ends).await;
+    host.closed(GRACE).await;
+}
+
+fn farewell(world: &World, status: Option<&Status>) -> String {
+    let frames = world.rows.len();
+    let errors = world.rows.iter().filter(|row| row.is_error).count();
+    let slowest = world.rows.iter().filter(|row| row.duration.is_some()).max_by_key(|row| row.duration);
+    let mut text = match status {
+        Some(Status { path: Some(path), bytes, .. }) => {
+            format!("tape {} ({}, {frames} frames, {errors} errors)", path.display(), tape::bytes(*bytes))
+        }
+        _ => format!("not recorded: {frames} frames, {errors} errors"),
+    };
+    if let Some(row) = slowest {
+        let name = world.text(row.target).or(world.text(row.method)).unwrap_or("?");
+        text.push_str(&format!(" · slowest {name} {:?}", row.duration.unwrap_or_default()));
+    }
+    text
+}
+
+impl LookArguments {
+    /// The look that was asked for. A broken theme of the person's own is named, and replaced.
+    pub fn look(&self, color: Color) -> Result<Look, Failure> {
+        let themes = themes_directory();
+        let colour = color.is_on();
+        let theme = match Theme::find(&self.theme, themes.as_deref()) {
+            Ok(theme) => theme,
+            Err(error @ crate::tui::theme::ThemeError::Unknown { .. }) => return Err(Failure::usage(error)),
+            Err(error) => {
+                output::say(&format!("{error}; the dark theme is used instead"));
+                Theme::dark()
+            }
+        };
+        let theme = if colour { theme } else { theme.without_colour() };
+        Ok(Look { theme, ascii: self.ascii, colour, themes })
+    }
+}
+
+/// Where themes of the person's own are: `$XDG_CONFIG_HOME/shadowcat/themes`.
+fn themes_directory() -> Option<PathBuf> {
+    let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
+        Some(user.dir.join(".config"))
+    };
+    configured.or_else(home).map(|config| config.join("shadowcat/themes"))
 }

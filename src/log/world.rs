@@ -117,6 +117,8 @@ pub struct World {
     pub gaps: Vec<Gap>,
     names: Vec<Arc<str>>,
     known: HashMap<Arc<str>, Name>,
+    /// Frames whose state changed after their arrival, for readers that keep lists of matches.
+    pub touched: Vec<Seq>,
     /// The position of the newest record folded in.
     pub last: Seq,
     pub now: Stamp,
@@ -153,6 +155,7 @@ impl World {
             }
             Body::Frame(frame) => self.frame(record, frame),
             Body::Held(held) => {
+                self.touched.push(held.frame);
                 let by = self.name(&held.by);
                 let since = record.at;
                 if let Some(row) = self.row_mut(held.frame) {
@@ -164,6 +167,7 @@ impl World {
                 }
             }
             Body::Ruled(ruled) => {
+                self.touched.push(ruled.frame);
                 let by = self.name(&ruled.by);
                 let replaced = ruled.verdict == super::record::Ruling::Replace;
                 if let Some(row) = self.row_mut(ruled.frame) {
@@ -172,6 +176,7 @@ impl World {
                 }
             }
             Body::Sent(sent) => {
+                self.touched.push(sent.frame);
                 self.held.retain(|held| *held != sent.frame);
                 if let Some(row) = self.row_mut(sent.frame) {
                     row.way = Way::Ended(sent.outcome);
@@ -278,6 +283,11 @@ impl World {
             frames: Vec::new(),
         });
         operation.frames.push(record.seq);
+        if frame.link.role != Role::Progress
+            && let Some(root) = operation.frames.first()
+        {
+            self.touched.push(*root);
+        }
         match frame.link.role {
             Role::Response => {
                 operation.ended.get_or_insert(record.at);

@@ -4,6 +4,7 @@ pub mod compose;
 pub mod era;
 pub mod id;
 pub mod json;
+pub mod layout;
 pub mod line;
 pub mod message;
 pub mod method;

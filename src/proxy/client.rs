@@ -31,9 +31,22 @@ pub struct Client {
     era: Mutex<Option<Era>>,
     /// What it declares as its root.
     root: PathBuf,
-    /// Whether somebody answers what the server asks; else it declines.
-    attended: bool,
+    attendance: Attendance,
 }
+
+/// Who answers what the server asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Attendance {
+    /// A person, at the screen.
+    Person,
+    /// Nobody: elicitation is declined, sampling refused.
+    Nobody,
+    /// This answer to every elicitation, after a moment.
+    Script(Value),
+}
+
+/// How long a scripted person thinks.
+const THINKING: Duration = Duration::from_millis(1500);
 
 /// Why the client could not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +63,7 @@ pub enum ClientError {
 
 impl Client {
     /// A client that writes to and reads from a link in memory, with `root` as its only root.
-    pub fn start(writer: Writer, reader: Reader, root: PathBuf, attended: bool) -> Arc<Self> {
+    pub fn start(writer: Writer, reader: Reader, root: PathBuf, attendance: Attendance) -> Arc<Self> {
         let client = Arc::new(Self {
             writer,
             counter: AtomicU64::new(0),
@@ -58,7 +71,7 @@ impl Client {
             calls: Mutex::default(),
             era: Mutex::default(),
             root,
-            attended,
+            attendance,
         });
         tokio::spawn(Arc::clone(&client).listen(reader));
         client
@@ -75,9 +88,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::Gone`] or [`ClientError::Silent`]: it has to be started anew and greeted
     /// with `initialize`.
-    pub async fn probe(&self) -> Result<bool, ClientError> {
+    pub async fn probe(&self, patience: Duration) -> Result<bool, ClientError> {
         *self.era.lock() = Some(Era::Stateless);
-        let answer = self.ask("server/discover", None, PROBE_PATIENCE).await;
+        let answer = self.ask("server/discover", None, patience).await;
         let stateless = match answer {
             Ok(answer) => is_stateless(&answer),
             Err(error) => {
@@ -228,7 +241,8 @@ impl Client {
                 let waiting = self.pending.lock().remove(id);
                 let asks = message.outcome(&["resultType"]) == Some(b"\"input_required\"");
                 if asks {
-                    self.give_input(&message).await;
+                    let (client, message) = (Arc::clone(self), message.clone());
+                    tokio::spawn(async move { client.give_input(&message).await });
                 } else {
                     self.calls.lock().remove(id);
                 }
@@ -239,8 +253,16 @@ impl Client {
             }
             Kind::Request { id, method, .. } => {
                 if let Some(line) = self.answer(id, method) {
-                    // A server that is gone by now needs no answer.
-                    let _ = self.say(line).await;
+                    let client = Arc::clone(self);
+                    let scripted =
+                        method == "elicitation/create" && matches!(self.attendance, Attendance::Script(_));
+                    tokio::spawn(async move {
+                        if scripted {
+                            tokio::time::sleep(THINKING).await;
+                        }
+                        // A server that is gone by now needs no answer.
+                        let _ = client.say(line).await;
+                    });
                 }
             }
             Kind::Notification { method, .. } => {
@@ -262,8 +284,8 @@ impl Client {
         match method {
             "ping" => Some(compose::response(id, &json!({}))),
             "roots/list" => Some(compose::response(id, &self.roots())),
-            "elicitation/create" | "sampling/createMessage" if self.attended => None,
-            "elicitation/create" => Some(compose::response(id, &json!({ "action": "decline" }))),
+            "elicitation/create" => self.elicit().map(|answer| compose::response(id, &answer)),
+            "sampling/createMessage" if self.attendance == Attendance::Person => None,
             "sampling/createMessage" => {
                 Some(compose::failure(Some(id), -1, "nobody is there to write the message"))
             }
@@ -281,11 +303,17 @@ impl Client {
         for (key, request) in requests {
             let answer = match request["method"].as_str() {
                 Some("roots/list") => self.roots(),
-                Some("elicitation/create") if !self.attended => json!({ "action": "decline" }),
-                _ if self.attended => return,
+                Some("elicitation/create") => match self.elicit() {
+                    Some(answer) => answer,
+                    None => return,
+                },
+                _ if self.attendance == Attendance::Person => return,
                 _ => continue,
             };
             responses.insert(key, answer);
+        }
+        if matches!(self.attendance, Attendance::Script(_)) {
+            tokio::time::sleep(THINKING).await;
         }
         // A server that is gone by now needs no retry.
         let _ = self.retry(message, responses.into()).await;
@@ -304,6 +332,15 @@ impl Client {
             params.insert("requestState".into(), serde_json::from_slice(state).unwrap_or(Value::Null));
         }
         self.call(&method, Some(params.into())).await.map(drop)
+    }
+
+    /// The answer to an elicitation that no person has to give.
+    fn elicit(&self) -> Option<Value> {
+        match &self.attendance {
+            Attendance::Person => None,
+            Attendance::Nobody => Some(json!({ "action": "decline" })),
+            Attendance::Script(answer) => Some(answer.clone()),
+        }
     }
 
     fn roots(&self) -> Value {

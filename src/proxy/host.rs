@@ -229,6 +229,25 @@ impl Host {
         }
     }
 
+    /// Closes the way to every server: the first step of the shutdown that every revision names.
+    pub fn hang_up(&self) {
+        for running in self.sessions.lock().values_mut() {
+            running.session.hang_up();
+            running.client = None;
+        }
+    }
+
+    /// Waits until every session is closed, or `patience` is over.
+    pub async fn closed(&self, patience: Duration) {
+        let step = Duration::from_millis(5);
+        let mut waited = Duration::ZERO;
+        let open = || self.sessions.lock().values().any(|running| !running.session.is_closed());
+        while waited < patience && open() {
+            tokio::time::sleep(step).await;
+            waited += step;
+        }
+    }
+
     /// Every server process that was started and may still run.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()

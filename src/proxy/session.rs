@@ -320,6 +320,17 @@ impl Session {
         Ok(seq)
     }
 
+    /// Closes the outlets towards the server, once what is queued for it is written.
+    pub fn hang_up(&self) {
+        let state = self.state.lock();
+        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
+        towards.for_each(|open| open.lane.forward.end());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Ends the session: what is still held is recorded as dropped, every outlet is closed.
     pub fn close(&self, reason: &str, exit: Option<Exit>) {
         let mut state = self.state.lock();

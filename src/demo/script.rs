@@ -1,0 +1,54 @@
+//! What the demo's client says, so that every kind of trouble is on the screen within seconds.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::mcp::Era;
+
+/// One call of the script.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The pause before it.
+    pub after: Duration,
+    pub method: &'static str,
+    pub params: Value,
+}
+
+/// The calls of the session in `era`.
+pub fn steps(era: Era) -> Vec<Step> {
+    let call = |after: u64, tool: &str, arguments: Value| Step {
+        after: Duration::from_millis(after),
+        method: "tools/call",
+        params: json!({ "name": tool, "arguments": arguments }),
+    };
+    match era {
+        Era::Stateful => vec![
+            call(300, "add", json!({ "a": 2, "b": 3 })),
+            // `limit` should be a number: the server refuses, as servers do.
+            call(600, "search", json!({ "query": "is:open label:bug", "limit": "50" })),
+            Step {
+                after: Duration::from_millis(500),
+                method: "tools/call",
+                params: json!({
+                    "name": "index",
+                    "arguments": { "steps": 4 },
+                    "_meta": { "progressToken": "index-1" },
+                }),
+            },
+            call(900, "learn", json!({})),
+            Step {
+                after: Duration::from_millis(700),
+                method: "resources/read",
+                params: json!({ "uri": "demo://readme" }),
+            },
+            call(600, "hang", json!({})),
+        ],
+        Era::Stateless => vec![call(300, "add", json!({ "a": 40, "b": 2 })), call(600, "greet", json!({}))],
+    }
+}
+
+/// What the scripted person answers when the server asks for a name.
+pub fn answer() -> Value {
+    json!({ "action": "accept", "content": { "name": "Ada" } })
+}

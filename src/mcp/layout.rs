@@ -1,0 +1,111 @@
+//! Laying out JSON for people and for the wire without touching a token: numbers, escapes and
+//! the order of keys stay as they were spelled.
+
+/// Indents `text` by two spaces a level. Text that is not JSON comes out as JSON as far as its
+/// brackets and quotes go.
+pub fn pretty(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut depth = 0_usize;
+    let mut bytes = text.char_indices().peekable();
+    let indent = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some((at, character)) = bytes.next() {
+        match character {
+            '"' => {
+                let end = string_end(text, at);
+                out.push_str(&text[at..end]);
+                while bytes.peek().is_some_and(|(next, _)| *next < end) {
+                    bytes.next();
+                }
+            }
+            '{' | '[' => {
+                let close = if character == '{' { '}' } else { ']' };
+                out.push(character);
+                while bytes.peek().is_some_and(|(_, next)| next.is_ascii_whitespace()) {
+                    bytes.next();
+                }
+                if bytes.peek().is_some_and(|(_, next)| *next == close) {
+                    bytes.next();
+                    out.push(close);
+                } else {
+                    depth += 1;
+                    indent(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                indent(&mut out, depth);
+                out.push(character);
+            }
+            ',' => {
+                out.push(',');
+                indent(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            space if space.is_ascii_whitespace() => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// One line without white space between tokens. Text that is not JSON keeps its white space but
+/// for line breaks, which become spaces: a line of a stdio transport cannot hold one.
+pub fn one_line(text: &str) -> String {
+    if super::json::document(text.as_bytes()).is_err() {
+        return text.trim_end_matches(['\n', '\r']).replace(['\n', '\r'], " ");
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(character) = text[at..].chars().next() {
+        let end = if character == '"' { string_end(text, at) } else { at + character.len_utf8() };
+        if !character.is_ascii_whitespace() {
+            out.push_str(&text[at..end]);
+        }
+        at = end;
+    }
+    out
+}
+
+/// The offset behind the string that opens at `start`.
+fn string_end(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = start + 1;
+    while let Some(next) = memchr::memchr2(b'"', b'\\', &bytes[at.min(bytes.len())..]) {
+        at += next;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        at += 2;
+        if at >= bytes.len() {
+            break;
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_token() {
+        let text = r#"{"a":1.0,"b":["x, {y}\"",{}],"a":1e400,"c":[]}"#;
+        let laid_out = pretty(text);
+        assert_eq!(
+            laid_out,
+            "{\n  \"a\": 1.0,\n  \"b\": [\n    \"x, {y}\\\"\",\n    {}\n  ],\n  \"a\": 1e400,\n  \"c\": []\n}"
+        );
+        assert_eq!(one_line(&laid_out), text);
+    }
+
+    #[test]
+    fn broken_text_survives() {
+        assert_eq!(one_line("{\"a\":\n  oops}"), "{\"a\":   oops}");
+        assert_eq!(one_line("\"open\n"), "\"open");
+        pretty("\"\\");
+        pretty("]]}{\"ä");
+    }
+}

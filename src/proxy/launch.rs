@@ -1,0 +1,120 @@
+//! Launching a server under the debugger, with the built-in client as its client.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Attendance, Client, ClientError};
+use super::host::{End, Host};
+use super::supervise::PATIENCE;
+use crate::log::SessionId;
+use crate::log::record::Level;
+use crate::mcp::Era;
+use crate::transport::child::{Process, SpawnError, Spec};
+use crate::transport::memory;
+
+/// What to launch, and how to greet it.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub name: String,
+    pub spec: Spec,
+    /// The era to speak; found out when none is given.
+    pub era: Option<Era>,
+    pub attendance: Attendance,
+}
+
+/// Chunks in flight between the client and its session.
+const PIPE: usize = 64;
+/// How long a server may take to answer `initialize`: some install themselves first.
+const GREETING: Duration = Duration::from_secs(120);
+/// How long the last output of an ended server may take to arrive.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Starts the server and its session, and greets it in the background. The greeting done, `then`
+/// runs with the client.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn launch(
+    host: &Arc<Host>,
+    launch: Launch,
+    then: impl FnOnce(Arc<Client>) + Send + 'static,
+) -> Result<SessionId, SpawnError> {
+    let Launch { name, spec, era, attendance } = launch.clone();
+    let child = spec.spawn()?;
+    let process = child.process.clone();
+    let (to_session, from_client) = memory::pipe(PIPE);
+    let (to_client, from_session) = memory::pipe(PIPE);
+    let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
+    let failed = |source| SpawnError::Failed { command: name.clone(), source };
+    // stderr is shown on the screen and goes nowhere else.
+    let nowhere = Box::new(std::io::sink());
+    let (session, threads) = host.open_stdio(&name, &spec, child, end, nowhere, true).map_err(failed)?;
+    let root =
+        spec.directory.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"));
+    let client = Client::start(to_session, from_session, root, attendance);
+    let (again_host, again_launch, again_process) = (Arc::downgrade(host), launch.clone(), process.clone());
+    let again = Arc::new(move || {
+        if let Some(host) = again_host.upgrade() {
+            restart(&host, again_launch.clone(), again_process.clone());
+        }
+    });
+    host.adopt(session.id(), Arc::clone(&client), again);
+    let id = session.id();
+    let ending = process.clone();
+    tokio::spawn(async move {
+        let ended = ending.wait().await;
+        threads.drained(DRAIN).await;
+        session.close("the server ended", Some(ended.into()));
+        threads.flushed(DRAIN).await;
+    });
+    let host = Arc::clone(host);
+    tokio::spawn(async move {
+        match greet(&client, era).await {
+            Ok(()) => {
+                client.list_all().await;
+                then(client);
+            }
+            // Servers exist that die of, or never answer, a request before `initialize`: the
+            // probe was made on a process that is thrown away.
+            Err(error) if era.is_none() && client.era().is_none() => {
+                host.note(
+                    id,
+                    Level::Info,
+                    format!("no answer to server/discover ({error}); starting it once more with initialize"),
+                );
+                process.terminate(PATIENCE).await;
+                let again = Launch { era: Some(Era::Stateful), ..launch };
+                if let Err(error) = self::launch(&host, again, then) {
+                    host.note(id, Level::Error, error.to_string());
+                }
+            }
+            Err(error) => host.note(id, Level::Error, format!("the handshake failed: {error}")),
+        }
+    });
+    Ok(id)
+}
+
+/// Ends a server, if it still runs, and starts it under a new session.
+fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
+    let host = Arc::clone(host);
+    tokio::spawn(async move {
+        if process.ended().is_none() {
+            process.terminate(PATIENCE).await;
+        }
+        if let Err(error) = self::launch(&host, launch, |_| ()) {
+            host.note(SessionId(0), Level::Error, error.to_string());
+        }
+    });
+}
+
+async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError> {
+    match era {
+        Some(Era::Stateful) => client.initialize(GREETING).await,
+        Some(Era::Stateless) => client.probe(GREETING).await.map(|_| client.assume_stateless()),
+        None => match client.probe(super::client::PROBE_PATIENCE).await? {
+            true => Ok(()),
+            false => client.initialize(GREETING).await,
+        },
+    }
+}

@@ -1,0 +1,145 @@
+//! Answering what the server asks its client: elicitation by a form, sampling by hand.
+
+use ratatui_textarea::TextArea;
+use serde_json::{Map, Value, json};
+
+use super::form::Form;
+use super::text::clean;
+use crate::log::record::{Frame, Seq, SessionId};
+use crate::mcp::Kind;
+
+/// Questions of one frame, answered one after the other.
+#[derive(Debug)]
+pub struct Ask {
+    pub session: SessionId,
+    pub frame: Seq,
+    /// Questions not answered yet, each with its key in `inputRequests`.
+    open: Vec<(Option<String>, Value)>,
+    answers: Map<String, Value>,
+    pub question: Question,
+    pub error: Option<String>,
+}
+
+/// The question on the screen.
+#[derive(Debug)]
+pub enum Question {
+    /// An elicitation with a form (2025-06-18, client/elicitation).
+    Form { message: String, form: Form },
+    /// An elicitation that sends the person to a page (2025-11-25, client/elicitation).
+    Url { message: String, url: String },
+    /// A message that a model would write.
+    Sampling { prompt: String, text: TextArea<'static> },
+}
+
+/// What becomes of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Accept,
+    Decline,
+    Cancel,
+}
+
+/// What to send when every question is answered.
+pub type Answer = Result<Value, (i64, String)>;
+
+impl Ask {
+    /// The questions in a frame; none when it asks for nothing that a person can give.
+    pub fn new(session: SessionId, seq: Seq, frame: &Frame, root: &str) -> Option<Self> {
+        let value = |token: Option<&[u8]>| serde_json::from_slice::<Value>(token?).ok();
+        let mut open = match frame.message.kind() {
+            Kind::Request { method, .. } => {
+                let params = frame.message.params().map(|span| frame.message.slice(span));
+                vec![(None, json!({ "method": method, "params": value(params).unwrap_or_default() }))]
+            }
+            Kind::Response { .. } => {
+                let requests = value(frame.message.outcome(&["inputRequests"]))?;
+                requests
+                    .as_object()?
+                    .iter()
+                    .map(|(key, request)| (Some(key.clone()), request.clone()))
+                    .collect()
+            }
+            _ => return None,
+        };
+        let mut answers = Map::new();
+        // The working directory answers for itself.
+        open.retain(|(key, request)| {
+            let roots = request["method"] == "roots/list";
+            if let (true, Some(key)) = (roots, key) {
+                answers.insert(key.clone(), json!({ "roots": [{ "uri": format!("file://{root}") }] }));
+            }
+            !roots
+        });
+        let question = Question::new(&open.first()?.1);
+        Some(Self { session, frame: seq, open, answers, question, error: None })
+    }
+
+    /// Answers the question on the screen. What is to be sent, once it was the last.
+    pub fn answer(&mut self, action: Action) -> Option<Answer> {
+        let answer = match self.question.answer(action) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.error = Some(error);
+                return None;
+            }
+        };
+        self.error = None;
+        let (key, _) = self.open.remove(0);
+        let Some(key) = key else { return Some(answer) };
+        // In a result there is no place for an error; declined is the nearest.
+        self.answers.insert(key, answer.unwrap_or_else(|_| json!({ "action": "decline" })));
+        match self.open.first() {
+            Some((_, next)) => {
+                self.question = Question::new(next);
+                None
+            }
+            None => Some(Ok(std::mem::take(&mut self.answers).into())),
+        }
+    }
+}
+
+impl Question {
+    fn new(request: &Value) -> Self {
+        let params = &request["params"];
+        let text = |value: &Value| clean(value.as_str().unwrap_or_default());
+        if request["method"] == "sampling/createMessage" {
+            let reply = json!({
+                "role": "assistant",
+                "content": { "type": "text", "text": "" },
+                "model": "shadowcat-human",
+                "stopReason": "endTurn",
+            });
+            let lines = format!("{reply:#}").lines().map(str::to_owned).collect();
+            let said = params["messages"].as_array().into_iter().flatten();
+            let said = said.map(|message| {
+                format!("{}: {}", text(&message["role"]), clean(&message["content"].to_string()))
+            });
+            return Self::Sampling {
+                prompt: said.collect::<Vec<_>>().join("\n"),
+                text: TextArea::new(lines),
+            };
+        }
+        match params["mode"].as_str() {
+            Some("url") => Self::Url { message: text(&params["message"]), url: text(&params["url"]) },
+            _ => {
+                Self::Form { message: text(&params["message"]), form: Form::new(&params["requestedSchema"]) }
+            }
+        }
+    }
+
+    fn answer(&self, action: Action) -> Result<Answer, String> {
+        match (self, action) {
+            (Self::Sampling { text, .. }, Action::Accept) => {
+                let text = text.lines().join("\n");
+                serde_json::from_str(&text).map(Ok).map_err(|error| error.to_string())
+            }
+            (Self::Sampling { .. }, _) => Ok(Err((-1, "the user declined".to_owned()))),
+            (Self::Form { form, .. }, Action::Accept) => {
+                Ok(Ok(json!({ "action": "accept", "content": form.value()? })))
+            }
+            (Self::Url { .. }, Action::Accept) => Ok(Ok(json!({ "action": "accept" }))),
+            (_, Action::Decline) => Ok(Ok(json!({ "action": "decline" }))),
+            (_, Action::Cancel) => Ok(Ok(json!({ "action": "cancel" }))),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The one table of commands: keys, footer, help and palette are all made from it.
+
+use super::keymap::Chord;
+
+/// A place where commands apply: a screen, or the detail pane that several screens share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    Frames,
+    Detail,
+    Intercept,
+    Compose,
+    Logs,
+    Help,
+}
+
+impl Place {
+    /// Every place.
+    pub const ALL: [Self; 6] =
+        [Self::Frames, Self::Detail, Self::Intercept, Self::Compose, Self::Logs, Self::Help];
+
+    /// The name in the tab bar and in help.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Frames => "Frames",
+            Self::Detail => "Detail",
+            Self::Intercept => "Intercept",
+            Self::Compose => "Compose",
+            Self::Logs => "Logs",
+            Self::Help => "Help",
+        }
+    }
+}
+
+const EVERYWHERE: &[Place] = &Place::ALL;
+const LISTS: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept, Place::Logs, Place::Help];
+const FRAMES: &[Place] = &[Place::Frames];
+const MESSAGES: &[Place] = &[Place::Frames, Place::Detail];
+const DETAIL: &[Place] = &[Place::Detail];
+const INTERCEPT: &[Place] = &[Place::Intercept];
+const COMPOSE: &[Place] = &[Place::Compose];
+const SEEN: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept];
+const TEXTS: &[Place] = &[Place::Intercept, Place::Compose];
+
+macro_rules! commands {
+    ($($name:ident $id:literal $keys:expr, $places:ident, $short:literal, $help:literal;)+) => {
+        /// Everything a person can tell the screen to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Cmd { $($name),+ }
+
+        impl Cmd {
+            /// Every command, in the order of help.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name for `:` and for scripts.
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id),+ }
+            }
+
+            /// The word in the footer.
+            pub const fn short(self) -> &'static str {
+                match self { $(Self::$name => $short),+ }
+            }
+
+            /// What it does, for help and palette.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => $help),+ }
+            }
+
+            /// Its key sequences as written, e.g. `g g` or `Ctrl-p`.
+            pub const fn keys(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &$keys),+ }
+            }
+
+            /// Where it applies.
+            pub const fn places(self) -> &'static [Place] {
+                match self { $(Self::$name => $places),+ }
+            }
+        }
+    };
+}
+
+commands! {
+    Down "nav.down" ["j", "Down"], LISTS, "down", "move down";
+    Up "nav.up" ["k", "Up"], LISTS, "up", "move up";
+    PageDown "nav.page-down" ["PgDn", "Ctrl-d"], LISTS, "page down", "move a page down";
+    PageUp "nav.page-up" ["PgUp", "Ctrl-u"], LISTS, "page up", "move a page up";
+    Top "nav.top" ["g g", "Home"], LISTS, "top", "go to the first row";
+    End "nav.end" ["G", "End"], LISTS, "end", "go to the last row, and follow";
+    Open "nav.open" ["Enter"], MESSAGES, "open", "open the detail, fold or unfold in it";
+    Left "nav.left" ["h", "Left"], MESSAGES, "fold", "fold, or leave the detail";
+    Right "nav.right" ["l", "Right"], MESSAGES, "unfold", "unfold, or enter the detail";
+    OtherPane "nav.pane" ["Tab", "BackTab"], SEEN, "pane", "go to the other pane";
+    Back "nav.back" ["Esc"], EVERYWHERE, "back", "close, clear or go back";
+    Zoom "view.zoom" ["z"], MESSAGES, "zoom", "give one pane the whole screen, and back";
+
+    ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "everything on the wire";
+    ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "what is held, and the breakpoints";
+    ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools, send messages of your own";
+    ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the server, and our own events";
+    ShowHelp "screen.help" ["?"], EVERYWHERE, "help", "the keys of this screen";
+    Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, "palette", "find any command by name";
+
+    Filter "filter.edit" ["/"], MESSAGES, "filter", "filter with a query";
+    FilterErrors "filter.errors" ["!"], MESSAGES, "errors", "show errors only";
+    FilterTool "filter.like" ["@"], MESSAGES, "like this", "show frames of this tool or method only";
+    FilterOp "filter.operation" ["#"], MESSAGES, "this op", "show this operation only";
+    FilterNot "filter.not" ["-"], MESSAGES, "not this", "hide frames of this tool or method";
+    FilterPop "filter.pop" ["Backspace"], MESSAGES, "unfilter", "remove the newest filter";
+    NextMatch "search.next" ["n"], MESSAGES, "next", "go to the next match of the highlight";
+    PreviousMatch "search.previous" ["N"], MESSAGES, "previous", "go to the match before";
+    Operations "view.operations" ["o"], FRAMES, "operations", "one row a call, or every frame";
+    Follow "view.follow" ["f"], FRAMES, "follow", "stay at the newest frame";
+    Pause "view.pause" ["p"], SEEN, "pause view", "stop the list; traffic and recording go on";
+    ViewNext "view.next" ["v"], MESSAGES, "view", "tree, pretty, raw, hex";
+    ViewPrevious "view.previous" ["V"], MESSAGES, "view back", "the view before";
+
+    NextInOp "go.next-in-operation" ["]"], MESSAGES, "next in op", "go to the next frame of this operation";
+    PreviousInOp "go.previous-in-operation" ["["], MESSAGES, "prev in op", "go to the frame before in this operation";
+    NextError "go.next-error" ["g e"], MESSAGES, "next error", "go to the next error";
+    PreviousError "go.previous-error" ["g E"], MESSAGES, "prev error", "go to the error before";
+    Slowest "go.slowest" ["g w"], MESSAGES, "slowest", "go to the slowest answer";
+    Pair "go.pair" ["g p"], MESSAGES, "pair", "go from a request to its answer and back";
+    OpRoot "go.operation" ["g o"], MESSAGES, "op root", "go to the request that began this operation";
+    GoTo "go.number" ["g :"], MESSAGES, "go to #", "go to a frame by its number";
+
+    YankMessage "yank.message" ["y y"], SEEN, "copy JSON", "copy the message";
+    YankPath "yank.path" ["y p"], DETAIL, "copy path", "copy the JSONPath of this value";
+    YankValue "yank.value" ["y v"], DETAIL, "copy value", "copy this value";
+
+    Break "break.like" ["b"], MESSAGES, "break on this", "set a breakpoint on frames like this";
+    BreakQuery "break.query" ["Space r b"], SEEN, "new breakpoint", "set a breakpoint with a query";
+    BreakToggle "break.toggle" ["Space r t"], SEEN, "toggle breakpoint", "switch a breakpoint on or off by its number";
+    BreakClear "break.clear" ["Space r x"], SEEN, "clear breakpoints", "remove every breakpoint";
+    Arm "break.arm" ["i"], SEEN, "arm", "arm or disarm all breakpoints";
+    HoldEverything "hold.everything" ["I"], SEEN, "hold all", "hold whatever comes, or release everything";
+
+    Accept "hold.accept" ["a"], INTERCEPT, "accept", "let it go on";
+    AcceptAll "hold.accept-all" ["A"], INTERCEPT, "accept all", "let everything go on";
+    Edit "hold.edit" ["e"], INTERCEPT, "edit", "edit the held message in place";
+    EditOutside "hold.editor" ["E"], INTERCEPT, "$EDITOR", "edit it in your own editor";
+    Drop "hold.drop" ["d"], INTERCEPT, "drop", "keep it from its peer; choose what the peer gets";
+    Answer "hold.answer" ["s"], INTERCEPT, "answer", "answer a held request in the place of the other side";
+    AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, "accept+hold reply", "let it go on and hold its reply";
+    Delay "hold.delay" ["t"], INTERCEPT, "delay", "let it go on after some seconds";
+    Compare "hold.compare" ["="], INTERCEPT, "compare", "the message as it came beside your edit";
+
+    Resend "send.again" ["r"], MESSAGES, "resend", "send this message again as it is";
+    Compose "send.compose" ["R", "e"], MESSAGES, "compose", "edit a copy and send it";
+    Note "note.add" [";"], SEEN, "note", "write a note on this frame";
+
+    Send "compose.send" ["Ctrl-s"], TEXTS, "send", "send what is written";
+    Form "compose.form" ["Ctrl-t"], COMPOSE, "form/JSON", "switch between the form and JSON";
+    Target "compose.target" ["Ctrl-r"], COMPOSE, "to server/client", "send a written message to the other side";
+    Blank "compose.blank" ["Ctrl-n"], COMPOSE, "blank", "write a message from nothing";
+    ComposeEditor "compose.editor" ["Ctrl-o"], TEXTS, "$EDITOR", "write it in your own editor";
+    OtherField "compose.next" ["Tab", "Down"], COMPOSE, "next", "go to the next field or pane";
+    PreviousField "compose.previous" ["BackTab", "Up"], COMPOSE, "previous", "go to the field or pane before";
+    Choose "compose.choose" ["Enter"], COMPOSE, "choose", "take this tool, or write in this field";
+    AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer what the server asks you";
+
+    Restart "session.restart" ["Space s r"], SEEN, "restart server", "start the server again";
+    NextTheme "view.theme" ["Space v t"], EVERYWHERE, "theme", "the next theme";
+    Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "plain characters only, or not";
+    ErrorsOnly "logs.errors" ["!"], LOGS, "errors", "show warnings and errors only";
+    Quit "app.quit" ["q"], EVERYWHERE, "quit", "leave; asks when something is held";
+    QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "leave; twice to leave whatever is held";
+}
+
+const LOGS: &[Place] = &[Place::Logs];
+
+impl Cmd {
+    /// The command called `id`.
+    pub fn find(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|command| command.id() == id)
+    }
+
+    /// Its key sequences.
+    pub fn chords(self) -> impl Iterator<Item = Vec<Chord>> {
+        self.keys().iter().filter_map(|keys| Chord::sequence(keys))
+    }
+
+    /// The first of its keys, for the footer.
+    pub fn key(self) -> &'static str {
+        self.keys().first().copied().unwrap_or_default()
+    }
+}
+
+/// The commands that the footer offers in a place, most useful first.
+pub fn offered(place: Place) -> &'static [Cmd] {
+    match place {
+        Place::Frames => &[
+            Cmd::Open,
+            Cmd::Break,
+            Cmd::Filter,
+            Cmd::Operations,
+            Cmd::Compose,
+            Cmd::Resend,
+            Cmd::Arm,
+            Cmd::Follow,
+            Cmd::ShowHelp,
+        ],
+        Place::Detail => &[
+            Cmd::Open,
+            Cmd::ViewNext,
+            Cmd::YankMessage,
+            Cmd::YankPath,
+            Cmd::YankValue,
+            Cmd::NextInOp,
+            Cmd::Break,
+            Cmd::Zoom,
+            Cmd::Back,
+        ],
+        Place::Intercept => &[
+            Cmd::Accept,
+            Cmd::Edit,
+            Cmd::Drop,
+            Cmd::Answer,
+            Cmd::AcceptHold,
+            Cmd::Delay,
+            Cmd::AcceptAll,
+            Cmd::HoldEverything,
+            Cmd::BreakQuery,
+        ],
+        Place::Compose => &[
+            Cmd::Choose,
+            Cmd::OtherField,
+            Cmd::Send,
+            Cmd::Form,
+            Cmd::Blank,
+            Cmd::Target,
+            Cmd::ComposeEditor,
+            Cmd::Back,
+            Cmd::Palette,
+        ],
+        Place::Logs => {
+            &[Cmd::Up, Cmd::Down, Cmd::End, Cmd::ErrorsOnly, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit]
+        }
+        Place::Help => &[Cmd::Up, Cmd::Down, Cmd::Back, Cmd::Palette, Cmd::Quit],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_spelled_right() {
+        for command in Cmd::ALL {
+            assert_eq!(command.chords().count(), command.keys().len(), "{}", command.id());
+            assert_eq!(Cmd::find(command.id()), Some(*command), "{} is a double name", command.id());
+        }
+    }
+
+    #[test]
+    fn no_key_means_two_things_in_one_place() {
+        for place in Place::ALL {
+            let here: Vec<(Cmd, Vec<Chord>)> = Cmd::ALL
+                .iter()
+                .filter(|command| command.places().contains(&place))
+                .flat_map(|command| command.chords().map(|chords| (*command, chords)))
+                .collect();
+            for (index, (command, chords)) in here.iter().enumerate() {
+                for (other, others) in &here[..index] {
+                    let shorter = chords.len().min(others.len());
+                    assert_ne!(
+                        chords[..shorter],
+                        others[..shorter],
+                        "{command:?} and {other:?} in {place:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_footer_offers_only_what_applies() {
+        for place in Place::ALL {
+            for command in offered(place) {
+                assert!(command.places().contains(&place), "{command:?} in {place:?}");
+            }
+        }
+    }
+}

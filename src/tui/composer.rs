@@ -1,0 +1,325 @@
+//! Calling what a server offers, and sending messages written by hand.
+
+use ratatui_textarea::TextArea;
+use serde_json::{Map, Value, json};
+
+use super::form::Form;
+use super::text::clean;
+use crate::engine::Command;
+use crate::log::Log;
+use crate::log::record::{OpId, Role, Seq, SessionId};
+use crate::log::world::World;
+use crate::mcp::{Direction, Message, json as scan, layout};
+
+/// Something a server offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    pub session: SessionId,
+    pub kind: OfferKind,
+    /// The tool's or prompt's name, or the resource's URI.
+    pub name: String,
+    pub description: String,
+    pub schema: Value,
+    /// The tool says that it destroys something.
+    pub destructive: bool,
+}
+
+/// What kind of thing is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferKind {
+    Tool,
+    Resource,
+    Prompt,
+}
+
+/// What has the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Focus {
+    List,
+    /// The form, or the text.
+    Draft,
+    Reply,
+}
+
+/// What is being written.
+#[derive(Debug, Clone)]
+pub enum Draft {
+    /// A call of an offer: its arguments as a form or as JSON.
+    Call { offer: Box<Offer>, form: Form, text: TextArea<'static>, as_json: bool },
+    /// A whole message, sent past the peers.
+    Message { session: SessionId, to: Direction, text: TextArea<'static> },
+}
+
+/// The state of the screen.
+#[derive(Debug)]
+pub struct Composer {
+    pub offers: Vec<Offer>,
+    pub cursor: usize,
+    pub focus: Focus,
+    pub draft: Option<Draft>,
+    /// The call whose reply is shown, and how it is recognised before it is in the log.
+    pub sent: Option<Sent>,
+    /// The draft is wrong, and Ctrl-s was pressed once.
+    pub confirm: Option<String>,
+    /// The lists that the offers were made from.
+    made_from: Vec<Seq>,
+}
+
+/// A call that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    Id(SessionId, String),
+    Frame(Seq),
+    Operation(OpId),
+}
+
+impl Default for Composer {
+    fn default() -> Self {
+        Self {
+            offers: Vec::new(),
+            cursor: 0,
+            focus: Focus::List,
+            draft: None,
+            sent: None,
+            confirm: None,
+            made_from: Vec::new(),
+        }
+    }
+}
+
+impl OfferKind {
+    const fn list(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tool => ("tools/list", "tools"),
+            Self::Resource => ("resources/list", "resources"),
+            Self::Prompt => ("prompts/list", "prompts"),
+        }
+    }
+
+    const fn method(self) -> &'static str {
+        match self {
+            Self::Tool => "tools/call",
+            Self::Resource => "resources/read",
+            Self::Prompt => "prompts/get",
+        }
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Resource => "resource",
+            Self::Prompt => "prompt",
+        }
+    }
+}
+
+impl Composer {
+    /// Takes the offers from the newest lists, if there are newer ones.
+    pub fn refresh(&mut self, world: &World, log: &Log) {
+        let kinds = [OfferKind::Tool, OfferKind::Resource, OfferKind::Prompt];
+        let open = || world.sessions.values().filter(|session| session.closed.is_none());
+        let pages = |kind: OfferKind| {
+            let page = move |session: &crate::log::world::Session| {
+                let seqs = session.lists.get(kind.list().0).cloned().unwrap_or_default();
+                seqs.into_iter().map(move |seq| (session.id, kind, seq)).collect::<Vec<_>>()
+            };
+            open().flat_map(page).collect::<Vec<_>>()
+        };
+        let pages: Vec<_> = kinds.into_iter().flat_map(pages).collect();
+        let made_from: Vec<Seq> = pages.iter().map(|(_, _, seq)| *seq).collect();
+        if made_from == self.made_from {
+            return;
+        }
+        let chosen = self.offers.get(self.cursor).map(|offer| (offer.kind, offer.name.clone()));
+        self.made_from = made_from;
+        self.offers =
+            pages.into_iter().flat_map(|(session, kind, seq)| offers(session, kind, seq, log)).collect();
+        let again = |offer: &Offer| {
+            chosen.as_ref().is_some_and(|(kind, name)| offer.kind == *kind && offer.name == *name)
+        };
+        self.cursor = self.offers.iter().position(again).unwrap_or(0);
+    }
+
+    /// Begins a call of the offer under the cursor.
+    pub fn choose(&mut self) {
+        let Some(offer) = self.offers.get(self.cursor).cloned() else { return };
+        let form = Form::new(&offer.schema);
+        let text = text_area("{}");
+        self.confirm = None;
+        self.draft = Some(Draft::Call { offer: Box::new(offer), form, text, as_json: false });
+        self.focus = Focus::Draft;
+    }
+
+    /// Begins a message from an existing one, or from nothing.
+    pub fn write(&mut self, session: SessionId, to: Direction, message: Option<&Message>) {
+        let blank =
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"hello"}}"#;
+        let line = message
+            .map_or_else(|| blank.to_owned(), |message| String::from_utf8_lossy(message.body()).into_owned());
+        let text = match scan::document(line.as_bytes()) {
+            Ok(_) => layout::pretty(&line),
+            Err(_) => line,
+        };
+        self.confirm = None;
+        self.draft = Some(Draft::Message { session, to, text: text_area(&text) });
+        self.focus = Focus::Draft;
+    }
+
+    /// Switches a call between the form and JSON.
+    ///
+    /// # Errors
+    /// Why what is written does not fit the other.
+    pub fn switch(&mut self) -> Result<(), String> {
+        let Some(Draft::Call { form, text, as_json, .. }) = &mut self.draft else { return Ok(()) };
+        if *as_json {
+            let value: Map<String, Value> = serde_json::from_str(&text.lines().join("\n"))
+                .map_err(|error| format!("the JSON is not an object that a form can show: {error}"))?;
+            form.fill(&value);
+        } else {
+            let value = form.value()?;
+            *text = text_area(&format!("{value:#}"));
+        }
+        *as_json = !*as_json;
+        Ok(())
+    }
+
+    /// The command that sends the draft. What is wrong with it must be confirmed by asking again.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn send(&mut self, world: &World) -> Result<Option<Command>, String> {
+        let Some(draft) = &self.draft else { return Ok(None) };
+        let confirmed = self.confirm.take().is_some();
+        match draft {
+            Draft::Call { offer, form, text, as_json } => {
+                let arguments: Value = match as_json {
+                    true => serde_json::from_str(&text.lines().join("\n")).map_err(|error| {
+                        format!("line {}, column {}: {error}", error.line(), error.column())
+                    })?,
+                    false => form.value()?,
+                };
+                let wrong = wrong(&offer.schema, &arguments).or_else(|| {
+                    offer.destructive.then(|| format!("{} says that it destroys something", offer.name))
+                });
+                if let Some(wrong) = wrong.filter(|_| !confirmed) {
+                    self.confirm = Some(wrong);
+                    return Ok(None);
+                }
+                let params = match offer.kind {
+                    OfferKind::Resource => json!({ "uri": offer.name }),
+                    OfferKind::Tool | OfferKind::Prompt => {
+                        json!({ "name": offer.name, "arguments": arguments })
+                    }
+                };
+                let own = world.sessions.get(&offer.session).is_some_and(|session| session.opened.own_client);
+                let (session, method) = (offer.session, offer.kind.method());
+                Ok(Some(match own {
+                    true => Command::Call { session, method: method.to_owned(), params: Some(params) },
+                    false => {
+                        let id = crate::mcp::Id::new("0");
+                        let line = crate::mcp::compose::request(&id, method, Some(&params));
+                        Command::Inject { session, to: Direction::ToServer, line }
+                    }
+                }))
+            }
+            Draft::Message { session, to, text } => {
+                let text = text.lines().join("\n");
+                if let Some(wrong) = not_a_message(&text).filter(|_| !confirmed) {
+                    self.confirm = Some(wrong);
+                    return Ok(None);
+                }
+                let line = layout::one_line(&text).into();
+                Ok(Some(Command::Inject { session: *session, to: *to, line }))
+            }
+        }
+    }
+
+    /// The frame that answers what was sent last, as soon as there is one.
+    pub fn reply(&mut self, world: &World, log: &Log) -> Option<Seq> {
+        let op = match self.sent.clone()? {
+            Sent::Operation(op) => op,
+            Sent::Frame(seq) => world.row(seq)?.op?,
+            Sent::Id(session, id) => {
+                let is_call = |seq: Seq| {
+                    let record = log.get(seq);
+                    let id_of = record.as_ref().and_then(|record| record.frame()?.message.id());
+                    id_of.is_some_and(|its| its.token() == id)
+                };
+                let mine = |row: &&crate::log::world::Row| {
+                    row.session == session
+                        && row.direction == Direction::ToServer
+                        && row.role == Role::Request
+                };
+                world.rows.iter().rev().take(4096).filter(mine).find(|row| is_call(row.seq))?.op?
+            }
+        };
+        self.sent = Some(Sent::Operation(op));
+        let frames = &world.operations.get(&op)?.frames;
+        let answers = |seq: &&Seq| {
+            world.row(**seq).is_some_and(|row| matches!(row.role, Role::Response | Role::InputRequired))
+        };
+        frames.iter().rev().find(answers).copied()
+    }
+}
+
+/// A text area with `text` in it and the cursor at its beginning.
+pub fn text_area(text: &str) -> TextArea<'static> {
+    let mut area = TextArea::new(text.lines().map(str::to_owned).collect());
+    area.set_cursor_line_style(ratatui::style::Style::new());
+    area
+}
+
+/// What is wrong with a text as a JSON-RPC message, with line and column.
+pub fn not_a_message(text: &str) -> Option<String> {
+    if let Err(flaw) = scan::document(text.as_bytes()) {
+        let (line, column) = scan::line_column(text, flaw.offset);
+        return Some(format!("line {line}, column {column}: {}", flaw.reason));
+    }
+    match Message::parse(text.to_owned().into()).kind() {
+        crate::mcp::Kind::Opaque(why) => Some(why.to_string()),
+        _ => None,
+    }
+}
+
+/// The first way in which `arguments` do not fit `schema`.
+fn wrong(schema: &Value, arguments: &Value) -> Option<String> {
+    let validator = jsonschema::validator_for(schema).ok()?;
+    validator.iter_errors(arguments).next().map(|error| {
+        let place = error.instance_path().to_string();
+        let at = if place.is_empty() { String::new() } else { format!(" at {place}") };
+        format!("the arguments do not fit the schema{at}: {error}")
+    })
+}
+
+fn offers(session: SessionId, kind: OfferKind, seq: Seq, log: &Log) -> Vec<Offer> {
+    let record = log.get(seq);
+    let list = record.as_ref().and_then(|record| record.frame()?.message.outcome(&[kind.list().1]));
+    let list: Vec<Value> = list.and_then(|list| serde_json::from_slice(list).ok()).unwrap_or_default();
+    let offer = |item: Value| {
+        let name = item[if kind == OfferKind::Resource { "uri" } else { "name" }].as_str()?.to_owned();
+        let description = item["description"].as_str().or(item["name"].as_str()).unwrap_or_default();
+        let schema = match kind {
+            OfferKind::Tool => item["inputSchema"].clone(),
+            OfferKind::Resource => json!({}),
+            OfferKind::Prompt => prompt_schema(&item["arguments"]),
+        };
+        let destructive = item["annotations"]["destructiveHint"] == true;
+        Some(Offer { session, kind, name, description: clean(description), schema, destructive })
+    };
+    list.into_iter().filter_map(offer).collect()
+}
+
+/// The arguments of a prompt are a list of names; all of them are texts.
+fn prompt_schema(arguments: &Value) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for argument in arguments.as_array().into_iter().flatten() {
+        let Some(name) = argument["name"].as_str() else { continue };
+        properties
+            .insert(name.to_owned(), json!({ "type": "string", "description": argument["description"] }));
+        if argument["required"] == true {
+            required.push(name);
+        }
+    }
+    json!({ "type": "object", "properties": properties, "required": required })
+}

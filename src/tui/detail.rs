@@ -1,0 +1,137 @@
+//! A pane that shows one message in several views.
+
+use std::collections::HashSet;
+
+use super::render::{Job, Node, Rendered, Row, Slot, View};
+use crate::log::Log;
+use crate::log::record::Seq;
+
+/// The state of the pane.
+#[derive(Debug)]
+pub struct Detail {
+    slot: Slot,
+    pub seq: Option<Seq>,
+    pub view: View,
+    toggled: HashSet<usize>,
+    rendered: Option<Rendered>,
+    generation: u64,
+    pub cursor: usize,
+    pub top: usize,
+    width: usize,
+}
+
+impl Detail {
+    pub fn new(slot: Slot, view: View) -> Self {
+        Self {
+            slot,
+            seq: None,
+            view,
+            toggled: HashSet::new(),
+            rendered: None,
+            generation: 0,
+            cursor: 0,
+            top: 0,
+            width: 80,
+        }
+    }
+
+    /// Shows another message; a job to be rendered if there is anything to do.
+    pub fn show(&mut self, seq: Option<Seq>, log: &Log) -> Option<Job> {
+        if self.seq == seq {
+            return None;
+        }
+        self.seq = seq;
+        self.toggled.clear();
+        self.rendered = None;
+        self.cursor = 0;
+        self.top = 0;
+        self.job(log)
+    }
+
+    /// Shows the message in another view.
+    pub fn look(&mut self, view: View, log: &Log) -> Option<Job> {
+        self.view = view;
+        self.cursor = 0;
+        self.top = 0;
+        self.job(log)
+    }
+
+    /// Renders for another width, where that matters.
+    pub fn resize(&mut self, width: usize, log: &Log) -> Option<Job> {
+        if self.width == width {
+            return None;
+        }
+        self.width = width;
+        self.job(log)
+    }
+
+    fn job(&mut self, log: &Log) -> Option<Job> {
+        let seq = self.seq?;
+        let record = log.get(seq)?;
+        let bytes = record.frame()?.message.raw().clone();
+        self.generation += 1;
+        Some(Job {
+            slot: self.slot,
+            seq,
+            generation: self.generation,
+            view: self.view,
+            bytes,
+            toggled: self.toggled.clone(),
+            width: self.width,
+        })
+    }
+
+    /// Takes in what was rendered, unless something else is wanted by now.
+    pub fn take(&mut self, rendered: Rendered) {
+        if rendered.generation == self.generation {
+            self.cursor = self.cursor.min(rendered.rows.len().saturating_sub(1));
+            self.rendered = Some(rendered);
+        }
+    }
+
+    /// The rows, as far as they are rendered; the last rendering stays until the next is ready.
+    pub fn rows(&self) -> &[Row] {
+        let fits = |rendered: &&Rendered| Some(rendered.seq) == self.seq;
+        self.rendered.as_ref().filter(fits).map_or(&[], |rendered| &rendered.rows)
+    }
+
+    /// The value under the cursor.
+    pub fn node(&self) -> Option<&Node> {
+        self.rows().get(self.cursor)?.node.as_ref()
+    }
+
+    /// Folds or unfolds the value under the cursor; none if it cannot be.
+    pub fn toggle(&mut self, log: &Log) -> Option<Job> {
+        let node = self.node()?;
+        node.unfolded?;
+        let start = node.span.start;
+        if !self.toggled.remove(&start) {
+            self.toggled.insert(start);
+        }
+        self.job(log)
+    }
+
+    /// Puts the cursor on the value that holds the one under it.
+    pub fn to_parent(&mut self, height: usize) -> bool {
+        let Some(depth) = self.node().map(|node| node.depth) else { return false };
+        let is_parent = |row: &Row| row.node.as_ref().is_some_and(|node| node.depth < depth);
+        match self.rows()[..self.cursor].iter().rposition(is_parent) {
+            Some(parent) => {
+                self.go(parent, height);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Puts the cursor on row `at`.
+    pub fn go(&mut self, at: usize, height: usize) {
+        self.cursor = at.min(self.rows().len().saturating_sub(1));
+        let height = height.max(1);
+        if self.cursor < self.top {
+            self.top = self.cursor;
+        } else if self.cursor >= self.top + height {
+            self.top = self.cursor + 1 - height;
+        }
+    }
+}

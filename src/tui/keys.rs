@@ -1,0 +1,448 @@
+//! Keys and mouse where they are not commands: text, menus, the palette, clicks.
+
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui_textarea::TextArea;
+
+use super::app::{App, Purpose};
+use super::ask::{Action, Question};
+use super::command::{Cmd, Place};
+use super::composer::{Draft, Focus};
+use super::form::Form;
+use super::overlay::{Overlay, Wants};
+use crate::engine::Command;
+use crate::log::query::{Field, complete};
+use crate::log::record::Level;
+use crate::log::world::RowSubject;
+
+fn control(key: KeyEvent, character: char) -> bool {
+    key.code == KeyCode::Char(character) && key.modifiers.contains(KeyModifiers::CONTROL)
+}
+
+impl App {
+    /// Takes a key where text is written or a choice is open; false where keys are commands.
+    pub(super) fn text_key(&mut self, key: KeyEvent) -> bool {
+        match self.overlay.take() {
+            Some(Overlay::Prompt(prompt)) => {
+                self.overlay = Some(Overlay::Prompt(prompt));
+                self.prompt_key(key);
+                true
+            }
+            Some(Overlay::Palette(palette)) => {
+                self.overlay = Some(Overlay::Palette(palette));
+                self.palette_key(key);
+                true
+            }
+            Some(Overlay::Menu(menu)) => {
+                let chosen = menu.items.iter().find(|(item, ..)| KeyCode::Char(*item) == key.code);
+                if let Some((_, _, choice)) = chosen {
+                    self.choose(choice.clone());
+                } else if control(key, 'c') {
+                    self.run(Cmd::QuitNow);
+                } else if key.code != KeyCode::Esc {
+                    self.overlay = Some(Overlay::Menu(menu));
+                }
+                true
+            }
+            Some(Overlay::Ask(ask)) => {
+                self.overlay = Some(Overlay::Ask(ask));
+                self.ask_key(key);
+                true
+            }
+            None => match self.screen {
+                Place::Intercept => self.editor_key(key),
+                Place::Compose => self.draft_key(key),
+                _ => false,
+            },
+        }
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        let line = text.replace(['\n', '\r'], " ");
+        match &mut self.overlay {
+            Some(Overlay::Prompt(prompt)) => {
+                prompt.input.insert_str(&line);
+                self.check_prompt();
+            }
+            Some(Overlay::Palette(palette)) => {
+                palette.input.insert_str(&line);
+            }
+            Some(Overlay::Ask(ask)) => match &mut ask.question {
+                Question::Form { form, .. } => {
+                    if let Some(field) = form.current() {
+                        field.input.insert_str(&line);
+                    }
+                }
+                Question::Sampling { text: area, .. } => {
+                    area.insert_str(text);
+                }
+                Question::Url { .. } => {}
+            },
+            Some(Overlay::Menu(_)) => {}
+            None => {
+                if let Some(editing) = self.hold.editing.as_mut().filter(|editing| editing.inserting) {
+                    editing.text.insert_str(text);
+                } else if self.screen == Place::Compose && self.composer.focus == Focus::Draft {
+                    match &mut self.composer.draft {
+                        Some(
+                            Draft::Message { text: area, .. } | Draft::Call { text: area, as_json: true, .. },
+                        ) => {
+                            area.insert_str(text);
+                        }
+                        Some(Draft::Call { form, .. }) => {
+                            if let Some(field) = form.current() {
+                                field.input.insert_str(&line);
+                            }
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    // --- prompts
+
+    /// Looks again at what is written in the prompt: its validity, matches and completions.
+    pub(super) fn check_prompt(&mut self) {
+        let Some(Overlay::Prompt(mut prompt)) = self.overlay.take() else { return };
+        if prompt.is_query() {
+            let query = prompt.query();
+            prompt.count = query.map(|query| {
+                let log = self.log();
+                let matches = |row: &&crate::log::world::Row| {
+                    query.matches(&RowSubject { world: &self.world, row, log })
+                };
+                // Enough to be useful while typing; a huge session is counted in part.
+                const COUNTED: usize = 20_000;
+                self.world.rows.iter().rev().take(COUNTED).filter(matches).count()
+            });
+            let text = prompt.text().to_owned();
+            let column = prompt.input.cursor().1;
+            let cursor = text.char_indices().nth(column).map_or(text.len(), |(at, _)| at);
+            let completion = complete(&text, cursor, &|field| self.values_seen(field));
+            prompt.completion = Some(completion).filter(|completion| !completion.candidates.is_empty());
+        }
+        self.overlay = Some(Overlay::Prompt(prompt));
+    }
+
+    /// The values that a field has had so far.
+    fn values_seen(&self, field: Field) -> Vec<String> {
+        let mut values: Vec<String> = match field {
+            Field::Tool => self
+                .world
+                .rows
+                .iter()
+                .filter_map(|row| self.world.text(row.target))
+                .map(str::to_owned)
+                .collect(),
+            Field::Method => self
+                .world
+                .rows
+                .iter()
+                .filter_map(|row| self.world.text(row.method))
+                .map(str::to_owned)
+                .collect(),
+            Field::Sess => self.world.sessions.values().map(|session| session.opened.name.clone()).collect(),
+            Field::Rule => {
+                self.world.rows.iter().filter_map(|row| self.world.text(row.by)).map(str::to_owned).collect()
+            }
+            _ => return Vec::new(),
+        };
+        values.sort();
+        values.dedup();
+        values
+    }
+
+    fn prompt_key(&mut self, key: KeyEvent) {
+        let Some(Overlay::Prompt(prompt)) = &mut self.overlay else { return };
+        match key.code {
+            KeyCode::Esc => self.overlay = None,
+            KeyCode::Enter => self.prompt_done(),
+            KeyCode::Tab | KeyCode::BackTab => {
+                let Some(completion) = prompt.completion.clone() else { return };
+                let count = completion.candidates.len();
+                let at = prompt.candidate % count;
+                let (word, _) = &completion.candidates[at];
+                let text = prompt.text().to_owned();
+                let written =
+                    format!("{}{word}{}", &text[..completion.span.start], &text[completion.span.end..]);
+                prompt.input = super::form::line(&written);
+                // A second Tab puts the next candidate in the same place.
+                if count > 1 && !word.ends_with(':') {
+                    prompt.candidate = at + 1;
+                    let span = completion.span.start..completion.span.start + word.len();
+                    prompt.query();
+                    if let Some(Overlay::Prompt(prompt)) = &mut self.overlay {
+                        prompt.completion = Some(crate::log::query::Completion { span, ..completion });
+                    }
+                } else {
+                    self.check_prompt();
+                }
+            }
+            KeyCode::Char('t') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                prompt.narrow = !prompt.narrow
+            }
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.overlay = None,
+            _ => {
+                prompt.candidate = 0;
+                prompt.input.input(key);
+                self.check_prompt();
+            }
+        }
+    }
+
+    fn prompt_done(&mut self) {
+        let Some(Overlay::Prompt(mut prompt)) = self.overlay.take() else { return };
+        let text = prompt.text().trim().to_owned();
+        match prompt.wants.clone() {
+            Wants::Filter | Wants::Breakpoint if prompt.query().is_none() => {
+                // Stays open: what is wrong is marked in it.
+                self.overlay = Some(Overlay::Prompt(prompt));
+            }
+            Wants::Filter if prompt.narrow => self.narrow(&text),
+            Wants::Filter => {
+                self.frames.highlight = prompt.query().filter(|query| !query.is_empty());
+                if self.frames.highlight.is_some() {
+                    self.run(Cmd::NextMatch);
+                }
+            }
+            Wants::Breakpoint => {
+                self.send(Command::Break(text.clone()), Purpose::Say(format!("breakpoint on {text}")));
+            }
+            Wants::ToggleBreakpoint => match text.parse() {
+                Ok(id) => self.send(Command::ToggleBreakpoint(id), Purpose::Quiet),
+                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
+            },
+            Wants::Note(frame) => {
+                let session =
+                    frame.and_then(|frame| self.world.row(frame)).map(|row| row.session).or(self.session());
+                if let Some(session) = session.filter(|_| !text.is_empty()) {
+                    self.send(
+                        Command::Note { session, frame, text },
+                        Purpose::Say("the note is on the tape".into()),
+                    );
+                }
+            }
+            Wants::Delay(frame) => {
+                match text.parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
+                    Some(by) => self.send(Command::Delay { frame, by }, Purpose::Quiet),
+                    None => self.say(Level::Warning, format!("{text:?} is no number of seconds")),
+                }
+            }
+            Wants::FrameNumber => match text.trim_start_matches('#').parse() {
+                Ok(seq) => self.jump_to(seq),
+                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
+            },
+        }
+    }
+
+    // --- palette
+
+    fn palette_key(&mut self, key: KeyEvent) {
+        let place = self.place();
+        let Some(Overlay::Palette(palette)) = &mut self.overlay else { return };
+        let last = palette.found.len().saturating_sub(1);
+        match key.code {
+            KeyCode::Esc => self.overlay = None,
+            KeyCode::Down => palette.cursor = (palette.cursor + 1).min(last),
+            KeyCode::Up => palette.cursor = palette.cursor.saturating_sub(1),
+            KeyCode::Enter => {
+                let chosen = palette.found.get(palette.cursor).copied();
+                self.overlay = None;
+                match chosen {
+                    Some(command) if command.places().contains(&place) => self.run(command),
+                    Some(command) => {
+                        let place = command.places()[0];
+                        self.say(Level::Info, format!("{} works on {}", command.short(), place.title()));
+                    }
+                    None => {}
+                }
+            }
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.overlay = None,
+            _ => {
+                palette.input.input(key);
+                palette.search(place);
+            }
+        }
+    }
+
+    // --- questions of the server
+
+    fn ask_key(&mut self, key: KeyEvent) {
+        let Some(Overlay::Ask(ask)) = &mut self.overlay else { return };
+        let action = match key.code {
+            KeyCode::Esc => {
+                self.overlay = None;
+                self.say(Level::Info, "the server still waits; Space q answers it");
+                return;
+            }
+            _ if control(key, 's') => Action::Accept,
+            _ if control(key, 'd') => Action::Decline,
+            _ if control(key, 'x') => Action::Cancel,
+            _ if control(key, 'c') => {
+                self.overlay = None;
+                self.run(Cmd::QuitNow);
+                return;
+            }
+            KeyCode::Enter if matches!(ask.question, Question::Url { .. }) => Action::Accept,
+            _ => {
+                match &mut ask.question {
+                    Question::Form { form, .. } => {
+                        form_key(form, key);
+                    }
+                    Question::Sampling { text, .. } => {
+                        text.input(key);
+                    }
+                    Question::Url { .. } => {}
+                }
+                return;
+            }
+        };
+        let (session, frame) = (ask.session, ask.frame);
+        if let Some(result) = ask.answer(action) {
+            self.overlay = None;
+            self.send(
+                Command::Respond { session, frame, result },
+                Purpose::Say("the server has its answer".into()),
+            );
+        }
+    }
+
+    // --- editors
+
+    fn editor_key(&mut self, key: KeyEvent) -> bool {
+        let Some(editing) = self.hold.editing.as_mut().filter(|editing| editing.inserting) else {
+            return false;
+        };
+        match key.code {
+            KeyCode::Esc => editing.inserting = false,
+            _ if control(key, 's') => self.run(Cmd::Send),
+            _ if control(key, 'o') => self.run(Cmd::ComposeEditor),
+            _ if control(key, 'c') => self.run(Cmd::QuitNow),
+            _ => {
+                editing.confirm = None;
+                editing.text.input(key);
+            }
+        }
+        true
+    }
+
+    fn draft_key(&mut self, key: KeyEvent) -> bool {
+        if self.composer.focus == Focus::Reply && matches!(key.code, KeyCode::Up | KeyCode::Down) {
+            let by = if key.code == KeyCode::Up { -1 } else { 1 };
+            let at = self.reply.cursor.saturating_add_signed(by);
+            self.reply.go(at, self.detail_height());
+            return true;
+        }
+        if self.composer.focus != Focus::Draft || key.code == KeyCode::Esc {
+            return false;
+        }
+        let is_command = key.modifiers.contains(KeyModifiers::CONTROL)
+            && matches!(key.code, KeyCode::Char('s' | 't' | 'o' | 'n' | 'r' | 'p' | 'c'));
+        if is_command {
+            return false;
+        }
+        let taken = match &mut self.composer.draft {
+            Some(Draft::Message { text, .. } | Draft::Call { text, as_json: true, .. }) => {
+                if matches!(key.code, KeyCode::Tab | KeyCode::BackTab) {
+                    return false;
+                }
+                text.input(key);
+                true
+            }
+            Some(Draft::Call { form, .. }) => form_key(form, key),
+            None => false,
+        };
+        if taken {
+            self.composer.confirm = None;
+        }
+        taken
+    }
+
+    // --- mouse
+
+    pub(super) fn mouse(&mut self, mouse: MouseEvent) {
+        let at = ratatui::layout::Position::new(mouse.column, mouse.row);
+        let by = match mouse.kind {
+            MouseEventKind::ScrollDown => 3,
+            MouseEventKind::ScrollUp => -3,
+            MouseEventKind::Down(MouseButton::Left) => {
+                self.click(at);
+                return;
+            }
+            _ => return,
+        };
+        if self.overlay.is_some() {
+            return;
+        }
+        let over_detail = self.areas.detail.contains(at);
+        if self.screen == Place::Frames && over_detail != self.in_detail {
+            // The wheel scrolls what is under it and leaves the keys where they are.
+            let keys = std::mem::replace(&mut self.in_detail, over_detail);
+            self.step(by);
+            self.in_detail = keys;
+        } else {
+            self.step(by);
+        }
+    }
+
+    fn click(&mut self, at: ratatui::layout::Position) {
+        if self.overlay.is_some() {
+            return;
+        }
+        if self.areas.tabs.contains(at) {
+            let column = usize::from(at.x - self.areas.tabs.x);
+            if let Some(command) = super::view::tab_at(self, column) {
+                self.run(command);
+            }
+        } else if self.areas.list.contains(at) {
+            let row = usize::from(at.y - self.areas.list.y);
+            let height = self.list_height();
+            match self.screen {
+                Place::Frames => {
+                    self.in_detail = false;
+                    let line = self.frames.top + row;
+                    if line < self.frames.lines.len() {
+                        self.frames.go(line, height);
+                    }
+                }
+                Place::Intercept => self.hold.cursor = row.min(self.world.held.len().saturating_sub(1)),
+                Place::Compose => {
+                    self.composer.focus = Focus::List;
+                    self.composer.cursor = row.min(self.composer.offers.len().saturating_sub(1));
+                }
+                _ => {}
+            }
+        } else if self.screen == Place::Frames && self.areas.detail.contains(at) {
+            self.in_detail = true;
+            let row = usize::from(at.y - self.areas.detail.y);
+            let height = self.detail_height();
+            self.detail.go(self.detail.top + row, height);
+        }
+    }
+}
+
+/// Takes a key in a form; false where the form has no use for it.
+fn form_key(form: &mut Form, key: KeyEvent) -> bool {
+    let last = form.fields.len().saturating_sub(1);
+    match key.code {
+        KeyCode::Down | KeyCode::Enter if form.cursor < last => form.cursor += 1,
+        KeyCode::Tab if form.cursor < last => form.cursor += 1,
+        KeyCode::Up | KeyCode::BackTab if form.cursor > 0 => form.cursor -= 1,
+        KeyCode::Tab | KeyCode::BackTab => return false,
+        KeyCode::Down | KeyCode::Up | KeyCode::Enter => {}
+        _ => {
+            let Some(field) = form.current() else { return false };
+            match (key.code, field.next_choice()) {
+                (KeyCode::Char(' '), Some(choice)) => field.set(&choice),
+                _ => {
+                    let input: &mut TextArea<'static> = &mut field.input;
+                    input.input(key);
+                }
+            }
+        }
+    }
+    true
+}

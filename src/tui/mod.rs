@@ -1,0 +1,24 @@
+//! The screen: a fold of the log, drawn. It knows an engine only by its handle.
+
+mod act;
+pub mod app;
+mod ask;
+pub mod command;
+mod composer;
+mod detail;
+mod form;
+mod frames;
+mod hold;
+mod keymap;
+mod keys;
+mod logs;
+mod overlay;
+pub mod render;
+pub mod run;
+pub mod terminal;
+mod text;
+pub mod theme;
+pub mod view;
+
+pub use app::{App, Effect, Input, Look, Purpose};
+pub use theme::Theme;

@@ -1,0 +1,151 @@
+//! What opens over a screen: prompts, menus, the palette.
+
+use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
+use nucleo_matcher::{Config, Matcher};
+use ratatui_textarea::TextArea;
+
+use super::ask::Ask;
+use super::command::{Cmd, Place};
+use super::form;
+use crate::engine::Tell;
+use crate::log::query::{Completion, Query, QueryError};
+use crate::log::record::Seq;
+
+/// What is open over the screen.
+#[derive(Debug)]
+pub enum Overlay {
+    Prompt(Prompt),
+    Menu(Menu),
+    Palette(Palette),
+    Ask(Box<Ask>),
+}
+
+/// One line to be written.
+#[derive(Debug)]
+pub struct Prompt {
+    pub wants: Wants,
+    pub input: TextArea<'static>,
+    /// For a query: what is wrong with it.
+    pub error: Option<QueryError>,
+    /// For a query: how many frames it matches.
+    pub count: Option<usize>,
+    pub completion: Option<Completion>,
+    /// Which candidate was put in last.
+    pub candidate: usize,
+    /// For a filter: hide what does not match, or only mark what does.
+    pub narrow: bool,
+}
+
+/// What a prompt is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wants {
+    Filter,
+    Breakpoint,
+    ToggleBreakpoint,
+    Note(Option<Seq>),
+    Delay(Seq),
+    FrameNumber,
+}
+
+/// A few choices, each with its key.
+#[derive(Debug, Clone)]
+pub struct Menu {
+    pub title: String,
+    pub items: Vec<(char, String, Choice)>,
+}
+
+/// What a menu item does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    Drop(Seq, Tell),
+    Break(String),
+    HoldEverything,
+    QuitReleasing,
+    QuitDropping,
+}
+
+/// Every command, found by name.
+#[derive(Debug)]
+pub struct Palette {
+    pub input: TextArea<'static>,
+    pub found: Vec<Cmd>,
+    pub cursor: usize,
+}
+
+impl Prompt {
+    pub fn new(wants: Wants, text: &str) -> Self {
+        Self {
+            wants,
+            input: form::line(text),
+            error: None,
+            count: None,
+            completion: None,
+            candidate: 0,
+            narrow: true,
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        self.input.lines().first().map_or("", String::as_str)
+    }
+
+    /// Whether it takes a query.
+    pub fn is_query(&self) -> bool {
+        matches!(self.wants, Wants::Filter | Wants::Breakpoint)
+    }
+
+    /// The query as far as it is written, and keeps what is wrong with it.
+    pub fn query(&mut self) -> Option<Query> {
+        match Query::parse(self.text()) {
+            Ok(query) => {
+                self.error = None;
+                Some(query)
+            }
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
+    }
+
+    pub fn title(&self) -> String {
+        match &self.wants {
+            Wants::Filter if self.narrow => "filter".into(),
+            Wants::Filter => "highlight".into(),
+            Wants::Breakpoint => "break on".into(),
+            Wants::ToggleBreakpoint => "breakpoint number".into(),
+            Wants::Note(Some(seq)) => format!("note on #{seq}"),
+            Wants::Note(None) => "note".into(),
+            Wants::Delay(seq) => format!("seconds until #{seq} goes on"),
+            Wants::FrameNumber => "go to #".into(),
+        }
+    }
+}
+
+impl Palette {
+    pub fn new(place: Place) -> Self {
+        let mut palette = Self { input: form::line(""), found: Vec::new(), cursor: 0 };
+        palette.search(place);
+        palette
+    }
+
+    /// Finds the commands that fit what is written, those of this place first.
+    pub fn search(&mut self, place: Place) {
+        let text = self.input.lines().first().cloned().unwrap_or_default();
+        let pattern = Pattern::parse(&text, CaseMatching::Ignore, Normalization::Smart);
+        let mut matcher = Matcher::new(Config::DEFAULT);
+        let mut scored: Vec<(bool, u32, Cmd)> = Cmd::ALL
+            .iter()
+            .filter_map(|command| {
+                let words = format!("{} {} {}", command.id(), command.short(), command.help());
+                let mut buffer = Vec::new();
+                let words = nucleo_matcher::Utf32Str::new(&words, &mut buffer);
+                let score = pattern.score(words, &mut matcher)?;
+                Some((command.places().contains(&place), score, *command))
+            })
+            .collect();
+        scored.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        self.found = scored.into_iter().map(|(_, _, command)| command).collect();
+        self.cursor = 0;
+    }
+}

@@ -1,0 +1,423 @@
+//! Turning a message into rows for the detail pane. Runs on a worker: a large message takes
+//! longer than a frame of the screen may.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use syntect::parsing::{ParseState, ScopeStack, SyntaxSet};
+
+use super::text::{clean, fit};
+use super::theme::Role;
+use crate::log::record::Seq;
+use crate::mcp::{json, layout};
+
+/// How a message is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum View {
+    Tree,
+    Pretty,
+    Raw,
+    Hex,
+}
+
+/// The pane that something is rendered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Slot {
+    Detail,
+    Held,
+    Reply,
+}
+
+/// What is to be rendered.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub slot: Slot,
+    pub seq: Seq,
+    /// Told apart from earlier jobs by this number.
+    pub generation: u64,
+    pub view: View,
+    pub bytes: Bytes,
+    /// Nodes of the tree, by the offset of their value, that are not as folded as by default.
+    pub toggled: HashSet<usize>,
+    /// Columns there are, for what is wrapped.
+    pub width: usize,
+}
+
+/// Rows for a pane.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    pub slot: Slot,
+    pub seq: Seq,
+    pub generation: u64,
+    pub rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Debug, Clone, Default)]
+pub struct Row {
+    pub spans: Vec<(Role, String)>,
+    pub node: Option<Node>,
+}
+
+/// The value that a row of the tree shows.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its normalised JSONPath (RFC 9535 section 2.7).
+    pub path: String,
+    pub span: Range<usize>,
+    /// Whether it is unfolded, if it can be.
+    pub unfolded: Option<bool>,
+    pub depth: usize,
+}
+
+/// Bytes that are highlighted; the rest of a longer message is plain.
+const HIGHLIGHT: usize = 64 << 10;
+/// Bytes that raw and hex views show.
+const SHOWN: usize = 1 << 20;
+/// Children of one node that are shown.
+const CHILDREN: usize = 200;
+/// Nodes are unfolded down to this depth by default.
+const UNFOLDED: usize = 3;
+
+impl View {
+    const ALL: [Self; 4] = [Self::Tree, Self::Pretty, Self::Raw, Self::Hex];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Pretty => "pretty",
+            Self::Raw => "raw",
+            Self::Hex => "hex",
+        }
+    }
+
+    /// The view `steps` further.
+    #[must_use]
+    pub fn step(self, steps: usize) -> Self {
+        let at = Self::ALL.iter().position(|view| *view == self).unwrap_or(0);
+        Self::ALL[(at + steps) % Self::ALL.len()]
+    }
+}
+
+/// Renders a job.
+pub fn render(job: &Job) -> Rendered {
+    let value = json::document(&job.bytes);
+    let rows = match (job.view, value) {
+        (View::Tree, Ok(span)) => tree(job, span),
+        (View::Tree | View::Pretty, Err(flaw)) => not_json(job, &flaw),
+        (View::Pretty, Ok(span)) => {
+            let text = String::from_utf8_lossy(&job.bytes[span]);
+            highlight(&layout::pretty(&text))
+        }
+        (View::Raw, _) => raw(&job.bytes, job.width),
+        (View::Hex, _) => hex(&job.bytes),
+    };
+    Rendered { slot: job.slot, seq: job.seq, generation: job.generation, rows }
+}
+
+fn plain(role: Role, text: impl Into<String>) -> Row {
+    Row { spans: vec![(role, text.into())], node: None }
+}
+
+fn not_json(job: &Job, flaw: &json::Flaw) -> Vec<Row> {
+    let text = String::from_utf8_lossy(&job.bytes);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let mut rows = Vec::new();
+    for line in wrap(text, job.width) {
+        rows.push(plain(Role::Text, clean(&line)));
+    }
+    rows.push(Row::default());
+    rows.push(plain(Role::Warning, format!("not JSON: {flaw}")));
+    rows
+}
+
+// === tree ===
+
+fn tree(job: &Job, span: Range<usize>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    branch(job, span, 0, "$".to_owned(), None, &mut rows);
+    rows
+}
+
+fn branch(
+    job: &Job,
+    span: Range<usize>,
+    depth: usize,
+    path: String,
+    key: Option<String>,
+    rows: &mut Vec<Row>,
+) {
+    let bytes = &job.bytes;
+    let first = bytes.get(span.start).copied();
+    let container = matches!(first, Some(b'{' | b'['));
+    let unfolded = container.then(|| (depth < UNFOLDED) != job.toggled.contains(&span.start));
+    let mut spans = vec![(Role::Dim, "  ".repeat(depth))];
+    spans.push(match unfolded {
+        Some(true) => (Role::Accent, "▾ ".to_owned()),
+        Some(false) => (Role::Accent, "▸ ".to_owned()),
+        None => (Role::Dim, "  ".to_owned()),
+    });
+    if let Some(key) = key {
+        spans.push((Role::JsonKey, clean(&key)));
+        spans.push((Role::JsonPunctuation, "  ".to_owned()));
+    }
+    let children: Vec<(Option<String>, String, Range<usize>)> = match first {
+        Some(b'{') => json::members(bytes, span.clone())
+            .map(|member| {
+                let key = json::unescape(&bytes[member.key]).unwrap_or_default().into_owned();
+                let path = format!("{path}{}", segment(&key));
+                (Some(key), path, member.value)
+            })
+            .collect(),
+        Some(b'[') => json::elements(bytes, span.clone())
+            .enumerate()
+            .map(|(index, value)| (Some(index.to_string()), format!("{path}[{index}]"), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    match first {
+        Some(b'{') => spans.push((Role::Dim, format!("{{{}}}", children.len()))),
+        Some(b'[') => spans.push((Role::Dim, format!("[{}]", children.len()))),
+        _ => spans.push(scalar(&bytes[span.clone()])),
+    }
+    rows.push(Row { spans, node: Some(Node { path, span: span.clone(), unfolded, depth }) });
+    if unfolded != Some(true) {
+        return;
+    }
+    let hidden = children.len().saturating_sub(CHILDREN);
+    for (key, path, value) in children.into_iter().take(CHILDREN) {
+        branch(job, value, depth + 1, path, key, rows);
+    }
+    if hidden > 0 {
+        rows.push(plain(
+            Role::Dim,
+            format!("{}  … {hidden} more; the pretty view (v) has all", "  ".repeat(depth + 1)),
+        ));
+    }
+}
+
+/// A member of a normalised path; names that need no quotes go without.
+fn segment(key: &str) -> String {
+    let simple = !key.is_empty()
+        && !key.starts_with(|c: char| c.is_ascii_digit())
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match simple {
+        true => format!(".{key}"),
+        false => format!("['{}']", key.replace('\\', "\\\\").replace('\'', "\\'")),
+    }
+}
+
+fn scalar(token: &[u8]) -> (Role, String) {
+    /// Longer strings that look like base64 are named, not shown.
+    const BLOB: usize = 512;
+    const SHOWN: usize = 400;
+    let text = String::from_utf8_lossy(token);
+    match token.first() {
+        Some(b'"') => {
+            let inner = &token[1..token.len().saturating_sub(1).max(1)];
+            let blob = inner.len() > BLOB
+                && inner
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'));
+            match blob {
+                true => (Role::Dim, format!("⟨base64, {} bytes⟩", inner.len() / 4 * 3)),
+                false => (Role::JsonString, fit(&clean(&text), SHOWN, '…')),
+            }
+        }
+        Some(b't' | b'f' | b'n') => (Role::JsonLiteral, text.into_owned()),
+        _ => (Role::JsonNumber, clean(&text)),
+    }
+}
+
+// === text ===
+
+fn raw(bytes: &[u8], width: usize) -> Vec<Row> {
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let text = String::from_utf8_lossy(shown);
+    let mut rows: Vec<Row> = if bytes.len() <= HIGHLIGHT {
+        let lines = wrap(text.trim_end_matches(['\n', '\r']), width);
+        highlight(&lines.join("\n"))
+    } else {
+        wrap(&text, width).into_iter().map(|line| plain(Role::Text, clean(&line))).collect()
+    };
+    if bytes.len() > shown.len() {
+        rows.push(plain(Role::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
+    }
+    rows
+}
+
+/// Breaks lines that are longer than `width` columns.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    use unicode_width::UnicodeWidthChar;
+    let width = width.max(8);
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let mut current = String::new();
+        let mut used = 0;
+        for c in line.chars() {
+            let wide = c.width().unwrap_or(1).max(1);
+            if used + wide > width {
+                lines.push(std::mem::take(&mut current));
+                used = 0;
+            }
+            current.push(c);
+            used += wide;
+        }
+        lines.push(current);
+    }
+    lines
+}
+
+fn hex(bytes: &[u8]) -> Vec<Row> {
+    let row = |(index, chunk): (usize, &[u8])| {
+        let mut codes = String::new();
+        for (at, byte) in chunk.iter().enumerate() {
+            codes.push_str(&format!("{byte:02x}"));
+            codes.push_str(if at == 7 { "  " } else { " " });
+        }
+        let text: String = chunk
+            .iter()
+            .map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' })
+            .collect();
+        let spans = vec![
+            (Role::Dim, format!("{:08x}  ", index * 16)),
+            (Role::JsonNumber, format!("{codes:<50}")),
+            (Role::JsonString, text),
+        ];
+        Row { spans, node: None }
+    };
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let mut rows: Vec<Row> = shown.chunks(16).enumerate().map(row).collect();
+    if bytes.len() > shown.len() {
+        rows.push(plain(Role::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
+    }
+    rows
+}
+
+fn syntaxes() -> &'static SyntaxSet {
+    static SYNTAXES: OnceLock<SyntaxSet> = OnceLock::new();
+    SYNTAXES.get_or_init(SyntaxSet::load_defaults_newlines)
+}
+
+/// Highlights JSON by the roles of the theme.
+fn highlight(text: &str) -> Vec<Row> {
+    let syntaxes = syntaxes();
+    let Some(syntax) = syntaxes.find_syntax_by_extension("json") else {
+        return text.lines().map(|line| plain(Role::Text, clean(line))).collect();
+    };
+    let mut state = ParseState::new(syntax);
+    let mut stack = ScopeStack::new();
+    let mut rows = Vec::new();
+    let mut done = 0;
+    for line in text.split_inclusive('\n') {
+        done += line.len();
+        let ops =
+            if done <= HIGHLIGHT { state.parse_line(line, syntaxes).unwrap_or_default() } else { Vec::new() };
+        let mut spans = Vec::new();
+        let mut from = 0;
+        let push = |spans: &mut Vec<(Role, String)>, stack: &ScopeStack, part: &str| {
+            let part = part.trim_end_matches('\n');
+            if !part.is_empty() {
+                spans.push((role(stack), clean(part)));
+            }
+        };
+        for (at, op) in ops {
+            push(&mut spans, &stack, &line[from..at]);
+            from = at;
+            // An operation that does not fit the stack only costs a colour.
+            let _ = stack.apply(&op);
+        }
+        push(&mut spans, &stack, &line[from..]);
+        rows.push(Row { spans, node: None });
+    }
+    rows
+}
+
+/// The role of what stands inside these scopes of the JSON syntax.
+fn role(stack: &ScopeStack) -> Role {
+    let mut role = Role::Text;
+    for scope in stack.as_slice() {
+        let name = scope.build_string();
+        role = match name.as_str() {
+            name if name.starts_with("meta.structure.dictionary.key")
+                || name.starts_with("meta.mapping.key") =>
+            {
+                Role::JsonKey
+            }
+            name if name.starts_with("string") && role != Role::JsonKey => Role::JsonString,
+            name if name.starts_with("constant.numeric") => Role::JsonNumber,
+            name if name.starts_with("constant.language") => Role::JsonLiteral,
+            name if name.starts_with("punctuation") && matches!(role, Role::Text) => Role::JsonPunctuation,
+            name if name.starts_with("meta.structure.dictionary.value") => Role::Text,
+            _ => role,
+        };
+    }
+    role
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(view: View, text: &str) -> Vec<Vec<(Role, String)>> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let job = Job {
+            slot: Slot::Detail,
+            seq: 1,
+            generation: 1,
+            view,
+            bytes,
+            toggled: HashSet::new(),
+            width: 20,
+        };
+        render(&job).rows.into_iter().map(|row| row.spans).collect()
+    }
+
+    fn texts(view: View, text: &str) -> Vec<String> {
+        let join = |spans: Vec<(Role, String)>| spans.into_iter().map(|(_, text)| text).collect::<String>();
+        rows(view, text).into_iter().map(join).collect()
+    }
+
+    #[test]
+    fn the_tree_names_every_value_by_its_path() {
+        let bytes = Bytes::from_static(br#"{"a":{"b c":[1,"x"]}}"#);
+        let job = Job {
+            slot: Slot::Detail,
+            seq: 1,
+            generation: 1,
+            view: View::Tree,
+            bytes,
+            toggled: HashSet::new(),
+            width: 80,
+        };
+        let paths: Vec<String> =
+            render(&job).rows.into_iter().filter_map(|row| Some(row.node?.path)).collect();
+        assert_eq!(paths, ["$", "$.a", "$.a['b c']", "$.a['b c'][0]", "$.a['b c'][1]"]);
+    }
+
+    #[test]
+    fn json_is_coloured_by_what_it_is() {
+        let roles: Vec<(Role, String)> = rows(View::Pretty, r#"{"k":"v","n":1,"t":true}"#).concat();
+        let has = |role: Role, text: &str| roles.iter().any(|(r, t)| *r == role && t.contains(text));
+        assert!(has(Role::JsonKey, "k"), "{roles:?}");
+        assert!(has(Role::JsonString, "v"), "{roles:?}");
+        assert!(has(Role::JsonNumber, "1") && has(Role::JsonLiteral, "true"), "{roles:?}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_with_the_reason() {
+        let texts = texts(View::Tree, "DB connected\n");
+        assert_eq!(texts[0], "DB connected");
+        assert_eq!(texts.last().map(String::as_str), Some("not JSON: expected a value at byte 0"));
+    }
+
+    #[test]
+    fn hex_shows_bytes_and_their_text() {
+        assert_eq!(
+            texts(View::Hex, "AB\n")[0],
+            "00000000  41 42 0a                                          AB."
+        );
+    }
+}

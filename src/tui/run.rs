@@ -1,0 +1,148 @@
+//! The event loop: inputs in, effects out, drawn when something changed and at most sixty times
+//! a second.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crossterm::event::Event;
+use futures_util::{Stream, StreamExt};
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::app::{App, Effect, Input};
+use super::{render, view};
+
+/// What the loop runs on: the person's terminal, or a buffer and a script of keys.
+pub trait Console {
+    type Backend: Backend<Error = io::Error>;
+
+    fn terminal(&mut self) -> &mut Terminal<Self::Backend>;
+    /// Opens the stream of key presses. The loop drops it while an editor has the terminal.
+    fn events(&mut self) -> Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
+    /// # Errors
+    /// When the terminal is gone.
+    fn begin(&mut self) -> io::Result<()>;
+    /// # Errors
+    /// When the terminal is gone.
+    fn end(&mut self) -> io::Result<()>;
+    /// # Errors
+    /// When the terminal is gone.
+    fn copy(&mut self, text: &str) -> io::Result<()>;
+    /// # Errors
+    /// When the editor could not be run or failed.
+    fn edit(&mut self, text: &str) -> io::Result<String>;
+}
+
+/// The shortest time between two drawings.
+const FRAME: Duration = Duration::from_millis(16);
+/// How often timers on the screen move.
+const TICK: Duration = Duration::from_millis(100);
+/// Answers that may wait for the loop.
+const INBOX: usize = 256;
+
+/// Runs the screen until the person leaves it, the terminal goes away or `stop` is ready.
+///
+/// # Errors
+/// When the terminal cannot be drawn to any more.
+pub async fn run(
+    console: &mut impl Console,
+    mut app: App,
+    stop: impl Future<Output = ()>,
+) -> io::Result<App> {
+    let (sender, mut inbox) = mpsc::channel::<Input>(INBOX);
+    let mut events = Some(console.events());
+    let mut news = app.log().tail(1);
+    let mut next_frame = Instant::now();
+    let mut dirty = true;
+    tokio::pin!(stop);
+    let mut outbox: Vec<Effect> = app.update(Input::Records);
+    loop {
+        for effect in std::mem::take(&mut outbox) {
+            match effect {
+                Effect::Quit => return Ok(app),
+                Effect::Copy(text) => console.copy(&text)?,
+                Effect::Send(command, purpose) => {
+                    let (engine, sender) = (app.engine.clone(), sender.clone());
+                    tokio::spawn(async move {
+                        let reply = engine.send(command).await;
+                        // The screen may be closed by now.
+                        let _ = sender.send(Input::Replied(purpose, reply)).await;
+                    });
+                }
+                Effect::Render(job) => {
+                    let sender = sender.clone();
+                    tokio::task::spawn_blocking(move || {
+                        let _ = sender.blocking_send(Input::Rendered(render::render(&job)));
+                    });
+                }
+                Effect::Editor(text) => {
+                    // Dropping the stream is the only way to leave the keyboard to the editor.
+                    drop(events.take());
+                    let edited = console.edit(&text).map_err(|error| error.to_string());
+                    events = Some(console.events());
+                    outbox = app.update(Input::Edited(edited));
+                    dirty = true;
+                }
+            }
+        }
+        if dirty && Instant::now() >= next_frame {
+            outbox.extend(app.update(Input::Records));
+            news.seek(app.log().last() + 1);
+            draw(console, &mut app)?;
+            next_frame = Instant::now() + FRAME;
+            // A flood is folded in part by part.
+            dirty = app.behind() > 0;
+            if !outbox.is_empty() {
+                continue;
+            }
+        }
+        let pressed = async {
+            match &mut events {
+                Some(events) => events.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let input = tokio::select! {
+            biased;
+            () = &mut stop => Input::Terminated,
+            event = pressed => match event {
+                Some(Ok(event)) => match input(event) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                // The terminal is gone.
+                Some(Err(_)) | None => Input::Terminated,
+            },
+            Some(input) = inbox.recv() => input,
+            () = news.changed(), if !dirty => {
+                dirty = true;
+                continue;
+            }
+            () = sleep_until(next_frame), if dirty => continue,
+            () = sleep(TICK), if !dirty && app.is_ticking() => Input::Tick,
+        };
+        outbox.extend(app.update(input));
+        dirty |= app.take_changed();
+    }
+}
+
+fn input(event: Event) -> Option<Input> {
+    match event {
+        Event::Key(key) => Some(Input::Key(key)),
+        Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
+        Event::Paste(text) => Some(Input::Paste(text)),
+        Event::Resize(width, height) => Some(Input::Resize(width, height)),
+        Event::FocusGained | Event::FocusLost => None,
+    }
+}
+
+fn draw(console: &mut impl Console, app: &mut App) -> io::Result<()> {
+    console.begin()?;
+    let mut areas = app.areas;
+    console.terminal().draw(|frame| areas = view::draw(frame, app))?;
+    app.areas = areas;
+    console.end()
+}

@@ -1,0 +1,118 @@
+//! The detail pane, and panes that show rendered rows.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
+
+use super::super::app::{App, Areas};
+use super::super::detail::Detail;
+use super::super::text::{clean, duration};
+use super::super::theme::Role;
+use crate::clock;
+use crate::log::world::{Row, Way};
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
+    let view = app.detail.view.word();
+    let title = match app.detail.seq {
+        Some(seq) => format!("#{seq} · {view} (v)"),
+        None => "Detail".to_owned(),
+    };
+    let block = app.pane(title, app.in_detail);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let Some(row) = app.detail.seq.and_then(|seq| app.world.row(seq)) else {
+        frame.render_widget(Line::from(app.span(Role::Dim, "select a frame")), inner);
+        return;
+    };
+    let facts = facts(app, row);
+    let height = u16::try_from(facts.len()).unwrap_or(0).min(inner.height / 2);
+    let [top, rest] = inner.layout(&Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]));
+    frame.render_widget(Paragraph::new(facts).wrap(Wrap { trim: false }), top);
+    areas.detail = rest;
+    draw_rows(frame, app, &app.detail, rest, app.in_detail);
+}
+
+/// The rendered rows of a pane, with its cursor where it has the keys.
+pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, focused: bool) {
+    let Some(seq) = detail.seq else { return };
+    let rows = detail.rows();
+    if rows.is_empty() {
+        // The worker is on it; the beginning of the message is there at once.
+        const FIRST: usize = 4096;
+        let record = app.log().get(seq);
+        let text = record.as_ref().and_then(|record| record.frame()).map(|frame| {
+            let raw = frame.message.raw();
+            clean(&String::from_utf8_lossy(&raw[..raw.len().min(FIRST)]))
+        });
+        let text =
+            text.unwrap_or_else(|| "this message is no longer in memory, and not on a tape".to_owned());
+        frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: false }), area);
+        return;
+    }
+    let visible = rows.iter().enumerate().skip(detail.top).take(usize::from(area.height));
+    for (y, (at, row)) in (area.y..).zip(visible) {
+        let place = Rect { y, height: 1, ..area };
+        let spans: Vec<Span<'_>> =
+            row.spans.iter().map(|(role, text)| app.span(*role, text.clone())).collect();
+        frame.render_widget(Line::from(spans), place);
+        if focused && at == detail.cursor {
+            let style = app.look.theme.style(Role::Selected);
+            frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
+        }
+    }
+}
+
+/// What is known of a frame besides its message.
+fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
+    let mut first = vec![
+        clock::format(app.log().clock().wall(row.at), "%H:%M:%S%.3f"),
+        row.direction.as_str().to_owned(),
+        row.kind.to_owned(),
+        format!("{} bytes", row.size),
+    ];
+    if let Some(taken) = row.duration {
+        first.push(format!("after {}", duration(taken)));
+    }
+    if let Some(op) = row.op {
+        first.push(format!("op {} {}", op.0, row.role));
+    }
+    let mut lines = vec![Line::from(app.span(Role::Dim, first.join(" · ")))];
+    let mut second = Vec::new();
+    match row.way {
+        Way::Moving => second.push("on its way".to_owned()),
+        Way::Held(_) => second.push("held".to_owned()),
+        Way::Ended(outcome) => second.push(outcome.to_string()),
+    }
+    if let Some(held) = row.held {
+        second.push(format!("held for {}", duration(held)));
+    }
+    second.push(match row.origin.of() {
+        Some(of) => format!("{} #{of}", row.origin.as_str()),
+        None => row.origin.as_str().to_owned(),
+    });
+    if let Some(by) = app.world.text(row.by) {
+        second.push(format!("by {by}"));
+    }
+    lines.push(Line::from(app.span(Role::Dim, second.join(" · "))));
+    let mut odd: Vec<String> = row.quirks.describe().map(str::to_owned).collect();
+    odd.extend(row.flags.words().map(|flag| match flag {
+        "late" => "arrived after its request was cancelled".to_owned(),
+        "orphan" => "belongs to no request that was seen".to_owned(),
+        "duplicate" => "uses an id that was answered already or is in flight".to_owned(),
+        _ => "spells the id differently than its request".to_owned(),
+    }));
+    if !odd.is_empty() {
+        lines.push(Line::from(
+            app.span(Role::Warning, format!("{} {}", app.glyphs().warning, odd.join("; "))),
+        ));
+    }
+    let notes = app.world.notes.iter().filter(|(_, _, _, note)| note.frame == Some(row.seq));
+    lines.extend(
+        notes.map(|(_, _, _, note)| {
+            Line::from(app.span(Role::Accent, format!("note: {}", clean(&note.text))))
+        }),
+    );
+    lines.push(Line::default());
+    lines
+}

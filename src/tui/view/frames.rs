@@ -1,0 +1,305 @@
+//! The list of frames and its filter bar.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::super::app::{App, Areas};
+use super::super::frames::Line as Entry;
+use super::super::text::{clean, count, duration, fit, pad};
+use super::super::theme::Role;
+use super::Glyphs;
+use crate::clock;
+use crate::log::record::{Channel, Origin, Outcome, Role as Part};
+use crate::log::world::{Operation, Row, State, Way};
+use crate::mcp::{Direction, Kind, Opaque};
+
+pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let frames = &app.frames;
+    let mut spans = vec![app.span(Role::Key, " / ")];
+    for chip in &frames.chips {
+        spans.push(app.span(Role::Chip, format!(" {} ", clean(chip.query.text()))));
+        spans.push(app.span(Role::Dim, " "));
+    }
+    if frames.chips.is_empty() {
+        spans.push(app.span(Role::Dim, "no filter"));
+    }
+    if let Some(highlight) = &frames.highlight {
+        spans.push(app.span(Role::Match, format!(" {} ", clean(highlight.text()))));
+    }
+    let shown = frames.lines.len();
+    let total = app.world.rows.len();
+    let noun = if frames.operations { "rows" } else { "frames" };
+    let follow = if frames.follow { " follow " } else { " " };
+    let right = format!("{shown}/{total} {noun}{follow}");
+    let width = u16::try_from(right.len()).unwrap_or(0).min(area.width);
+    frame.render_widget(Line::from(spans), Rect { width: area.width - width, ..area });
+    let place = Rect { x: area.right() - width, width, ..area };
+    frame.render_widget(Line::from(app.span(Role::Dim, right)), place);
+}
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
+    let title = if app.frames.operations { "Operations" } else { "Frames" };
+    let block = app.pane(title.to_owned(), !app.in_detail);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let columns = Columns::new(usize::from(inner.width));
+    let head = Rect { height: 1, ..inner };
+    frame.render_widget(Line::from(app.span(Role::Dim, columns.header())), head);
+    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    areas.list = list;
+    if app.frames.lines.is_empty() {
+        draw_empty(frame, app, list);
+        return;
+    }
+    let top = app.frames.top;
+    let visible = app.frames.lines.iter().enumerate().skip(top).take(usize::from(list.height));
+    for (y, (at, entry)) in (list.y..).zip(visible) {
+        let place = Rect { y, height: 1, ..list };
+        let selected = at == app.frames.cursor;
+        if let Some(row) = app.world.row(entry.seq) {
+            let mut line = columns.line(app, *entry, row);
+            if selected {
+                line = line.patch_style(selection(app));
+            }
+            frame.render_widget(line, place);
+            if selected {
+                frame.buffer_mut().set_style(place, selection(app));
+            }
+        }
+    }
+}
+
+/// The selection keeps the colours of what it marks, but for its background.
+fn selection(app: &App) -> Style {
+    let style = app.look.theme.style(Role::Selected);
+    match style.bg {
+        Some(_) => Style { fg: None, ..style },
+        None => style,
+    }
+}
+
+fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let text = match (app.world.rows.is_empty(), app.world.sessions.is_empty()) {
+        (true, true) => "waiting for a session".to_owned(),
+        (true, false) => "connected, nothing said yet".to_owned(),
+        (false, _) => {
+            let filter = app.frames.chips.last().map(|chip| clean(chip.query.text())).unwrap_or_default();
+            format!("0 of {} match. Backspace removes [{filter}]", app.world.rows.len())
+        }
+    };
+    let middle = Rect { y: area.y + area.height / 2, height: 1.min(area.height), ..area };
+    frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).alignment(Alignment::Center), middle);
+}
+
+/// How wide the columns are; narrow screens go without the last ones.
+struct Columns {
+    time: usize,
+    text: usize,
+    duration: usize,
+    size: usize,
+}
+
+const DIR: usize = 2;
+const OP: usize = 7;
+const STATE: usize = 10;
+
+impl Columns {
+    fn new(width: usize) -> Self {
+        let time = if width >= 70 { 9 } else { 0 };
+        let size = if width >= 60 { 6 } else { 0 };
+        let duration = 7;
+        let text = width.saturating_sub(time + DIR + OP + duration + size + STATE);
+        Self { time, text, duration, size }
+    }
+
+    fn header(&self) -> String {
+        let cell = |text: &str, width: usize| pad(text, width, ' ');
+        [
+            cell("TIME", self.time),
+            cell("", DIR),
+            cell("OP", OP),
+            cell("METHOD / TOOL", self.text),
+            cell("DUR", self.duration),
+            cell("SIZE", self.size),
+            cell("STATE", STATE),
+        ]
+        .concat()
+    }
+
+    fn line(&self, app: &App, entry: Entry, row: &Row) -> Line<'static> {
+        let glyphs = app.glyphs();
+        // The last column of a cell keeps it apart from the next.
+        let cell = |role: Role, text: &str, width: usize| {
+            app.span(role, pad(&fit(text, width.saturating_sub(1), glyphs.ellipsis), width, ' '))
+        };
+        let time = clock::format(app.log().clock().wall(row.at), "%H:%M:%S");
+        let (arrow, way) = match row.direction {
+            Direction::ToServer => (glyphs.to_server, Role::ToServer),
+            Direction::ToClient => (glyphs.to_client, Role::ToClient),
+        };
+        let operation = row.op.and_then(|op| app.world.operations.get(&op));
+        let whole = operation.filter(|_| entry.op.is_some());
+        let (text, role) = describe(app, entry, row, way);
+        let (state, state_role) = state(app, row, whole);
+        let highlighted = app.frames.highlight.as_ref().is_some_and(|query| {
+            let subject = crate::log::world::RowSubject { world: &app.world, row, log: app.log() };
+            query.matches(&subject)
+        });
+        let role = if highlighted { Role::Match } else { role };
+        Line::from(vec![
+            cell(Role::Dim, &time, self.time),
+            cell(if row.channel == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
+            cell(Role::Dim, &bracket(glyphs, entry, row, operation), OP),
+            cell(role, &text, self.text),
+            cell(Role::Dim, &latency(app, row, whole), self.duration),
+            cell(Role::Dim, &count(row.size), self.size),
+            Span::styled(pad(&state, STATE, glyphs.ellipsis), app.look.theme.style(state_role)),
+        ])
+    }
+}
+
+/// What ties the frames of an operation together.
+fn bracket(glyphs: &Glyphs, entry: Entry, row: &Row, operation: Option<&Operation>) -> String {
+    let Some(operation) = operation else { return String::new() };
+    let sign = if entry.op.is_some() {
+        if entry.nested { glyphs.middle } else { glyphs.unfold }
+    } else if operation.frames.first() == Some(&row.seq) {
+        glyphs.first
+    } else if matches!(row.role, Part::Response) {
+        glyphs.last
+    } else {
+        glyphs.middle
+    };
+    format!("{sign} {}", operation.id.0)
+}
+
+/// What a frame is, in a few words.
+fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
+    let glyphs = app.glyphs();
+    let method = app.world.text(row.method).map(clean);
+    let target = app.world.text(row.target).map(clean);
+    let indent = if entry.nested { "  " } else { "" };
+    let named = |prefix: &str| {
+        let method = method.clone().unwrap_or_default();
+        match &target {
+            Some(target) => format!("{indent}{prefix}{method} {target}"),
+            None => format!("{indent}{prefix}{method}"),
+        }
+    };
+    let said = || {
+        let record = app.log().get(row.seq);
+        let text = record.as_ref().and_then(|record| record.frame()).map(|frame| {
+            let raw = frame.message.raw();
+            clean(String::from_utf8_lossy(&raw[..raw.len().min(200)]).trim_end())
+        });
+        text.unwrap_or_else(|| "(no longer in memory)".to_owned())
+    };
+    if row.channel == Channel::Stderr {
+        return (format!("{indent}{}", said()), Role::Stderr);
+    }
+    match row.kind {
+        "invalid" => {
+            let record = app.log().get(row.seq);
+            let why = record.as_ref().and_then(|record| match record.frame()?.message.kind() {
+                Kind::Opaque(why) => Some(*why),
+                _ => None,
+            });
+            let note = match why {
+                Some(Opaque::Truncated) => "too long to inspect",
+                Some(Opaque::NotJson(_)) => "not JSON",
+                _ => "no message",
+            };
+            (format!("{indent}{} {note}: {}", glyphs.warning, said()), Role::Warning)
+        }
+        "resp" => {
+            let word = match row.role {
+                Part::InputRequired => "input required ",
+                _ if row.is_error => "error ",
+                _ => "result ",
+            };
+            (named(word), if row.is_error { Role::Error } else { way })
+        }
+        "notify" if row.role == Part::Progress => (named("· "), Role::Notice),
+        "notify" => (named(""), Role::Notice),
+        "batch" => (format!("{indent}batch"), way),
+        _ if entry.op.is_some() && !entry.nested => (named(""), way),
+        _ => (named(if row.role == Part::Retry { "retry " } else { "" }), way),
+    }
+}
+
+/// The time an answer took, or a request has been waiting.
+fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
+    if let Some(operation) = whole {
+        let end = operation.ended.unwrap_or_else(|| app.now());
+        return duration(end.since(operation.started));
+    }
+    if let Some(taken) = row.duration {
+        return duration(taken);
+    }
+    match row.way {
+        Way::Held(since) => duration(app.now().since(since)),
+        _ if is_pending(app, row) => duration(app.now().since(row.at)),
+        _ => String::new(),
+    }
+}
+
+fn is_pending(app: &App, row: &Row) -> bool {
+    let open = |operation: &Operation| {
+        operation.ended.is_none()
+            && operation.state == State::Pending
+            && app.world.sessions.get(&operation.session).is_some_and(|session| session.closed.is_none())
+    };
+    matches!(row.role, Part::Request | Part::Retry)
+        && !matches!(row.way, Way::Ended(Outcome::Withdrawn | Outcome::Answered | Outcome::Dropped))
+        && row.op.and_then(|op| app.world.operations.get(&op)).is_some_and(open)
+}
+
+/// Where a frame stands: the most important word first.
+fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
+    let glyphs = app.glyphs();
+    let word = |sign: &str, text: &str| format!("{sign} {text}");
+    match row.way {
+        Way::Held(_) => return (word(glyphs.held, "HELD"), Role::Held),
+        Way::Ended(Outcome::Dropped) if row.edited => return (word(glyphs.edited, "replaced"), Role::Dim),
+        Way::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), Role::Edited),
+        Way::Ended(Outcome::Answered) => return (word(glyphs.answered, "answered"), Role::Edited),
+        Way::Ended(Outcome::Withdrawn) => return (word(glyphs.dropped, "withdrawn"), Role::Edited),
+        Way::Moving | Way::Ended(Outcome::Forwarded) => {}
+    }
+    match row.origin {
+        Origin::Replaced(_) => return (word(glyphs.edited, "edited"), Role::Edited),
+        Origin::Answered(_) => return (word(glyphs.answered, "by us"), Role::Edited),
+        Origin::Injected => return (word(glyphs.injected, "injected"), Role::Edited),
+        Origin::Replayed | Origin::Remapped(_) => return (row.origin.as_str().to_owned(), Role::Edited),
+        Origin::Wire => {}
+    }
+    if let Some(operation) = whole {
+        return match operation.state {
+            State::Pending => (word(glyphs.pending, "pending"), Role::Warning),
+            State::InputRequired => (word(glyphs.pending, "input"), Role::Warning),
+            State::Ok => (glyphs.ok.to_owned(), Role::Ok),
+            State::Error => (word(glyphs.error, "error"), Role::Error),
+            State::Cancelled => (word(glyphs.dropped, "cancel"), Role::Warning),
+        };
+    }
+    if let Some(flag) = row.flags.words().next() {
+        return (word(glyphs.warning, flag), Role::Warning);
+    }
+    if row.is_error {
+        return (word(glyphs.error, "error"), Role::Error);
+    }
+    if !row.quirks.is_empty() {
+        return (word(glyphs.warning, "odd"), Role::Warning);
+    }
+    if is_pending(app, row) {
+        return (word(glyphs.pending, "pending"), Role::Warning);
+    }
+    match row.role {
+        Part::Response => (glyphs.ok.to_owned(), Role::Ok),
+        Part::Cancel => (word(glyphs.dropped, "cancel"), Role::Warning),
+        _ => (String::new(), Role::Dim),
+    }
+}

@@ -1,0 +1,163 @@
+//! The Intercept screen.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+use super::super::app::{App, Areas};
+use super::super::hold::Editing;
+use super::super::text::{clean, duration, pad};
+use super::super::theme::Role;
+use super::detail;
+use crate::log::world::Way;
+use crate::mcp::Direction;
+
+/// One line with all breakpoints.
+pub fn draw_breakpoints(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let breakpoints = app.engine.breakpoints();
+    let mut spans = vec![app.span(Role::Dim, if breakpoints.armed { " armed: " } else { " disarmed (i): " })];
+    if breakpoints.points.is_empty() {
+        spans.push(app.span(Role::Dim, "no breakpoints"));
+    }
+    for point in &breakpoints.points {
+        let role = if point.enabled && breakpoints.armed { Role::Chip } else { Role::Dim };
+        let query = clean(point.query.text());
+        spans.push(app.span(role, format!(" {} {query} x{} ", point.id, point.hits)));
+        spans.push(app.span(Role::Dim, " "));
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
+    let layout = if area.width >= 100 {
+        Layout::horizontal([Constraint::Fill(2), Constraint::Fill(3)])
+    } else {
+        Layout::vertical([Constraint::Length(area.height.min(3 + 2).max(5)), Constraint::Fill(1)])
+    };
+    let [left, right] = area.layout(&layout);
+    draw_queue(frame, app, left, areas);
+    match &app.hold.editing {
+        Some(editing) => draw_editor(frame, app, editing, right, areas),
+        None => {
+            let seq = app.hold.selected(&app.world);
+            let title = seq.map_or_else(|| "Held message".to_owned(), |seq| format!("#{seq}"));
+            let block = app.pane(title, false);
+            let inner = block.inner(right);
+            frame.render_widget(block, right);
+            areas.detail = inner;
+            detail::draw_rows(frame, app, &app.hold.detail, inner, false);
+        }
+    }
+}
+
+fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
+    let inserting = app.hold.editing.as_ref().is_some_and(|editing| editing.inserting);
+    let block = app.pane(format!("Held {}", app.world.held.len()), !inserting);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    areas.list = inner;
+    if app.world.held.is_empty() {
+        let points = app.engine.breakpoints().points.len();
+        let text = match points {
+            0 => "Nothing held. b on a frame makes a breakpoint, I holds everything.".to_owned(),
+            _ => format!("Nothing held. {points} breakpoints wait."),
+        };
+        let paragraph = Paragraph::new(app.span(Role::Dim, text))
+            .alignment(Alignment::Center)
+            .wrap(ratatui::widgets::Wrap { trim: true });
+        frame.render_widget(
+            paragraph,
+            Rect { y: inner.y + inner.height / 3, height: inner.height / 2, ..inner },
+        );
+        return;
+    }
+    let glyphs = app.glyphs();
+    let height = usize::from(inner.height);
+    let top = (app.hold.cursor + 1).saturating_sub(height);
+    let visible = app.world.held.iter().enumerate().skip(top).take(height);
+    for (y, (at, seq)) in (inner.y..).zip(visible) {
+        let Some(row) = app.world.row(*seq) else { continue };
+        let place = Rect { y, height: 1, ..inner };
+        let age = match row.way {
+            Way::Held(since) => duration(app.now().since(since)),
+            _ => String::new(),
+        };
+        let (arrow, role) = match row.direction {
+            Direction::ToServer => (glyphs.to_server, Role::ToServer),
+            Direction::ToClient => (glyphs.to_client, Role::ToClient),
+        };
+        let what = match row.kind {
+            "resp" => "result ",
+            _ => "",
+        };
+        let method = app.world.text(row.method).map_or_else(|| row.kind.to_owned(), clean);
+        let target = app.world.text(row.target).map(clean).unwrap_or_default();
+        let by = app.world.text(row.by).map(clean).unwrap_or_default();
+        let text = format!("{what}{method} {target}  ({by})");
+        let width = usize::from(inner.width).saturating_sub(8 + 2 + 6);
+        let line = Line::from(vec![
+            app.span(Role::Held, pad(&age, 7, glyphs.ellipsis)),
+            app.span(Role::Dim, " "),
+            app.span(role, pad(arrow, 2, ' ')),
+            app.span(Role::Dim, pad(&format!("#{seq}"), 6, glyphs.ellipsis)),
+            app.span(role, pad(&text, width, glyphs.ellipsis)),
+        ]);
+        frame.render_widget(line, place);
+        if at == app.hold.cursor {
+            let style = app.look.theme.style(Role::Selected);
+            frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
+        }
+    }
+}
+
+fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, areas: &mut Areas) {
+    let verb = if editing.answers { "answer to" } else { "editing" };
+    let mode = if editing.inserting {
+        "INS, Esc leaves, Ctrl-s sends"
+    } else {
+        "e goes on, Ctrl-s sends, Esc discards"
+    };
+    let block = app.pane(format!("{verb} #{} · {mode}", editing.frame), editing.inserting);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let [text, status] = inner.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]));
+    areas.detail = text;
+    let panes = if app.hold.compare {
+        Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)])
+    } else {
+        Layout::horizontal([Constraint::Length(0), Constraint::Fill(1)])
+    };
+    let [before, after] = text.layout(&panes);
+    if app.hold.compare {
+        let lines: Vec<Line<'_>> = editing
+            .original
+            .lines()
+            .map(|line| {
+                let kept = editing.text.lines().iter().any(|other| other == line);
+                Line::from(app.span(if kept { Role::Dim } else { Role::Edited }, clean(line)))
+            })
+            .collect();
+        frame.render_widget(Paragraph::new(lines), before);
+    }
+    draw_text(frame, app, &editing.text, after, editing.inserting);
+    let (role, message) = match editing.wrong() {
+        None => (Role::Ok, format!("{} valid JSON-RPC", app.glyphs().ok)),
+        Some(wrong) => (Role::Error, format!("{} {wrong}", app.glyphs().error)),
+    };
+    frame.render_widget(Line::from(app.span(role, message)), status);
+}
+
+/// A text area in the colours of the theme; its cursor shows where it has the keys.
+pub fn draw_text(
+    frame: &mut Frame<'_>,
+    app: &App,
+    text: &ratatui_textarea::TextArea<'static>,
+    area: Rect,
+    focused: bool,
+) {
+    let mut text = text.clone();
+    text.set_style(app.look.theme.style(Role::Text));
+    text.set_cursor_style(app.look.theme.style(if focused { Role::Cursor } else { Role::Text }));
+    frame.render_widget(&text, area);
+}

@@ -1,0 +1,358 @@
+//! Drawing: from the state of the screen to cells. Nothing here changes anything; only what is
+//! visible is built.
+
+mod compose;
+mod detail;
+mod frames;
+mod help;
+mod hold;
+mod logs;
+mod overlay;
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph};
+use unicode_width::UnicodeWidthStr;
+
+use super::app::{App, Areas};
+use super::command::{Cmd, Place, offered};
+use super::text::{clean, count, duration, fit};
+use super::theme::Role;
+use crate::log::record::Level;
+
+/// The smallest screen that is drawn.
+pub const SMALLEST: (u16, u16) = (60, 15);
+/// From this width on, list and detail stand side by side.
+const WIDE: u16 = 120;
+
+/// Characters that `--ascii` replaces.
+pub struct Glyphs {
+    pub ellipsis: char,
+    pub to_server: &'static str,
+    pub to_client: &'static str,
+    pub first: &'static str,
+    pub middle: &'static str,
+    pub last: &'static str,
+    pub pending: &'static str,
+    pub error: &'static str,
+    pub ok: &'static str,
+    pub held: &'static str,
+    pub edited: &'static str,
+    pub dropped: &'static str,
+    pub injected: &'static str,
+    pub answered: &'static str,
+    pub record: &'static str,
+    pub live: &'static str,
+    pub warning: &'static str,
+    pub fold: &'static str,
+    pub unfold: &'static str,
+}
+
+const UNICODE: Glyphs = Glyphs {
+    ellipsis: '…',
+    to_server: "▶",
+    to_client: "◀",
+    first: "┌",
+    middle: "│",
+    last: "└",
+    pending: "◌",
+    error: "✖",
+    ok: "✓",
+    held: "■",
+    edited: "✎",
+    dropped: "✂",
+    injected: "⊕",
+    answered: "≈",
+    record: "⏺",
+    live: "●",
+    warning: "⚠",
+    fold: "▾",
+    unfold: "▸",
+};
+
+const ASCII: Glyphs = Glyphs {
+    ellipsis: '~',
+    to_server: ">",
+    to_client: "<",
+    first: "+",
+    middle: "|",
+    last: "`",
+    pending: "?",
+    error: "x",
+    ok: ".",
+    held: "#",
+    edited: "e",
+    dropped: "%",
+    injected: "i",
+    answered: "=",
+    record: "*",
+    live: "*",
+    warning: "!",
+    fold: "-",
+    unfold: "+",
+};
+
+impl App {
+    pub(super) fn glyphs(&self) -> &'static Glyphs {
+        if self.look.ascii { &ASCII } else { &UNICODE }
+    }
+
+    fn span(&self, role: Role, text: impl Into<String>) -> Span<'static> {
+        Span::styled(text.into(), self.look.theme.style(role))
+    }
+
+    /// A bordered pane; the one that has the keys is told by its border.
+    fn pane(&self, title: String, focused: bool) -> Block<'static> {
+        let role = if focused { Role::Focus } else { Role::Border };
+        let set = match self.look.ascii {
+            true => ratatui::symbols::border::Set {
+                top_left: "+",
+                top_right: "+",
+                bottom_left: "+",
+                bottom_right: "+",
+                vertical_left: "|",
+                vertical_right: "|",
+                horizontal_top: "-",
+                horizontal_bottom: "-",
+            },
+            false => ratatui::symbols::border::PLAIN,
+        };
+        Block::new()
+            .borders(Borders::ALL)
+            .border_set(set)
+            .border_style(self.look.theme.style(role))
+            .title(self.span(Role::Title, format!(" {title} ")))
+            .style(self.look.theme.style(Role::Text))
+    }
+}
+
+/// Draws the whole screen and tells where things are.
+pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        too_small(frame, app, area);
+        return Areas::default();
+    }
+    frame.buffer_mut().set_style(area, app.look.theme.style(Role::Text));
+    let [header, tabs, filter, main, footer] = area.layout(&Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ]));
+    draw_header(frame, app, header);
+    draw_tabs(frame, app, tabs);
+    let mut areas = Areas { tabs, ..Areas::default() };
+    match app.screen {
+        Place::Frames | Place::Detail => {
+            frames::draw_filter(frame, app, filter);
+            draw_frames_and_detail(frame, app, main, &mut areas);
+        }
+        Place::Intercept => {
+            hold::draw_breakpoints(frame, app, filter);
+            hold::draw(frame, app, main, &mut areas);
+        }
+        Place::Compose => compose::draw(frame, app, filter.union(main), &mut areas),
+        Place::Logs => logs::draw(frame, app, filter.union(main), &mut areas),
+        Place::Help => help::draw(frame, app, filter.union(main), &mut areas),
+    }
+    draw_footer(frame, app, footer);
+    overlay::draw(frame, app, area, filter);
+    areas
+}
+
+fn too_small(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let (width, height) = SMALLEST;
+    let lines = vec![
+        Line::from(app.span(Role::Title, "shadowcat")),
+        Line::from(format!("needs {width}x{height}")),
+        Line::from(format!("this is {}x{}", area.width, area.height)),
+    ];
+    let top = area.height.saturating_sub(3) / 2;
+    let middle = Rect { y: area.y + top, height: area.height - top, ..area };
+    frame.render_widget(Paragraph::new(lines).alignment(Alignment::Center), middle);
+}
+
+fn draw_frames_and_detail(frame: &mut Frame<'_>, app: &App, main: Rect, areas: &mut Areas) {
+    let side_by_side = main.width >= WIDE && !app.zoomed;
+    if side_by_side {
+        let [left, right] = main.layout(&Layout::horizontal([Constraint::Fill(6), Constraint::Fill(5)]));
+        frames::draw(frame, app, left, areas);
+        detail::draw(frame, app, right, areas);
+    } else if app.in_detail {
+        detail::draw(frame, app, main, areas);
+    } else {
+        frames::draw(frame, app, main, areas);
+    }
+}
+
+fn draw_header(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let glyphs = app.glyphs();
+    let style = app.look.theme.style(Role::Header);
+    frame.buffer_mut().set_style(area, style);
+    let mut left = vec![Span::styled(" shadowcat ", app.look.theme.style(Role::Accent).patch(bg(style)))];
+    if let Some(session) = app.session().and_then(|id| app.world.sessions.get(&id)) {
+        let mut text = format!(" {} {} s{}", clean(&session.opened.name), glyphs.unfold, session.id.0);
+        for facts in [&session.server, &session.client].into_iter().flatten() {
+            let name = facts.name.as_deref().map(clean).unwrap_or_default();
+            let release = facts.release.as_deref().map(clean).unwrap_or_default();
+            text.push_str(&format!(" · {name} {release}"));
+        }
+        let version = |facts: &Option<crate::log::record::Facts>| {
+            facts.as_ref().and_then(|facts| facts.version.clone())
+        };
+        if let Some(version) = version(&session.server).or_else(|| version(&session.client)) {
+            text.push_str(&format!(" · {}", clean(&version)));
+        }
+        left.push(Span::styled(text, style));
+        let era = |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.era);
+        if let (Some(client), Some(server)) = (era(&session.client), era(&session.server))
+            && client != server
+        {
+            left.push(app.span(Role::Error, format!(" ERA {client}->{server} ")));
+        }
+    }
+    let right = header_state(app);
+    let width: usize = right.iter().map(|span| span.content.width()).sum();
+    let [left_area, right_area] = area.layout(&Layout::horizontal([
+        Constraint::Fill(1),
+        Constraint::Length(u16::try_from(width).unwrap_or(0)),
+    ]));
+    frame.render_widget(Line::from(left), left_area);
+    frame.render_widget(Line::from(right), right_area);
+}
+
+fn bg(style: ratatui::style::Style) -> ratatui::style::Style {
+    ratatui::style::Style { fg: None, ..style }
+}
+
+/// The right side of the header: what a person must not overlook.
+fn header_state(app: &App) -> Vec<Span<'static>> {
+    let glyphs = app.glyphs();
+    let style = app.look.theme.style(Role::Header);
+    let mut right = Vec::new();
+    let live = app.world.sessions.values().any(|session| session.closed.is_none());
+    let behind = app.behind();
+    right.push(match (app.frames.paused, live) {
+        (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
+        (false, true) if behind > 50_000 => app.span(Role::Warning, format!("view behind {behind} ")),
+        (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
+        (false, false) => Span::styled("ended ", style),
+    });
+    let breakpoints = app.engine.breakpoints();
+    let enabled = breakpoints.points.iter().filter(|point| point.enabled).count();
+    if breakpoints.everything {
+        right.push(app.span(Role::Held, " HOLD ALL "));
+    } else if enabled > 0 {
+        let role = if breakpoints.armed { Role::Warning } else { Role::Dim };
+        let word = if breakpoints.armed { "ARMED" } else { "disarmed" };
+        right.push(app.span(role, format!("{word} {enabled} ")));
+    }
+    let status = app.recording.borrow().clone();
+    right.push(match (&status.failing, &status.path) {
+        (Some(_), _) => app.span(Role::Error, format!("{} TAPE FAILS ", glyphs.record)),
+        (None, Some(_)) => Span::styled(format!("{} {}B ", glyphs.record, count(status.bytes)), style),
+        (None, None) => app.span(Role::Warning, "no tape "),
+    });
+    let lost = app.log().lost();
+    if lost > 0 {
+        right.push(app.span(Role::Error, format!("gap {} ", count(lost))));
+    }
+    if let Some(oldest) = app.world.held.first().and_then(|seq| app.world.row(*seq)) {
+        let age = match oldest.way {
+            crate::log::world::Way::Held(since) => duration(app.now().since(since)),
+            _ => String::new(),
+        };
+        right.push(app.span(Role::Held, format!(" held {} {age} ", app.world.held.len())));
+    }
+    right
+}
+
+/// The screens in the tab bar, each with the command that opens it and its badge.
+fn tabs(app: &App) -> Vec<(Cmd, String)> {
+    let held = app.world.held.len();
+    let errors = app.logs.lines.iter().filter(|line| line.level == Level::Error).count();
+    let badge =
+        |count: usize| if count > 0 { format!("{}{count}", app.glyphs().live) } else { String::new() };
+    [
+        (Cmd::ShowFrames, String::new()),
+        (Cmd::ShowIntercept, badge(held)),
+        (Cmd::ShowCompose, badge(app.world.asked.len())),
+        (Cmd::ShowLogs, badge(errors)),
+        (Cmd::ShowHelp, String::new()),
+    ]
+    .into_iter()
+    .map(|(command, badge)| (command, format!(" {} {}{badge} ", command.key(), command.short())))
+    .collect()
+}
+
+fn screen_of(command: Cmd) -> Place {
+    match command {
+        Cmd::ShowIntercept => Place::Intercept,
+        Cmd::ShowCompose => Place::Compose,
+        Cmd::ShowLogs => Place::Logs,
+        Cmd::ShowHelp => Place::Help,
+        _ => Place::Frames,
+    }
+}
+
+fn draw_tabs(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    frame.buffer_mut().set_style(area, app.look.theme.style(Role::Tab));
+    let span = |(command, text): (Cmd, String)| {
+        let role = if screen_of(command) == app.screen { Role::TabActive } else { Role::Tab };
+        app.span(role, text)
+    };
+    let line: Vec<Span<'_>> = tabs(app).into_iter().map(span).collect();
+    frame.render_widget(Line::from(line), area);
+}
+
+/// The command of the tab at `column`.
+pub(super) fn tab_at(app: &App, column: usize) -> Option<Cmd> {
+    let mut right = 0;
+    tabs(app).into_iter().find_map(|(command, text)| {
+        right += text.width();
+        (column < right).then_some(command)
+    })
+}
+
+/// The footer: a toast, else the commands that apply to what is selected.
+fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    if let Some((text, level, _)) = &app.toast {
+        let role = match level {
+            Level::Info => Role::Accent,
+            Level::Warning => Role::Warning,
+            Level::Error => Role::Error,
+        };
+        let text = fit(&clean(text), usize::from(area.width), app.glyphs().ellipsis);
+        frame.render_widget(Line::from(app.span(role, text)), area);
+        return;
+    }
+    let asked = !app.world.asked.is_empty();
+    let ask = asked.then_some(Cmd::AnswerServer);
+    let mut spans = Vec::new();
+    let mut used = 0;
+    let usable = |command: &Cmd| app.why_not(*command).is_none();
+    for command in ask.into_iter().chain(offered(app.place()).iter().copied().filter(usable)) {
+        let key = command.key().to_owned();
+        let text = format!(" {}  ", command.short());
+        used += key.width() + text.width();
+        if used > usize::from(area.width) {
+            break;
+        }
+        spans.push(app.span(if ask == Some(command) { Role::Held } else { Role::Key }, key));
+        spans.push(app.span(Role::Dim, text));
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// Clears a box in the middle of `area` for something that opens over the screen.
+fn boxed(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16) -> Rect {
+    let width = width.min(area.width);
+    let height = height.min(area.height);
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    frame.render_widget(Clear, place);
+    place
+}
