@@ -58,7 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let process = child.process.clone();
     // … and the client, on our own standard streams.
     let (input, output) = stdio::take().map_err(Failure::peer)?;
-    let watched = output.try_clone().map_err(Failure::peer)?;
+    let watched = output.watch();
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
     let name = record.name_for(&spec.command);
@@ -66,7 +66,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
 
     let ended = supervise::until_end(&session, &process, &threads, &watched, &mut signals).await;
-    drop(watched);
     threads.drained(DRAIN).await;
     session.close("the server ended", Some(ended.into()));
     threads.flushed(DRAIN).await;

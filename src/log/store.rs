@@ -3,7 +3,7 @@
 //! them can slow the writer.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ pub struct Log {
     bound: usize,
     inner: RwLock<Inner>,
     length: watch::Sender<Seq>,
+    /// Wakes whoever archives, when records pile up faster than it looks by itself.
+    pressed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -56,7 +58,13 @@ pub const DEFAULT_BOUND: usize = 64 << 20;
 impl Log {
     /// An empty log that keeps about `bound` bytes of records in memory.
     pub fn new(clock: Clock, bound: usize) -> Arc<Self> {
-        Arc::new(Self { clock, bound, inner: RwLock::default(), length: watch::Sender::new(0) })
+        Arc::new(Self {
+            clock,
+            bound,
+            inner: RwLock::default(),
+            length: watch::Sender::new(0),
+            pressed: OnceLock::new(),
+        })
     }
 
     pub fn clock(&self) -> &Clock {
@@ -81,9 +89,20 @@ impl Log {
             inner.push(at, session, Body::Gap(gap));
         }
         let last = inner.last;
+        let pressed = inner.cost > self.bound / 2 && inner.archived < last;
         drop(inner);
+        if pressed && let Some(wake) = self.pressed.get() {
+            wake();
+        }
         self.length.send_replace(last);
         record
+    }
+
+    /// Names what to call when half the bound is used and not everything is on the tape. The
+    /// first to be named stays.
+    pub fn set_pressed(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        // An engine has one recording.
+        let _ = self.pressed.set(wake);
     }
 
     /// Fills an empty log with the records of a tape, as they were.

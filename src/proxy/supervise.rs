@@ -11,7 +11,7 @@ use super::host::Threads;
 use super::session::Session;
 use crate::mcp::Direction;
 use crate::transport::child::{Ended, Process};
-use crate::transport::stdio::Blocking;
+use crate::transport::stdio::Watch;
 
 /// The signals that are passed on to the server.
 const PASSED_ON: [Signal; 6] =
@@ -54,7 +54,7 @@ pub async fn until_end(
     session: &Session,
     process: &Process,
     threads: &Threads,
-    client: &Blocking,
+    client: &Watch,
     signals: &mut mpsc::Receiver<Signal>,
 ) -> Ended {
     let mut quiet = Duration::ZERO;

@@ -4,7 +4,9 @@ pub mod format;
 pub mod index;
 pub mod library;
 pub mod reader;
+pub mod recorder;
 pub mod writer;
 
 pub use reader::{OpenError, Reader};
-pub use writer::{Recorder, Status, TapeWriter};
+pub use recorder::{Recorder, Status};
+pub use writer::TapeWriter;

@@ -1,7 +1,6 @@
-//! Recording: a thread that follows the log and writes it down.
+//! Writing a log down, block by block, part by part.
 //!
-//! It is woken by time, not by records: what came since the last flush is written with one call,
-//! a mark behind it. A write that fails (a full disk) is undone and tried again at the next
+//! What came since the last flush is written with one call, a mark behind it. A write that fails (a full disk) is undone and tried again at the next
 //! flush; the wire never waits for it, and what the log could not keep meanwhile is a gap.
 
 use std::fs::{File, OpenOptions};
@@ -9,22 +8,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
 
 use super::format::{FORMAT, Header, Mark, Seal, VERSION, read_line, write_record, write_tagged};
 use super::index::{self, Entry, Index, Names};
+use super::recorder::Status;
 use crate::clock::Stamp;
-use crate::log::record::{Body, Level, Note, Record, Seq, SessionId};
+use crate::log::record::{Body, Record, Seq};
 use crate::log::{Archive, Log, Tail};
 
-/// The longest a record waits for its flush.
-pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// How often what was written is forced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// A part is sealed and the next begun at this size …
@@ -68,24 +63,11 @@ pub struct Subject {
     pub target: Vec<String>,
 }
 
-/// How the recording stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Where the first part is; none when nothing is recorded.
-    pub path: Option<PathBuf>,
-    /// Bytes of all parts.
-    pub bytes: u64,
-    pub frames: u64,
-    /// Why nothing can be written right now.
-    pub failing: Option<String>,
-    pub sealed: bool,
-}
-
 /// Writes a log to a tape, part by part.
 pub struct TapeWriter {
-    log: Arc<Log>,
+    pub(super) log: Arc<Log>,
     tail: Tail,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     header: Header,
     part: Part,
     /// Bytes of the parts before this one.
@@ -292,7 +274,8 @@ impl TapeWriter {
         self.part.media.sync()
     }
 
-    fn status(&self) -> Status {
+    /// How the recording stands, but for failures.
+    pub fn status(&self) -> Status {
         Status {
             path: Some(self.path.clone()),
             bytes: self.before + self.part.length,
@@ -394,83 +377,4 @@ fn create_file(path: &Path) -> io::Result<File> {
 pub fn create_private_directory(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-/// A recording under way.
-pub struct Recorder {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-    status: watch::Receiver<Status>,
-}
-
-impl Recorder {
-    /// Starts the thread that records `writer`'s log.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn start(mut writer: TapeWriter) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (sender, status) = watch::channel(writer.status());
-        let stopping = Arc::clone(&stop);
-        let run = move || {
-            while !stopping.load(Ordering::Acquire) {
-                std::thread::park_timeout(FLUSH_EVERY);
-                let outcome = writer.flush();
-                publish(&writer, &sender, outcome, false);
-            }
-            let outcome = writer.seal();
-            publish(&writer, &sender, outcome, true);
-        };
-        let thread = std::thread::Builder::new().name("tape".into()).spawn(run)?;
-        Ok(Self { stop, thread: Some(thread), status })
-    }
-
-    /// Follows how the recording stands.
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
-    }
-
-    /// Writes what is left, seals the tape and returns how it stands.
-    pub fn finish(&mut self) -> Status {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // A panic in there has been printed; the tape is unsealed but whole.
-            let _ = thread.join();
-        }
-        self.status.borrow().clone()
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        self.finish();
-    }
-}
-
-/// Tells how the recording stands; the first failure and the recovery go into the log as well.
-fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Result<()>, sealed: bool) {
-    let failing = outcome.err().map(|error| error.to_string());
-    let before = sender.borrow().failing.is_some();
-    let path = writer.path.display();
-    let note = match (&failing, before) {
-        (Some(error), false) => Some((
-            Level::Error,
-            format!(
-                "cannot write the tape {path}: {error}. Traffic goes on; free some space and it will be written"
-            ),
-        )),
-        (None, true) => Some((Level::Info, format!("the tape {path} is being written again"))),
-        _ => None,
-    };
-    if let Some((level, text)) = note {
-        let note = Note { frame: None, level, by: "shadowcat".into(), text };
-        writer.log.append(SessionId(0), Body::Note(note));
-    }
-    let status = Status { sealed: sealed && failing.is_none(), failing, ..writer.status() };
-    sender.send_if_modified(|old| {
-        let changed = *old != status;
-        *old = status;
-        changed
-    });
 }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stdin, dup2_stdout};
@@ -10,7 +11,11 @@ use nix::unistd::{dup2_stdin, dup2_stdout};
 /// A descriptor that is read and written blocking, even where someone who shares it has made it
 /// non-blocking.
 #[derive(Debug)]
-pub struct Blocking(File);
+pub struct Blocking(Arc<File>);
+
+/// Looks at a stream without keeping it open: a peer must see its end when its owner drops it.
+#[derive(Debug, Clone)]
+pub struct Watch(Weak<File>);
 
 /// Takes over standard input and output: what they were connected to is ours alone, and the
 /// descriptors 0 and 1 lead nowhere from now on, so that no stray print can reach the protocol
@@ -37,23 +42,11 @@ pub fn stderr() -> io::Result<Blocking> {
 
 impl Blocking {
     pub fn new(descriptor: impl Into<OwnedFd>) -> Self {
-        Self(File::from(descriptor.into()))
+        Self(Arc::new(File::from(descriptor.into())))
     }
 
-    /// A second handle on the same stream.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(self.0.try_clone()?))
-    }
-
-    /// Whether the reading end of this pipe or socket is closed.
-    pub fn is_hung_up(&self) -> bool {
-        let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        let ready = poll(&mut descriptors, PollTimeout::ZERO);
-        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-        ready.is_ok() && descriptors[0].revents().is_some_and(|events| events.intersects(gone))
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::downgrade(&self.0))
     }
 
     fn wait(&self, events: PollFlags) -> io::Result<()> {
@@ -64,10 +57,22 @@ impl Blocking {
     }
 }
 
+impl Watch {
+    /// Whether nobody reads what is written to this pipe or socket: its reading end is closed, or
+    /// it was closed here.
+    pub fn is_hung_up(&self) -> bool {
+        let Some(file) = self.0.upgrade() else { return true };
+        let mut descriptors = [PollFd::new(file.as_fd(), PollFlags::empty())];
+        let ready = poll(&mut descriptors, PollTimeout::ZERO);
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        ready.is_ok() && descriptors[0].revents().is_some_and(|events| events.intersects(gone))
+    }
+}
+
 impl Read for Blocking {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.read(buffer) {
+            match (&*self.0).read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLIN)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => return other,
@@ -79,7 +84,7 @@ impl Read for Blocking {
 impl Write for Blocking {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.0.write(bytes) {
+            match (&*self.0).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
                 other => return other,
             }
@@ -88,7 +93,7 @@ impl Write for Blocking {
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.0.write_vectored(slices) {
+            match (&*self.0).write_vectored(slices) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
                 other => return other,
             }

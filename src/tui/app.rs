@@ -97,15 +97,15 @@ pub struct App {
     /// The detail pane has the keys.
     pub in_detail: bool,
     pub zoomed: bool,
-    pub frames: Frames,
-    pub detail: Detail,
-    pub hold: Hold,
-    pub composer: Composer,
-    pub reply: Detail,
-    pub logs: Logs,
-    pub help_top: usize,
-    pub overlay: Option<Overlay>,
-    pub keymap: Keymap,
+    pub(super) frames: Frames,
+    pub(super) detail: Detail,
+    pub(super) hold: Hold,
+    pub(super) composer: Composer,
+    pub(super) reply: Detail,
+    pub(super) logs: Logs,
+    pub(super) help_top: usize,
+    pub(super) overlay: Option<Overlay>,
+    pub(super) keymap: Keymap,
     pub toast: Option<(String, Level, Stamp)>,
     pub areas: Areas,
     pub size: (u16, u16),
@@ -223,6 +223,16 @@ impl App {
         let newest =
             || self.world.sessions.values().rev().find(|session| session.closed.is_none()).map(|s| s.id);
         selected.filter(open).or_else(newest).or(selected)
+    }
+
+    /// The frame under the cursor of the list.
+    pub fn frames_selected(&self) -> Option<Seq> {
+        self.frames.selected()
+    }
+
+    /// The frame on line `at` of the list.
+    pub fn frame_at(&self, at: usize) -> Option<Seq> {
+        self.frames.lines.get(at).map(|line| line.seq)
     }
 
     /// Rows of the list that fit on the screen.

@@ -26,7 +26,7 @@ pub const SMALLEST: (u16, u16) = (60, 15);
 /// From this width on, list and detail stand side by side.
 const WIDE: u16 = 120;
 
-/// Characters that `--ascii` replaces.
+/// The signs of the screen.
 pub struct Glyphs {
     pub ellipsis: char,
     pub to_server: &'static str,
@@ -45,11 +45,10 @@ pub struct Glyphs {
     pub record: &'static str,
     pub live: &'static str,
     pub warning: &'static str,
-    pub fold: &'static str,
     pub unfold: &'static str,
 }
 
-const UNICODE: Glyphs = Glyphs {
+const GLYPHS: Glyphs = Glyphs {
     ellipsis: '…',
     to_server: "▶",
     to_client: "◀",
@@ -67,35 +66,34 @@ const UNICODE: Glyphs = Glyphs {
     record: "⏺",
     live: "●",
     warning: "⚠",
-    fold: "▾",
     unfold: "▸",
 };
 
-const ASCII: Glyphs = Glyphs {
-    ellipsis: '~',
-    to_server: ">",
-    to_client: "<",
-    first: "+",
-    middle: "|",
-    last: "`",
-    pending: "?",
-    error: "x",
-    ok: ".",
-    held: "#",
-    edited: "e",
-    dropped: "%",
-    injected: "i",
-    answered: "=",
-    record: "*",
-    live: "*",
-    warning: "!",
-    fold: "-",
-    unfold: "+",
-};
+/// What stands for a sign where only plain characters are wanted.
+fn plain(sign: &str) -> &'static str {
+    match sign {
+        "…" => "~",
+        "▶" | "⟩" => ">",
+        "◀" | "⟨" => "<",
+        "┌" | "┐" | "└" | "┘" | "▸" => "+",
+        "│" => "|",
+        "─" | "·" | "▾" => "-",
+        "✖" => "x",
+        "✓" => ".",
+        "■" => "#",
+        "✎" => "e",
+        "✂" => "%",
+        "⊕" => "i",
+        "≈" => "=",
+        "⏺" | "●" => "*",
+        "⚠" => "!",
+        _ => "?",
+    }
+}
 
 impl App {
     pub(super) fn glyphs(&self) -> &'static Glyphs {
-        if self.look.ascii { &ASCII } else { &UNICODE }
+        &GLYPHS
     }
 
     fn span(&self, role: Role, text: impl Into<String>) -> Span<'static> {
@@ -105,22 +103,8 @@ impl App {
     /// A bordered pane; the one that has the keys is told by its border.
     fn pane(&self, title: String, focused: bool) -> Block<'static> {
         let role = if focused { Role::Focus } else { Role::Border };
-        let set = match self.look.ascii {
-            true => ratatui::symbols::border::Set {
-                top_left: "+",
-                top_right: "+",
-                bottom_left: "+",
-                bottom_right: "+",
-                vertical_left: "|",
-                vertical_right: "|",
-                horizontal_top: "-",
-                horizontal_bottom: "-",
-            },
-            false => ratatui::symbols::border::PLAIN,
-        };
         Block::new()
             .borders(Borders::ALL)
-            .border_set(set)
             .border_style(self.look.theme.style(role))
             .title(self.span(Role::Title, format!(" {title} ")))
             .style(self.look.theme.style(Role::Text))
@@ -160,6 +144,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
     }
     draw_footer(frame, app, footer);
     overlay::draw(frame, app, area, filter);
+    if app.look.ascii {
+        for cell in &mut frame.buffer_mut().content {
+            if !cell.symbol().is_ascii() {
+                cell.set_symbol(plain(cell.symbol()));
+            }
+        }
+    }
     areas
 }
 

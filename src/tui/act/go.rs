@@ -1,0 +1,191 @@
+//! Moving the cursor, and what has the keys.
+
+use std::sync::Arc;
+
+use super::super::app::App;
+use super::super::command::{Cmd, Place};
+use super::super::composer::Focus;
+use super::super::frames::{self};
+use crate::log::record::{Level, Role, Seq};
+use crate::log::world::{Row, RowSubject};
+
+impl App {
+    pub(in crate::tui) fn page(&self) -> isize {
+        let height = if self.in_detail { self.detail_height() } else { self.list_height() };
+        isize::try_from(height.saturating_sub(1).max(1)).unwrap_or(1)
+    }
+
+    pub(in crate::tui) fn step(&mut self, by: isize) {
+        let height = self.list_height();
+        match self.place() {
+            Place::Detail => {
+                let at = self.detail.cursor.saturating_add_signed(by);
+                self.detail.go(at, self.detail_height());
+            }
+            Place::Intercept => {
+                let last = self.world.held.len().saturating_sub(1);
+                self.hold.cursor = self.hold.cursor.saturating_add_signed(by).min(last);
+            }
+            Place::Logs => self.logs.scroll(by, height),
+            Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
+            Place::Frames | Place::Compose => {
+                let at = self.frames.cursor.saturating_add_signed(by);
+                self.frames.go(at, height);
+            }
+        }
+    }
+
+    pub(in crate::tui) fn to_end(&mut self) {
+        if self.place() == Place::Frames {
+            self.frames.follow = true;
+            self.frames.paused = false;
+            self.update_list();
+            let height = self.list_height();
+            self.frames.go(usize::MAX, height);
+        } else {
+            self.step(isize::MAX / 2);
+        }
+    }
+
+    pub(in crate::tui) fn open(&mut self) {
+        if self.place() == Place::Detail {
+            let log = Arc::clone(self.log());
+            let job = self.detail.toggle(&log);
+            self.render(job);
+        } else if self.fold_operation() {
+            self.rebuild();
+        } else {
+            self.in_detail = true;
+        }
+    }
+
+    /// Folds or unfolds the operation under the cursor; false if there is none.
+    pub(in crate::tui) fn fold_operation(&mut self) -> bool {
+        let line = self.frames.lines.get(self.frames.cursor);
+        let Some(op) = line.and_then(|line| line.op) else { return false };
+        if !self.frames.unfolded.remove(&op) {
+            self.frames.unfolded.insert(op);
+        }
+        self.frames.follow = false;
+        true
+    }
+
+    pub(in crate::tui) fn left(&mut self) {
+        if self.place() != Place::Detail {
+            return;
+        }
+        let log = Arc::clone(self.log());
+        if self.detail.node().is_some_and(|node| node.unfolded == Some(true)) {
+            let job = self.detail.toggle(&log);
+            self.render(job);
+        } else if !self.detail.to_parent(self.detail_height()) {
+            self.in_detail = false;
+        }
+    }
+
+    pub(in crate::tui) fn right(&mut self) {
+        if self.place() != Place::Detail {
+            self.in_detail = true;
+            return;
+        }
+        if self.detail.node().is_some_and(|node| node.unfolded == Some(false)) {
+            let log = Arc::clone(self.log());
+            let job = self.detail.toggle(&log);
+            self.render(job);
+        }
+    }
+
+    pub(in crate::tui) fn back(&mut self) {
+        self.toast = None;
+        if self.keymap.cancel() {
+        } else if self.screen == Place::Help {
+            self.screen = self.before_help;
+        } else if self.zoomed {
+            self.zoomed = false;
+            self.in_detail = false;
+        } else if self.in_detail {
+            self.in_detail = false;
+        } else if self.screen == Place::Intercept && self.hold.editing.is_some() {
+            self.hold.editing = None;
+        } else if self.screen == Place::Compose && self.composer.focus != Focus::List {
+            self.composer.focus = Focus::List;
+        } else if self.frames.highlight.take().is_none() && self.screen != Place::Frames {
+            self.screen = Place::Frames;
+        }
+    }
+
+    pub(in crate::tui) fn show(&mut self, place: Place) {
+        if place == Place::Help && self.screen != Place::Help {
+            self.before_help = self.screen;
+            self.help_top = 0;
+        }
+        self.screen = place;
+    }
+
+    pub(in crate::tui) fn jump(&mut self, to: Option<Seq>) {
+        let height = self.list_height();
+        match to {
+            Some(seq) if self.frames.select(seq, height) => self.frames.follow = false,
+            Some(seq) => {
+                self.say(Level::Info, format!("#{seq} is hidden by the filter; Backspace removes it"))
+            }
+            None => self.say(Level::Info, "there is none"),
+        }
+    }
+
+    pub(in crate::tui) fn jump_to(&mut self, seq: Seq) {
+        self.jump(Some(seq));
+    }
+
+    pub(in crate::tui) fn jump_where(&mut self, forward: bool, fits: impl Fn(&Self, &Row) -> bool) {
+        let lines = &self.frames.lines;
+        let fits = |line: &frames::Line| self.world.row(line.seq).is_some_and(|row| fits(self, row));
+        let at = self.frames.cursor;
+        let found = match forward {
+            true => lines.iter().skip(at + 1).find(|line| fits(line)),
+            false => lines[..at.min(lines.len())].iter().rev().find(|line| fits(line)),
+        };
+        self.jump(found.map(|line| line.seq));
+    }
+
+    pub(in crate::tui) fn is_match(&self, row: &Row) -> bool {
+        let subject = RowSubject { world: &self.world, row, log: self.log() };
+        self.frames.highlight.as_ref().is_some_and(|query| query.matches(&subject))
+    }
+
+    pub(in crate::tui) fn within_operation(&mut self, by: isize) {
+        let Some(row) = self.selected_row() else { return };
+        let operation = row.op.and_then(|op| self.world.operations.get(&op));
+        let seq = row.seq;
+        let next = operation.and_then(|operation| {
+            let at = operation.frames.iter().position(|frame| *frame == seq)?;
+            operation.frames.get(at.checked_add_signed(by)?).copied()
+        });
+        self.jump(next);
+    }
+
+    /// The answer to the selected request, or the request of the selected answer.
+    pub(in crate::tui) fn pair(&self) -> Option<Seq> {
+        let row = self.selected_row()?;
+        let operation = self.world.operations.get(&row.op?)?;
+        let is_answer = |row: &Row| matches!(row.role, Role::Response | Role::InputRequired);
+        let find = |wanted: &dyn Fn(&Row) -> bool| {
+            operation.frames.iter().copied().find(|seq| self.world.row(*seq).is_some_and(wanted))
+        };
+        match is_answer(row) {
+            true => find(&|row| matches!(row.role, Role::Request | Role::Retry)),
+            false => find(&is_answer),
+        }
+    }
+
+    pub(in crate::tui) fn selected_row(&self) -> Option<&Row> {
+        self.world.row(self.frames.selected()?)
+    }
+
+    pub(in crate::tui) fn look_at(&mut self, steps: usize) {
+        let log = Arc::clone(self.log());
+        let view = self.detail.view.step(steps);
+        let job = self.detail.look(view, &log);
+        self.render(job);
+    }
+}

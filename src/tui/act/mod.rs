@@ -1,0 +1,223 @@
+//! What each command does.
+
+mod decide;
+mod go;
+mod narrow;
+mod send;
+
+use super::app::{App, Effect, Purpose};
+use super::command::{Cmd, Place};
+use super::composer::Draft;
+use super::overlay::{Overlay, Palette, Wants};
+use crate::engine::Command;
+use crate::log::record::Level;
+
+impl App {
+    /// Carries out a command, or says why it cannot be.
+    pub fn run(&mut self, command: Cmd) {
+        if command != Cmd::QuitNow {
+            self.leaving = false;
+        }
+        if let Some(why) = self.why_not(command) {
+            self.say(Level::Info, why);
+            return;
+        }
+        match command {
+            Cmd::Down => self.step(1),
+            Cmd::Up => self.step(-1),
+            Cmd::PageDown => self.step(self.page()),
+            Cmd::PageUp => self.step(-self.page()),
+            Cmd::Top => self.step(isize::MIN),
+            Cmd::End => self.to_end(),
+            Cmd::Open => self.open(),
+            Cmd::Left => self.left(),
+            Cmd::Right => self.right(),
+            Cmd::OtherPane => self.in_detail = !self.in_detail && self.screen == Place::Frames,
+            Cmd::Back => self.back(),
+            Cmd::Zoom => self.zoomed = !self.zoomed,
+            Cmd::ShowFrames => self.show(Place::Frames),
+            Cmd::ShowIntercept => self.show(Place::Intercept),
+            Cmd::ShowCompose => self.show(Place::Compose),
+            Cmd::ShowLogs => self.show(Place::Logs),
+            Cmd::ShowHelp => self.show(Place::Help),
+            Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.place()))),
+            Cmd::Filter => self.prompt(Wants::Filter, ""),
+            Cmd::FilterErrors => self.narrow("status:error"),
+            Cmd::FilterTool => self.filter_like(""),
+            Cmd::FilterNot => self.filter_like("-"),
+            Cmd::FilterOp => {
+                if let Some(op) = self.selected_row().and_then(|row| row.op) {
+                    self.narrow(&format!("op:{}", op.0));
+                }
+            }
+            Cmd::FilterPop => self.pop_filter(),
+            Cmd::NextMatch => self.jump_where(true, |app, row| app.is_match(row)),
+            Cmd::PreviousMatch => self.jump_where(false, |app, row| app.is_match(row)),
+            Cmd::Operations => {
+                self.frames.operations = !self.frames.operations;
+                self.rebuild();
+            }
+            Cmd::Follow => {
+                self.frames.follow = !self.frames.follow;
+                if self.frames.follow {
+                    self.to_end();
+                }
+            }
+            Cmd::Pause => {
+                self.frames.paused = !self.frames.paused;
+                self.update_list();
+            }
+            Cmd::ViewNext => self.look_at(1),
+            Cmd::ViewPrevious => self.look_at(3),
+            Cmd::NextInOp => self.within_operation(1),
+            Cmd::PreviousInOp => self.within_operation(-1),
+            Cmd::NextError => self.jump_where(true, |_, row| row.is_error),
+            Cmd::PreviousError => self.jump_where(false, |_, row| row.is_error),
+            Cmd::Slowest => {
+                let slowest = self
+                    .world
+                    .rows
+                    .iter()
+                    .filter(|row| row.duration.is_some())
+                    .max_by_key(|row| row.duration);
+                self.jump(slowest.map(|row| row.seq));
+            }
+            Cmd::Pair => self.jump(self.pair()),
+            Cmd::OpRoot => {
+                let operation = self.selected_row().and_then(|row| self.world.operations.get(&row.op?));
+                self.jump(operation.and_then(|operation| operation.frames.first().copied()));
+            }
+            Cmd::GoTo => self.prompt(Wants::FrameNumber, ""),
+            Cmd::YankMessage => self.yank_message(),
+            Cmd::YankPath => {
+                if let Some(path) = self.detail.node().map(|node| node.path.clone()) {
+                    self.copy(path, "the JSONPath");
+                }
+            }
+            Cmd::YankValue => self.yank_value(),
+            Cmd::Break => self.break_menu(),
+            Cmd::BreakQuery => self.prompt(Wants::Breakpoint, ""),
+            Cmd::BreakToggle => self.prompt(Wants::ToggleBreakpoint, ""),
+            Cmd::BreakClear => {
+                for point in self.engine.breakpoints().points {
+                    self.send(Command::RemoveBreakpoint(point.id), Purpose::Quiet);
+                }
+            }
+            Cmd::Arm => {
+                let armed = !self.engine.breakpoints().armed;
+                let text = if armed { "breakpoints are armed" } else { "breakpoints are disarmed" };
+                self.send(Command::Arm(armed), Purpose::Say(text.into()));
+            }
+            Cmd::HoldEverything => self.hold_everything(),
+            Cmd::Accept => self.on_held(|frame| Command::Accept { frame }),
+            Cmd::AcceptAll => self.send(Command::AcceptAll, Purpose::Say("everything goes on".into())),
+            Cmd::AcceptHold => self.on_held(|frame| Command::AcceptAndHoldReply { frame }),
+            Cmd::Edit => self.edit_held(),
+            Cmd::EditOutside => self.edit_outside(),
+            Cmd::Answer => self.answer_held(),
+            Cmd::Drop => self.drop_menu(),
+            Cmd::Delay => {
+                if let Some(frame) = self.hold.selected(&self.world) {
+                    self.prompt(Wants::Delay(frame), "5");
+                }
+            }
+            Cmd::Compare => self.hold.compare = !self.hold.compare,
+            Cmd::Resend => self.resend(),
+            Cmd::Compose => self.compose(),
+            Cmd::Note => {
+                let frame = match self.screen {
+                    Place::Intercept => self.hold.selected(&self.world),
+                    _ => self.frames.selected(),
+                };
+                self.prompt(Wants::Note(frame), "");
+            }
+            Cmd::Send => self.send_written(),
+            Cmd::Form => {
+                if let Err(error) = self.composer.switch() {
+                    self.say(Level::Warning, error);
+                }
+            }
+            Cmd::Target => {
+                if let Some(Draft::Message { to, .. }) = &mut self.composer.draft {
+                    *to = to.reverse();
+                }
+            }
+            Cmd::Blank => {
+                if let Some(session) = self.session() {
+                    self.composer.write(session, crate::mcp::Direction::ToServer, None);
+                }
+            }
+            Cmd::ComposeEditor => self.edit_outside(),
+            Cmd::OtherField => self.move_focus(1),
+            Cmd::PreviousField => self.move_focus(-1),
+            Cmd::Choose => self.composer.choose(),
+            Cmd::AnswerServer => self.open_ask(),
+            Cmd::Restart => {
+                if let Some(session) = self.session() {
+                    self.send(
+                        Command::Restart { session },
+                        Purpose::Say("the server is starting again".into()),
+                    );
+                }
+            }
+            Cmd::NextTheme => self.next_theme(),
+            Cmd::Ascii => self.look.ascii = !self.look.ascii,
+            Cmd::ErrorsOnly => self.logs.errors_only = !self.logs.errors_only,
+            Cmd::Quit => self.quit(),
+            Cmd::QuitNow if self.leaving => self.effect(Effect::Quit),
+            Cmd::QuitNow => {
+                self.leaving = true;
+                self.quit();
+            }
+        }
+    }
+
+    /// Why a command cannot be carried out now, as a sentence that says what to do instead.
+    pub fn why_not(&self, command: Cmd) -> Option<&'static str> {
+        let held = self.hold.selected(&self.world).is_some();
+        match command {
+            Cmd::Accept
+            | Cmd::AcceptHold
+            | Cmd::Edit
+            | Cmd::EditOutside
+            | Cmd::Drop
+            | Cmd::Answer
+            | Cmd::Delay
+                if !held =>
+            {
+                Some("nothing is held; b on a frame makes a breakpoint, I holds everything")
+            }
+            Cmd::Open
+            | Cmd::Break
+            | Cmd::Resend
+            | Cmd::Compose
+            | Cmd::YankMessage
+            | Cmd::FilterTool
+            | Cmd::FilterNot
+                if self.screen == Place::Frames && self.frames.selected().is_none() =>
+            {
+                Some("no frame is selected")
+            }
+            Cmd::NextMatch | Cmd::PreviousMatch if self.frames.highlight.is_none() => {
+                Some("nothing is highlighted; / and then Ctrl-t highlights matches")
+            }
+            Cmd::Send if self.screen == Place::Compose && self.composer.draft.is_none() => {
+                Some("choose a tool with Enter, or write a message with Ctrl-n")
+            }
+            Cmd::Send if self.screen == Place::Intercept && self.hold.editing.is_none() => {
+                Some("nothing is being edited; e edits the held message")
+            }
+            Cmd::Target if !matches!(self.composer.draft, Some(Draft::Message { .. })) => {
+                Some("only a message written by hand (Ctrl-n) can go to either side")
+            }
+            Cmd::Form if !matches!(self.composer.draft, Some(Draft::Call { .. })) => {
+                Some("only a call has a form")
+            }
+            Cmd::BreakClear | Cmd::BreakToggle if self.engine.breakpoints().points.is_empty() => {
+                Some("there are no breakpoints; b on a frame makes one")
+            }
+            Cmd::AnswerServer if self.world.asked.is_empty() => Some("no server is asking anything"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Sending messages, and leaving.
+
+use super::super::app::{App, Effect, Purpose};
+use super::super::command::Place;
+use super::super::composer::Focus;
+use super::super::overlay::{Choice, Menu, Overlay};
+use super::super::theme::Theme;
+use crate::engine::Command;
+use crate::log::SessionId;
+use crate::log::record::Level;
+
+impl App {
+    pub(in crate::tui) fn resend(&mut self) {
+        let Some(record) = self.frames.selected().and_then(|seq| self.log().get(seq)) else { return };
+        let Some(frame) = record.frame() else { return };
+        let (session, to) = (self.session().unwrap_or(record.session), frame.direction);
+        let line = bytes::Bytes::copy_from_slice(frame.message.body());
+        self.send(
+            Command::Inject { session, to, line },
+            Purpose::Say(format!("#{} was sent again", record.seq)),
+        );
+    }
+
+    pub(in crate::tui) fn compose(&mut self) {
+        let Some(record) = self.frames.selected().and_then(|seq| self.log().get(seq)) else { return };
+        let Some(frame) = record.frame() else { return };
+        let session = self.session().unwrap_or(record.session);
+        self.composer.write(session, frame.direction, Some(&frame.message));
+        self.show(Place::Compose);
+    }
+
+    pub(in crate::tui) fn send_written(&mut self) {
+        if self.screen == Place::Intercept {
+            let Some(editing) = &mut self.hold.editing else { return };
+            match editing.send() {
+                Ok(command) => {
+                    self.hold.editing = None;
+                    self.send(command, Purpose::Quiet);
+                }
+                Err(wrong) => {
+                    self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it all the same"))
+                }
+            }
+            return;
+        }
+        let session = self.session();
+        match self.composer.send(&self.world) {
+            Ok(Some(command)) => {
+                let session = match &command {
+                    Command::Call { session, .. } | Command::Inject { session, .. } => *session,
+                    _ => session.unwrap_or(SessionId(0)),
+                };
+                self.send(command, Purpose::Call(session));
+            }
+            Ok(None) => {
+                if let Some(wrong) = self.composer.confirm.clone() {
+                    self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it all the same"));
+                }
+            }
+            Err(wrong) => self.say(Level::Warning, wrong),
+        }
+    }
+
+    pub(in crate::tui) fn move_focus(&mut self, by: isize) {
+        let composer = &mut self.composer;
+        match composer.focus {
+            Focus::List => {
+                let last = composer.offers.len().saturating_sub(1);
+                composer.cursor = composer.cursor.saturating_add_signed(by).min(last);
+            }
+            Focus::Draft => composer.focus = Focus::Reply,
+            Focus::Reply => composer.focus = Focus::List,
+        }
+    }
+
+    pub(in crate::tui) fn next_theme(&mut self) {
+        let names = Theme::names(self.look.themes.as_deref());
+        let at = names.iter().position(|name| *name == self.look.theme.name).map_or(0, |at| at + 1);
+        let name = names[at % names.len()].clone();
+        match Theme::find(&name, self.look.themes.as_deref()) {
+            Ok(theme) => {
+                self.look.theme = if self.look.colour { theme } else { theme.without_colour() };
+                self.say(Level::Info, format!("theme {name}"));
+            }
+            Err(error) => self.say(Level::Warning, error.to_string()),
+        }
+    }
+
+    pub(in crate::tui) fn quit(&mut self) {
+        if self.world.held.is_empty() {
+            self.effect(Effect::Quit);
+            return;
+        }
+        let count = self.world.held.len();
+        let items = vec![
+            ('r', "release everything and quit".to_owned(), Choice::QuitReleasing),
+            ('d', "drop what is held and quit".to_owned(), Choice::QuitDropping),
+        ];
+        let noun = if count == 1 { "message is" } else { "messages are" };
+        let title = format!("{count} {noun} held; Esc stays");
+        self.overlay = Some(Overlay::Menu(Menu { title, items }));
+    }
+}

@@ -1,0 +1,175 @@
+//! `forward stdio` as a client sees it: not at all.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use nix::sys::signal::Signal;
+use shadowcat::log::Record;
+use shadowcat::tape::Reader;
+
+use crate::support::{eventually, forward, is_alive, run, shadowcat, signal, tapes};
+
+fn frames(data: &std::path::Path) -> Vec<String> {
+    let path = tapes(data).pop().expect("a tape was recorded");
+    let records: Vec<Record> = Reader::open(&path).unwrap().collect();
+    let text = |record: &Record| Some(String::from_utf8_lossy(record.frame()?.message.raw()).into_owned());
+    records.iter().filter_map(text).collect()
+}
+
+#[test]
+fn bytes_pass_unchanged_both_ways_and_stderr_too() {
+    let data = tempfile::tempdir().unwrap();
+    let input = b"{\"jsonrpc\": \"2.0\", \"id\": 1.0, \"method\": \"x\"}\r\n\n  {\"a\":1}\nno newline at the end \xff";
+    let output = run(forward(data.path(), "cat; printf 'to stderr' >&2"), input);
+    assert_eq!(output.stdout, input);
+    assert_eq!(output.stderr, b"to stderr");
+    assert_eq!(output.status.code(), Some(0));
+    let seen = frames(data.path());
+    assert_eq!(seen.iter().filter(|frame| frame.contains("1.0")).count(), 2, "{seen:?}");
+    assert!(seen.contains(&"to stderr".to_owned()));
+}
+
+#[test]
+fn exit_codes_and_signals_are_the_servers() {
+    let data = tempfile::tempdir().unwrap();
+    assert_eq!(run(forward(data.path(), "exit 7"), b"").status.code(), Some(7));
+    let output = run(forward(data.path(), "kill -9 $$"), b"");
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(output.status.signal(), Some(9), "{output:?}");
+}
+
+#[test]
+fn a_missing_command_says_so_and_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = shadowcat(data.path());
+    command.args(["forward", "stdio", "--", "no-such-server"]);
+    let output = run(command, b"");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no-such-server") && said.contains("hint:"), "{said}");
+}
+
+#[test]
+fn an_unwritable_tape_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = shadowcat(data.path());
+    command.args(["forward", "stdio", "--tape", "/proc/none/x.tape", "--", "cat"]);
+    let output = run(command, b"hello\n");
+    assert_eq!(output.stdout, b"hello\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/proc/none/x.tape"));
+}
+
+#[test]
+fn a_line_over_the_limit_streams_through_and_is_logged_with_its_length() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = shadowcat(data.path());
+    command.args(["forward", "stdio", "--inspect-limit", "64k", "--", "cat"]);
+    let mut input = vec![b'x'; 3_000_000];
+    input.extend_from_slice(b"\nshort\n");
+    let output = run(command, &input);
+    assert!(output.stdout == input, "{} of {} bytes", output.stdout.len(), input.len());
+    let mut show = shadowcat(data.path());
+    show.args(["tape", "show", "cat", "--output", "json", "--filter", "size:>1m"]);
+    let shown: serde_json::Value = serde_json::from_slice(&run(show, b"").stdout).unwrap();
+    assert_eq!(shown.as_array().map(Vec::len), Some(2), "one each way: {shown}");
+    assert_eq!((shown[0]["size"].as_u64(), &shown[0]["cut"]), (Some(3_000_001), &true.into()));
+}
+
+#[test]
+fn signals_are_passed_on_and_nothing_is_left() {
+    for name in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let data = tempfile::tempdir().unwrap();
+        // The server starts a child of its own that would outlive it.
+        let script = "sleep 1000 & echo $!; echo $$; wait";
+        let mut child = forward(data.path(), script).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let pids: Vec<i32> = (0..2).map(|_| lines.next().unwrap().unwrap().parse().unwrap()).collect();
+        signal(&child, name);
+        let status = child.wait().unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(status.signal(), Some(name as i32), "{name}: {status:?}");
+        for pid in pids {
+            eventually("the server's processes are gone", || !is_alive(pid));
+        }
+        assert!(tapes(data.path()).len() == 1);
+    }
+}
+
+#[test]
+fn a_server_that_ignores_everything_is_killed() {
+    let data = tempfile::tempdir().unwrap();
+    let script = "trap '' TERM INT HUP; echo $$; while :; do sleep 1; done";
+    let mut child = forward(data.path(), script).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    signal(&child, Signal::SIGTERM);
+    child.wait().unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    eventually("the stubborn server is gone", || !is_alive(pid));
+}
+
+#[test]
+fn when_the_engine_is_killed_the_server_sees_the_end_of_its_input() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = forward(data.path(), "echo $$; cat > /dev/null").spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    eventually("the server has ended by itself", || !is_alive(pid));
+    // What was recorded opens.
+    eventually("the tape opens", || Reader::open(&tapes(data.path())[0]).is_ok());
+}
+
+#[test]
+fn closing_stdin_lets_the_server_finish() {
+    let data = tempfile::tempdir().unwrap();
+    let output = run(forward(data.path(), "cat; sleep 0.5; echo late; exit 4"), b"early\n");
+    assert_eq!(output.stdout, b"early\nlate\n");
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn a_server_that_closes_only_its_stdout_lives_on() {
+    let data = tempfile::tempdir().unwrap();
+    let script = "echo one; exec 1>&-; read line; echo \"got $line\" >&2; exit 5";
+    let mut child = forward(data.path(), script).spawn().unwrap();
+    let mut out = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+    assert_eq!(out, b"one\n", "the end of its stdout is the end of ours");
+    child.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stderr, b"got still here\n");
+    assert_eq!(output.status.code(), Some(5));
+}
+
+#[test]
+fn a_slow_reader_slows_the_writer_and_memory_stays_small() {
+    let data = tempfile::tempdir().unwrap();
+    let script =
+        "i=0; while [ $i -lt 200 ]; do head -c 100000 /dev/zero | tr '\\0' x; echo; i=$((i+1)); done";
+    let mut command = shadowcat(data.path());
+    command.args(["forward", "stdio", "--memory", "16m", "--", "sh", "-c", script]);
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let path = || tapes(data.path()).pop();
+    let seen = || {
+        path().map_or(0, |path| {
+            Reader::open(&path).map_or(0, |tape| tape.filter(|r| r.frame().is_some()).count())
+        })
+    };
+    eventually("the first frames are on the tape", || seen() > 0);
+    assert!(seen() < 20, "nobody reads, so the server is stopped by its pipe");
+    let mut bytes = Vec::new();
+    out.read_to_end(&mut bytes).unwrap();
+    let total = bytes.len();
+    assert_eq!(total, 200 * 100_001);
+    assert!(child.wait().unwrap().success());
+    let mut reader = Reader::open(&path().unwrap()).unwrap();
+    let frames = reader.by_ref().filter(|record| record.frame().is_some()).count();
+    assert_eq!((frames, reader.ending().damage.len()), (200, 0));
+}

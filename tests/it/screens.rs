@@ -1,0 +1,543 @@
+//! Screens by script: keys in, a buffer out. The engine, the session and the messages are real;
+//! only the terminal is a buffer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use shadowcat::clock::Clock;
+use shadowcat::engine::Engine;
+use shadowcat::log::Log;
+use shadowcat::log::record::{LaneId, Opened};
+use shadowcat::log::store::DEFAULT_BOUND;
+use shadowcat::mcp::Direction;
+use shadowcat::proxy::host::{Host, Settings};
+use shadowcat::proxy::session::{Lane, Port, Session};
+use shadowcat::tape::Status;
+use shadowcat::tui::theme::Role;
+use shadowcat::tui::{App, Effect, Input, Look, Purpose, Theme, render, view};
+
+use crate::support::Sink;
+
+/// A person at a screen with an engine behind it.
+struct Desk {
+    app: App,
+    clock: Clock,
+    session: Arc<Session>,
+    ports: [Arc<Port>; 2],
+    there: LaneId,
+    back: LaneId,
+    server: Sink,
+    client: Sink,
+    engine: Engine,
+    copied: Vec<String>,
+    left: bool,
+    runtime: tokio::runtime::Runtime,
+    _host: Arc<Host>,
+}
+
+impl Desk {
+    fn new(width: u16, height: u16, theme: Theme) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let clock = Clock::manual(1_700_000_000_000_000);
+        let log = Log::new(clock.clone(), DEFAULT_BOUND);
+        let (host, engine) = {
+            let _inside = runtime.enter();
+            Host::start(log, Settings::default())
+        };
+        host.breakpoints().attend();
+        let session = host.open(Opened {
+            name: "weather".into(),
+            target: vec!["weather-server".into()],
+            directory: Some("/tmp".into()),
+            pid: None,
+            own_client: false,
+        });
+        let (server, client) = (Sink::default(), Sink::default());
+        let ports = [Arc::new(Port::new(server.clone())), Arc::new(Port::new(client.clone()))];
+        let lane = |direction, forward: usize| {
+            session.open_lane(Lane {
+                direction,
+                channel: shadowcat::log::record::Channel::Main,
+                forward: Arc::clone(&ports[forward]),
+                back: Some(Arc::clone(&ports[1 - forward])),
+                exchange: None,
+            })
+        };
+        let (there, back) = (lane(Direction::ToServer, 0), lane(Direction::ToClient, 1));
+        let look = Look { theme, ascii: false, colour: true, themes: None };
+        let recording = tokio::sync::watch::channel(Status::default()).1;
+        let app = App::new(engine.clone(), recording, look, (width, height));
+        let mut desk = Self {
+            app,
+            clock,
+            session,
+            ports,
+            there,
+            back,
+            server,
+            client,
+            engine,
+            copied: Vec::new(),
+            left: false,
+            runtime,
+            _host: host,
+        };
+        desk.settle(Input::Records);
+        desk
+    }
+
+    /// Says something on the wire.
+    fn say(&mut self, direction: Direction, text: &str) {
+        let lane = if direction == Direction::ToServer { self.there } else { self.back };
+        self.session.receive(lane, format!("{text}\n").into());
+        self.flush();
+        self.clock.advance(Duration::from_millis(120));
+        self.settle(Input::Records);
+    }
+
+    fn flush(&self) {
+        for port in &self.ports {
+            port.flush(&mut |ticket, written| self.session.confirm(ticket, written));
+        }
+    }
+
+    /// Takes in an input and does what it leads to, until nothing is left to do.
+    fn settle(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in self.app.update(input) {
+                match effect {
+                    Effect::Send(command, purpose) => {
+                        let engine = self.engine.clone();
+                        let reply = self.runtime.block_on(async move { engine.send(command).await });
+                        self.flush();
+                        inputs.push(Input::Records);
+                        inputs.push(Input::Replied(purpose, reply));
+                    }
+                    Effect::Render(job) => inputs.push(Input::Rendered(render::render(&job))),
+                    Effect::Copy(text) => self.copied.push(text),
+                    Effect::Editor(text) => inputs.push(Input::Edited(Ok(text.replace("Bern", "Basel")))),
+                    Effect::Quit => self.left = true,
+                }
+            }
+        }
+        // The areas that scrolling and the mouse go by are those of the last drawing.
+        self.draw();
+    }
+
+    fn draw(&mut self) -> ratatui::buffer::Buffer {
+        let (width, height) = self.app.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let mut areas = self.app.areas;
+        terminal.draw(|frame| areas = view::draw(frame, &self.app)).unwrap();
+        self.app.areas = areas;
+        terminal.backend().buffer().clone()
+    }
+
+    /// Presses keys: words such as `Enter` and `Ctrl-s`, or `'text` to be typed.
+    fn keys(&mut self, script: &str) -> &mut Self {
+        for word in script.split(' ') {
+            match word.strip_prefix('\'') {
+                Some(text) => text.chars().for_each(|c| self.press(KeyCode::Char(c), KeyModifiers::NONE)),
+                None => {
+                    let (modifiers, key) = match word.strip_prefix("Ctrl-") {
+                        Some(key) => (KeyModifiers::CONTROL, key),
+                        None => (KeyModifiers::NONE, word),
+                    };
+                    let code = match key {
+                        "Enter" => KeyCode::Enter,
+                        "Esc" => KeyCode::Esc,
+                        "Tab" => KeyCode::Tab,
+                        "Space" => KeyCode::Char(' '),
+                        "Backspace" => KeyCode::Backspace,
+                        "Down" => KeyCode::Down,
+                        "Up" => KeyCode::Up,
+                        "End" => KeyCode::End,
+                        key => KeyCode::Char(key.chars().next().unwrap()),
+                    };
+                    self.press(code, modifiers);
+                }
+            }
+        }
+        self
+    }
+
+    fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
+        self.settle(Input::Key(KeyEvent::new(code, modifiers)));
+    }
+
+    fn screen(&mut self) -> String {
+        let buffer = self.draw();
+        let width = usize::from(buffer.area.width);
+        let rows = buffer.content.chunks(width);
+        rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned() + "\n")
+            .collect()
+    }
+
+    #[track_caller]
+    fn sees(&mut self, text: &str) -> &mut Self {
+        let screen = self.screen();
+        assert!(screen.contains(text), "no {text:?} on\n{screen}");
+        self
+    }
+
+    #[track_caller]
+    fn misses(&mut self, text: &str) -> &mut Self {
+        let screen = self.screen();
+        assert!(!screen.contains(text), "{text:?} on\n{screen}");
+        self
+    }
+
+    /// The screen with the roles of its colours, one letter a cell, below it.
+    fn painted(&mut self) -> String {
+        let buffer = self.draw();
+        let theme = self.app.look.theme.clone();
+        let letter = |role: Option<Role>| match role {
+            Some(role) => {
+                let at = Role::ALL.iter().position(|other| *other == role).unwrap();
+                char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGH"[at])
+            }
+            None => '?',
+        };
+        let width = usize::from(buffer.area.width);
+        let paint = |row: &[ratatui::buffer::Cell]| -> String {
+            let line: String = row.iter().map(|cell| letter(theme.role_of(cell.style()))).collect();
+            line.trim_end_matches('a').to_owned() + "\n"
+        };
+        self.screen() + &buffer.content.chunks(width).map(paint).collect::<String>()
+    }
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"forecast","arguments":{"city":"Bern","days":[1,2]}}}"#;
+const REPLY: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"sun"}]}}"#;
+
+/// A desk with a short story on its screen.
+fn told(width: u16, height: u16, theme: Theme) -> Desk {
+    use Direction::{ToClient, ToServer};
+    let mut desk = Desk::new(width, height, theme);
+    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"claude","version":"1.9"}}}"#);
+    desk.say(ToClient, "Listening on stdio");
+    desk.say(ToClient, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"weather","version":"0.3"}}}"#);
+    desk.say(ToServer, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    desk.say(ToServer, CALL);
+    desk.say(ToClient, REPLY);
+    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"alerts"}}"#);
+    desk.say(ToClient, r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32602,"message":"no such place"}}"#);
+    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"radar"}}"#);
+    desk
+}
+
+fn light() -> Theme {
+    Theme::find("light", None).unwrap()
+}
+
+/// The hour is that of the machine's time zone, and no part of a screen.
+fn timeless(text: &str) -> String {
+    let is_time = |window: &[char]| {
+        window.len() == 8
+            && window
+                .iter()
+                .enumerate()
+                .all(|(at, c)| if at == 2 || at == 5 { *c == ':' } else { c.is_ascii_digit() })
+    };
+    let mut characters: Vec<char> = text.chars().collect();
+    for at in 0..characters.len().saturating_sub(8) {
+        if is_time(&characters[at..at + 8]) {
+            characters[at] = 'h';
+            characters[at + 1] = 'h';
+        }
+    }
+    characters.into_iter().collect()
+}
+
+macro_rules! snapshots {
+    ($($name:ident: $prepare:expr;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let prepare: fn(&mut Desk) = $prepare;
+                for (size, (width, height)) in [("wide", (130, 30)), ("small", (80, 20))] {
+                    for (word, theme) in [("dark", Theme::dark()), ("light", light())] {
+                        let mut desk = told(width, height, theme);
+                        prepare(&mut desk);
+                        let name = format!("{}-{size}-{word}", stringify!($name));
+                        insta::assert_snapshot!(name, timeless(&desk.painted()));
+                    }
+                }
+            }
+        )+
+    };
+}
+
+snapshots! {
+    frames: |_| {};
+    operations: |desk| { desk.keys("o"); };
+    detail: |desk| { desk.keys("k k k k Enter"); };
+    intercept: |desk| {
+        desk.keys("Space r b 'tool:forecast Enter");
+        let call = CALL.replace("\"id\":2", "\"id\":5");
+        desk.say(Direction::ToServer, &call);
+        desk.keys("3 e");
+    };
+    compose: |desk| { desk.keys("k k k k R"); };
+    logs: |desk| { desk.keys("9"); };
+    help: |desk| { desk.keys("?"); };
+    palette: |desk| { desk.keys("Ctrl-p 'hold"); };
+}
+
+#[test]
+fn a_held_call_is_edited_and_goes_on_changed() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Enter").sees("ARMED 1");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.sees("held 1").keys("3").sees("tools/call forecast").keys("E Ctrl-s");
+    let sent = String::from_utf8(desk.server.bytes()).unwrap();
+    assert!(sent.ends_with("\"city\":\"Basel\",\"days\":[1,2]}}}\n"), "{sent}");
+    desk.keys("2").sees("replaced").sees("edited").misses("held 1");
+}
+
+#[test]
+fn invalid_json_needs_a_second_confirmation_and_then_works() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Enter");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    let before = desk.server.bytes().len();
+    desk.keys("3 e '{ Ctrl-s").sees("line 1, column 2").sees("Ctrl-s again");
+    assert_eq!(desk.server.bytes().len(), before, "nothing was sent yet");
+    desk.keys("Ctrl-s");
+    let sent = desk.server.bytes();
+    assert!(sent[before..].starts_with(b"{{"), "{}", String::from_utf8_lossy(&sent[before..]));
+    assert_eq!(sent[before..].iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+}
+
+#[test]
+fn a_drop_tells_the_peer_what_was_chosen() {
+    for (key, expected) in [("2", "\"code\":-32603"), ("3", "\"isError\":true")] {
+        let mut desk = told(130, 30, Theme::dark());
+        desk.keys("Space r b 'tool:forecast Enter");
+        desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+        desk.keys("3 d").sees("what does the peer get?").keys(key);
+        let told = desk.client.lines().pop().unwrap();
+        assert!(told.contains(expected) && told.contains("\"id\":5"), "{told}");
+        assert!(!desk.server.lines().iter().any(|line| line.contains("\"id\":5")));
+    }
+}
+
+#[test]
+fn an_answer_is_written_in_the_place_of_the_server() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Enter");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("3 s").sees("answer to").keys("Ctrl-s");
+    assert!(desk.client.lines().pop().unwrap().contains("\"id\":5,\"result\""));
+    desk.keys("2").sees("answered").sees("by us");
+}
+
+#[test]
+fn the_reply_of_a_call_let_through_is_held_too() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Space 'dir:c2s Enter");
+    desk.keys("Space r b 'kind:req Space 'tool:forecast Enter");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("3 w");
+    desk.say(Direction::ToClient, &REPLY.replace("\"id\":2", "\"id\":5"));
+    desk.sees("result tools/call forecast");
+    desk.keys("a");
+    assert!(desk.client.lines().pop().unwrap().contains("\"id\":5"));
+}
+
+#[test]
+fn hold_everything_asks_first_and_releases_in_order() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("I").sees("Stop the world?").keys("y").sees("HOLD ALL");
+    for id in 10..13 {
+        desk.say(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#));
+    }
+    let ping = r#"{"jsonrpc":"2.0","id":99,"method":"ping"}"#;
+    desk.say(Direction::ToServer, ping);
+    assert_eq!(desk.server.lines().pop().as_deref(), Some(ping), "the heartbeat is not held");
+    desk.sees("held 3").keys("I").misses("held 3");
+    let last: Vec<String> = desk.server.lines().into_iter().rev().take(3).collect();
+    assert!(last[0].contains("12") && last[1].contains("11") && last[2].contains("10"), "{last:?}");
+}
+
+#[test]
+fn the_list_never_jumps_while_one_reads() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("g g j j");
+    let selected = desk.app.frames_selected();
+    for id in 100..200 {
+        desk.say(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x/{id}"}}"#));
+    }
+    assert_eq!(desk.app.frames_selected(), selected);
+    desk.misses("x/199").keys("G").sees("x/199").sees("follow");
+}
+
+#[test]
+fn a_paused_view_stands_still_while_frames_arrive() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("p");
+    desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":50,"method":"later/on"}"#);
+    desk.misses("later/on").sees("view paused +1").keys("p").sees("later/on");
+}
+
+#[test]
+fn filters_narrow_complete_and_say_what_is_wrong() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("/ 'stauts:x").sees("no field 'stauts'").keys("Esc");
+    desk.keys("/ 'tool:fo Tab").sees("tool:forecast").sees("2 match").keys("Enter").sees("2/9 frames");
+    desk.misses("alerts").keys("Backspace").sees("alerts");
+    desk.keys("!").sees("1/9 frames");
+    desk.keys("Backspace / 'method:nothing Enter").sees("0 of 9 match. Backspace removes");
+}
+
+#[test]
+fn a_filter_on_a_state_follows_the_state() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("/ 'status:pending Enter").sees("tools/call radar").sees("1/9 frames");
+    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":4,"result":{}}"#);
+    desk.sees("0/10 frames");
+}
+
+#[test]
+fn values_and_paths_are_copied() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("g g j j j j Enter");
+    desk.keys("y y");
+    assert_eq!(desk.copied.last().map(String::as_str), Some(CALL));
+    for _ in 0..20 {
+        if desk.screen().contains("city") {
+            desk.keys("j");
+        }
+        desk.keys("y p");
+        if desk.copied.last().is_some_and(|path| path == "$.params.arguments.city") {
+            break;
+        }
+    }
+    desk.keys("y v");
+    assert_eq!(desk.copied.last().map(String::as_str), Some("\"Bern\""));
+}
+
+#[test]
+fn an_injected_message_reaches_the_server_alone_and_is_marked() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("4 Ctrl-n").sees("message to the server").keys("Ctrl-s");
+    assert!(desk.server.lines().pop().unwrap().contains("notifications/message"));
+    desk.keys("Esc Esc 2").sees("injected");
+    desk.keys("4 Ctrl-n Ctrl-r").sees("message to the client").keys("Ctrl-s");
+    assert!(desk.client.lines().pop().unwrap().contains("notifications/message"));
+}
+
+#[test]
+fn a_resent_request_gets_an_id_of_ours_and_its_answer_stays_here() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("g g j j j j r");
+    let sent = desk.server.lines().pop().unwrap();
+    let value: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    let id = value["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("sc-") && value["params"]["arguments"]["city"] == "Bern", "{sent}");
+    let before = desk.client.bytes().len();
+    desk.say(Direction::ToClient, &format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
+    assert_eq!(desk.client.bytes().len(), before);
+}
+
+#[test]
+fn quitting_with_held_frames_asks() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Enter");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("q").sees("1 message is held").keys("Esc");
+    assert!(!desk.left);
+    desk.keys("q r");
+    assert!(desk.left && desk.server.lines().pop().unwrap().contains("\"id\":5"));
+}
+
+#[test]
+fn ctrl_c_twice_leaves_whatever_is_held() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space r b 'tool:forecast Enter");
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("Ctrl-c").sees("1 message is held");
+    assert!(!desk.left);
+    desk.keys("Ctrl-c");
+    assert!(desk.left);
+}
+
+#[test]
+fn small_screens_say_what_they_need() {
+    let mut desk = told(60, 15, Theme::dark());
+    desk.sees("tools/call").sees("2 Frames");
+    desk.settle(Input::Resize(59, 15));
+    desk.sees("needs 60x15").sees("this is 59x15").misses("tools/call");
+    for (width, height) in [(1, 1), (10, 2), (60, 14), (200, 3)] {
+        desk.settle(Input::Resize(width, height));
+    }
+    desk.settle(Input::Resize(60, 15));
+    desk.sees("tools/call");
+}
+
+#[test]
+fn every_command_runs_on_every_screen_of_every_size() {
+    use shadowcat::tui::command::Cmd;
+    for (width, height) in [(60, 15), (130, 30)] {
+        for screen in ["2", "3", "4", "9", "?"] {
+            for command in Cmd::ALL {
+                let mut desk = told(width, height, Theme::dark());
+                desk.keys(screen);
+                desk.app.run(*command);
+                desk.settle(Input::Tick);
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_characters_are_plain() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("Space v a");
+    for screen in ["2", "3", "4", "9"] {
+        let screen = desk.keys(screen).screen();
+        assert!(screen.is_ascii(), "{screen}");
+    }
+}
+
+#[test]
+fn the_mouse_selects_and_scrolls() {
+    let mut desk = told(130, 30, Theme::dark());
+    let click = |column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+    };
+    desk.settle(click(5, 7));
+    assert_eq!(desk.app.frames_selected(), desk.app.frame_at(2));
+    desk.settle(click(16, 1));
+    desk.sees("Nothing held");
+}
+
+#[test]
+fn a_hostile_server_cannot_reach_the_terminal() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.say(Direction::ToClient, "\u{1b}[2J\u{1b}]52;c;AAAA\u{7} \u{202e}evil");
+    desk.say(
+        Direction::ToClient,
+        "{\"jsonrpc\":\"2.0\",\"method\":\"x\\u001b[2J\",\"params\":{\"k\\u001b\":\"\\u202e\"}}",
+    );
+    for keys in ["g g", "G", "Enter", "v", "v", "v", "Esc 9"] {
+        let buffer = desk.keys(keys).draw();
+        for cell in &buffer.content {
+            assert!(!cell.symbol().chars().any(|c| c.is_control() || c == '\u{202e}'), "{:?}", cell.symbol());
+        }
+    }
+}
+
+#[test]
+fn a_refused_command_says_why() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("3 a").sees("nothing is held");
+    let refused = Err(shadowcat::engine::Refusal("because".into()));
+    desk.settle(Input::Replied(Purpose::Quiet, refused));
+    desk.sees("because");
+}
