@@ -35,8 +35,8 @@ struct Stdio {
     command: Vec<String>,
 }
 
-/// How long the last bytes may take to reach a client that does not read.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long closing the streams may take.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// Forwards until the server has ended, and exits as it did.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -66,9 +66,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
 
     let ended = supervise::until_end(&session, &process, &threads, &watched, &mut signals).await;
-    threads.drained(DRAIN).await;
+    let stop = async {
+        // Whoever asks a second time does not want to wait for the client.
+        signals.recv().await;
+    };
+    supervise::wind_down(&session, &threads, || watched.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
-    threads.flushed(DRAIN).await;
+    threads.closed(CLOSE).await;
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }

@@ -10,7 +10,7 @@ use super::output::{self, Format};
 use crate::clock::{self, Clock};
 use crate::log::Log;
 use crate::log::Query;
-use crate::log::record::{Body, Frame, Record};
+use crate::log::record::{Body, Frame, Gap, Record};
 use crate::log::world::{Row, RowSubject, Way, World};
 use crate::mcp::{Kind, Opaque};
 use crate::tape::format::write_record;
@@ -108,8 +108,6 @@ fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failure> {
     })?;
     let mut reader = find(name)?;
     let anchor = reader.header().anchor;
-    // Nothing is evicted: a query may ask for the body of any frame.
-    let log = Log::new(Clock::manual(anchor), usize::MAX);
     let mut world = World::default();
     let mut records = Vec::new();
     for record in reader.by_ref() {
@@ -117,7 +115,7 @@ fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failure> {
         records.push(record);
     }
     let last = records.last().map_or(0, |record| record.seq);
-    log.load(records.iter().cloned());
+    let log = Log::finished(Clock::manual(anchor), records.clone());
     let rows: Vec<_> = world
         .rows
         .iter()
@@ -168,7 +166,7 @@ fn state(world: &World, row: &Row) -> String {
 }
 
 fn cells(world: &World, row: &Row, frame: &Frame, anchor: u64) -> Vec<String> {
-    let time = clock::format(anchor + row.at.nanos() / 1000, "%H:%M:%S%.3f");
+    let time = clock::format(anchor.saturating_add(row.at.nanos() / 1000), "%H:%M:%S%.3f");
     let origin = match row.origin.of() {
         Some(of) => format!("{} #{of}", row.origin.as_str()),
         None => row.origin.as_str().to_owned(),
@@ -212,7 +210,7 @@ fn summary(frame: &Frame) -> String {
 fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> Value {
     // The tape's own line is the one description of a frame that programs need to know.
     let mut line = Vec::new();
-    write_record(&mut line, record, anchor + row.at.nanos() / 1000);
+    write_record(&mut line, record, anchor.saturating_add(row.at.nanos() / 1000));
     let mut value: Value = serde_json::from_slice(&line).unwrap_or_default();
     if let Value::Object(members) = &mut value {
         members.insert("method".into(), world.text(row.method).into());
@@ -230,27 +228,21 @@ fn validate(name: &str, format: Format) -> Result<ExitCode, Failure> {
     let mut reader = find(name)?;
     let mut records = 0_u64;
     let mut frames = 0_u64;
-    let mut lost = 0_u64;
-    let mut order = Vec::new();
-    let mut last = 0;
+    let mut gaps = Vec::new();
     for record in reader.by_ref() {
         records += 1;
         frames += u64::from(record.frame().is_some());
         if let Body::Gap(gap) = &record.body {
-            lost += gap.last - gap.first + 1;
+            gaps.push(*gap);
         }
-        if record.seq <= last {
-            order.push(format!("record {} stands behind record {last}", record.seq));
-        }
-        last = record.seq;
     }
+    let lost = Gap::total(gaps);
     let ending = reader.ending();
     let mut problems: Vec<String> = ending
         .damage
         .iter()
         .map(|damage| format!("{}:{}: {}", damage.path.display(), damage.offset, damage.what))
         .collect();
-    problems.extend(order);
     if ending.torn > 0 {
         problems.push(format!("torn: the last line is not whole ({} bytes of it are there)", ending.torn));
     }

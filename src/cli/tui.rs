@@ -156,7 +156,10 @@ fn farewell(world: &World, status: Option<&Status>) -> String {
     };
     if let Some(row) = slowest {
         let name = world.text(row.target).or(world.text(row.method)).unwrap_or("?");
-        text.push_str(&format!(" · slowest {name} {:?}", row.duration.unwrap_or_default()));
+        text.push_str(&format!(
+            " · slowest {name} {:.0} ms",
+            row.duration.unwrap_or_default().as_secs_f64() * 1e3
+        ));
     }
     text
 }
@@ -166,16 +169,17 @@ impl LookArguments {
     pub fn look(&self, color: Color) -> Result<Look, Failure> {
         let themes = themes_directory();
         let colour = color.is_on();
+        let mut complaint = None;
         let theme = match Theme::find(&self.theme, themes.as_deref()) {
             Ok(theme) => theme,
             Err(error @ crate::tui::theme::ThemeError::Unknown { .. }) => return Err(Failure::usage(error)),
             Err(error) => {
-                output::say(&format!("{error}; the dark theme is used instead"));
+                complaint = Some(format!("{error}; the dark theme is used instead"));
                 Theme::dark()
             }
         };
         let theme = if colour { theme } else { theme.without_colour() };
-        Ok(Look { theme, ascii: self.ascii, colour, themes })
+        Ok(Look { theme, ascii: self.ascii, colour, themes, complaint })
     }
 }
 

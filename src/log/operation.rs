@@ -43,6 +43,8 @@ pub struct Operations {
     /// Requests answered or cancelled lately, to tell a second response from one to nothing.
     ended: HashMap<Key, Ended>,
     ended_order: VecDeque<Key>,
+    /// Requests that may never be answered, oldest first.
+    settled: VecDeque<OpId>,
     /// Operations that wait for a retry with the client's input.
     legs: VecDeque<Leg>,
 }
@@ -60,6 +62,8 @@ struct Open {
     spelled: Id,
     token: Option<Id>,
     cancelled: bool,
+    /// It never reached its peer, or its sender waits for it no longer: an answer may come, late.
+    settled: bool,
 }
 
 struct Ended {
@@ -117,7 +121,25 @@ impl Operations {
     /// The operations whose request went in `direction` and has no answer yet.
     pub fn in_flight(&self, direction: Direction) -> impl Iterator<Item = &Arc<Operation>> {
         let mine = move |(key, _): &(&Key, &Vec<Open>)| key.direction == direction;
-        self.open.iter().filter(mine).flat_map(|(_, open)| open).map(|open| &open.operation)
+        self.open
+            .iter()
+            .filter(mine)
+            .flat_map(|(_, open)| open)
+            .filter(|open| !open.settled)
+            .map(|open| &open.operation)
+    }
+
+    /// Takes it that nobody waits for the answer of a request any more.
+    pub fn settle(&mut self, op: OpId) {
+        for open in self.open.values_mut().flatten().filter(|open| open.operation.id == op) {
+            open.settled = true;
+            self.settled.push_back(op);
+        }
+        if self.settled.len() > MEMORY
+            && let Some(oldest) = self.settled.pop_front()
+        {
+            self.withdraw(oldest);
+        }
     }
 
     /// Forgets a request that never reached its peer.
@@ -145,12 +167,22 @@ impl Operations {
         });
         let token = message.param(&["_meta", "progressToken"]).map(token_id);
         if let Some(token) = &token {
-            self.tokens.insert((key.direction, token.clone()), Arc::clone(&operation));
+            let owner = (key.direction, token.clone());
+            // A request of ours never takes the progress of a peer's.
+            if !injected || !self.tokens.contains_key(&owner) {
+                self.tokens.insert(owner, Arc::clone(&operation));
+            }
         }
         let spelled = key.id.clone();
         let open = self.open.entry(key).or_default();
-        let flags = if open.is_empty() { Flags::default() } else { Flags::DUPLICATE };
-        open.push(Open { operation: Arc::clone(&operation), spelled, token, cancelled: false });
+        let flags = if open.iter().all(|open| open.settled) { Flags::default() } else { Flags::DUPLICATE };
+        open.push(Open {
+            operation: Arc::clone(&operation),
+            spelled,
+            token,
+            cancelled: false,
+            settled: false,
+        });
         let link = Link { op: Some(id), role, to, flags };
         Observed { link, operation: Some(operation) }
     }
@@ -170,7 +202,9 @@ impl Operations {
                 None => flagged(Role::Response, Flags::ORPHAN),
             };
         };
-        let Open { operation, spelled, token, cancelled } = open.remove(0);
+        // Where an id was used again, the answer is that of the request still waited for.
+        let at = open.iter().position(|open| !open.settled).unwrap_or(0);
+        let Open { operation, spelled, token, cancelled, .. } = open.remove(at);
         if open.is_empty() {
             self.open.remove(&key);
         }
@@ -204,8 +238,9 @@ impl Operations {
         {
             self.ended.remove(&oldest);
         }
-        self.ended_order.push_back(key.clone());
-        self.ended.insert(key, Ended { operation: Arc::clone(operation) });
+        if self.ended.insert(key.clone(), Ended { operation: Arc::clone(operation) }).is_none() {
+            self.ended_order.push_back(key);
+        }
     }
 
     fn progress(&self, direction: Direction, message: &Message) -> Observed {
@@ -221,12 +256,17 @@ impl Operations {
         // A server may cancel the client's `subscriptions/listen` (2026-07-28, patterns/cancellation).
         for requester in [direction, direction.reverse()] {
             let key = Key { direction: requester, lane, id: id.clone() };
-            let Some(open) = self.open.get_mut(&key).and_then(|open| open.first_mut()) else { continue };
+            let waiting = |open: &&mut Open| !open.settled;
+            let Some(open) = self.open.get_mut(&key).and_then(|open| open.iter_mut().find(waiting)) else {
+                continue;
+            };
             if requester != direction && &*open.operation.method != "subscriptions/listen" {
                 continue;
             }
             open.cancelled = true;
-            return belonging(Role::Cancel, Some(&open.operation));
+            let operation = Arc::clone(&open.operation);
+            self.settle(operation.id);
+            return belonging(Role::Cancel, Some(&operation));
         }
         flagged(Role::Cancel, Flags::ORPHAN)
     }

@@ -276,6 +276,21 @@ pub struct Gap {
     pub last: Seq,
 }
 
+impl Gap {
+    /// How many records are missing in all; gaps may overlap.
+    pub fn total(gaps: impl IntoIterator<Item = Self>) -> u64 {
+        let mut gaps: Vec<Self> = gaps.into_iter().collect();
+        gaps.sort_by_key(|gap| gap.first);
+        let mut counted = 0;
+        let mut total = 0;
+        for Self { first, last } in gaps {
+            total += (last + 1).saturating_sub(first.max(counted + 1));
+            counted = last.max(counted);
+        }
+        total
+    }
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {

@@ -15,6 +15,24 @@ use crate::clock::Clock;
 pub trait Archive: Send + Sync {
     /// The record at `seq`, if it is there and readable.
     fn read(&self, seq: Seq) -> Option<Arc<Record>>;
+
+    /// The position of the first record behind `seq` that is there.
+    fn next(&self, seq: Seq) -> Option<Seq>;
+}
+
+/// The records of a finished tape.
+struct Finished(Vec<Arc<Record>>);
+
+impl Archive for Finished {
+    fn read(&self, seq: Seq) -> Option<Arc<Record>> {
+        let at = self.0.binary_search_by_key(&seq, |record| record.seq).ok()?;
+        self.0.get(at).cloned()
+    }
+
+    fn next(&self, seq: Seq) -> Option<Seq> {
+        let at = self.0.partition_point(|record| record.seq <= seq);
+        self.0.get(at).map(|record| record.seq)
+    }
 }
 
 /// An append-only list of records with a memory bound.
@@ -41,7 +59,7 @@ struct Inner {
     /// Every record up to here is on the tape.
     archived: Seq,
     archive: Option<Arc<dyn Archive>>,
-    pinned: BTreeMap<Seq, Option<Arc<Record>>>,
+    pinned: BTreeMap<Seq, Arc<Record>>,
     lost: u64,
 }
 
@@ -79,8 +97,9 @@ impl Log {
     /// Appends the fact that `make` builds from its own position. `make` runs with the log
     /// locked.
     pub fn append_with(&self, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
-        let at = self.clock.now();
         let mut inner = self.inner.write();
+        // Taken with the lock, so that time never runs against the order.
+        let at = self.clock.now();
         let body = make(inner.last + 1);
         let record = inner.push(at, session, body);
         if inner.cost > self.bound
@@ -94,7 +113,8 @@ impl Log {
         if pressed && let Some(wake) = self.pressed.get() {
             wake();
         }
-        self.length.send_replace(last);
+        // Another may have appended and told since.
+        self.length.send_modify(|length| *length = (*length).max(last));
         record
     }
 
@@ -105,22 +125,14 @@ impl Log {
         let _ = self.pressed.set(wake);
     }
 
-    /// Fills an empty log with the records of a tape, as they were.
-    pub fn load(&self, records: impl Iterator<Item = Record>) {
-        let mut inner = self.inner.write();
-        for record in records {
-            // Records that the tape lost leave their positions empty.
-            while inner.last + 1 < record.seq {
-                let gap = Body::Gap(Gap { first: inner.last + 1, last: inner.last + 1 });
-                inner.push(record.at, record.session, gap);
-            }
-            if inner.last < record.seq {
-                inner.push(record.at, record.session, record.body);
-            }
-        }
-        let last = inner.last;
-        drop(inner);
-        self.length.send_replace(last);
+    /// A log that holds the records of a finished tape, in the order of their positions.
+    pub fn finished(clock: Clock, records: Vec<Record>) -> Arc<Self> {
+        let log = Self::new(clock, usize::MAX);
+        let last = records.last().map_or(0, |record| record.seq);
+        log.inner.write().last = last;
+        log.set_archive(Arc::new(Finished(records.into_iter().map(Arc::new).collect())));
+        log.length.send_replace(last);
+        log
     }
 
     /// The position of the newest record; 0 when there is none.
@@ -158,15 +170,19 @@ impl Log {
             (first, inner.archive.clone())
         };
         let mut window = Vec::new();
-        for seq in from..first {
-            if window.len() >= most {
-                return window;
-            }
-            match archive.as_ref().and_then(|archive| archive.read(seq)) {
-                Some(record) => window.push(record),
+        let mut seq = from;
+        while seq < first && window.len() < most {
+            let kept = self.inner.read().pinned.get(&seq).cloned();
+            match kept.or_else(|| archive.as_ref()?.read(seq)) {
+                Some(record) => {
+                    window.push(record);
+                    seq += 1;
+                }
                 None => {
-                    window.push(self.gap(seq, first - 1));
-                    return window;
+                    let next =
+                        archive.as_ref().and_then(|archive| archive.next(seq)).unwrap_or(first).min(first);
+                    window.push(self.gap(seq, next - 1));
+                    seq = next;
                 }
             }
         }
@@ -178,15 +194,17 @@ impl Log {
         Arc::new(Record { seq: last, at: self.clock.now(), session: SessionId(0), body })
     }
 
-    /// Keeps the record at `seq` whatever the bound says.
-    pub fn pin(&self, seq: Seq) {
-        let mut inner = self.inner.write();
-        let record = inner.get(seq);
-        inner.pinned.insert(seq, record);
+    /// Keeps a record whatever the bound says.
+    pub fn pin(&self, record: &Arc<Record>) {
+        self.inner.write().pinned.insert(record.seq, Arc::clone(record));
     }
 
     pub fn unpin(&self, seq: Seq) {
-        self.inner.write().pinned.remove(&seq);
+        let mut inner = self.inner.write();
+        let gone = seq < inner.first() && seq > inner.archived;
+        if inner.pinned.remove(&seq).is_some() && gone {
+            inner.lost += 1;
+        }
     }
 
     /// Names the tape that evicted records are read back from.
@@ -215,7 +233,7 @@ impl Inner {
         if let Some(offset) = seq.checked_sub(self.first()) {
             return self.records.get(usize::try_from(offset).ok()?).cloned();
         }
-        self.pinned.get(&seq).cloned().flatten()
+        self.pinned.get(&seq).cloned()
     }
 
     fn push(&mut self, at: crate::clock::Stamp, session: SessionId, body: Body) -> Arc<Record> {
@@ -325,6 +343,10 @@ mod tests {
             fn read(&self, seq: Seq) -> Option<Arc<Record>> {
                 self.0.iter().find(|record| record.seq == seq).cloned()
             }
+
+            fn next(&self, seq: Seq) -> Option<Seq> {
+                self.0.iter().map(|record| record.seq).find(|next| *next > seq)
+            }
         }
         let log = Log::new(Clock::manual(0), 256 * 16);
         for _ in 0..10 {
@@ -345,7 +367,7 @@ mod tests {
     fn pinned_records_stay() {
         let log = Log::new(Clock::manual(0), 256 * 8);
         let held = log.append(S, note("held"));
-        log.pin(held);
+        log.pin(&log.get(held).unwrap());
         for _ in 0..40 {
             log.append(S, note("x"));
         }

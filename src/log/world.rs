@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::Log;
 use super::query::Subject;
 use super::record::{
-    Body, Channel, Closed, Facts, Flags, Frame, Gap, LaneId, Note, OpId, Opened, Origin, Outcome, Record,
-    Role, Seq, SessionId,
+    Body, Channel, Closed, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened, Origin,
+    Outcome, Record, Role, Seq, SessionId,
 };
 use crate::clock::{Stamp, time_of_day};
 use crate::mcp::{Direction, Era, Kind, Message, Quirks};
@@ -115,6 +115,10 @@ pub struct World {
     pub asked: Vec<Seq>,
     pub notes: Vec<(Seq, Stamp, SessionId, Note)>,
     pub gaps: Vec<Gap>,
+    /// Sessions that began and ended, as sentences.
+    pub events: Vec<(Seq, Stamp, SessionId, String, Level)>,
+    /// How many operations are pending.
+    pending: usize,
     names: Vec<Arc<str>>,
     known: HashMap<Arc<str>, Name>,
     /// Frames whose state changed after their arrival, for readers that keep lists of matches.
@@ -151,6 +155,8 @@ impl World {
                     errors: 0,
                     lists: HashMap::new(),
                 };
+                let text = format!("session {} began: {}", record.session.0, opened.target.join(" "));
+                self.events.push((record.seq, record.at, record.session, text, Level::Info));
                 self.sessions.insert(record.session, session);
             }
             Body::Frame(frame) => self.frame(record, frame),
@@ -195,6 +201,11 @@ impl World {
             Body::Note(note) => self.notes.push((record.seq, record.at, record.session, note.clone())),
             Body::Gap(gap) => self.gaps.push(*gap),
             Body::Closed(closed) => {
+                let how = closed.exit.map_or_else(String::new, |exit| format!(", {exit}"));
+                let text = format!("session {} ended: {}{how}", record.session.0, closed.reason);
+                let fine = matches!(closed.exit, None | Some(Exit::Code(0)));
+                let level = if fine { Level::Info } else { Level::Error };
+                self.events.push((record.seq, record.at, record.session, text, level));
                 if let Some(session) = self.sessions.get_mut(&record.session) {
                     session.closed = Some(closed.clone());
                 }
@@ -288,6 +299,7 @@ impl World {
         {
             self.touched.push(*root);
         }
+        let was_pending = operation.state == State::Pending && operation.frames.len() > 1;
         match frame.link.role {
             Role::Response => {
                 operation.ended.get_or_insert(record.at);
@@ -303,6 +315,8 @@ impl World {
             }
             _ => {}
         }
+        let is_pending = operation.state == State::Pending;
+        self.pending = (self.pending + usize::from(is_pending)).saturating_sub(usize::from(was_pending));
     }
 
     /// Keeps the list of open questions to the client.
@@ -320,6 +334,11 @@ impl World {
                 at.is_ok_and(|at| rows[at].op != op)
             });
         }
+    }
+
+    /// Whether a request of a running session has no answer yet.
+    pub fn is_waiting(&self) -> bool {
+        self.pending > 0 && self.sessions.values().any(|session| session.closed.is_none())
     }
 
     /// The row of frame `seq`.

@@ -4,8 +4,9 @@
 //! values are spans of the original bytes (RFC 8259 grammar, UTF-8 only). The scanner is
 //! iterative: nesting costs heap, not stack, and no input can overflow it.
 
-use std::borrow::Cow;
 use std::ops::Range;
+
+pub use super::token::{quote, unescape};
 
 /// A byte range inside the scanned text.
 pub type Span = Range<usize>;
@@ -132,60 +133,6 @@ pub fn key_is(token: &[u8], key: &str) -> bool {
         [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => inner == key.as_bytes(),
         _ => unescape(token).is_some_and(|text| text == key),
     }
-}
-
-/// The text of a quoted string token; `None` when `token` is no string. A lone surrogate, which
-/// JSON can spell and Rust strings cannot hold, becomes U+FFFD.
-pub fn unescape(token: &[u8]) -> Option<Cow<'_, str>> {
-    let [b'"', inner @ .., b'"'] = token else { return None };
-    let inner = std::str::from_utf8(inner).ok()?;
-    if !inner.contains('\\') {
-        return Some(Cow::Borrowed(inner));
-    }
-    let mut text = String::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let escape = rest.as_bytes().get(at + 1).copied()?;
-        let mut used = 2;
-        match escape {
-            b'n' => text.push('\n'),
-            b't' => text.push('\t'),
-            b'r' => text.push('\r'),
-            b'b' => text.push('\u{8}'),
-            b'f' => text.push('\u{c}'),
-            b'u' => {
-                let (character, length) = unicode(&rest[at..])?;
-                text.push(character);
-                used = length;
-            }
-            other => text.push(char::from(other)),
-        }
-        rest = &rest[at + used..];
-    }
-    text.push_str(rest);
-    Some(Cow::Owned(text))
-}
-
-/// Decodes `\uXXXX`, or a surrogate pair of two, at the start of `text`.
-fn unicode(text: &str) -> Option<(char, usize)> {
-    let unit = |at: usize| {
-        text.get(at..at + 2).filter(|prefix| *prefix == "\\u")?;
-        u32::from_str_radix(text.get(at + 2..at + 6)?, 16).ok()
-    };
-    let high = unit(0)?;
-    if (0xD800..0xDC00).contains(&high)
-        && let Some(low @ 0xDC00..0xE000) = unit(6)
-    {
-        let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-        return Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12));
-    }
-    Some((char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 6))
-}
-
-/// Quotes `text` as a JSON string token.
-pub fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Line and column (both from 1, columns in characters) of a byte offset in `text`.
@@ -463,13 +410,6 @@ mod tests {
     fn the_last_duplicate_wins_and_escaped_keys_are_found() {
         let text = br#"{"a":1,"\u0061":2}"#;
         assert_eq!(member(text, 0..text.len(), "a").map(|s| &text[s]), Some(&b"2"[..]));
-    }
-
-    #[test]
-    fn unescapes_pairs_and_marks_lone_surrogates() {
-        assert_eq!(unescape(br#""\ud83d\ude00""#).as_deref(), Some("😀"));
-        assert_eq!(unescape(br#""x\ud800y""#).as_deref(), Some("x\u{fffd}y"));
-        assert_eq!(unescape(br"12"), None);
     }
 
     #[test]

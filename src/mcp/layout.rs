@@ -9,7 +9,9 @@ pub fn pretty(text: &str) -> String {
     let mut bytes = text.char_indices().peekable();
     let indent = |out: &mut String, depth: usize| {
         out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
+        // Deeper levels are not indented further: a hostile message would grow with its square.
+        const DEEPEST: usize = 64;
+        out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
     };
     while let Some((at, character)) = bytes.next() {
         match character {

@@ -9,6 +9,7 @@ pub mod line;
 pub mod message;
 pub mod method;
 pub mod revision;
+pub mod token;
 
 pub use era::Eras;
 pub use id::Id;

@@ -1,7 +1,7 @@
 //! The built-in client: a real peer on a link in memory. What it says is wire traffic like any
 //! other client's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,10 @@ pub struct Client {
     /// What it declares as its root.
     root: PathBuf,
     attendance: Attendance,
+    /// The capabilities that the server has named.
+    offered: Mutex<Option<Value>>,
+    /// Lists that were announced to have changed and will be asked for.
+    stale: Mutex<HashSet<&'static str>>,
 }
 
 /// Who answers what the server asks.
@@ -45,6 +49,8 @@ pub enum Attendance {
     Script(Value),
 }
 
+/// How long changes of a list are gathered.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How long a scripted person thinks.
 const THINKING: Duration = Duration::from_millis(1500);
 
@@ -62,8 +68,15 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client that writes to and reads from a link in memory, with `root` as its only root.
-    pub fn start(writer: Writer, reader: Reader, root: PathBuf, attendance: Attendance) -> Arc<Self> {
+    /// A client that writes to and reads from a link in memory, with `root` as its only root. It
+    /// understands lines of up to `limit` bytes.
+    pub fn start(
+        writer: Writer,
+        reader: Reader,
+        root: PathBuf,
+        attendance: Attendance,
+        limit: usize,
+    ) -> Arc<Self> {
         let client = Arc::new(Self {
             writer,
             counter: AtomicU64::new(0),
@@ -72,8 +85,10 @@ impl Client {
             era: Mutex::default(),
             root,
             attendance,
+            offered: Mutex::default(),
+            stale: Mutex::default(),
         });
-        tokio::spawn(Arc::clone(&client).listen(reader));
+        tokio::spawn(Arc::clone(&client).listen(reader, limit));
         client
     }
 
@@ -92,7 +107,13 @@ impl Client {
         *self.era.lock() = Some(Era::Stateless);
         let answer = self.ask("server/discover", None, patience).await;
         let stateless = match answer {
-            Ok(answer) => is_stateless(&answer),
+            Ok(answer) => {
+                let stateless = is_stateless(&answer);
+                if stateless {
+                    self.note_offers(&answer);
+                }
+                stateless
+            }
             Err(error) => {
                 *self.era.lock() = None;
                 return Err(error);
@@ -117,6 +138,7 @@ impl Client {
         if let Kind::Failure { .. } = answer.kind() {
             return Err(refused("initialize", &answer));
         }
+        self.note_offers(&answer);
         self.say(compose::notification("notifications/initialized", None)).await
     }
 
@@ -125,12 +147,22 @@ impl Client {
         *self.era.lock() = Some(Era::Stateless);
     }
 
-    /// Lists what the server offers, page by page. What it does not offer it refuses, which is
-    /// no error here.
+    /// Lists what the server offers, page by page.
     pub async fn list_all(&self) {
-        for method in ["tools/list", "resources/list", "prompts/list"] {
-            self.list(method).await;
+        let offered = self.offered.lock().clone();
+        for (capability, method) in
+            [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
+        {
+            // Before it has said what it offers it is asked for everything.
+            if offered.as_ref().is_none_or(|offered| offered.get(capability).is_some()) {
+                self.list(method).await;
+            }
         }
+    }
+
+    fn note_offers(&self, answer: &Message) {
+        let capabilities = answer.outcome(&["capabilities"]);
+        *self.offered.lock() = capabilities.and_then(|json| serde_json::from_slice(json).ok());
     }
 
     async fn list(&self, method: &str) {
@@ -223,19 +255,22 @@ impl Client {
         self.writer.send(bytes.freeze()).await.map_err(|_| ClientError::Gone)
     }
 
-    async fn listen(self: Arc<Self>, mut reader: Reader) {
-        let mut splitter = Splitter::new(usize::MAX);
+    async fn listen(self: Arc<Self>, mut reader: Reader, limit: usize) {
+        let mut splitter = Splitter::new(limit);
         while let Some(chunk) = reader.recv().await {
             splitter.feed(&chunk);
-            while let Some(Piece::Line(line)) = splitter.next_piece() {
-                self.hear(Message::parse(line)).await;
+            while let Some(piece) = splitter.next_piece() {
+                // A line that is too long to inspect is too long to understand.
+                if let Piece::Line(line) = piece {
+                    self.hear(Message::parse(line));
+                }
             }
         }
         // Whoever waits for an answer learns that there will be none.
         self.pending.lock().clear();
     }
 
-    async fn hear(self: &Arc<Self>, message: Message) {
+    fn hear(self: &Arc<Self>, message: Message) {
         match message.kind() {
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 let waiting = self.pending.lock().remove(id);
@@ -272,8 +307,16 @@ impl Client {
                     "notifications/prompts/list_changed" => "prompts/list",
                     _ => return,
                 };
+                // Servers announce a change several times in a row; one list tells them all.
+                if !self.stale.lock().insert(changed) {
+                    return;
+                }
                 let client = Arc::clone(self);
-                tokio::spawn(async move { client.list(changed).await });
+                tokio::spawn(async move {
+                    tokio::time::sleep(SETTLE).await;
+                    client.stale.lock().remove(changed);
+                    client.list(changed).await;
+                });
             }
             _ => {}
         }

@@ -20,6 +20,8 @@ pub struct Passage {
     pub lane: LaneId,
     pub record: Arc<Record>,
     pub operation: Option<Arc<Operation>>,
+    /// Which of its messages answer requests of ours: one entry a message.
+    pub ours: Vec<bool>,
     /// When it was stopped first.
     pub held_since: Option<Stamp>,
 }
@@ -31,19 +33,23 @@ pub struct Waiting {
     pub reason: Reason,
 }
 
+/// The place of a frame in its lane: that of the frame that arrived, then its own, since several
+/// can go in the place of one.
+type Place = (Seq, Seq);
+
 /// What a frame waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// A verdict; the chain goes on at this stage when it is a pass.
     Verdict { resume: usize },
-    /// An earlier frame that is held.
-    Order,
+    /// An earlier frame that is held; the chain goes on at this stage.
+    Order { resume: usize },
 }
 
 /// Everything that waits in a session.
 #[derive(Debug, Default)]
 pub struct Holds {
-    lanes: BTreeMap<LaneId, BTreeMap<Seq, Waiting>>,
+    lanes: BTreeMap<LaneId, BTreeMap<Place, Waiting>>,
 }
 
 /// A lane with more waiting than this is not read any further.
@@ -68,6 +74,10 @@ impl Passage {
             Some(frame) => frame,
             None => unreachable!("a passage is made from the record of a frame"),
         }
+    }
+
+    fn place(&self) -> Place {
+        (self.order, self.seq())
     }
 
     /// How long it has been held at `now`.
@@ -121,7 +131,7 @@ impl Holds {
     pub fn blocks(&self, passage: &Passage) -> bool {
         let direction = passage.frame().direction;
         self.lanes.iter().any(|(lane, waiting)| {
-            waiting.range(..passage.order).any(|(_, earlier)| {
+            waiting.range(..passage.place()).any(|(_, earlier)| {
                 let earlier = &earlier.passage;
                 (*lane == passage.lane && earlier.freezes())
                     || (earlier.frame().direction == direction && earlier.shares_operation(passage))
@@ -130,41 +140,57 @@ impl Holds {
     }
 
     pub fn insert(&mut self, waiting: Waiting) {
-        let Passage { lane, order, .. } = waiting.passage;
-        self.lanes.entry(lane).or_default().insert(order, waiting);
+        let (lane, place) = (waiting.passage.lane, waiting.passage.place());
+        self.lanes.entry(lane).or_default().insert(place, waiting);
     }
 
     /// Takes out the frame `seq` if it waits for a verdict.
     pub fn decide(&mut self, seq: Seq) -> Option<(Passage, usize)> {
         let found = self.all().find_map(|waiting| match waiting.reason {
             Reason::Verdict { resume } if waiting.passage.seq() == seq => {
-                Some((waiting.passage.lane, waiting.passage.order, resume))
+                Some((waiting.passage.lane, waiting.passage.place(), resume))
             }
             _ => None,
         });
-        let (lane, order, resume) = found?;
-        Some((self.take(lane, order)?.passage, resume))
+        let (lane, place, resume) = found?;
+        Some((self.take(lane, place)?.passage, resume))
     }
 
     /// Takes out the held request of `op`, which its sender takes back.
     pub fn withdraw(&mut self, direction: Direction, op: OpId) -> Option<Passage> {
-        let (lane, order) = self.all().find_map(|waiting| {
+        let (lane, place) = self.all().find_map(|waiting| {
             let frame = waiting.passage.frame();
             let is_request = matches!(frame.link.role, Role::Request | Role::Retry);
             (is_request && frame.direction == direction && frame.link.op == Some(op))
-                .then_some((waiting.passage.lane, waiting.passage.order))
+                .then_some((waiting.passage.lane, waiting.passage.place()))
         })?;
-        Some(self.take(lane, order)?.passage)
+        Some(self.take(lane, place)?.passage)
     }
 
-    /// Takes out the first frame that waited for its turn and may go on now.
-    pub fn next_free(&mut self) -> Option<Passage> {
-        let free = self
-            .all()
-            .filter(|waiting| waiting.reason == Reason::Order)
-            .find(|waiting| !self.blocks(&waiting.passage))
-            .map(|waiting| (waiting.passage.lane, waiting.passage.order))?;
-        Some(self.take(free.0, free.1)?.passage)
+    /// Takes out the first frame that waited for its turn and may go on now, and says at which
+    /// stage.
+    pub fn next_free(&mut self) -> Option<(Passage, usize)> {
+        let free = self.all().find_map(|waiting| match waiting.reason {
+            Reason::Order { resume } if !self.blocks(&waiting.passage) => {
+                Some((waiting.passage.lane, waiting.passage.place(), resume))
+            }
+            _ => None,
+        });
+        let (lane, place, resume) = free?;
+        Some((self.take(lane, place)?.passage, resume))
+    }
+
+    /// Whether anything that goes in `direction` waits.
+    pub fn any_towards(&self, direction: Direction) -> bool {
+        self.all().any(|waiting| waiting.passage.frame().direction == direction)
+    }
+
+    /// Takes out everything that goes in `direction`.
+    pub fn drain_towards(&mut self, direction: Direction) -> Vec<Passage> {
+        let found = |waiting: &&Waiting| waiting.passage.frame().direction == direction;
+        let places: Vec<_> =
+            self.all().filter(found).map(|waiting| (waiting.passage.lane, waiting.passage.place())).collect();
+        places.into_iter().filter_map(|(lane, place)| Some(self.take(lane, place)?.passage)).collect()
     }
 
     /// The frames that wait for a verdict, in the order of their arrival on each lane.
@@ -173,19 +199,13 @@ impl Holds {
         self.all().filter(undecided).map(|waiting| &waiting.passage)
     }
 
-    /// Takes out everything.
-    pub fn drain(&mut self) -> impl Iterator<Item = Passage> + use<> {
-        let lanes = std::mem::take(&mut self.lanes);
-        lanes.into_values().flat_map(BTreeMap::into_values).map(|waiting| waiting.passage)
-    }
-
     fn all(&self) -> impl Iterator<Item = &Waiting> {
         self.lanes.values().flat_map(BTreeMap::values)
     }
 
-    fn take(&mut self, lane: LaneId, order: Seq) -> Option<Waiting> {
+    fn take(&mut self, lane: LaneId, place: Place) -> Option<Waiting> {
         let waiting = self.lanes.get_mut(&lane)?;
-        let taken = waiting.remove(&order);
+        let taken = waiting.remove(&place);
         if waiting.is_empty() {
             self.lanes.remove(&lane);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub struct Host {
     /// Makes ids of ours unlike those of any other run.
     chance: String,
     runtime: Handle,
+    /// Nothing is started any more.
+    ending: AtomicBool,
 }
 
 /// A session and what it stands on.
@@ -100,6 +102,7 @@ impl Host {
             injected: AtomicU32::new(0),
             chance: chance[26..].to_owned(),
             runtime: Handle::current(),
+            ending: AtomicBool::new(false),
         });
         tokio::spawn(Arc::clone(&host).serve(requests));
         (host, engine)
@@ -230,11 +233,28 @@ impl Host {
     }
 
     /// Closes the way to every server: the first step of the shutdown that every revision names.
+    /// Nothing is started after that.
     pub fn hang_up(&self) {
+        self.ending.store(true, Ordering::Release);
         for running in self.sessions.lock().values_mut() {
             running.session.hang_up();
             running.client = None;
         }
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// Lets go what only a running session needs.
+    pub fn forget(&self, session: SessionId) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.client = None;
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// Waits until every session is closed, or `patience` is over.
@@ -343,8 +363,9 @@ impl Host {
 
     /// The session that holds a frame.
     fn holder(&self, frame: Seq) -> Result<Arc<Session>, Refusal> {
-        let record = self.log.get(frame).ok_or_else(|| not_held(frame))?;
-        Ok(self.running(record.session)?.session)
+        let sessions = self.sessions.lock();
+        let holds = |session: &&Arc<Session>| session.held_frame(frame).is_some();
+        sessions.values().map(|running| &running.session).find(holds).cloned().ok_or_else(|| not_held(frame))
     }
 
     fn decide(&self, frame: Seq, verdict: Verdict) -> Result<Reply, Refusal> {
@@ -378,8 +399,23 @@ impl Host {
                 let number = self.injected.fetch_add(1, Ordering::Relaxed) + 1;
                 let id = Id::text(&format!("{OWN_ID}-{}-{number}", self.chance));
                 let start = line.len() - line.trim_ascii_start().len();
-                let span = json::member(line, start..line.len(), "id").unwrap_or(0..0);
-                [&line[..span.start], id.token().as_bytes(), &line[span.end..]].concat()
+                let whole = start..line.len();
+                // Its progress must be ours alone as well.
+                let token = json::lookup(line, whole.clone(), &["params", "_meta", "progressToken"]);
+                let mut spans: Vec<_> = json::member(line, whole, "id").into_iter().chain(token).collect();
+                spans.sort_by_key(|span| std::cmp::Reverse(span.start));
+                let mut line = line.to_vec();
+                for span in spans {
+                    line.splice(span, id.token().bytes());
+                }
+                line
+            }
+            Kind::Batch(messages)
+                if messages.iter().any(|each| matches!(each.kind(), Kind::Request { .. })) =>
+            {
+                return Err(Refusal(
+                    "send the requests of a batch one by one: their ids would not be ours".into(),
+                ));
             }
             _ => line.to_vec(),
         };
@@ -406,31 +442,6 @@ impl From<Ended> for Exit {
         match ended {
             Ended::Code(code) => Self::Code(code),
             Ended::Signal(signal) => Self::Signal(signal),
-        }
-    }
-}
-
-impl Threads {
-    /// Waits until everything the server wrote has been written on, or `patience` is over: a
-    /// process that left its group can keep the server's stdout open for ever.
-    pub async fn drained(&self, patience: Duration) {
-        let step = Duration::from_millis(2);
-        let mut waited = Duration::ZERO;
-        let done = |thread: &JoinHandle<()>| thread.is_finished();
-        while waited < patience && !(done(&self.from_server) && self.from_stderr.as_ref().is_none_or(done)) {
-            tokio::time::sleep(step).await;
-            waited += step;
-        }
-    }
-
-    /// Waits until the outlets have written what they were given, or `patience` is over: a peer
-    /// may never read.
-    pub async fn flushed(&self, patience: Duration) {
-        let step = Duration::from_millis(2);
-        let mut waited = Duration::ZERO;
-        while waited < patience && !self.pumps.iter().all(JoinHandle::is_finished) {
-            tokio::time::sleep(step).await;
-            waited += step;
         }
     }
 }

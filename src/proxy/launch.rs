@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::client::{Attendance, Client, ClientError};
 use super::host::{End, Host};
-use super::supervise::PATIENCE;
+use super::supervise::{PATIENCE, wind_down};
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
@@ -27,8 +27,6 @@ pub struct Launch {
 const PIPE: usize = 64;
 /// How long a server may take to answer `initialize`: some install themselves first.
 const GREETING: Duration = Duration::from_secs(120);
-/// How long the last output of an ended server may take to arrive.
-const DRAIN: Duration = Duration::from_secs(1);
 
 /// Starts the server and its session, and greets it in the background. The greeting done, `then`
 /// runs with the client.
@@ -52,7 +50,8 @@ pub fn launch(
     let (session, threads) = host.open_stdio(&name, &spec, child, end, nowhere, true).map_err(failed)?;
     let root =
         spec.directory.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"));
-    let client = Client::start(to_session, from_session, root, attendance);
+    let limit = host.settings().inspect_limit;
+    let client = Client::start(to_session, from_session, root, attendance, limit);
     let (again_host, again_launch, again_process) = (Arc::downgrade(host), launch.clone(), process.clone());
     let again = Arc::new(move || {
         if let Some(host) = again_host.upgrade() {
@@ -61,12 +60,12 @@ pub fn launch(
     });
     host.adopt(session.id(), Arc::clone(&client), again);
     let id = session.id();
-    let ending = process.clone();
+    let (ending, ending_host) = (process.clone(), Arc::clone(host));
     tokio::spawn(async move {
         let ended = ending.wait().await;
-        threads.drained(DRAIN).await;
+        wind_down(&session, &threads, || false, std::future::pending()).await;
         session.close("the server ended", Some(ended.into()));
-        threads.flushed(DRAIN).await;
+        ending_host.forget(session.id());
     });
     let host = Arc::clone(host);
     tokio::spawn(async move {
@@ -77,6 +76,7 @@ pub fn launch(
             }
             // Servers exist that die of, or never answer, a request before `initialize`: the
             // probe was made on a process that is thrown away.
+            Err(_) if host.is_ending() => {}
             Err(error) if era.is_none() && client.era().is_none() => {
                 host.note(
                     id,
@@ -102,7 +102,9 @@ fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
         if process.ended().is_none() {
             process.terminate(PATIENCE).await;
         }
-        if let Err(error) = self::launch(&host, launch, |_| ()) {
+        if !host.is_ending()
+            && let Err(error) = self::launch(&host, launch, |_| ())
+        {
             host.note(SessionId(0), Level::Error, error.to_string());
         }
     });

@@ -17,7 +17,7 @@ use super::holds::{Holds, Passage, Reason, Waiting};
 use crate::clock::{Stamp, time_of_day};
 use crate::intercept::{Arriving, Chain, Decision, Verdict};
 use crate::log::Log;
-use crate::log::operation::{Observed, Operations};
+use crate::log::operation::{Observed, Operation, Operations};
 use crate::log::record::{
     Body, Channel, Closed, Exit, Frame, HELD_BY_ORDER, Held, LaneId, Level, Link, Note, Opened, Origin,
     Outcome, Role, Ruled, Ruling, Sent, Seq, SessionId,
@@ -320,6 +320,34 @@ impl Session {
         Ok(seq)
     }
 
+    /// The server has ended: nothing can be brought to it any more. What it said and is held can
+    /// still be delivered.
+    pub fn server_gone(&self) {
+        let mut state = self.state.lock();
+        self.abandon(&mut state, Direction::ToServer, "the server ended");
+        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
+        towards.for_each(|open| open.lane.forward.end());
+        self.moved.notify_all();
+    }
+
+    fn abandon(&self, state: &mut State, direction: Direction, why: &str) {
+        for passage in state.holds.drain_towards(direction) {
+            self.log.unpin(passage.seq());
+            self.gone(&passage, Outcome::Dropped, Some(why));
+        }
+    }
+
+    /// Whether everything for the client is decided and written.
+    pub fn is_delivered(&self) -> bool {
+        let state = self.state.lock();
+        !state.holds.any_towards(Direction::ToClient)
+            && state
+                .lanes
+                .values()
+                .filter(|open| open.lane.direction == Direction::ToClient)
+                .all(|open| open.lane.forward.is_idle())
+    }
+
     /// Closes the outlets towards the server, once what is queued for it is written.
     pub fn hang_up(&self) {
         let state = self.state.lock();
@@ -337,10 +365,8 @@ impl Session {
         if std::mem::replace(&mut state.closed, true) {
             return;
         }
-        let held: Vec<Passage> = state.holds.drain().collect();
-        for passage in held {
-            self.log.unpin(passage.seq());
-            self.gone(&passage, Outcome::Dropped, Some("the session ended"));
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.abandon(&mut state, direction, "the session ended");
         }
         for open in state.lanes.values() {
             open.lane.forward.end();
@@ -372,28 +398,41 @@ impl Session {
         let direction = if matches!(origin, Origin::Answered(_)) { direction.reverse() } else { direction };
         let operations = &mut state.operations;
         let mut operation = None;
+        let mut ours = Vec::new();
         let record = self.log.append_with(self.id, |seq| {
-            let mut observe = |message: &Message| {
-                let observed = match channel {
-                    Channel::Main => operations.observe(seq, direction, exchange, message, injected),
-                    Channel::Stderr => Observed::default(),
-                };
-                operation = observed.operation;
-                observed.link
+            let mut observe = |message: &Message| match channel {
+                Channel::Main => operations.observe(seq, direction, exchange, message, injected),
+                Channel::Stderr => Observed::default(),
             };
             let (link, elements) = match message.kind() {
-                Kind::Batch(messages) => (Link::default(), messages.iter().map(&mut observe).collect()),
-                _ => (observe(&message), Vec::new()),
+                Kind::Batch(messages) => {
+                    let observed: Vec<Observed> = messages.iter().map(observe).collect();
+                    ours = observed
+                        .iter()
+                        .map(|each| answers_ours(each.operation.as_deref(), direction))
+                        .collect();
+                    (Link::default(), observed.into_iter().map(|each| each.link).collect())
+                }
+                _ => {
+                    let observed = observe(&message);
+                    ours = vec![answers_ours(observed.operation.as_deref(), direction)];
+                    operation = observed.operation;
+                    (observed.link, Vec::new())
+                }
             };
             Body::Frame(Box::new(Frame { lane, direction, channel, origin, message, link, elements }))
         });
-        let passage = Passage { order: record.seq, lane, record, operation, held_since: None };
+        let passage = Passage { order: record.seq, lane, record, operation, ours, held_since: None };
         self.learn(state, &passage);
         passage
     }
 
     fn learn(&self, state: &mut State, passage: &Passage) {
         let frame = passage.frame();
+        // What we made ourselves says nothing of the peers.
+        if frame.origin != Origin::Wire {
+            return;
+        }
         let method = passage.operation.as_ref().map(|operation| &*operation.method);
         if state.eras.observe(frame.direction, &frame.message, method)
             | state.known.observe(frame.direction, &frame.message, method)
@@ -409,12 +448,15 @@ impl Session {
     /// or goes through the chain.
     fn place(&self, state: &mut State, mut passage: Passage) {
         let frame = passage.frame();
-        let answers_ours = passage
-            .operation
-            .as_ref()
-            .is_some_and(|operation| operation.injected && operation.direction == frame.direction.reverse());
-        if answers_ours && frame.origin == Origin::Wire {
-            self.gone(&passage, Outcome::Dropped, Some("it answers our own request"));
+        if state.closed {
+            self.gone(&passage, Outcome::Dropped, Some("the session ended"));
+            return;
+        }
+        if frame.origin == Origin::Wire && passage.ours.contains(&true) {
+            match without_ours(&passage) {
+                None => self.gone(&passage, Outcome::Dropped, Some("it answers our own request")),
+                Some(rest) => self.apply(state, passage, Verdict::Deliver(vec![rest]), 0),
+            }
             return;
         }
         if state.holds.is_empty() {
@@ -436,8 +478,8 @@ impl Session {
             passage.held_since = Some(self.log.clock().now());
             let held = Held { frame: passage.seq(), by: HELD_BY_ORDER.into() };
             self.log.append(self.id, Body::Held(held));
-            self.log.pin(passage.seq());
-            state.holds.insert(Waiting { passage, reason: Reason::Order });
+            self.log.pin(&passage.record);
+            state.holds.insert(Waiting { passage, reason: Reason::Order { resume: 0 } });
             return;
         }
         self.rule(state, passage, 0);
@@ -484,7 +526,7 @@ impl Session {
             Decision::Hold | Decision::Later(_) => {
                 let seq = passage.seq();
                 passage.held_since = passage.held_since.or_else(|| Some(self.log.clock().now()));
-                self.log.pin(seq);
+                self.log.pin(&passage.record);
                 state.holds.insert(Waiting { passage, reason: Reason::Verdict { resume } });
                 if let Decision::Later(verdict) = ruling.decision {
                     (self.later)(seq, verdict);
@@ -505,7 +547,15 @@ impl Session {
                     let mut replacement = self.replace(state, &passage, Origin::Replaced(seq), message);
                     replacement.order = passage.order;
                     replacement.held_since = passage.held_since;
-                    self.rule(state, replacement, resume);
+                    // One of several may wait for the one before it.
+                    if state.holds.blocks(&replacement) {
+                        self.log.pin(&replacement.record);
+                        state
+                            .holds
+                            .insert(Waiting { passage: replacement, reason: Reason::Order { resume } });
+                    } else {
+                        self.rule(state, replacement, resume);
+                    }
                 }
             }
             Verdict::Answer(line) => {
@@ -515,7 +565,12 @@ impl Session {
                 self.gone(&passage, Outcome::Answered, None);
                 self.send_back(state, &answer);
             }
-            Verdict::Drop => self.gone(&passage, Outcome::Dropped, None),
+            Verdict::Drop => {
+                self.gone(&passage, Outcome::Dropped, None);
+                if let (true, Some(op)) = (is_request(&passage), passage.frame().link.op) {
+                    state.operations.settle(op);
+                }
+            }
             Verdict::Close => {
                 self.gone(&passage, Outcome::Dropped, Some("its connection was closed"));
                 if let Some(open) = state.lanes.get(&passage.lane) {
@@ -533,7 +588,7 @@ impl Session {
     fn replace(&self, state: &mut State, original: &Passage, origin: Origin, message: Message) -> Passage {
         let frame = original.frame();
         let same = message.id() == frame.message.id() && message.method() == frame.message.method();
-        if !same && let Some(op) = frame.link.op.filter(|_| frame.link.role == Role::Request) {
+        if !same && let Some(op) = frame.link.op.filter(|_| is_request(original)) {
             state.operations.withdraw(op);
             return self.record(state, original.lane, origin, message, false);
         }
@@ -547,9 +602,9 @@ impl Session {
 
     /// Lets go on what waited for its turn, as far as nothing keeps it back any more.
     fn advance(&self, state: &mut State) {
-        while let Some(passage) = state.holds.next_free() {
+        while let Some((passage, resume)) = state.holds.next_free() {
             self.log.unpin(passage.seq());
-            self.rule(state, passage, 0);
+            self.rule(state, passage, resume);
         }
         self.close_ended(state);
         self.moved.notify_all();
@@ -576,6 +631,10 @@ impl Session {
     }
 
     fn push(&self, port: &Port, passage: &Passage) {
+        if port.is_closed() {
+            self.gone(passage, Outcome::Dropped, Some("the peer is gone"));
+            return;
+        }
         let ticket = Ticket { frame: passage.seq(), held_since: passage.held_since, length: None };
         let bytes = passage.frame().message.raw().clone();
         port.push(Parcel { bytes, ticket: Some(ticket), piece: None });
@@ -601,6 +660,21 @@ impl Session {
     fn ruled(&self, frame: Seq, by: &str, verdict: Ruling, why: Option<String>) {
         self.log.append(self.id, Body::Ruled(Ruled { frame, by: by.into(), verdict, why }));
     }
+}
+
+/// Whether a message that goes in `direction` belongs to a request of ours that went the other
+/// way.
+fn answers_ours(operation: Option<&Operation>, direction: Direction) -> bool {
+    operation.is_some_and(|operation| operation.injected && operation.direction == direction.reverse())
+}
+
+/// A batch without the elements that answer requests of ours; none if nothing is left.
+fn without_ours(passage: &Passage) -> Option<Bytes> {
+    let Kind::Batch(messages) = passage.frame().message.kind() else { return None };
+    let theirs =
+        messages.iter().zip(&passage.ours).filter(|(_, ours)| !**ours).map(|(message, _)| message.body());
+    let rest = theirs.collect::<Vec<_>>().join(&b","[..]);
+    (!rest.is_empty()).then(|| [&b"["[..], &rest, b"]"].concat().into())
 }
 
 fn is_request(passage: &Passage) -> bool {

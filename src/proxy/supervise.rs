@@ -1,6 +1,7 @@
 //! The end of a stdio server: whatever ends first, nothing is left behind.
 
 use std::io;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -83,6 +84,53 @@ pub async fn until_end(
         quiet = if busy && !unheard { Duration::ZERO } else { quiet + LOOK };
         if quiet >= if unheard { UNHEARD } else { QUIET } {
             return process.terminate(PATIENCE).await;
+        }
+    }
+}
+
+/// The end of a session whose server has ended: what it said reaches the client, however slowly
+/// that reads, and what is held of it until it is decided. Ends early when the client is gone
+/// (`unheard`) or `stop` is ready.
+pub async fn wind_down(
+    session: &Session,
+    threads: &Threads,
+    unheard: impl Fn() -> bool,
+    stop: impl Future<Output = ()>,
+) {
+    /// A process that left its group can keep the server's stdout open for ever.
+    const STRAGGLERS: Duration = Duration::from_secs(2);
+    const STEP: Duration = Duration::from_millis(2);
+    session.server_gone();
+    tokio::pin!(stop);
+    let mut idle = Duration::ZERO;
+    let mut seen = 0;
+    loop {
+        let delivered = session.is_delivered();
+        if (threads.are_drained() && delivered) || unheard() || idle >= STRAGGLERS {
+            return;
+        }
+        let active = std::mem::replace(&mut seen, session.activity()) != seen;
+        idle = if delivered && !active { idle + STEP } else { Duration::ZERO };
+        tokio::select! {
+            () = tokio::time::sleep(STEP) => {}
+            () = &mut stop => return,
+        }
+    }
+}
+
+impl Threads {
+    /// Whether everything the server wrote was read.
+    fn are_drained(&self) -> bool {
+        self.from_server.is_finished() && self.from_stderr.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the outlets are closed, or `patience` is over.
+    pub async fn closed(&self, patience: Duration) {
+        const STEP: Duration = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        while waited < patience && !self.pumps.iter().all(JoinHandle::is_finished) {
+            tokio::time::sleep(STEP).await;
+            waited += STEP;
         }
     }
 }

@@ -213,14 +213,8 @@ fn write_facts(line: &mut Vec<u8>, facts: &Facts) {
     write_text(line, "name", facts.name.as_deref());
     write_text(line, "release", facts.release.as_deref());
     if let Some(capabilities) = &facts.capabilities {
-        let one_line =
-            json::document(capabilities.as_bytes()).is_ok() && !capabilities.contains(['\n', '\r']);
-        match one_line {
-            true => {
-                let _ = write!(line, r#","capabilities":{capabilities}"#);
-            }
-            false => write_text(line, "capabilities", Some(capabilities)),
-        }
+        // They were cut out of a message, so they are JSON; a line break in them is white space.
+        let _ = write!(line, r#","capabilities":{}"#, crate::mcp::layout::one_line(capabilities));
     }
 }
 
@@ -448,10 +442,7 @@ impl Wide<'_> {
                 version: self.version,
                 name: self.name,
                 release: self.release,
-                capabilities: self.capabilities.map(|raw| match json::unescape(raw.get().as_bytes()) {
-                    Some(text) => text.into_owned(),
-                    None => raw.get().to_owned(),
-                }),
+                capabilities: self.capabilities.map(|raw| raw.get().to_owned()),
             })),
             "note" => Body::Note(Note {
                 frame: self.frame,
@@ -459,7 +450,10 @@ impl Wide<'_> {
                 by: self.by?.into(),
                 text: self.text?,
             }),
-            "gap" => Body::Gap(Gap { first: self.first?, last: self.last? }),
+            "gap" => Body::Gap(Gap {
+                first: self.first?,
+                last: self.last.filter(|last| Some(*last) >= self.first)?,
+            }),
             "closed" => Body::Closed(Closed {
                 reason: self.reason?,
                 exit: self.code.map(Exit::Code).or(self.signal.map(Exit::Signal)),

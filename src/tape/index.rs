@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::log::record::{Body, Record, Seq};
-use crate::mcp::{Direction, Kind, json};
+use crate::mcp::{Direction, Kind};
 
 /// What an index begins with; the last byte is the version.
 const MAGIC: [u8; 8] = *b"sc-idx\0\x01";
@@ -162,6 +162,13 @@ impl Index {
         Ok(Self { file, first })
     }
 
+    /// The first record behind `seq` that has an entry.
+    pub fn next(&self, seq: Seq) -> Option<Seq> {
+        let length = self.file.metadata().ok()?.len();
+        let end = self.first + length.saturating_sub(HEADER) / ENTRY;
+        (seq.max(self.first - 1) + 1..end).find(|seq| self.entry(*seq).is_some())
+    }
+
     /// The entry of record `seq`, if it has one.
     pub fn entry(&self, seq: Seq) -> Option<Entry> {
         let place = seq.checked_sub(self.first)?;
@@ -169,12 +176,6 @@ impl Index {
         self.file.read_exact_at(&mut bytes, HEADER + place * ENTRY).ok()?;
         Some(Entry::decode(&bytes)).filter(|entry| entry.length > 0)
     }
-}
-
-/// The position of the record that a line of a tape holds, without reading the rest of it.
-pub fn seq_of(line: &[u8]) -> Option<Seq> {
-    let span = json::member(line, 0..line.len(), "seq")?;
-    std::str::from_utf8(&line[span]).ok()?.parse().ok()
 }
 
 #[cfg(test)]

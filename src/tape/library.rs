@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::format::Header;
+use super::format::{Header, Line, read_line};
 use super::index;
 use super::reader::{OpenError, Reader};
 use super::writer::part_path;
@@ -121,7 +121,7 @@ fn ends_with_seal(path: &Path) -> bool {
         return false;
     }
     let line = end.strip_suffix(b"\n").and_then(|end| end.rsplit(|byte| *byte == b'\n').next());
-    line.is_some_and(|line| line.starts_with(br#"{"r":"seal","#) && !line.ends_with(br#""continued":true}"#))
+    matches!(line.map(read_line), Some(Ok(Line::Seal(seal))) if !seal.continued)
 }
 
 /// Finds a tape by its path, or in the library by the beginning of its file name or id, or by

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::format::{Header, Line, LineError, Mark, Seal, read_line};
 use super::writer::{hex, part_path};
-use crate::log::Record;
+use crate::log::{Body, Record, Seq};
 
 /// Why a tape could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,8 @@ pub enum OpenError {
     Io { path: PathBuf, source: io::Error },
     #[error("open {}: {source}", path.display())]
     Format { path: PathBuf, source: LineError },
+    #[error("open {}: it is torn inside its header, so nothing of it is left", path.display())]
+    TornHeader { path: PathBuf },
     #[error("open {}: it does not begin with a tape header", path.display())]
     NoHeader { path: PathBuf },
 }
@@ -51,6 +53,7 @@ pub struct Reader {
     block: Sha256,
     marks: Sha256,
     ending: Ending,
+    last: Seq,
     done: bool,
 }
 
@@ -70,6 +73,7 @@ impl Reader {
             block: Sha256::new_with_prefix(&line),
             marks: Sha256::new(),
             ending: Ending::default(),
+            last: 0,
             done: false,
         })
     }
@@ -156,6 +160,9 @@ fn open_part(path: &Path) -> Result<(BufReader<File>, Header, Vec<u8>), OpenErro
         Err(source @ (LineError::Newer(_) | LineError::Foreign(_))) => {
             Err(OpenError::Format { path: path.to_owned(), source })
         }
+        _ if !line.ends_with(b"\n") && line.starts_with(b"{") => {
+            Err(OpenError::TornHeader { path: path.to_owned() })
+        }
         _ => Err(OpenError::NoHeader { path: path.to_owned() }),
     }
 }
@@ -182,6 +189,20 @@ impl Iterator for Reader {
                 }
                 Ok(Line::Record(record)) => {
                     self.block.update(&line);
+                    // A gap stands at the end of what it says is missing.
+                    let from = match &record.body {
+                        Body::Gap(gap) if gap.last == record.seq => gap.first,
+                        _ => record.seq,
+                    };
+                    let last = self.last;
+                    self.last = last.max(record.seq);
+                    if record.seq <= last {
+                        self.damage(at, format!("record {} stands behind record {last}", record.seq));
+                        continue;
+                    }
+                    if from > last + 1 {
+                        self.damage(at, format!("records {} to {} are missing", last + 1, from - 1));
+                    }
                     return Some(record);
                 }
                 Ok(Line::Header(_) | Line::Checkpoint) => self.block.update(&line),

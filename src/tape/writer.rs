@@ -56,6 +56,21 @@ impl Media for File {
     }
 }
 
+/// Nowhere: what a writer stands on until its files are there.
+impl Media for io::Sink {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What a tape is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -105,8 +120,11 @@ struct Part {
 /// The parts written so far, to read evicted records back from.
 #[derive(Default)]
 struct Shelf {
-    parts: Mutex<Vec<(Seq, File, Index)>>,
+    parts: Mutex<Vec<Readable>>,
 }
+
+/// The first record of a part, its file and its index.
+type Readable = (Seq, File, Index);
 
 impl Archive for Shelf {
     fn read(&self, seq: Seq) -> Option<Arc<Record>> {
@@ -117,9 +135,15 @@ impl Archive for Shelf {
         let mut line = vec![0; usize::try_from(entry.length).ok()?];
         tape.read_exact_at(&mut line, entry.offset).ok()?;
         match read_line(&line) {
-            Ok(super::format::Line::Record(record)) => Some(Arc::new(record)),
+            Ok(super::format::Line::Record(record)) if record.seq == seq => Some(Arc::new(record)),
             _ => None,
         }
+    }
+
+    fn next(&self, seq: Seq) -> Option<Seq> {
+        let parts = self.parts.lock();
+        let at = parts.partition_point(|(first, ..)| *first <= seq).saturating_sub(1);
+        parts[at.min(parts.len())..].iter().find_map(|(first, _, index)| index.next(seq.max(first - 1)))
     }
 }
 
@@ -141,9 +165,12 @@ impl TapeWriter {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             create_private_directory(directory)?;
         }
-        let file = create_file(path)?;
-        let mut writer = Self::on(Box::new(file), path, subject, log)?;
-        writer.open_index(1)?;
+        let nowhere = Box::new(io::sink());
+        let mut writer = Self::on(nowhere, path, subject, log)?;
+        let (part, readable) = writer.begin_part(path, &writer.header)?;
+        writer.part = part;
+        writer.shelf.parts.lock().push(readable);
+        log.set_archive(Arc::clone(&writer.shelf) as Arc<dyn Archive>);
         Ok(writer)
     }
 
@@ -175,25 +202,18 @@ impl TapeWriter {
         })
     }
 
-    /// Makes evicted records readable from this part on. `first` is its first record.
-    fn open_index(&mut self, first: Seq) -> io::Result<()> {
-        let path = part_path(&self.path, self.header.part);
-        let mut index = create_file(&index::path_beside(&path))?;
-        index.write_all(&index::header(first))?;
-        self.part.index = Some(index);
-        self.part.indexed = first - 1;
-        let readable = Index::open(&path)?;
-        self.shelf.parts.lock().push((first, File::open(&path)?, readable));
-        self.log.set_archive(Arc::clone(&self.shelf) as Arc<dyn Archive>);
-        Ok(())
-    }
-
     /// Writes everything new and a mark behind it.
     ///
     /// # Errors
     /// When it could not be written; then the tape is as it was, and the next flush tries again.
     pub fn flush(&mut self) -> io::Result<()> {
-        while self.flush_block()? {}
+        // A backlog that grows while it is written must not keep parts from rolling.
+        const BLOCKS: usize = 16;
+        for _ in 0..BLOCKS {
+            if !self.flush_block()? {
+                break;
+            }
+        }
         let now = self.log.clock().now();
         if now.since(self.part.synced) >= SYNC_EVERY {
             self.part.media.sync()?;
@@ -235,33 +255,48 @@ impl TapeWriter {
             return Err(error);
         }
         self.totals = totals;
-        if let Some(index) = &mut self.part.index {
-            // Without its index the tape is only slower to open; it is rebuilt from the tape.
-            match index.write_all(&entries) {
-                Ok(()) => {
-                    self.part.indexed = indexed;
-                    self.log.archived(indexed);
-                }
-                Err(_) => {
-                    self.part.index = None;
-                    self.shelf.parts.lock().pop();
-                }
-            }
-        }
+        // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
+        // is not in it cannot be read back either, but it is not lost.
+        self.part.index = self.part.index.take().filter(|index| (&*index).write_all(&entries).is_ok());
+        self.part.indexed = indexed;
+        self.log.archived(totals.last);
         Ok(true)
     }
 
-    /// Seals this part and begins the next.
+    /// Begins the next part and seals this one. Either both happen or neither.
     fn roll(&mut self) -> io::Result<()> {
         let mut header = self.header.clone();
         header.part += 1;
         let next = part_path(&self.path, header.part);
-        let file = create_file(&next)?;
-        self.part.seal(self.totals, true)?;
-        self.before += self.part.length;
-        self.part = Part::begin(Box::new(file), &header, self.log.clock().now(), self.totals.last)?;
-        self.header = header;
-        self.open_index(self.totals.last + 1)
+        let rolled = self.begin_part(&next, &header).and_then(|part| {
+            self.part.seal(self.totals, true)?;
+            Ok(part)
+        });
+        match rolled {
+            Ok((part, readable)) => {
+                self.before += self.part.length;
+                self.part = part;
+                self.header = header;
+                self.shelf.parts.lock().push(readable);
+                Ok(())
+            }
+            Err(error) => {
+                // Nothing was written into it yet; left there it would stand in the way.
+                let _ = std::fs::remove_file(index::path_beside(&next));
+                let _ = std::fs::remove_file(&next);
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates the files of a part, and what reads them back.
+    fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
+        let last = self.totals.last;
+        let mut part = Part::begin(Box::new(create_file(path)?), header, self.log.clock().now(), last)?;
+        let mut index = create_file(&index::path_beside(path))?;
+        index.write_all(&index::header(last + 1))?;
+        part.index = Some(index);
+        Ok((part, (last + 1, File::open(path)?, Index::open(path)?)))
     }
 
     /// Writes what is left and ends the tape.
@@ -269,7 +304,7 @@ impl TapeWriter {
     /// # Errors
     /// When it could not be written; the tape is readable all the same, only not sealed.
     pub fn seal(&mut self) -> io::Result<()> {
-        self.flush()?;
+        while self.flush_block()? {}
         self.part.seal(self.totals, false)?;
         self.part.media.sync()
     }

@@ -41,6 +41,8 @@ struct Queue<T> {
     deferred: VecDeque<Parcel<T>>,
     /// Somebody queued something and will not flush it.
     kicked: bool,
+    /// Somebody is writing what is not in the queue any more.
+    writing: bool,
     /// No more parcels: the writer is closed when the queue is empty.
     ending: bool,
     closed: bool,
@@ -57,6 +59,7 @@ impl<T> Outlet<T> {
                 streaming: None,
                 deferred: VecDeque::new(),
                 kicked: false,
+                writing: false,
                 ending: false,
                 closed: false,
             }),
@@ -97,6 +100,12 @@ impl<T> Outlet<T> {
         queue.closed || queue.ending
     }
 
+    /// Whether everything queued so far was written, or could not be.
+    pub fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed || (!queue.writing && queue.parcels.is_empty() && queue.deferred.is_empty())
+    }
+
     /// Asks the pump to flush.
     pub fn kick(&self) {
         self.queue.lock().kicked = true;
@@ -113,6 +122,7 @@ impl<T> Outlet<T> {
                 let mut queue = self.queue.lock();
                 let most = queue.parcels.len().min(BATCH);
                 batch.extend(queue.parcels.drain(..most));
+                queue.writing = !batch.is_empty();
                 queue.ending
             };
             if batch.is_empty() {

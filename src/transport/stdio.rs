@@ -58,10 +58,10 @@ impl Blocking {
 }
 
 impl Watch {
-    /// Whether nobody reads what is written to this pipe or socket: its reading end is closed, or
-    /// it was closed here.
+    /// Whether nobody reads what is written to this pipe or socket: its reading end is closed. What
+    /// was closed on this side has not hung up.
     pub fn is_hung_up(&self) -> bool {
-        let Some(file) = self.0.upgrade() else { return true };
+        let Some(file) = self.0.upgrade() else { return false };
         let mut descriptors = [PollFd::new(file.as_fd(), PollFlags::empty())];
         let ready = poll(&mut descriptors, PollTimeout::ZERO);
         let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;

@@ -75,6 +75,8 @@ pub struct Look {
     pub colour: bool,
     /// Where themes of the person's own are.
     pub themes: Option<PathBuf>,
+    /// Why the theme that was asked for is not used.
+    pub complaint: Option<String>,
 }
 
 /// Where things were drawn last, for the mouse and for scrolling.
@@ -128,6 +130,7 @@ impl App {
     /// A screen on a running engine.
     pub fn new(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
         let tail = engine.log().tail(1);
+        let toast = look.complaint.clone().map(|text| (text, Level::Warning, engine.log().clock().now()));
         Self {
             engine,
             world: World::default(),
@@ -147,7 +150,7 @@ impl App {
             help_top: 0,
             overlay: None,
             keymap: Keymap::default(),
-            toast: None,
+            toast,
             areas: Areas::default(),
             size,
             leaving: false,
@@ -202,9 +205,7 @@ impl App {
 
     /// Whether something on the screen moves by itself: a timer of something held or pending.
     pub fn is_ticking(&self) -> bool {
-        self.toast.is_some()
-            || !self.world.held.is_empty()
-            || self.world.sessions.values().any(|session| session.closed.is_none())
+        self.toast.is_some() || !self.world.held.is_empty() || self.world.is_waiting()
     }
 
     /// The place whose keys apply.
@@ -212,6 +213,22 @@ impl App {
         match self.screen {
             Place::Frames if self.in_detail => Place::Detail,
             screen => screen,
+        }
+    }
+
+    /// Whether keys are text in an editor of this screen.
+    pub fn is_inserting(&self) -> bool {
+        match self.screen {
+            Place::Intercept => self.hold.editing.as_ref().is_some_and(|editing| editing.inserting),
+            Place::Compose => {
+                use super::composer::{Draft, Focus};
+                self.composer.focus == Focus::Draft
+                    && matches!(
+                        self.composer.draft,
+                        Some(Draft::Message { .. } | Draft::Call { as_json: true, .. })
+                    )
+            }
+            _ => false,
         }
     }
 
@@ -329,6 +346,8 @@ impl App {
     /// Brings in line what follows from the rest of the state.
     fn settle(&mut self) {
         let log = std::sync::Arc::clone(self.engine.log());
+        let height = self.list_height();
+        self.frames.reveal(height);
         let shown = self.frames.selected();
         let job = self.detail.show(shown, &log);
         self.render(job);

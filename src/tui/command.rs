@@ -32,7 +32,7 @@ impl Place {
 }
 
 const EVERYWHERE: &[Place] = &Place::ALL;
-const LISTS: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept, Place::Logs, Place::Help];
+const LISTS: &[Place] = EVERYWHERE;
 const FRAMES: &[Place] = &[Place::Frames];
 const MESSAGES: &[Place] = &[Place::Frames, Place::Detail];
 const DETAIL: &[Place] = &[Place::Detail];
@@ -153,8 +153,8 @@ commands! {
     Target "compose.target" ["Ctrl-r"], COMPOSE, "to server/client", "send a written message to the other side";
     Blank "compose.blank" ["Ctrl-n"], COMPOSE, "blank", "write a message from nothing";
     ComposeEditor "compose.editor" ["Ctrl-o"], TEXTS, "$EDITOR", "write it in your own editor";
-    OtherField "compose.next" ["Tab", "Down"], COMPOSE, "next", "go to the next field or pane";
-    PreviousField "compose.previous" ["BackTab", "Up"], COMPOSE, "previous", "go to the field or pane before";
+    OtherField "compose.next" ["Tab"], COMPOSE, "next pane", "go to the next field or pane";
+    PreviousField "compose.previous" ["BackTab"], COMPOSE, "previous pane", "go to the field or pane before";
     Choose "compose.choose" ["Enter"], COMPOSE, "choose", "take this tool, or write in this field";
     AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer what the server asks you";
 

@@ -127,7 +127,8 @@ impl Composer {
         };
         let pages: Vec<_> = kinds.into_iter().flat_map(pages).collect();
         let made_from: Vec<Seq> = pages.iter().map(|(_, _, seq)| *seq).collect();
-        if made_from == self.made_from {
+        // When the last server has ended, what it offered stays to be read.
+        if made_from == self.made_from || made_from.is_empty() {
             return;
         }
         let chosen = self.offers.get(self.cursor).map(|offer| (offer.kind, offer.name.clone()));
@@ -143,11 +144,15 @@ impl Composer {
     /// Begins a call of the offer under the cursor.
     pub fn choose(&mut self) {
         let Some(offer) = self.offers.get(self.cursor).cloned() else { return };
+        self.focus = Focus::Draft;
+        // What was written for it already is still there.
+        if matches!(&self.draft, Some(Draft::Call { offer: current, .. }) if **current == offer) {
+            return;
+        }
         let form = Form::new(&offer.schema);
         let text = text_area("{}");
         self.confirm = None;
         self.draft = Some(Draft::Call { offer: Box::new(offer), form, text, as_json: false });
-        self.focus = Focus::Draft;
     }
 
     /// Begins a message from an existing one, or from nothing.
@@ -176,8 +181,7 @@ impl Composer {
                 .map_err(|error| format!("the JSON is not an object that a form can show: {error}"))?;
             form.fill(&value);
         } else {
-            let value = form.value()?;
-            *text = text_area(&format!("{value:#}"));
+            *text = text_area(&format!("{:#}", form.draft()));
         }
         *as_json = !*as_json;
         Ok(())
@@ -192,19 +196,39 @@ impl Composer {
         let confirmed = self.confirm.take().is_some();
         match draft {
             Draft::Call { offer, form, text, as_json } => {
-                let arguments: Value = match as_json {
-                    true => serde_json::from_str(&text.lines().join("\n")).map_err(|error| {
-                        format!("line {}, column {}: {error}", error.line(), error.column())
-                    })?,
-                    false => form.value()?,
+                // The arguments as JSON text: they may be wrong on purpose.
+                let (text, wrong) = match as_json {
+                    true => {
+                        let text = text.lines().join("\n");
+                        let wrong = serde_json::from_str::<Value>(&text)
+                            .map_or_else(|_| not_json(&text), |arguments| wrong(&offer.schema, &arguments));
+                        (text, wrong)
+                    }
+                    false => match form.value() {
+                        Ok(arguments) => (arguments.to_string(), wrong(&offer.schema, &arguments)),
+                        Err(wrong) => (form.draft().to_string(), Some(wrong)),
+                    },
                 };
-                let wrong = wrong(&offer.schema, &arguments).or_else(|| {
-                    offer.destructive.then(|| format!("{} says that it destroys something", offer.name))
-                });
-                if let Some(wrong) = wrong.filter(|_| !confirmed) {
+                let destroys =
+                    || offer.destructive.then(|| format!("{} says that it destroys something", offer.name));
+                if let Some(wrong) = wrong.or_else(destroys).filter(|_| !confirmed) {
                     self.confirm = Some(wrong);
                     return Ok(None);
                 }
+                let Ok(arguments) = serde_json::from_str::<Value>(&text) else {
+                    // The built-in client speaks JSON only; what is none goes past it.
+                    let name = Value::from(offer.name.as_str());
+                    let method = offer.kind.method();
+                    let line = format!(
+                        r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{{"name":{name},"arguments":{}}}}}"#,
+                        layout::one_line(&text)
+                    );
+                    return Ok(Some(Command::Inject {
+                        session: offer.session,
+                        to: Direction::ToServer,
+                        line: line.into(),
+                    }));
+                };
                 let params = match offer.kind {
                     OfferKind::Resource => json!({ "uri": offer.name }),
                     OfferKind::Tool | OfferKind::Prompt => {
@@ -269,11 +293,17 @@ pub fn text_area(text: &str) -> TextArea<'static> {
     area
 }
 
+/// What is wrong with a text as JSON, with line and column.
+pub fn not_json(text: &str) -> Option<String> {
+    let flaw = scan::document(text.as_bytes()).err()?;
+    let (line, column) = scan::line_column(text, flaw.offset);
+    Some(format!("line {line}, column {column}: {}", flaw.reason))
+}
+
 /// What is wrong with a text as a JSON-RPC message, with line and column.
 pub fn not_a_message(text: &str) -> Option<String> {
-    if let Err(flaw) = scan::document(text.as_bytes()) {
-        let (line, column) = scan::line_column(text, flaw.offset);
-        return Some(format!("line {line}, column {column}: {}", flaw.reason));
+    if let Some(wrong) = not_json(text) {
+        return Some(wrong);
     }
     match Message::parse(text.to_owned().into()).kind() {
         crate::mcp::Kind::Opaque(why) => Some(why.to_string()),

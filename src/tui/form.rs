@@ -67,6 +67,19 @@ impl Form {
         Ok(object.into())
     }
 
+    /// The object as far as it is filled in: a field that is wrong stands in it as its text.
+    pub fn draft(&self) -> Value {
+        let member = |field: &Field| {
+            let value = field.value().unwrap_or_else(|_| Some(Value::from(field.text())))?;
+            Some((field.name.clone(), value))
+        };
+        let mut object: Map<String, Value> = self.fields.iter().filter_map(member).collect();
+        for (name, value) in &self.extra {
+            object.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        object.into()
+    }
+
     /// Fills the fields from an object.
     pub fn fill(&mut self, object: &Map<String, Value>) {
         self.extra = object.clone();

@@ -198,6 +198,7 @@ impl Frames {
         } else if self.cursor >= self.top + height {
             self.top = self.cursor + 1 - height;
         }
-        self.top = self.top.min(self.lines.len().saturating_sub(1));
+        // No empty lines below while there are rows above.
+        self.top = self.top.min(self.lines.len().saturating_sub(height));
     }
 }

@@ -187,7 +187,7 @@ impl App {
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.overlay = None,
             _ => {
                 prompt.candidate = 0;
-                prompt.input.input(key);
+                line_key(&mut prompt.input, key);
                 self.check_prompt();
             }
         }
@@ -262,7 +262,7 @@ impl App {
             }
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.overlay = None,
             _ => {
-                palette.input.input(key);
+                line_key(&mut palette.input, key);
                 palette.search(place);
             }
         }
@@ -424,6 +424,15 @@ impl App {
     }
 }
 
+/// Takes a key in a text of one line, with the habits of a shell.
+fn line_key(line: &mut TextArea<'static>, key: KeyEvent) {
+    if control(key, 'u') {
+        line.delete_line_by_head();
+    } else if key.code != KeyCode::Enter {
+        line.input(key);
+    }
+}
+
 /// Takes a key in a form; false where the form has no use for it.
 fn form_key(form: &mut Form, key: KeyEvent) -> bool {
     let last = form.fields.len().saturating_sub(1);
@@ -437,10 +446,7 @@ fn form_key(form: &mut Form, key: KeyEvent) -> bool {
             let Some(field) = form.current() else { return false };
             match (key.code, field.next_choice()) {
                 (KeyCode::Char(' '), Some(choice)) => field.set(&choice),
-                _ => {
-                    let input: &mut TextArea<'static> = &mut field.input;
-                    input.input(key);
-                }
+                _ => line_key(&mut field.input, key),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The Logs screen: stderr of the servers and our own events, in the order of time.
 
 use crate::clock::Stamp;
-use crate::log::record::{Channel, Level, Seq, SessionId};
+use crate::log::record::{Channel, Level, Origin, Seq, SessionId};
 use crate::log::world::World;
 
 /// One line of the screen.
@@ -24,6 +24,7 @@ pub struct Logs {
     pub scrolled: bool,
     rows: usize,
     notes: usize,
+    events: usize,
 }
 
 impl Logs {
@@ -39,7 +40,7 @@ impl Logs {
                     level: Level::Info,
                     text: None,
                 });
-            } else if row.kind == "invalid" {
+            } else if row.kind == "invalid" && row.origin == Origin::Wire {
                 let text = Some("stdout line that is no message".to_owned());
                 self.lines.push(Line {
                     seq: row.seq,
@@ -56,6 +57,16 @@ impl Logs {
             self.lines.push(Line { seq: *seq, at: *at, session: *session, level: note.level, text });
         }
         self.notes = world.notes.len();
+        for (seq, at, session, text, level) in &world.events[self.events..] {
+            self.lines.push(Line {
+                seq: *seq,
+                at: *at,
+                session: *session,
+                level: *level,
+                text: Some(text.clone()),
+            });
+        }
+        self.events = world.events.len();
         self.lines[before..].sort_by_key(|line| line.seq);
     }
 

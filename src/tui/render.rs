@@ -153,7 +153,7 @@ fn branch(
     let first = bytes.get(span.start).copied();
     let container = matches!(first, Some(b'{' | b'['));
     let unfolded = container.then(|| (depth < UNFOLDED) != job.toggled.contains(&span.start));
-    let mut spans = vec![(Role::Dim, "  ".repeat(depth))];
+    let mut spans = vec![(Role::Dim, "  ".repeat(depth.min(64)))];
     spans.push(match unfolded {
         Some(true) => (Role::Accent, "▾ ".to_owned()),
         Some(false) => (Role::Accent, "▸ ".to_owned()),

@@ -7,8 +7,8 @@ use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream,
 };
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, execute};
 use futures_util::Stream;
@@ -100,7 +100,11 @@ impl Console for Screen {
         give_back();
         let edited = edit_outside(text);
         take_over()?;
-        self.terminal.clear()?;
+        // Drawn anew as a whole, without asking the terminal for anything: its answer would be
+        // taken for keys.
+        execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
+        self.terminal = Terminal::new(backend)?;
         edited
     }
 }

@@ -67,7 +67,7 @@ impl Desk {
             })
         };
         let (there, back) = (lane(Direction::ToServer, 0), lane(Direction::ToClient, 1));
-        let look = Look { theme, ascii: false, colour: true, themes: None };
+        let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None };
         let recording = tokio::sync::watch::channel(Status::default()).1;
         let app = App::new(engine.clone(), recording, look, (width, height));
         let mut desk = Self {
@@ -390,7 +390,7 @@ fn filters_narrow_complete_and_say_what_is_wrong() {
     desk.keys("/ 'stauts:x").sees("no field 'stauts'").keys("Esc");
     desk.keys("/ 'tool:fo Tab").sees("tool:forecast").sees("2 match").keys("Enter").sees("2/9 frames");
     desk.misses("alerts").keys("Backspace").sees("alerts");
-    desk.keys("!").sees("1/9 frames");
+    desk.keys("!").sees("2/9 frames").sees("error tools/call alerts");
     desk.keys("Backspace / 'method:nothing Enter").sees("0 of 9 match. Backspace removes");
 }
 

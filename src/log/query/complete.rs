@@ -16,8 +16,11 @@ pub struct Completion {
 /// Completes the word that ends at byte `cursor` of `text`; `seen` gives the values that a field
 /// has had so far.
 pub fn complete(text: &str, cursor: usize, seen: &dyn Fn(Field) -> Vec<String>) -> Completion {
-    let cursor = cursor.min(text.len());
-    let head = text.get(..cursor).unwrap_or(text);
+    let mut cursor = cursor.min(text.len());
+    while !text.is_char_boundary(cursor) {
+        cursor -= 1;
+    }
+    let head = &text[..cursor];
     let start = head.rfind([' ', '(', '-', '!']).map_or(0, |at| at + 1);
     let word = &head[start..];
     let Some((name, value)) = word.split_once(':') else {

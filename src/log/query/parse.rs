@@ -18,10 +18,14 @@ struct Parser<'a> {
     text: &'a str,
     tokens: Vec<(Token, Range<usize>)>,
     next: usize,
+    depth: usize,
 }
 
+/// How deep parentheses and negations may nest.
+const DEEPEST: usize = 100;
+
 pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
-    let mut parser = Parser { text, tokens: lex(text), next: 0 };
+    let mut parser = Parser { text, tokens: lex(text), next: 0, depth: 0 };
     if parser.tokens.is_empty() {
         return Ok(Expr::All);
     }
@@ -46,7 +50,10 @@ fn lex(text: &str) -> Vec<(Token, Range<usize>)> {
             }
             b'(' => Token::Open,
             b')' => Token::Close,
-            b'|' => Token::Or,
+            b'|' => {
+                at += usize::from(bytes.get(at + 1) == Some(&b'|'));
+                Token::Or
+            }
             b'-' | b'!' if bytes.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace()) => Token::Not,
             _ => {
                 at = word_end(bytes, at);
@@ -63,7 +70,7 @@ fn lex(text: &str) -> Vec<(Token, Range<usize>)> {
 fn keyword(word: &str) -> Token {
     match word {
         "AND" | "&&" => Token::And,
-        "OR" | "||" => Token::Or,
+        "OR" => Token::Or,
         "NOT" => Token::Not,
         _ => Token::Word,
     }
@@ -128,6 +135,16 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Result<Expr, QueryError> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(self.error("this is nested too deep"));
+        }
+        let expr = self.operand();
+        self.depth -= 1;
+        expr
+    }
+
+    fn operand(&mut self) -> Result<Expr, QueryError> {
         match self.peek() {
             Some(Token::Not) => {
                 self.next += 1;
@@ -153,6 +170,11 @@ impl Parser<'_> {
         let word = &self.text[span.clone()];
         let expr = match word.split_once(':') {
             Some((name, value)) if !name.contains('"') => {
+                if let Some(field) = second_field(value) {
+                    let message =
+                        format!("write {name}:a|b for either value, or a space around | before {field}:");
+                    return Err(QueryError { span, message });
+                }
                 let field = Field::ALL.iter().find(|field| field.word() == name).ok_or_else(|| {
                     QueryError { span: span.start..span.start + name.len(), message: unknown(name) }
                 })?;
@@ -165,6 +187,13 @@ impl Parser<'_> {
         self.next += 1;
         Ok(expr)
     }
+}
+
+/// A known field in one of the alternatives of a value: somebody meant an OR.
+fn second_field(value: &str) -> Option<&'static str> {
+    let alternatives = value.split('|').skip(1).filter(|_| !value.starts_with('~'));
+    let names = alternatives.filter_map(|part| part.split_once(':')).map(|(name, _)| name);
+    Field::ALL.iter().map(|field| field.word()).find(|word| names.clone().any(|name| name == *word))
 }
 
 fn unknown(name: &str) -> String {

@@ -85,6 +85,7 @@ fn terms_match() {
         "kind:req dir:c2s",
         "method:ping OR tool:search",
         "method:ping | tool:search",
+        "method:ping || tool:search",
         "NOT method:ping",
         "-method:ping (tool:x OR tool:search) AND era:2025 | kind:req",
     ] {
@@ -124,6 +125,10 @@ fn errors_point_at_the_bad_part() {
     assert_eq!(error("tool:x OR").1, "something is missing at the end");
     assert_eq!(error("body:~(").0, 5..7);
     assert!(error("json:nope").1.starts_with("no JSONPath"));
+    assert!(error("status:error|method:x").1.starts_with("write status:a|b"));
+    for deep in ["(", "-", "NOT "] {
+        assert_eq!(error(&deep.repeat(100_000)).1, "this is nested too deep");
+    }
 }
 
 #[test]

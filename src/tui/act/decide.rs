@@ -22,7 +22,8 @@ impl App {
             queries.push(format!("method:{method} {direction}"));
         }
         queries.push("status:error".to_owned());
-        queries.dedup();
+        let mut seen = std::collections::HashSet::new();
+        queries.retain(|query| seen.insert(query.clone()));
         let items =
             ('1'..).zip(queries).map(|(key, query)| (key, query.clone(), Choice::Break(query))).collect();
         self.overlay = Some(Overlay::Menu(Menu { title: "Break on".into(), items }));

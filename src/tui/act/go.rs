@@ -28,7 +28,11 @@ impl App {
             }
             Place::Logs => self.logs.scroll(by, height),
             Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
-            Place::Frames | Place::Compose => {
+            Place::Compose => {
+                let last = self.composer.offers.len().saturating_sub(1);
+                self.composer.cursor = self.composer.cursor.saturating_add_signed(by).min(last);
+            }
+            Place::Frames => {
                 let at = self.frames.cursor.saturating_add_signed(by);
                 self.frames.go(at, height);
             }

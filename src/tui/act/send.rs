@@ -62,15 +62,10 @@ impl App {
     }
 
     pub(in crate::tui) fn move_focus(&mut self, by: isize) {
-        let composer = &mut self.composer;
-        match composer.focus {
-            Focus::List => {
-                let last = composer.offers.len().saturating_sub(1);
-                composer.cursor = composer.cursor.saturating_add_signed(by).min(last);
-            }
-            Focus::Draft => composer.focus = Focus::Reply,
-            Focus::Reply => composer.focus = Focus::List,
-        }
+        const PANES: [Focus; 3] = [Focus::List, Focus::Draft, Focus::Reply];
+        let at = PANES.iter().position(|focus| *focus == self.composer.focus).unwrap_or(0);
+        let next = at.checked_add_signed(by).unwrap_or(PANES.len() - 1) % PANES.len();
+        self.composer.focus = PANES[next];
     }
 
     pub(in crate::tui) fn next_theme(&mut self) {

@@ -6,11 +6,12 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::super::app::{App, Areas};
-use super::super::composer::{Draft, Focus, not_a_message};
+use super::super::composer::{Draft, Focus, Sent, not_a_message, not_json};
 use super::super::form::Form;
 use super::super::text::{clean, duration, fit, pad};
 use super::super::theme::Role;
 use super::{detail, hold};
+use crate::log::world::Way;
 use crate::mcp::Direction;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
@@ -104,12 +105,6 @@ fn draw_draft(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(app.span(role, text)), status);
 }
 
-fn not_json(text: &str) -> Option<String> {
-    let flaw = crate::mcp::json::document(text.as_bytes()).err()?;
-    let (line, column) = crate::mcp::json::line_column(text, flaw.offset);
-    Some(format!("line {line}, column {column}: {}", flaw.reason))
-}
-
 /// A form: two lines a field, its name and what it means, and its input.
 pub fn draw_form(frame: &mut Frame<'_>, app: &App, form: &Form, about: &str, area: Rect, focused: bool) {
     let glyphs = app.glyphs();
@@ -159,19 +154,34 @@ pub fn draw_form(frame: &mut Frame<'_>, app: &App, form: &Form, about: &str, are
 }
 
 fn draw_reply(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
-    let row = app.reply.seq.and_then(|seq| app.world.row(seq));
-    let title = match row {
-        Some(row) => {
-            let taken = row.duration.map(duration).unwrap_or_default();
-            let word = if row.is_error { "error" } else { "reply" };
-            format!("{word} #{} · {taken}", row.seq)
-        }
-        None if app.composer.sent.is_some() => "waiting for the reply".to_owned(),
-        None => "Reply".to_owned(),
-    };
+    let title = reply_title(app);
     let block = app.pane(title, app.composer.focus == Focus::Reply);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     areas.detail = inner;
     detail::draw_rows(frame, app, &app.reply, inner, app.composer.focus == Focus::Reply);
+}
+
+/// What became of what was sent last.
+fn reply_title(app: &App) -> String {
+    let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.way, Way::Held(_)));
+    if let Some(row) = app.reply.seq.and_then(|seq| app.world.row(seq)) {
+        let taken = row.duration.map(duration).unwrap_or_default();
+        let word = if row.is_error { "error" } else { "reply" };
+        let held = if held(row.seq) { " · held, 3 shows it" } else { "" };
+        return format!("{word} #{} · {taken}{held}", row.seq);
+    }
+    let first = match &app.composer.sent {
+        None => return "Reply".to_owned(),
+        Some(Sent::Id(..)) => None,
+        Some(Sent::Frame(seq)) => Some(*seq),
+        Some(Sent::Operation(op)) => {
+            app.world.operations.get(op).and_then(|operation| operation.frames.last().copied())
+        }
+    };
+    match first.and_then(|seq| app.world.row(seq)) {
+        Some(row) if held(row.seq) => format!("#{} is held, 3 shows it", row.seq),
+        Some(row) if row.op.is_none() => format!("sent as #{}; nothing answers it", row.seq),
+        _ => "waiting for the reply".to_owned(),
+    }
 }

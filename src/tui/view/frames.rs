@@ -108,7 +108,7 @@ const STATE: usize = 10;
 
 impl Columns {
     fn new(width: usize) -> Self {
-        let time = if width >= 70 { 9 } else { 0 };
+        let time = if width >= 58 { 9 } else { 0 };
         let size = if width >= 60 { 6 } else { 0 };
         let duration = 7;
         let text = width.saturating_sub(time + DIR + OP + duration + size + STATE);

@@ -17,6 +17,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::app::{App, Areas};
 use super::command::{Cmd, Place, offered};
+use super::overlay::Overlay;
 use super::text::{clean, count, duration, fit};
 use super::theme::Role;
 use crate::log::record::Level;
@@ -318,6 +319,28 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         };
         let text = fit(&clean(text), usize::from(area.width), app.glyphs().ellipsis);
         frame.render_widget(Line::from(app.span(role, text)), area);
+        return;
+    }
+    let hints: &[(&str, &str)] = match &app.overlay {
+        Some(Overlay::Prompt(_)) => &[("Enter", "takes it"), ("Tab", "completes"), ("Esc", "leaves")],
+        Some(Overlay::Menu(_)) => &[("key", "chooses"), ("Esc", "stays as it is")],
+        Some(Overlay::Palette(_)) => &[("Up Down", "choose"), ("Enter", "runs it"), ("Esc", "leaves")],
+        Some(Overlay::Ask(_)) => {
+            &[("Ctrl-s", "accept"), ("Ctrl-d", "decline"), ("Ctrl-x", "cancel"), ("Esc", "later")]
+        }
+        None if app.is_inserting() => &[
+            ("Ctrl-s", "sends"),
+            ("Ctrl-o", "$EDITOR"),
+            ("Ctrl-z Ctrl-y", "undo, redo"),
+            ("Esc", "leaves the text"),
+        ],
+        None => &[],
+    };
+    if !hints.is_empty() {
+        let spans = hints.iter().flat_map(|(key, text)| {
+            [app.span(Role::Key, (*key).to_owned()), app.span(Role::Dim, format!(" {text}  "))]
+        });
+        frame.render_widget(Line::from(spans.collect::<Vec<_>>()), area);
         return;
     }
     let asked = !app.world.asked.is_empty();
