@@ -1,1 +1,252 @@
-//! todo
+//! The program in a real terminal: keys in, cells out.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use crate::support::{eventually, is_alive, program, tapes};
+
+fn cells(count: u16) -> std::num::NonZero<u16> {
+    std::num::NonZero::new(count).unwrap()
+}
+
+/// A person's terminal with the program in it.
+struct Terminal {
+    master: Option<Box<dyn MasterPty + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    parser: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Terminal {
+    fn open(data: &Path, arguments: &[&str]) -> Self {
+        let size = PtySize { rows: 36, cols: 130, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(program());
+        command.args(arguments);
+        command.env("SHADOWCAT_DATA_DIR", data);
+        command.env("TERM", "xterm-256color");
+        command.env("EDITOR", "sed -i s/Bern/Basel/");
+        command.cwd(data);
+        let child = pair.slave.spawn_command(command).unwrap();
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(36), cells(130), 0)));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let sink = Arc::clone(&parser);
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut chunk) {
+                sink.lock().unwrap().process(&chunk[..length]);
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Self { master: Some(pair.master), child, keys, parser }
+    }
+
+    fn screen(&self) -> String {
+        self.parser.lock().unwrap().screen().contents()
+    }
+
+    #[track_caller]
+    fn sees(&self, text: &str) {
+        for _ in 0..4000 {
+            if self.screen().contains(text) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("no {text:?} on\n{}", self.screen());
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.process_id().unwrap()).unwrap()
+    }
+
+    /// The processes that the program started.
+    fn children(&self) -> Vec<i32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn is_given_back(&self) {
+        eventually("the terminal is given back", || {
+            let parser = self.parser.lock().unwrap();
+            let screen = parser.screen();
+            !screen.alternate_screen()
+                && !screen.hide_cursor()
+                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+        });
+    }
+}
+
+#[test]
+fn the_demo_is_watched_stopped_edited_and_left() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo"]);
+    terminal.sees("not JSON: DB connected");
+    terminal.sees("tools/call hang");
+    // A breakpoint, a call from the form, an edit in the person's own editor, and the result.
+    terminal.press(" rb");
+    terminal.sees("break on:");
+    terminal.press("tool:add dir:c2s\r");
+    terminal.sees("ARMED 1");
+    terminal.press("4");
+    terminal.sees("Offers");
+    terminal.press("\r");
+    terminal.sees("add · form");
+    terminal.press("20\t22\x13");
+    terminal.sees("is held, 3 shows it");
+    terminal.press("\x1b");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    terminal.press("3");
+    terminal.sees("\"b\": 22");
+    terminal.press("a4");
+    terminal.sees("\"text\": \"42\"");
+    terminal.press("2q");
+    assert!(terminal.child.wait().unwrap().success());
+    terminal.is_given_back();
+    terminal.sees("frames");
+    assert_eq!(tapes(data.path()).len(), 1);
+}
+
+#[test]
+fn an_edit_in_the_persons_own_editor_comes_back_and_the_screen_too() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo", "--no-tape"]);
+    terminal.sees("tools/call hang");
+    terminal.press("4\x0e");
+    terminal.sees("message to the server");
+    terminal.press("\x1b[200~Bern\x1b[201~");
+    terminal.sees("Bern");
+    terminal.press("\x0f");
+    terminal.sees("Basel");
+    terminal.sees("Offers");
+    terminal.press("\x03");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_resize_is_followed_down_to_the_smallest() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo", "--no-tape"]);
+    terminal.sees("tools/call");
+    for (rows, cols, expected) in [(15, 60, "2 Frames"), (14, 60, "needs 60x15"), (40, 150, "2 Frames")] {
+        terminal.parser.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        terminal.master.as_ref().unwrap().resize(size).unwrap();
+        terminal.sees(expected);
+    }
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+#[test]
+fn every_end_leaves_the_terminal_sane_and_no_process_behind() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let data = tempfile::tempdir().unwrap();
+        let mut terminal = Terminal::open(data.path(), &["demo"]);
+        terminal.sees("tools/call");
+        let children = terminal.children();
+        assert!(!children.is_empty());
+        kill(Pid::from_raw(terminal.pid()), signal).unwrap();
+        terminal.child.wait().unwrap();
+        terminal.is_given_back();
+        for pid in children {
+            eventually("its servers are gone", || !is_alive(pid));
+        }
+        let tape = tapes(data.path()).pop().unwrap();
+        let mut reader = shadowcat::tape::Reader::open(&tape).unwrap();
+        reader.by_ref().for_each(drop);
+        assert!(reader.ending().seal.is_some(), "{signal}: the tape is sealed");
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_everything() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo"]);
+    terminal.sees("tools/call");
+    let children = terminal.children();
+    terminal.master = None;
+    terminal.keys = Box::new(std::io::sink());
+    // Both ends are closed now but for the reader's, which the program's end closes.
+    kill(Pid::from_raw(terminal.pid()), Signal::SIGHUP).unwrap();
+    terminal.child.wait().unwrap();
+    for pid in children {
+        eventually("its servers are gone", || !is_alive(pid));
+    }
+}
+
+#[test]
+fn after_a_kill_the_next_start_is_clean() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo"]);
+    terminal.sees("tools/call");
+    let children = terminal.children();
+    kill(Pid::from_raw(terminal.pid()), Signal::SIGKILL).unwrap();
+    terminal.child.wait().unwrap();
+    for pid in children {
+        eventually("its servers saw the end of their input", || !is_alive(pid));
+    }
+    let mut again = Terminal::open(data.path(), &["demo"]);
+    again.sees("tools/call");
+    again.press("q");
+    assert!(again.child.wait().unwrap().success());
+    assert_eq!(tapes(data.path()).len(), 2);
+}
+
+#[test]
+fn a_server_that_dies_is_announced_and_can_be_restarted() {
+    let data = tempfile::tempdir().unwrap();
+    let script = "echo 'it hurts' >&2; read line; exit 3";
+    let mut terminal =
+        Terminal::open(data.path(), &["tui", "--era", "2025", "--name", "sick", "--", "sh", "-c", script]);
+    terminal.sees("exited 3");
+    terminal.press("9");
+    terminal.sees("it hurts");
+    terminal.sees("session 1 ended");
+    terminal.press("2 sr");
+    terminal.sees("s2");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = crate::support::shadowcat(data.path());
+    command.args(["demo", "--no-tape"]);
+    let output = crate::support::run(command, b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("forward stdio"));
+}
+
+/// 100 000 frames in one burst, with the screen attached: none is lost, keys still work.
+#[test]
+fn a_burst_with_the_screen_attached_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let script =
+        "yes '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}' | head -n 100000; read line; read line";
+    let mut terminal =
+        Terminal::open(data.path(), &["tui", "--era", "2025", "--name", "burst", "--", "sh", "-c", script]);
+    terminal.sees("/100001 frames");
+    terminal.press("gg");
+    terminal.sees("initialize");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    let tape = tapes(data.path()).pop().unwrap();
+    let mut reader = shadowcat::tape::Reader::open(&tape).unwrap();
+    let frames = reader.by_ref().filter(|record| record.frame().is_some()).count();
+    assert!(frames >= 100_000);
+    assert_eq!(reader.ending().damage, []);
+}
