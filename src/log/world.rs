@@ -14,7 +14,7 @@ use super::record::{
     Outcome, Record, Role, Seq, SessionId,
 };
 use crate::clock::{Stamp, time_of_day};
-use crate::mcp::{Direction, Era, Kind, Message, Quirks};
+use crate::mcp::{Direction, Era, Kind, Message, Method, Quirks, Revision};
 
 /// A name kept once, however many rows have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +47,8 @@ pub struct Row {
     pub duration: Option<Duration>,
     /// Who held or ruled on it last.
     pub by: Option<Name>,
+    /// The breakpoint's query or the rule's reason, where it was held or ruled on.
+    pub why: Option<Name>,
     /// Whether it went on changed, or stands for what was changed.
     pub edited: bool,
     /// Whether it asks for a later page of a list.
@@ -175,9 +177,11 @@ impl World {
             Body::Ruled(ruled) => {
                 self.touched.push(ruled.frame);
                 let by = self.name(&ruled.by);
+                let why = ruled.why.as_deref().map(|why| self.name(why));
                 let replaced = ruled.verdict == super::record::Ruling::Replace;
                 if let Some(row) = self.row_mut(ruled.frame) {
                     row.by = Some(by);
+                    row.why = why.or(row.why);
                     row.edited |= replaced;
                 }
             }
@@ -258,6 +262,7 @@ impl World {
             held: None,
             duration,
             by: None,
+            why: None,
             edited: matches!(frame.origin, Origin::Replaced(_)),
             pages_on: frame.message.param(&["cursor"]).is_some(),
         });
@@ -373,6 +378,19 @@ impl World {
         self.sessions.get(&id).map_or("", |session| &session.opened.name)
     }
 
+    /// Why the method of a row is no message of the session's revision, if it is none.
+    pub fn illegal(&self, row: &Row) -> Option<String> {
+        let says_method = matches!(row.kind, "req" | "notify");
+        let method = Method::find(self.text(row.method).filter(|_| says_method)?)?;
+        let session = self.sessions.get(&row.session)?;
+        let version = |facts: &Option<Facts>| Revision::parse(facts.as_ref()?.version.as_deref()?);
+        let revision = version(&session.server).or_else(|| version(&session.client))?;
+        // A client may always try whether the other era is spoken.
+        let probe = matches!(method.name, "server/discover" | "initialize");
+        (!probe && !method.is_allowed(revision, row.direction))
+            .then(|| format!("{} is no message of {revision} in this direction", method.name))
+    }
+
     /// Every status word that holds for a row.
     pub fn statuses(&self, row: &Row, yes: &mut dyn FnMut(&str)) {
         match row.way {
@@ -478,6 +496,9 @@ impl Subject for RowSubject<'_> {
         self.row.flags.words().for_each(&mut *yes);
         if self.row.kind == "invalid" {
             yes("invalid");
+        }
+        if let Some(illegal) = self.world.illegal(self.row) {
+            yes(&illegal);
         }
     }
 

@@ -310,8 +310,10 @@ impl<'a> Scanner<'a> {
         loop {
             let rest = &self.text[self.at..];
             let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            if let Some(bad) = rest[..plain].iter().position(|byte| *byte < 0x20) {
-                self.at += bad;
+            // Without an early exit this is vectorised; long strings are most of what passes.
+            let controls = rest[..plain].iter().fold(false, |any, byte| any | (*byte < 0x20));
+            if controls {
+                self.at += rest[..plain].iter().position(|byte| *byte < 0x20).unwrap_or(0);
                 return Err(self.flaw(Reason::Control));
             }
             self.at += plain;

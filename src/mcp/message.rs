@@ -126,7 +126,7 @@ impl Message {
                 } else {
                     0
                 };
-                outline(&raw, start, &mut quirks).unwrap_or_else(|opaque| Kind::Opaque(opaque))
+                outline(&raw, start, &mut quirks).unwrap_or_else(Kind::Opaque)
             }
             Err(flaw) => Kind::Opaque(flaw.into()),
         };

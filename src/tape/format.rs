@@ -297,6 +297,16 @@ fn write_message(line: &mut Vec<u8>, message: &Message) {
     }
 }
 
+/// Appends a checkpoint: the lines of what is open, which stand in earlier parts, as an array.
+pub fn write_checkpoint<'a>(line: &mut Vec<u8>, lines: impl Iterator<Item = &'a Vec<u8>>) {
+    line.extend_from_slice(br#"{"r":"checkpoint","records":["#);
+    for (index, record) in lines.enumerate() {
+        line.extend_from_slice(if index == 0 { b"" } else { b"," });
+        line.extend_from_slice(record.trim_ascii_end());
+    }
+    line.extend_from_slice(b"]}\n");
+}
+
 // === read ===
 
 #[derive(Deserialize)]

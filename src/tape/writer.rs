@@ -3,6 +3,7 @@
 //! What came since the last flush is written with one call, a mark behind it. A write that fails (a full disk) is undone and tried again at the next
 //! flush; the wire never waits for it, and what the log could not keep meanwhile is a gap.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,12 +14,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::format::{FORMAT, Header, Mark, Seal, VERSION, read_line, write_record, write_tagged};
+use super::format::{
+    FORMAT, Header, Mark, Seal, VERSION, read_line, write_checkpoint, write_record, write_tagged,
+};
 use super::index::{self, Entry, Index, Names};
 use super::recorder::Status;
 use crate::clock::Stamp;
-use crate::log::record::{Body, Record, Seq};
+use crate::log::record::{Body, Record, Seq, SessionId};
 use crate::log::{Archive, Log, Tail};
+use crate::mcp::Direction;
 
 /// How often what was written is forced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -89,6 +93,30 @@ pub struct TapeWriter {
     before: u64,
     totals: Totals,
     shelf: Arc<Shelf>,
+    open: Open,
+}
+
+/// The sessions that are open and what is known of them, as lines for the checkpoint of the next
+/// part: so that it can be read without the parts before it.
+#[derive(Default, Clone)]
+struct Open(BTreeMap<(SessionId, Side), Vec<u8>>);
+
+/// Which line of a session: its beginning, or the facts of one side.
+type Side = u8;
+
+impl Open {
+    fn note(&mut self, record: &Record, line: &[u8]) {
+        let side = match &record.body {
+            Body::Opened(_) => 0,
+            Body::Facts(facts) => 1 + u8::from(facts.side == Direction::ToClient),
+            Body::Closed(_) => {
+                self.0.retain(|(session, _), _| *session != record.session);
+                return;
+            }
+            _ => return,
+        };
+        self.0.insert((record.session, side), line.to_vec());
+    }
 }
 
 /// Counts that the seal repeats.
@@ -199,6 +227,7 @@ impl TapeWriter {
             before: 0,
             totals: Totals::default(),
             shelf: Arc::default(),
+            open: Open::default(),
         })
     }
 
@@ -232,6 +261,7 @@ impl TapeWriter {
         let mut entries = Vec::new();
         let mut totals = self.totals;
         let mut indexed = self.part.indexed;
+        let mut open = self.open.clone();
         while lines.len() < BLOCK {
             let records = self.tail.read(1024);
             if records.is_empty() {
@@ -245,6 +275,7 @@ impl TapeWriter {
                 index::append(&mut entries, indexed, record.seq, &entry);
                 indexed = record.seq;
                 totals.count(record);
+                open.note(record, &lines[from..]);
             }
         }
         if lines.is_empty() {
@@ -255,6 +286,7 @@ impl TapeWriter {
             return Err(error);
         }
         self.totals = totals;
+        self.open = open;
         // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
         // is not in it cannot be read back either, but it is not lost.
         self.part.index = self.part.index.take().filter(|index| (&*index).write_all(&entries).is_ok());
@@ -293,6 +325,13 @@ impl TapeWriter {
     fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
         let last = self.totals.last;
         let mut part = Part::begin(Box::new(create_file(path)?), header, self.log.clock().now(), last)?;
+        if header.part > 1 {
+            let mut line = Vec::new();
+            write_checkpoint(&mut line, self.open.0.values());
+            part.media.append(&line)?;
+            part.length += line.len() as u64;
+            part.block.update(&line);
+        }
         let mut index = create_file(&index::path_beside(path))?;
         index.write_all(&index::header(last + 1))?;
         part.index = Some(index);

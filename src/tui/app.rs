@@ -115,6 +115,8 @@ pub struct App {
     pub(super) leaving: bool,
     /// The session whose server's end was announced last.
     pub(super) mourned: Option<SessionId>,
+    /// Notes that were looked at for warnings.
+    warned: usize,
     /// The question that was opened by itself.
     pub(super) offered_ask: Option<Seq>,
     effects: Vec<Effect>,
@@ -155,6 +157,7 @@ impl App {
             size,
             leaving: false,
             mourned: None,
+            warned: 0,
             offered_ask: None,
             effects: Vec::new(),
             changed: true,
@@ -305,7 +308,19 @@ impl App {
         let height = self.list_height();
         self.frames.sync(&self.world, &log, &touched, height);
         self.logs.sync(&self.world);
+        self.warn();
         self.mourn();
+    }
+
+    /// Says what the engine warns of: a tape that fails, a lane that stopped reading.
+    fn warn(&mut self) {
+        let unseen = &self.world.notes[self.warned.min(self.world.notes.len())..];
+        let warning = unseen.iter().rev().find(|(_, _, _, note)| note.level > Level::Info);
+        let warning = warning.map(|(_, _, _, note)| (note.level, note.text.clone()));
+        self.warned = self.world.notes.len();
+        if let Some((level, text)) = warning {
+            self.say(level, text);
+        }
     }
 
     /// Says when a server has ended, since clients tend to hide exactly this.

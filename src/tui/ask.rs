@@ -28,7 +28,7 @@ pub enum Question {
     /// An elicitation that sends the person to a page (2025-11-25, client/elicitation).
     Url { message: String, url: String },
     /// A message that a model would write.
-    Sampling { prompt: String, text: TextArea<'static> },
+    Sampling { prompt: String, text: Box<TextArea<'static>> },
 }
 
 /// What becomes of a question.
@@ -116,7 +116,7 @@ impl Question {
             });
             return Self::Sampling {
                 prompt: said.collect::<Vec<_>>().join("\n"),
-                text: TextArea::new(lines),
+                text: Box::new(TextArea::new(lines)),
             };
         }
         match params["mode"].as_str() {

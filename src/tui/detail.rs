@@ -112,7 +112,7 @@ impl Detail {
     }
 
     /// Puts the cursor on the value that holds the one under it.
-    pub fn to_parent(&mut self, height: usize) -> bool {
+    pub fn go_to_parent(&mut self, height: usize) -> bool {
         let Some(depth) = self.node().map(|node| node.depth) else { return false };
         let is_parent = |row: &Row| row.node.as_ref().is_some_and(|node| node.depth < depth);
         match self.rows()[..self.cursor].iter().rposition(is_parent) {

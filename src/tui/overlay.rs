@@ -144,7 +144,7 @@ impl Palette {
                 Some((command.places().contains(&place), score, *command))
             })
             .collect();
-        scored.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        scored.sort_by_key(|(here, score, _)| std::cmp::Reverse((*here, *score)));
         self.found = scored.into_iter().map(|(_, _, command)| command).collect();
         self.cursor = 0;
     }

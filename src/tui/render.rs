@@ -114,7 +114,41 @@ pub fn render(job: &Job) -> Rendered {
         (View::Raw, _) => raw(&job.bytes, job.width),
         (View::Hex, _) => hex(&job.bytes),
     };
+    let rows = rows.into_iter().flat_map(|row| folded(row, job.width)).collect();
     Rendered { slot: job.slot, seq: job.seq, generation: job.generation, rows }
+}
+
+/// Breaks a row that is wider than the pane; what follows is indented like its beginning.
+fn folded(row: Row, width: usize) -> Vec<Row> {
+    use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+    let total: usize = row.spans.iter().map(|(_, text)| text.width()).sum();
+    let width = width.max(20);
+    if total <= width {
+        return vec![row];
+    }
+    let all: String = row.spans.iter().map(|(_, text)| text.as_str()).collect();
+    let indent = (all.len() - all.trim_start().len() + 4).min(width / 2);
+    let mut rows = Vec::new();
+    let mut current = Row { spans: Vec::new(), node: row.node.clone() };
+    let mut used = 0;
+    for (role, text) in row.spans {
+        let mut part = String::new();
+        for c in text.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used + wide > width {
+                current.spans.push((role, std::mem::take(&mut part)));
+                rows.push(std::mem::take(&mut current));
+                current.node.clone_from(&row.node);
+                current.spans.push((Role::Dim, " ".repeat(indent)));
+                used = indent;
+            }
+            used += wide;
+            part.push(c);
+        }
+        current.spans.push((role, part));
+    }
+    rows.push(current);
+    rows
 }
 
 fn plain(role: Role, text: impl Into<String>) -> Row {
@@ -212,7 +246,7 @@ fn segment(key: &str) -> String {
 fn scalar(token: &[u8]) -> (Role, String) {
     /// Longer strings that look like base64 are named, not shown.
     const BLOB: usize = 512;
-    const SHOWN: usize = 400;
+    const SHOWN: usize = 2000;
     let text = String::from_utf8_lossy(token);
     match token.first() {
         Some(b'"') => {
@@ -370,7 +404,7 @@ mod tests {
             view,
             bytes,
             toggled: HashSet::new(),
-            width: 20,
+            width: 80,
         };
         render(&job).rows.into_iter().map(|row| row.spans).collect()
     }

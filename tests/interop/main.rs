@@ -4,6 +4,8 @@
 //! Needs `tests/interop/peers/setup.sh target/peers` and `--features interop`. `SHADOWCAT_SOAK=1`
 //! runs every combination instead of one of each kind.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -35,7 +37,7 @@ fn client(name: &str) -> Vec<String> {
 fn server(name: &str, data: &Path) -> Vec<String> {
     let peers = peers();
     let path = |file: &str| peers.join(file).display().to_string();
-    let words = match name {
+    match name {
         "everything" => vec![path("node_modules/.bin/mcp-server-everything"), "stdio".into()],
         "filesystem" => vec![path("node_modules/.bin/mcp-server-filesystem"), path("data/dir")],
         "memory" => {
@@ -45,8 +47,7 @@ fn server(name: &str, data: &Path) -> Vec<String> {
         "time" => vec![path("venv/bin/mcp-server-time")],
         "git" => vec![path("venv/bin/mcp-server-git"), "--repository".into(), path("data/repo")],
         _ => vec!["node".into(), path("server_ts2.mjs")],
-    };
-    words
+    }
 }
 
 fn run(words: &[String]) -> Output {

@@ -1,12 +1,15 @@
 //! Behaviour through the public interface and the binary. One test binary, so that linking stays
 //! cheap.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 mod bytes;
 mod faults;
 mod forward;
 mod holds;
 mod house;
 mod pty;
+mod readme;
 mod screens;
 mod support;
 mod tapes;

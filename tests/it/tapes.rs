@@ -156,7 +156,11 @@ fn parts_open_as_one() {
         log.append(record.session, record.body.clone());
     }
     writer.seal().unwrap();
-    assert!(directory.path().join("a.2.tape").exists());
+    let second = std::fs::read_to_string(directory.path().join("a.2.tape")).unwrap();
+    let checkpoint: serde_json::Value = serde_json::from_str(second.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(checkpoint["r"], "checkpoint");
+    assert_eq!(checkpoint["records"][0]["r"], "opened");
+    assert_eq!(checkpoint["records"][1]["r"], "facts", "{checkpoint}");
     let mut reader = Reader::open(&path).unwrap();
     let seqs: Vec<u64> = reader.by_ref().map(|record| record.seq).collect();
     assert_eq!(seqs, (1..=log.last()).collect::<Vec<_>>());

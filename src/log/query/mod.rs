@@ -217,9 +217,12 @@ impl Expr {
     }
 }
 
+/// Calls its argument with each word that a subject has.
+type Each<'a> = dyn Fn(&mut dyn FnMut(&str)) + 'a;
+
 fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
     let text = |value: Option<&str>| value.is_some_and(|value| matcher.text(value));
-    let any = |each: &dyn Fn(&mut dyn FnMut(&str))| {
+    let any = |each: &Each<'_>| {
         let mut found = false;
         each(&mut |word| found = found || matcher.text(word));
         found

@@ -39,7 +39,7 @@ impl App {
         }
     }
 
-    pub(in crate::tui) fn to_end(&mut self) {
+    pub(in crate::tui) fn go_to_end(&mut self) {
         if self.place() == Place::Frames {
             self.frames.follow = true;
             self.frames.paused = false;
@@ -82,7 +82,7 @@ impl App {
         if self.detail.node().is_some_and(|node| node.unfolded == Some(true)) {
             let job = self.detail.toggle(&log);
             self.render(job);
-        } else if !self.detail.to_parent(self.detail_height()) {
+        } else if !self.detail.go_to_parent(self.detail_height()) {
             self.in_detail = false;
         }
     }

@@ -28,7 +28,7 @@ impl App {
             Cmd::PageDown => self.step(self.page()),
             Cmd::PageUp => self.step(-self.page()),
             Cmd::Top => self.step(isize::MIN),
-            Cmd::End => self.to_end(),
+            Cmd::End => self.go_to_end(),
             Cmd::Open => self.open(),
             Cmd::Left => self.left(),
             Cmd::Right => self.right(),
@@ -60,7 +60,7 @@ impl App {
             Cmd::Follow => {
                 self.frames.follow = !self.frames.follow;
                 if self.frames.follow {
-                    self.to_end();
+                    self.go_to_end();
                 }
             }
             Cmd::Pause => {

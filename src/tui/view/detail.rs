@@ -15,7 +15,10 @@ use crate::log::world::{Row, Way};
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let view = app.detail.view.word();
     let title = match app.detail.seq {
-        Some(seq) => format!("#{seq} · {view} (v)"),
+        Some(seq) => match app.detail.node().filter(|_| app.in_detail) {
+            Some(node) => format!("#{seq} · {view} (v) · {}", clean(&node.path)),
+            None => format!("#{seq} · {view} (v)"),
+        },
         None => "Detail".to_owned(),
     };
     let block = app.pane(title, app.in_detail);
@@ -92,7 +95,8 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
         None => row.origin.as_str().to_owned(),
     });
     if let Some(by) = app.world.text(row.by) {
-        second.push(format!("by {by}"));
+        let why = app.world.text(row.why).map(|why| format!(" ({})", clean(why)));
+        second.push(format!("by {by}{}", why.unwrap_or_default()));
     }
     lines.push(Line::from(app.span(Role::Dim, second.join(" · "))));
     let mut odd: Vec<String> = row.quirks.describe().map(str::to_owned).collect();
@@ -102,6 +106,7 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
         "duplicate" => "uses an id that was answered already or is in flight".to_owned(),
         _ => "spells the id differently than its request".to_owned(),
     }));
+    odd.extend(app.world.illegal(row));
     if !odd.is_empty() {
         lines.push(Line::from(
             app.span(Role::Warning, format!("{} {}", app.glyphs().warning, odd.join("; "))),

@@ -33,7 +33,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let layout = if area.width >= 100 {
         Layout::horizontal([Constraint::Fill(2), Constraint::Fill(3)])
     } else {
-        Layout::vertical([Constraint::Length(area.height.min(3 + 2).max(5)), Constraint::Fill(1)])
+        Layout::vertical([Constraint::Length(5), Constraint::Fill(1)])
     };
     let [left, right] = area.layout(&layout);
     draw_queue(frame, app, left, areas);
@@ -93,7 +93,7 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         };
         let method = app.world.text(row.method).map_or_else(|| row.kind.to_owned(), clean);
         let target = app.world.text(row.target).map(clean).unwrap_or_default();
-        let by = app.world.text(row.by).map(clean).unwrap_or_default();
+        let by = app.world.text(row.why.or(row.by)).map(clean).unwrap_or_default();
         let text = format!("{what}{method} {target}  ({by})");
         let width = usize::from(inner.width).saturating_sub(8 + 2 + 6);
         let line = Line::from(vec![

@@ -64,7 +64,7 @@ const GLYPHS: Glyphs = Glyphs {
     dropped: "✂",
     injected: "⊕",
     answered: "≈",
-    record: "⏺",
+    record: "◉",
     live: "●",
     warning: "⚠",
     unfold: "▸",
@@ -86,7 +86,7 @@ fn plain(sign: &str) -> &'static str {
         "✂" => "%",
         "⊕" => "i",
         "≈" => "=",
-        "⏺" | "●" => "*",
+        "◉" | "●" => "*",
         "⚠" => "!",
         _ => "?",
     }
