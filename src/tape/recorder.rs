@@ -31,6 +31,17 @@ pub struct Status {
     pub sealed: bool,
 }
 
+impl Status {
+    fn of(writer: &TapeWriter) -> Self {
+        Self {
+            path: Some(writer.path().to_owned()),
+            bytes: writer.bytes(),
+            frames: writer.frames(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A recording under way.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
@@ -45,9 +56,9 @@ impl Recorder {
     /// When no thread can be started.
     pub fn start(mut writer: TapeWriter) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (sender, status) = watch::channel(writer.status());
+        let (sender, status) = watch::channel(Status::of(&writer));
         let stopping = Arc::clone(&stop);
-        let log = Arc::clone(&writer.log);
+        let log = Arc::clone(writer.log());
         let run = move || {
             while !stopping.load(Ordering::Acquire) {
                 std::thread::park_timeout(FLUSH_EVERY);
@@ -90,7 +101,7 @@ impl Drop for Recorder {
 fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Result<()>, sealed: bool) {
     let failing = outcome.err().map(|error| error.to_string());
     let before = sender.borrow().failing.is_some();
-    let path = writer.path.display();
+    let path = writer.path().display();
     let note = match (&failing, before) {
         (Some(error), false) => Some((
             Level::Error,
@@ -103,9 +114,9 @@ fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Res
     };
     if let Some((level, text)) = note {
         let note = Note { frame: None, level, by: "shadowcat".into(), text };
-        writer.log.append(SessionId(0), Body::Note(note));
+        writer.log().append(SessionId(0), Body::Note(note));
     }
-    let status = Status { sealed: sealed && failing.is_none(), failing, ..writer.status() };
+    let status = Status { sealed: sealed && failing.is_none(), failing, ..Status::of(writer) };
     sender.send_if_modified(|old| {
         let changed = *old != status;
         *old = status;

@@ -18,7 +18,6 @@ use super::format::{
     FORMAT, Header, Mark, Seal, VERSION, read_line, write_checkpoint, write_record, write_tagged,
 };
 use super::index::{self, Entry, Index, Names};
-use super::recorder::Status;
 use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq, SessionId};
 use crate::log::{Archive, Log, Tail};
@@ -84,9 +83,9 @@ pub struct Subject {
 
 /// Writes a log to a tape, part by part.
 pub struct TapeWriter {
-    pub(super) log: Arc<Log>,
+    log: Arc<Log>,
     tail: Tail,
-    pub(super) path: PathBuf,
+    path: PathBuf,
     header: Header,
     part: Part,
     /// Bytes of the parts before this one.
@@ -348,15 +347,24 @@ impl TapeWriter {
         self.part.media.sync()
     }
 
-    /// How the recording stands, but for failures.
-    pub fn status(&self) -> Status {
-        Status {
-            path: Some(self.path.clone()),
-            bytes: self.before + self.part.length,
-            frames: self.totals.frames,
-            failing: None,
-            sealed: false,
-        }
+    /// Where the first part is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of all parts.
+    pub fn bytes(&self) -> u64 {
+        self.before + self.part.length
+    }
+
+    /// Frames written.
+    pub fn frames(&self) -> u64 {
+        self.totals.frames
+    }
+
+    /// The log that is written down.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 }
 

@@ -9,12 +9,13 @@ use ratatui::layout::Rect;
 use tokio::sync::watch;
 
 use super::ask::Ask;
+use super::chord::Chord;
 use super::command::Place;
 use super::composer::{Composer, Sent};
 use super::detail::Detail;
 use super::frames::Frames;
 use super::hold::Hold;
-use super::keymap::{Chord, Keymap, Resolved};
+use super::keymap::{Keymap, Resolved};
 use super::logs::Logs;
 use super::overlay::Overlay;
 use super::render::{Job, Rendered, Slot, View};

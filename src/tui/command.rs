@@ -1,6 +1,6 @@
 //! The one table of commands: keys, footer, help and palette are all made from it.
 
-use super::keymap::Chord;
+use super::chord::Chord;
 
 /// A place where commands apply: a screen, or the detail pane that several screens share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,17 +1,7 @@
 //! From key presses to commands.
 
-use std::fmt;
-
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-
+use super::chord::Chord;
 use super::command::{Cmd, Place};
-
-/// One key press: a key and whether Ctrl or Alt is down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Chord {
-    code: KeyCode,
-    modifiers: KeyModifiers,
-}
 
 /// What a key press leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,84 +16,6 @@ pub enum Resolved {
 #[derive(Debug, Clone, Default)]
 pub struct Keymap {
     pending: Vec<Chord>,
-}
-
-const NAMED: [(&str, KeyCode); 13] = [
-    ("Enter", KeyCode::Enter),
-    ("Esc", KeyCode::Esc),
-    ("Tab", KeyCode::Tab),
-    ("BackTab", KeyCode::BackTab),
-    ("Backspace", KeyCode::Backspace),
-    ("Up", KeyCode::Up),
-    ("Down", KeyCode::Down),
-    ("Left", KeyCode::Left),
-    ("Right", KeyCode::Right),
-    ("PgUp", KeyCode::PageUp),
-    ("PgDn", KeyCode::PageDown),
-    ("Home", KeyCode::Home),
-    ("End", KeyCode::End),
-];
-
-impl Chord {
-    /// Reads a key as the command table writes it: `j`, `Ctrl-p`, `PgDn`, `Space`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (modifiers, name) = match text.split_once('-') {
-            Some(("Ctrl", name)) if !name.is_empty() => (KeyModifiers::CONTROL, name),
-            Some(("Alt", name)) if !name.is_empty() => (KeyModifiers::ALT, name),
-            _ => (KeyModifiers::NONE, text),
-        };
-        let named = NAMED.iter().find(|(known, _)| *known == name).map(|(_, code)| *code);
-        let code = match (named, name) {
-            (Some(code), _) => code,
-            (None, "Space") => KeyCode::Char(' '),
-            (None, name) => {
-                let mut characters = name.chars();
-                let character = characters.next()?;
-                if characters.next().is_some() {
-                    return None;
-                }
-                KeyCode::Char(character)
-            }
-        };
-        Some(Self { code, modifiers })
-    }
-
-    /// Reads a sequence of keys separated by spaces.
-    pub fn sequence(text: &str) -> Option<Vec<Self>> {
-        text.split(' ').map(Self::parse).collect()
-    }
-
-    /// The event of this key, for scripts of keys.
-    pub fn event(self) -> KeyEvent {
-        KeyEvent::new(self.code, self.modifiers)
-    }
-}
-
-impl From<KeyEvent> for Chord {
-    fn from(event: KeyEvent) -> Self {
-        // Shift is in the character already; terminals differ in whether they report it too.
-        let modifiers = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
-        Self { code: event.code, modifiers }
-    }
-}
-
-impl fmt::Display for Chord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.modifiers.contains(KeyModifiers::CONTROL) {
-            f.write_str("Ctrl-")?;
-        }
-        if self.modifiers.contains(KeyModifiers::ALT) {
-            f.write_str("Alt-")?;
-        }
-        match NAMED.iter().find(|(_, code)| *code == self.code) {
-            Some((name, _)) => f.write_str(name),
-            None => match self.code {
-                KeyCode::Char(' ') => f.write_str("Space"),
-                KeyCode::Char(character) => write!(f, "{character}"),
-                other => write!(f, "{other}"),
-            },
-        }
-    }
 }
 
 impl Keymap {
@@ -172,12 +84,5 @@ mod tests {
         assert_eq!(press(&mut keymap, "g"), Resolved::Pending);
         assert_eq!(press(&mut keymap, "Q"), Resolved::Nothing);
         assert_eq!(press(&mut keymap, "j"), Resolved::Command(Cmd::Down));
-    }
-
-    #[test]
-    fn keys_print_as_they_are_written() {
-        for key in ["j", "Ctrl-p", "PgDn", "Space", "?", "-"] {
-            assert_eq!(Chord::parse(key).unwrap().to_string(), key);
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod act;
 pub mod app;
 mod ask;
+mod chord;
 pub mod command;
 mod composer;
 mod detail;
