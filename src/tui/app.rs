@@ -377,6 +377,8 @@ impl App {
             let reply = self.composer.reply(&self.world, &log);
             let job = self.reply.show(reply, &log);
             self.render(job);
+            let job = self.reply.resize(width, &log);
+            self.render(job);
             let asked = self.world.asked.last().copied();
             if self.overlay.is_none() && asked.is_some() && asked != self.offered_ask {
                 self.offered_ask = asked;

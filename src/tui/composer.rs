@@ -157,10 +157,10 @@ impl Composer {
 
     /// Begins a message from an existing one, or from nothing.
     pub fn write(&mut self, session: SessionId, to: Direction, message: Option<&Message>) {
-        let blank =
-            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"hello"}}"#;
-        let line = message
-            .map_or_else(|| blank.to_owned(), |message| String::from_utf8_lossy(message.body()).into_owned());
+        let line = message.map_or_else(
+            || blank(to).to_owned(),
+            |message| String::from_utf8_lossy(message.body()).into_owned(),
+        );
         let text = match scan::document(line.as_bytes()) {
             Ok(_) => layout::pretty(&line),
             Err(_) => line,
@@ -168,6 +168,16 @@ impl Composer {
         self.confirm = None;
         self.draft = Some(Draft::Message { session, to, text: text_area(&text) });
         self.focus = Focus::Draft;
+    }
+
+    /// Sends a written message to the other side. A blank that nobody touched becomes the other
+    /// side's.
+    pub fn turn(&mut self) {
+        let Some(Draft::Message { to, text, .. }) = &mut self.draft else { return };
+        if layout::one_line(&text.lines().join("\n")) == blank(*to) {
+            *text = text_area(&layout::pretty(blank(to.reverse())));
+        }
+        *to = to.reverse();
     }
 
     /// Switches a call between the form and JSON.
@@ -291,6 +301,16 @@ pub fn text_area(text: &str) -> TextArea<'static> {
     let mut area = TextArea::new(text.lines().map(str::to_owned).collect());
     area.set_cursor_line_style(ratatui::style::Style::new());
     area
+}
+
+/// A message to begin with, of a kind that this side understands.
+const fn blank(to: Direction) -> &'static str {
+    match to {
+        Direction::ToServer => r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#,
+        Direction::ToClient => {
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"hello"}}"#
+        }
+    }
 }
 
 /// What is wrong with a text as JSON, with line and column.

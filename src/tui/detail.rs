@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::render::{Job, Node, Rendered, Row, Slot, View};
 use crate::log::Log;
-use crate::log::record::Seq;
+use crate::log::record::{Channel, Seq};
 
 /// The state of the pane.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Detail {
     fn job(&mut self, log: &Log) -> Option<Job> {
         let seq = self.seq?;
         let record = log.get(seq)?;
-        let bytes = record.frame()?.message.raw().clone();
+        let frame = record.frame()?;
+        let bytes = frame.message.raw().clone();
         self.generation += 1;
         Some(Job {
             slot: self.slot,
@@ -76,6 +77,7 @@ impl Detail {
             generation: self.generation,
             view: self.view,
             bytes,
+            is_text: frame.channel == Channel::Stderr,
             toggled: self.toggled.clone(),
             width: self.width,
         })

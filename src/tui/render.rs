@@ -39,6 +39,8 @@ pub struct Job {
     pub generation: u64,
     pub view: View,
     pub bytes: Bytes,
+    /// It never claimed to be a message: that it is none is nothing to remark on.
+    pub is_text: bool,
     /// Nodes of the tree, by the offset of their value, that are not as folded as by default.
     pub toggled: HashSet<usize>,
     /// Columns there are, for what is wrapped.
@@ -162,8 +164,10 @@ fn not_json(job: &Job, flaw: &json::Flaw) -> Vec<Row> {
     for line in wrap(text, job.width) {
         rows.push(plain(Role::Text, clean(&line)));
     }
-    rows.push(Row::default());
-    rows.push(plain(Role::Warning, format!("not JSON: {flaw}")));
+    if !job.is_text {
+        rows.push(Row::default());
+        rows.push(plain(Role::Warning, format!("not JSON: {flaw}")));
+    }
     rows
 }
 
@@ -403,6 +407,7 @@ mod tests {
             generation: 1,
             view,
             bytes,
+            is_text: false,
             toggled: HashSet::new(),
             width: 80,
         };
@@ -423,6 +428,7 @@ mod tests {
             generation: 1,
             view: View::Tree,
             bytes,
+            is_text: false,
             toggled: HashSet::new(),
             width: 80,
         };

@@ -173,3 +173,32 @@ fn a_slow_reader_slows_the_writer_and_memory_stays_small() {
     let frames = reader.by_ref().filter(|record| record.frame().is_some()).count();
     assert_eq!((frames, reader.ending().damage.len()), (200, 0));
 }
+
+#[test]
+fn a_client_that_dies_takes_a_stubborn_server_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let script = "trap '' TERM; echo $$; while :; do sleep 1; done";
+    let mut child = forward(data.path(), script).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Both ends of the client are closed now.
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    eventually("the stubborn server is gone", || !is_alive(pid));
+}
+
+#[test]
+fn the_last_bytes_wait_for_a_client_that_reads_late() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child =
+        forward(data.path(), "head -c 400000 /dev/zero | tr '\\0' x; echo done >&2").spawn().unwrap();
+    let mut said = String::new();
+    // The server blocks in its pipe until somebody reads; what fits into pipes is there already.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut bytes = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((bytes.len(), said.as_str()), (400_000, "done\n"));
+    assert!(child.wait().unwrap().success());
+}

@@ -84,6 +84,37 @@ fn a_held_reply_survives_the_cancellation_of_its_request() {
 }
 
 #[test]
+fn a_held_reply_outlives_its_server() {
+    let mut bench = Bench::new();
+    let link = bench.link(false);
+    bench.break_on("body:HOLD");
+    bench.receive(link.there, &request(1, ""));
+    bench.receive(link.there, &request(2, "HOLD"));
+    bench.receive(link.back, &response(1, "HOLD"));
+    bench.session.end(link.back);
+    bench.session.server_gone();
+    assert!(!bench.session.is_delivered());
+    assert_eq!(bench.session.held().len(), 1, "what was held for the server is dropped");
+    bench.session.release_all("test");
+    bench.flush();
+    assert_eq!(link.client.bytes(), response(1, "HOLD").as_bytes());
+    assert!(bench.session.is_delivered());
+}
+
+#[test]
+fn a_batch_that_answers_both_of_us_is_taken_apart() {
+    let mut bench = Bench::new();
+    let link = bench.link(false);
+    bench.receive(link.there, &request(1, ""));
+    bench.session.inject(Direction::ToServer, br#"{"jsonrpc":"2.0","id":"sc-1","method":"ping"}"#).unwrap();
+    bench.flush();
+    let theirs = response(1, "x");
+    let batch = format!("[{}, {{\"jsonrpc\":\"2.0\",\"id\":\"sc-1\",\"result\":{{}}}}]\n", theirs.trim_end());
+    bench.receive(link.back, &batch);
+    assert_eq!(link.client.lines(), [format!("[{}]", theirs.trim_end())]);
+}
+
+#[test]
 fn an_answer_goes_back_and_the_server_never_sees_the_call() {
     let mut bench = Bench::new();
     let link = bench.link(false);

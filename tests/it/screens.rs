@@ -234,7 +234,7 @@ fn light() -> Theme {
     Theme::find("light", None).unwrap()
 }
 
-/// The hour is that of the machine's time zone, and no part of a screen.
+/// Hour and minute are those of the machine's time zone, and no part of a screen.
 fn timeless(text: &str) -> String {
     let is_time = |window: &[char]| {
         window.len() == 8
@@ -248,6 +248,8 @@ fn timeless(text: &str) -> String {
         if is_time(&characters[at..at + 8]) {
             characters[at] = 'h';
             characters[at + 1] = 'h';
+            characters[at + 3] = 'm';
+            characters[at + 4] = 'm';
         }
     }
     characters.into_iter().collect()
@@ -425,7 +427,7 @@ fn values_and_paths_are_copied() {
 fn an_injected_message_reaches_the_server_alone_and_is_marked() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("4 Ctrl-n").sees("message to the server").keys("Ctrl-s");
-    assert!(desk.server.lines().pop().unwrap().contains("notifications/message"));
+    assert!(desk.server.lines().pop().unwrap().contains("\"method\":\"tools/list\""));
     desk.keys("Esc Esc 2").sees("injected");
     desk.keys("4 Ctrl-n Ctrl-r").sees("message to the client").keys("Ctrl-s");
     assert!(desk.client.lines().pop().unwrap().contains("notifications/message"));

@@ -137,11 +137,7 @@ impl App {
                     self.say(Level::Warning, error);
                 }
             }
-            Cmd::Target => {
-                if let Some(Draft::Message { to, .. }) = &mut self.composer.draft {
-                    *to = to.reverse();
-                }
-            }
+            Cmd::Target => self.composer.turn(),
             Cmd::Blank => {
                 if let Some(session) = self.session() {
                     self.composer.write(session, crate::mcp::Direction::ToServer, None);

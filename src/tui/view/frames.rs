@@ -299,6 +299,7 @@ fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
     }
     match row.role {
         Part::Response => (glyphs.ok.to_owned(), Role::Ok),
+        Part::InputRequired => (word(glyphs.pending, "asks"), Role::Warning),
         Part::Cancel => (word(glyphs.dropped, "cancel"), Role::Warning),
         _ => (String::new(), Role::Dim),
     }
