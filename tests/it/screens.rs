@@ -237,19 +237,12 @@ fn light() -> Theme {
 /// Hour and minute are those of the machine's time zone, and no part of a screen.
 fn timeless(text: &str) -> String {
     let is_time = |window: &[char]| {
-        window.len() == 8
-            && window
-                .iter()
-                .enumerate()
-                .all(|(at, c)| if at == 2 || at == 5 { *c == ':' } else { c.is_ascii_digit() })
+        window.iter().enumerate().all(|(at, c)| if at == 2 { *c == ':' } else { c.is_ascii_digit() })
     };
     let mut characters: Vec<char> = text.chars().collect();
-    for at in 0..characters.len().saturating_sub(8) {
-        if is_time(&characters[at..at + 8]) {
-            characters[at] = 'h';
-            characters[at + 1] = 'h';
-            characters[at + 3] = 'm';
-            characters[at + 4] = 'm';
+    for at in 0..characters.len().saturating_sub(5) {
+        if is_time(&characters[at..at + 5]) {
+            characters[at..at + 5].copy_from_slice(&['h', 'h', ':', 'm', 'm']);
         }
     }
     characters.into_iter().collect()
