@@ -241,7 +241,7 @@ fn a_burst_with_the_screen_attached_loses_nothing() {
         Terminal::open(data.path(), &["tui", "--era", "2025", "--name", "burst", "--", "sh", "-c", script]);
     terminal.sees("/100001 frames");
     terminal.press("gg");
-    terminal.sees("initialize");
+    terminal.sees("#2 · tree");
     terminal.press("q");
     assert!(terminal.child.wait().unwrap().success());
     let tape = tapes(data.path()).pop().unwrap();

@@ -236,13 +236,17 @@ fn light() -> Theme {
 
 /// Hour and minute are those of the machine's time zone, and no part of a screen.
 fn timeless(text: &str) -> String {
-    let is_time = |window: &[char]| {
-        window.iter().enumerate().all(|(at, c)| if at == 2 { *c == ':' } else { c.is_ascii_digit() })
-    };
     let mut characters: Vec<char> = text.chars().collect();
-    for at in 0..characters.len().saturating_sub(5) {
-        if is_time(&characters[at..at + 5]) {
-            characters[at..at + 5].copy_from_slice(&['h', 'h', ':', 'm', 'm']);
+    for at in 1..characters.len().saturating_sub(5) {
+        let digits = |from: usize| characters[from..from + 2].iter().all(char::is_ascii_digit);
+        // Something open over the screen may hide all but the hour.
+        let begins = !characters[at - 1].is_alphanumeric() && characters[at - 1] != ':';
+        if begins && digits(at) && characters[at + 2] == ':' {
+            let minutes = digits(at + 3);
+            characters[at..at + 2].fill('h');
+            if minutes {
+                characters[at + 3..at + 5].fill('m');
+            }
         }
     }
     characters.into_iter().collect()
