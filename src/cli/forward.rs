@@ -58,7 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let process = child.process.clone();
     // … and the client, on our own standard streams.
     let (input, output) = stdio::take().map_err(Failure::peer)?;
-    let watched = output.watch();
+    let watched = supervise::ClientWatch { input: input.watch(), output: output.watch() };
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
     let name = record.name_for(&spec.command);
@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         // Whoever asks a second time does not want to wait for the client.
         signals.recv().await;
     };
-    supervise::wind_down(&session, &threads, || watched.is_hung_up(), stop).await;
+    supervise::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
     threads.closed(CLOSE).await;
     if let Some(recorder) = &mut recorder {

@@ -89,6 +89,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
+    // A tape over the file size limit is an error of that write, not the end of the traffic. The
+    // handler does nothing; servers we start do not inherit it.
+    let ignored = std::sync::Arc::default();
+    signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, ignored).map_err(Failure::usage)?;
     if !matches!(command, Command::Tui(_) | Command::Demo(_)) {
         log_to_stderr(&global);
     }

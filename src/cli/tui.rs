@@ -116,6 +116,9 @@ pub async fn show(
     };
     let outcome = run::run(&mut console, app, stop).await;
     drop(console);
+    if outcome.as_ref().is_ok_and(|app| app.drops_held) {
+        host.drop_all("dropped by the person who quit");
+    }
     end(host).await;
     let status = recorder.as_mut().map(Recorder::finish);
     match outcome {

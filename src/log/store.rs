@@ -56,6 +56,8 @@ struct Inner {
     /// The last position used.
     last: Seq,
     cost: usize,
+    /// What the records that are not on the tape cost.
+    fresh: usize,
     /// Every record up to here is on the tape.
     archived: Seq,
     archive: Option<Arc<dyn Archive>>,
@@ -108,7 +110,7 @@ impl Log {
             inner.push(at, session, Body::Gap(gap));
         }
         let last = inner.last;
-        let pressed = inner.cost > self.bound / 2 && inner.archived < last;
+        let pressed = inner.fresh > self.bound / 2;
         drop(inner);
         if pressed && let Some(wake) = self.pressed.get() {
             wake();
@@ -179,8 +181,9 @@ impl Log {
                     seq += 1;
                 }
                 None => {
-                    let next =
-                        archive.as_ref().and_then(|archive| archive.next(seq)).unwrap_or(first).min(first);
+                    let archived = archive.as_ref().and_then(|archive| archive.next(seq));
+                    let pinned = self.inner.read().pinned.range(seq + 1..).next().map(|(pinned, _)| *pinned);
+                    let next = [archived, pinned].into_iter().flatten().fold(first, Seq::min);
                     window.push(self.gap(seq, next - 1));
                     seq = next;
                 }
@@ -216,6 +219,9 @@ impl Log {
     pub fn archived(&self, seq: Seq) {
         let mut inner = self.inner.write();
         inner.archived = inner.archived.max(seq);
+        let archived = inner.archived;
+        let fresh = inner.records.iter().rev().take_while(|record| record.seq > archived);
+        inner.fresh = fresh.map(|record| record.cost()).sum();
     }
 
     /// A reader that begins at `from` (1 is the beginning).
@@ -240,6 +246,7 @@ impl Inner {
         self.last += 1;
         let record = Arc::new(Record { seq: self.last, at, session, body });
         self.cost += record.cost();
+        self.fresh += record.cost();
         self.records.push_back(Arc::clone(&record));
         record
     }
@@ -252,6 +259,9 @@ impl Inner {
         while self.cost > goal && self.records.len() > 1 {
             let Some(record) = self.records.pop_front() else { break };
             self.cost -= record.cost();
+            if record.seq > self.archived {
+                self.fresh -= record.cost().min(self.fresh);
+            }
             if self.pinned.contains_key(&record.seq) {
                 continue;
             }
@@ -361,6 +371,26 @@ mod tests {
         let mut tail = log.tail(1);
         let read = std::iter::from_fn(|| Some(tail.read(4)).filter(|window| !window.is_empty())).flatten();
         assert_eq!(read.map(|record| record.seq).collect::<Vec<_>>(), (1..=18).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_reader_that_is_behind_still_sees_what_is_pinned() {
+        let log = Log::new(Clock::manual(0), 256 * 8);
+        for _ in 0..3 {
+            log.append(S, note("x"));
+        }
+        log.pin(&log.get(3).unwrap());
+        for _ in 0..60 {
+            log.append(S, note("x"));
+        }
+        let mut tail = log.tail(1);
+        let seen: Vec<_> =
+            std::iter::from_fn(|| Some(tail.read(9)).filter(|window| !window.is_empty())).flatten().collect();
+        assert!(
+            seen.iter().any(|record| record.seq == 3 && matches!(record.body, Body::Note(_))),
+            "{seen:?}"
+        );
+        assert!(matches!(seen[0].body, Body::Gap(Gap { first: 1, last: 2 })));
     }
 
     #[test]

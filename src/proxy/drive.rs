@@ -40,8 +40,9 @@ pub fn read_lane(
             }
             session.flush(lane);
             if session.is_cut_off(lane) {
-                // Closing the source is how its peer learns that nobody reads any more.
-                break;
+                // Closing the source is how its peer learns that nobody reads any more. The lane
+                // has not ended: its peer may go on speaking.
+                return;
             }
         }
         if let Some(piece) = splitter.finish() {

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::drive;
-use super::session::{BY_PERSON, Lane, Port, Refused, Session};
+use super::refused::Refused;
+use super::session::{BY_PERSON, Lane, Port, Session};
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Tell};
 use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
 use crate::log::query::Query;
@@ -268,6 +269,14 @@ impl Host {
         }
     }
 
+    /// Drops everything that is held.
+    pub fn drop_all(&self, why: &str) {
+        self.breakpoints.hold_everything(false);
+        for running in self.sessions.lock().values() {
+            running.session.drop_all(why);
+        }
+    }
+
     /// Every server process that was started and may still run.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()
@@ -357,8 +366,12 @@ impl Host {
     }
 
     fn client(&self, session: SessionId) -> Result<Arc<Client>, Refusal> {
-        let why = "this session has a client of its own; inject into it instead";
-        self.running(session)?.client.ok_or_else(|| Refusal(why.to_owned()))
+        let running = self.running(session)?;
+        let why = match running.session.is_closed() {
+            true => "the server of this session has ended; Space s r starts it again",
+            false => "this session has a client of its own; inject into it instead",
+        };
+        running.client.ok_or_else(|| Refusal(why.to_owned()))
     }
 
     /// The session that holds a frame.

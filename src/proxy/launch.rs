@@ -84,6 +84,9 @@ pub fn launch(
                     format!("no answer to server/discover ({error}); starting it once more with initialize"),
                 );
                 process.terminate(PATIENCE).await;
+                if host.is_ending() {
+                    return;
+                }
                 let again = Launch { era: Some(Era::Stateful), ..launch };
                 if let Err(error) = self::launch(&host, again, then) {
                     host.note(id, Level::Error, error.to_string());

@@ -6,7 +6,10 @@ mod facts;
 pub mod holds;
 pub mod host;
 pub mod launch;
+mod refused;
 pub mod session;
+mod splice;
 pub mod supervise;
 
-pub use session::{Lane, Port, Refused, Session};
+pub use refused::Refused;
+pub use session::{Lane, Port, Session};

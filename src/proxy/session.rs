@@ -7,17 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::facts::Known;
 use super::holds::{Holds, Passage, Reason, Waiting};
+use super::refused::Refused;
+use super::splice::{answers_ours, is_request, terminated, terminator, without_ours};
 use crate::clock::{Stamp, time_of_day};
 use crate::intercept::{Arriving, Chain, Decision, Verdict};
 use crate::log::Log;
-use crate::log::operation::{Observed, Operation, Operations};
+use crate::log::operation::{Observed, Operations};
 use crate::log::record::{
     Body, Channel, Closed, Exit, Frame, HELD_BY_ORDER, Held, LaneId, Level, Link, Note, Opened, Origin,
     Outcome, Role, Ruled, Ruling, Sent, Seq, SessionId,
@@ -62,6 +64,7 @@ pub struct Session {
     state: Mutex<State>,
     /// Signalled whenever something stops waiting.
     moved: Condvar,
+    activity: AtomicU64,
 }
 
 struct State {
@@ -80,19 +83,6 @@ struct State {
 struct OpenLane {
     lane: Lane,
     ended: bool,
-}
-
-/// Why a command to a session could not be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("#{0} is not held (it was decided, withdrawn, or its session ended)")]
-    NotHeld(Seq),
-    #[error("#{0} is no request, so there is nothing to answer")]
-    NoRequest(Seq),
-    #[error("the {0} side of the session is closed")]
-    Closed(&'static str),
-    #[error("a 2026-era server sends no requests; put it into an input_required result instead")]
-    EraForbids,
 }
 
 /// How much of a line over the inspect limit is kept for the record.
@@ -125,7 +115,16 @@ impl Session {
             long: BTreeMap::new(),
             closed: false,
         };
-        Arc::new(Self { id, name, log, chain, later, state: Mutex::new(state), moved: Condvar::new() })
+        Arc::new(Self {
+            id,
+            name,
+            log,
+            chain,
+            later,
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+            activity: AtomicU64::new(0),
+        })
     }
 
     pub fn id(&self) -> SessionId {
@@ -234,6 +233,7 @@ impl Session {
 
     /// Records that a frame's bytes were written, or could not be.
     pub fn confirm(&self, ticket: Ticket, written: bool) {
+        self.activity.fetch_add(1, Ordering::Relaxed);
         let held = ticket.held_since.map(|since| self.log.clock().now().since(since));
         let (outcome, why) = match written {
             true => (Outcome::Forwarded, None),
@@ -276,9 +276,27 @@ impl Session {
         self.state.lock().holds.undecided().map(Passage::seq).collect()
     }
 
-    /// Changes whenever anything is recorded.
-    pub fn activity(&self) -> Seq {
-        self.log.last()
+    /// Changes whenever a message arrives or was written.
+    pub fn activity(&self) -> u64 {
+        self.activity.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client takes nothing any more, although the server still speaks to it.
+    pub fn is_unheard(&self) -> bool {
+        let state = self.state.lock();
+        let main = |open: &&OpenLane| {
+            open.lane.direction == Direction::ToClient && open.lane.channel == Channel::Main
+        };
+        state.lanes.values().find(main).is_some_and(|open| !open.ended && open.lane.forward.is_closed())
+    }
+
+    /// Drops everything that is held or waits.
+    pub fn drop_all(&self, why: &str) {
+        let mut state = self.state.lock();
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.abandon(&mut state, direction, why);
+        }
+        self.advance(&mut state);
     }
 
     /// How many requests went in `direction` and have no answer yet.
@@ -397,6 +415,7 @@ impl Session {
         // An answer of ours goes out against the lane of its request.
         let direction = if matches!(origin, Origin::Answered(_)) { direction.reverse() } else { direction };
         let operations = &mut state.operations;
+        self.activity.fetch_add(1, Ordering::Relaxed);
         let mut operation = None;
         let mut ours = Vec::new();
         let record = self.log.append_with(self.id, |seq| {
@@ -563,7 +582,11 @@ impl Session {
                 let origin = Origin::Answered(passage.seq());
                 let answer = self.record(state, passage.lane, origin, message, false);
                 self.gone(&passage, Outcome::Answered, None);
-                self.send_back(state, &answer);
+                if answer.ours.contains(&true) {
+                    self.gone(&answer, Outcome::Dropped, Some("it answers our own request"));
+                } else {
+                    self.send_back(state, &answer);
+                }
             }
             Verdict::Drop => {
                 self.gone(&passage, Outcome::Dropped, None);
@@ -590,10 +613,21 @@ impl Session {
         let same = message.id() == frame.message.id() && message.method() == frame.message.method();
         if !same && let Some(op) = frame.link.op.filter(|_| is_request(original)) {
             state.operations.withdraw(op);
+            let injected = original.operation.as_ref().is_some_and(|operation| operation.injected);
+            return self.record(state, original.lane, origin, message, injected);
+        }
+        let theirs = || original.ours.iter().filter(|ours| !**ours).count();
+        let count = |message: &Message| match message.kind() {
+            Kind::Batch(messages) => messages.len(),
+            _ => 1,
+        };
+        // A batch that was edited is linked anew; one that only lost what is ours keeps its links.
+        if !frame.elements.is_empty() && count(&message) != theirs() {
             return self.record(state, original.lane, origin, message, false);
         }
         let (lane, direction, channel) = (frame.lane, frame.direction, frame.channel);
-        let (link, elements) = (frame.link, frame.elements.clone());
+        let kept = frame.elements.iter().zip(&original.ours).filter(|(_, ours)| !**ours);
+        let (link, elements) = (frame.link, kept.map(|(element, _)| *element).collect());
         let record = self.log.append_with(self.id, |_| {
             Body::Frame(Box::new(Frame { lane, direction, channel, origin, message, link, elements }))
         });
@@ -660,39 +694,4 @@ impl Session {
     fn ruled(&self, frame: Seq, by: &str, verdict: Ruling, why: Option<String>) {
         self.log.append(self.id, Body::Ruled(Ruled { frame, by: by.into(), verdict, why }));
     }
-}
-
-/// Whether a message that goes in `direction` belongs to a request of ours that went the other
-/// way.
-fn answers_ours(operation: Option<&Operation>, direction: Direction) -> bool {
-    operation.is_some_and(|operation| operation.injected && operation.direction == direction.reverse())
-}
-
-/// A batch without the elements that answer requests of ours; none if nothing is left.
-fn without_ours(passage: &Passage) -> Option<Bytes> {
-    let Kind::Batch(messages) = passage.frame().message.kind() else { return None };
-    let theirs =
-        messages.iter().zip(&passage.ours).filter(|(_, ours)| !**ours).map(|(message, _)| message.body());
-    let rest = theirs.collect::<Vec<_>>().join(&b","[..]);
-    (!rest.is_empty()).then(|| [&b"["[..], &rest, b"]"].concat().into())
-}
-
-fn is_request(passage: &Passage) -> bool {
-    matches!(passage.frame().message.kind(), Kind::Request { .. })
-}
-
-/// The terminator that a line ends with.
-fn terminator(raw: &[u8]) -> &'static [u8] {
-    match raw {
-        [.., b'\r', b'\n'] => b"\r\n",
-        [.., b'\n'] => b"\n",
-        _ => b"",
-    }
-}
-
-fn terminated(line: &[u8], terminator: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(line.len() + terminator.len());
-    bytes.put_slice(line);
-    bytes.put_slice(terminator);
-    bytes.freeze()
 }

@@ -29,6 +29,13 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How often the end of streams is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Both streams of a client, looked at without keeping them open.
+#[derive(Debug, Clone)]
+pub struct ClientWatch {
+    pub input: Watch,
+    pub output: Watch,
+}
+
 /// Signals sent to this process, one after the other.
 ///
 /// # Errors
@@ -55,7 +62,7 @@ pub async fn until_end(
     session: &Session,
     process: &Process,
     threads: &Threads,
-    client: &Watch,
+    client: &ClientWatch,
     signals: &mut mpsc::Receiver<Signal>,
 ) -> Ended {
     let mut quiet = Duration::ZERO;
@@ -74,10 +81,12 @@ pub async fn until_end(
             }
             () = tokio::time::sleep(LOOK) => {}
         }
-        if !threads.from_client.is_finished() || !session.held().is_empty() {
+        let unheard = client.output.is_hung_up() || session.is_unheard();
+        // The lane may be blocked writing to a server that does not read, and never see the end.
+        let over = threads.from_client.is_finished() || (unheard && client.input.is_hung_up());
+        if !over || !session.held().is_empty() {
             continue;
         }
-        let unheard = client.is_hung_up();
         let last = session.activity();
         let busy = last != seen || session.in_flight(Direction::ToServer) > 0;
         seen = last;
@@ -105,8 +114,10 @@ pub async fn wind_down(
     let mut idle = Duration::ZERO;
     let mut seen = 0;
     loop {
+        // In this order: the last thing read may be held, and then it is not delivered.
+        let drained = threads.are_drained();
         let delivered = session.is_delivered();
-        if (threads.are_drained() && delivered) || unheard() || idle >= STRAGGLERS {
+        if (drained && delivered) || unheard() || idle >= STRAGGLERS {
             return;
         }
         let active = std::mem::replace(&mut seen, session.activity()) != seen;

@@ -3,6 +3,7 @@
 pub mod format;
 pub mod index;
 pub mod library;
+pub mod media;
 pub mod reader;
 pub mod recorder;
 pub mod writer;

@@ -54,7 +54,18 @@ pub struct Reader {
     marks: Sha256,
     ending: Ending,
     last: Seq,
+    /// Reading began with the first part.
+    whole: bool,
     done: bool,
+}
+
+/// The path of the first part of a tape, from that of part `number`.
+fn first_part(path: &Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    match stem.strip_suffix(&format!(".{number}")) {
+        Some(stem) if number > 1 => path.with_file_name(format!("{stem}.tape")),
+        _ => path.to_owned(),
+    }
 }
 
 impl Reader {
@@ -64,8 +75,11 @@ impl Reader {
     /// When it cannot be read, is no tape, or is from a newer program.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let (source, header, line) = open_part(path)?;
+        // A later part can be read alone: what stands before it is not missing.
+        let first = header.part == 1;
         Ok(Self {
-            path: path.to_owned(),
+            path: first_part(path, header.part),
+            whole: first,
             part: header.part,
             header,
             source,
@@ -200,7 +214,7 @@ impl Iterator for Reader {
                         self.damage(at, format!("record {} stands behind record {last}", record.seq));
                         continue;
                     }
-                    if from > last + 1 {
+                    if from > last + 1 && (self.whole || last > 0) {
                         self.damage(at, format!("records {} to {} are missing", last + 1, from - 1));
                     }
                     return Some(record);

@@ -18,6 +18,7 @@ use super::format::{
     FORMAT, Header, Mark, Seal, VERSION, read_line, write_checkpoint, write_record, write_tagged,
 };
 use super::index::{self, Entry, Index, Names};
+use super::media::Media;
 use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq, SessionId};
 use crate::log::{Archive, Log, Tail};
@@ -31,48 +32,6 @@ const PART_BYTES: u64 = 256 << 20;
 const PART_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Bytes encoded before they are written, so that a long backlog takes bounded memory.
 const BLOCK: usize = 4 << 20;
-
-/// A file that is only appended to, and can be cut back to where it was.
-pub trait Media: Send {
-    /// # Errors
-    /// When not all of it could be written; the rest of the file may hold a part of it then.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// # Errors
-    /// When the file cannot be cut.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
-    /// # Errors
-    /// When the disk does not take it.
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-impl Media for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.set_len(length)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// Nowhere: what a writer stands on until its files are there.
-impl Media for io::Sink {
-    fn append(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn cut(&mut self, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What a tape is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,7 +207,11 @@ impl TapeWriter {
             self.part.synced = now;
         }
         if self.part.length > PART_BYTES || now.since(self.part.began) > PART_AGE {
-            self.roll()?;
+            match self.roll() {
+                // The name of the next part is taken: this one goes on.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -299,31 +262,30 @@ impl TapeWriter {
         let mut header = self.header.clone();
         header.part += 1;
         let next = part_path(&self.path, header.part);
-        let rolled = self.begin_part(&next, &header).and_then(|part| {
-            self.part.seal(self.totals, true)?;
-            Ok(part)
-        });
-        match rolled {
-            Ok((part, readable)) => {
-                self.before += self.part.length;
-                self.part = part;
-                self.header = header;
-                self.shelf.parts.lock().push(readable);
-                Ok(())
-            }
-            Err(error) => {
-                // Nothing was written into it yet; left there it would stand in the way.
-                let _ = std::fs::remove_file(index::path_beside(&next));
-                let _ = std::fs::remove_file(&next);
-                Err(error)
-            }
+        let (part, readable) = self.begin_part(&next, &header)?;
+        if let Err(error) = self.part.seal(self.totals, true) {
+            discard(&next);
+            return Err(error);
         }
+        // Sealed it is whole; whether the disk has it yet is the next sync's question as well.
+        let synced = self.part.media.sync();
+        self.before += self.part.length;
+        self.part = part;
+        self.header = header;
+        self.shelf.parts.lock().push(readable);
+        synced
     }
 
     /// Creates the files of a part, and what reads them back.
     fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
+        // A file that is there already is somebody else's.
+        let file = create_file(path)?;
+        self.fill_part(file, path, header).inspect_err(|_| discard(path))
+    }
+
+    fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
         let last = self.totals.last;
-        let mut part = Part::begin(Box::new(create_file(path)?), header, self.log.clock().now(), last)?;
+        let mut part = Part::begin(Box::new(file), header, self.log.clock().now(), last)?;
         if header.part > 1 {
             let mut line = Vec::new();
             write_checkpoint(&mut line, self.open.0.values());
@@ -446,6 +408,12 @@ pub fn hex(hash: Sha256) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Removes the files of a part that was begun in vain; left there they would stand in the way.
+fn discard(path: &Path) {
+    let _ = std::fs::remove_file(index::path_beside(path));
+    let _ = std::fs::remove_file(path);
 }
 
 fn create_file(path: &Path) -> io::Result<File> {

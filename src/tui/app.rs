@@ -66,6 +66,8 @@ pub enum Purpose {
     Say(String),
     /// A call of the composer.
     Call(SessionId),
+    /// The edit or answer of a held frame, whose text is kept until it is taken.
+    Edit(Seq),
 }
 
 /// How the screen looks, chosen by the person.
@@ -112,6 +114,8 @@ pub struct App {
     pub toast: Option<(String, Level, Stamp)>,
     pub areas: Areas,
     pub size: (u16, u16),
+    /// What is held is to be dropped at the end, not released.
+    pub drops_held: bool,
     /// Ctrl-c was pressed once.
     pub(super) leaving: bool,
     /// The session whose server's end was announced last.
@@ -156,6 +160,7 @@ impl App {
             toast,
             areas: Areas::default(),
             size,
+            drops_held: false,
             leaving: false,
             mourned: None,
             warned: 0,
@@ -350,6 +355,11 @@ impl App {
     fn replied(&mut self, purpose: Purpose, reply: Result<Reply, Refusal>) {
         match (purpose, reply) {
             (_, Err(refusal)) => self.say(Level::Warning, refusal.to_string()),
+            (Purpose::Edit(seq), Ok(_)) => {
+                if self.hold.editing.as_ref().is_some_and(|editing| editing.frame == seq) {
+                    self.hold.editing = None;
+                }
+            }
             (Purpose::Call(session), Ok(Reply::Called(id))) => {
                 self.composer.sent = Some(Sent::Id(session, id))
             }

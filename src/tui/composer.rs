@@ -135,6 +135,13 @@ impl Composer {
         self.made_from = made_from;
         self.offers =
             pages.into_iter().flat_map(|(session, kind, seq)| offers(session, kind, seq, log)).collect();
+        // A draft for a server that was started again is for the one that runs now.
+        if let Some(Draft::Call { offer, .. }) = &mut self.draft
+            && let Some(same) =
+                self.offers.iter().find(|new| new.kind == offer.kind && new.name == offer.name)
+        {
+            **offer = same.clone();
+        }
         let again = |offer: &Offer| {
             chosen.as_ref().is_some_and(|(kind, name)| offer.kind == *kind && offer.name == *name)
         };

@@ -202,3 +202,38 @@ fn the_last_bytes_wait_for_a_client_that_reads_late() {
     assert_eq!((bytes.len(), said.as_str()), (400_000, "done\n"));
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_client_killed_in_the_middle_of_a_call_leaves_nothing() {
+    // The server neither reads nor minds that nobody listens.
+    let scripts = [
+        "trap '' TERM PIPE; echo $$; read line; while :; do echo noise 2>/dev/null; sleep 0.2; done",
+        "trap '' TERM PIPE; echo $$; while :; do sleep 1; done",
+    ];
+    for script in scripts {
+        let data = tempfile::tempdir().unwrap();
+        let mut child = forward(data.path(), script).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let call = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":\"{}\"}}\n",
+            "x".repeat(1000)
+        );
+        // More than the pipes hold, so that the lane is blocked when its client dies.
+        let writer = std::thread::spawn(move || {
+            for _ in 0..60 {
+                if stdin.write_all(call.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        });
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(out);
+        writer.join().unwrap();
+        child.wait().unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        eventually("the server is gone", || !is_alive(pid));
+    }
+}

@@ -160,6 +160,24 @@ fn our_own_requests_are_answered_to_us_alone() {
 }
 
 #[test]
+fn answers_to_our_own_held_request_stay_ours_even_when_it_was_edited() {
+    let mut bench = Bench::new();
+    let link = bench.link(false);
+    bench.break_on("body:HOLD");
+    let ours = |extra: &str| format!(r#"{{"jsonrpc":"2.0","id":"sc-{extra}","method":"HOLD"}}"#);
+    bench.session.inject(Direction::ToServer, ours("1").as_bytes()).unwrap();
+    let answer = r#"{"jsonrpc":"2.0","id":"sc-1","result":{}}"#;
+    bench.session.decide(bench.session.held()[0], "person", Verdict::Answer(answer.into())).unwrap();
+    bench.session.inject(Direction::ToServer, ours("2").as_bytes()).unwrap();
+    let edited = r#"{"jsonrpc":"2.0","id":"sc-2","method":"other"}"#;
+    bench.session.decide(bench.session.held()[0], "person", Verdict::Deliver(vec![edited.into()])).unwrap();
+    bench.flush();
+    assert_eq!(link.server.lines(), [edited]);
+    bench.receive(link.back, "{\"jsonrpc\":\"2.0\",\"id\":\"sc-2\",\"result\":{}}\n");
+    assert!(link.client.bytes().is_empty());
+}
+
+#[test]
 fn with_nobody_to_decide_nothing_is_held() {
     let mut bench = Bench::new();
     let link = bench.link(false);

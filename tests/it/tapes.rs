@@ -11,7 +11,8 @@ use shadowcat::log::record::{Channel, Outcome};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Body, Log, Record};
 use shadowcat::tape::format::{Line, LineError, read_line, write_record};
-use shadowcat::tape::writer::{Media, Subject};
+use shadowcat::tape::media::Media;
+use shadowcat::tape::writer::Subject;
 use shadowcat::tape::{Reader, TapeWriter};
 
 use crate::support::Bench;
@@ -185,6 +186,41 @@ fn evicted_records_are_read_back_from_the_tape() {
     let mut tail = log.tail(1);
     let all = std::iter::from_fn(|| Some(tail.read(100)).filter(|window| !window.is_empty())).flatten();
     assert_eq!(all.map(|record| record.seq).collect::<Vec<_>>(), (1..=2000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_later_part_opens_alone_and_a_file_in_the_way_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.tape");
+    let strange = directory.path().join("a.2.tape");
+    std::fs::write(&strange, "mine").unwrap();
+    let clock = Clock::manual(0);
+    let log = Log::new(clock.clone(), DEFAULT_BOUND);
+    let bench = story();
+    let mut writer = TapeWriter::create(&path, subject(), &log).unwrap();
+    let append = |range: std::ops::Range<usize>| {
+        for record in &bench.log.window(1, usize::MAX)[range] {
+            log.append(record.session, record.body.clone());
+        }
+    };
+    append(0..3);
+    writer.flush().unwrap();
+    clock.advance(std::time::Duration::from_secs(25 * 3600));
+    writer.flush().unwrap();
+    assert_eq!(std::fs::read_to_string(&strange).unwrap(), "mine");
+    std::fs::remove_file(&strange).unwrap();
+    append(3..6);
+    writer.flush().unwrap();
+    append(6..9);
+    writer.seal().unwrap();
+    for (part, first) in [(&path, 1), (&strange, 7)] {
+        let mut reader = Reader::open(part).unwrap();
+        assert_eq!(
+            reader.by_ref().map(|record| record.seq).collect::<Vec<_>>(),
+            (first..=9).collect::<Vec<_>>()
+        );
+        assert_eq!(reader.ending().damage, []);
+    }
 }
 
 /// A disk that is full after so many bytes, until space is made.

@@ -130,14 +130,9 @@ impl App {
                     Purpose::Say("everything is held; I again releases".into()),
                 );
             }
-            Choice::QuitReleasing => {
-                self.send(Command::AcceptAll, Purpose::Quiet);
-                self.effect(Effect::Quit);
-            }
+            Choice::QuitReleasing => self.effect(Effect::Quit),
             Choice::QuitDropping => {
-                for frame in self.world.held.clone() {
-                    self.send(Command::Drop { frame, tell: Tell::Silence }, Purpose::Quiet);
-                }
+                self.drops_held = true;
                 self.effect(Effect::Quit);
             }
         }

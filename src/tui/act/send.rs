@@ -34,8 +34,8 @@ impl App {
             let Some(editing) = &mut self.hold.editing else { return };
             match editing.send() {
                 Ok(command) => {
-                    self.hold.editing = None;
-                    self.send(command, Purpose::Quiet);
+                    let frame = editing.frame;
+                    self.send(command, Purpose::Edit(frame));
                 }
                 Err(wrong) => {
                     self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it all the same"))
