@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -68,7 +67,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let buffer = draw(&mut app)?;
     std::io::stdout().write_all(svg(&buffer).as_bytes())?;
     host.hang_up();
-    drop(Arc::clone(&host));
     Ok(())
 }
 

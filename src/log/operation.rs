@@ -41,7 +41,7 @@ pub struct Operations {
     open: HashMap<Key, Vec<Open>>,
     tokens: HashMap<(Direction, Id), Arc<Operation>>,
     /// Requests answered or cancelled lately, to tell a second response from one to nothing.
-    ended: HashMap<Key, Ended>,
+    ended: HashMap<Key, Arc<Operation>>,
     ended_order: VecDeque<Key>,
     /// Requests that may never be answered, oldest first.
     settled: VecDeque<OpId>,
@@ -64,10 +64,6 @@ struct Open {
     cancelled: bool,
     /// It never reached its peer, or its sender waits for it no longer: an answer may come, late.
     settled: bool,
-}
-
-struct Ended {
-    operation: Arc<Operation>,
 }
 
 /// A result that asked for input, and what its retry must look like.
@@ -190,7 +186,7 @@ impl Operations {
     fn response(&mut self, key: Key, message: &Message) -> Observed {
         let Some(open) = self.open.get_mut(&key) else {
             return match self.ended.get(&key) {
-                Some(Ended { operation }) => Observed {
+                Some(operation) => Observed {
                     link: Link {
                         op: Some(operation.id),
                         role: Role::Response,
@@ -238,7 +234,7 @@ impl Operations {
         {
             self.ended.remove(&oldest);
         }
-        if self.ended.insert(key.clone(), Ended { operation: Arc::clone(operation) }).is_none() {
+        if self.ended.insert(key.clone(), Arc::clone(operation)).is_none() {
             self.ended_order.push_back(key);
         }
     }

@@ -105,19 +105,14 @@ pub enum LineError {
 
 /// Appends the line of `value` with `"r":kind` as its first member.
 pub fn write_tagged(line: &mut Vec<u8>, kind: &str, value: &impl Serialize) {
-    let start = line.len();
-    let _ = write!(line, r#"{{"r":"{kind}","#);
-    let body = line.len();
+    #[derive(Serialize)]
+    struct Tagged<'a, T> {
+        r: &'a str,
+        #[serde(flatten)]
+        value: &'a T,
+    }
     // Writing plain data into memory cannot fail.
-    let _ = serde_json::to_writer(&mut *line, value);
-    if line.get(body) == Some(&b'{') {
-        line.remove(body);
-    }
-    if line.ends_with(b",}") {
-        line.truncate(line.len() - 2);
-        line.push(b'}');
-    }
-    debug_assert!(line[start..].starts_with(b"{\"r\""));
+    let _ = serde_json::to_writer(&mut *line, &Tagged { r: kind, value });
     line.push(b'\n');
 }
 
