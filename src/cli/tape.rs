@@ -13,7 +13,7 @@ use crate::log::Query;
 use crate::log::record::{Body, Frame, Gap, Record};
 use crate::log::world::{Row, RowSubject, Way, World};
 use crate::mcp::{Kind, Opaque};
-use crate::tape::format::write_record;
+use crate::tape::format::{Seal, write_record};
 use crate::tape::library::{self, FindError};
 use crate::tape::{OpenError, Reader};
 
@@ -78,8 +78,18 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
     let row = |item: library::Item| {
         let file = item.path.file_stem().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
         let when = clock::format(item.header.anchor, "%Y-%m-%d %H:%M:%S");
-        let state = if item.sealed { "sealed" } else { "open" };
-        let cells = vec![file, item.header.name.clone(), when, bytes(item.bytes), state.to_owned()];
+        let state = if item.seal.is_some() { "sealed" } else { "open" };
+        let count =
+            |of: fn(&Seal) -> u64| item.seal.as_ref().map_or_else(String::new, |seal| of(seal).to_string());
+        let cells = vec![
+            file,
+            item.header.name.clone(),
+            when,
+            count(|seal| seal.frames),
+            count(|seal| seal.errors),
+            bytes(item.bytes),
+            state.to_owned(),
+        ];
         let value = json!({
             "path": item.path,
             "id": item.header.tape,
@@ -87,7 +97,10 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
             "target": item.header.target,
             "started": item.header.anchor,
             "bytes": item.bytes,
-            "sealed": item.sealed,
+            "sealed": item.seal.is_some(),
+            "frames": item.seal.as_ref().map(|seal| seal.frames),
+            "errors": item.seal.as_ref().map(|seal| seal.errors),
+            "facts": item.seal.as_ref().map(|seal| &seal.facts),
         });
         (cells, value)
     };
@@ -95,7 +108,8 @@ fn list(format: Format) -> Result<ExitCode, Failure> {
     if rows.is_empty() && format == Format::Table {
         output::say("no tapes yet; `shadowcat demo` records one, and so does every forwarded session");
     }
-    output::list(format, &["TAPE", "SERVER", "STARTED", "SIZE", "STATE"], rows).map_err(Failure::usage)?;
+    output::list(format, &["TAPE", "SERVER", "STARTED", "FRAMES", "ERRORS", "SIZE", "STATE"], rows)
+        .map_err(Failure::usage)?;
     Ok(ExitCode::SUCCESS)
 }
 

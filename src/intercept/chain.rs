@@ -97,6 +97,10 @@ impl Subject for Arriving<'_> {
         self.frame.link.op
     }
 
+    fn cause(&self) -> Option<OpId> {
+        self.frame.link.cause.map(|cause| cause.op)
+    }
+
     fn statuses(&self, yes: &mut dyn FnMut(&str)) {
         if self.frame.message.is_error() {
             yes("error");

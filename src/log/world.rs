@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Log;
 use super::query::Subject;
 use super::record::{
-    Body, Channel, Closed, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened, Origin,
+    Body, Cause, Channel, Closed, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened, Origin,
     Outcome, Record, Role, Seq, SessionId,
 };
 use crate::clock::{Stamp, time_of_day};
@@ -74,8 +74,12 @@ pub struct Operation {
     pub started: Stamp,
     pub ended: Option<Stamp>,
     pub state: State,
+    /// The operation in whose course it was asked for.
+    pub cause: Option<Cause>,
     /// Its frames, in order.
     pub frames: Vec<Seq>,
+    /// The operations that the other side began in its course.
+    pub caused: Vec<OpId>,
 }
 
 /// How an operation stands.
@@ -296,7 +300,9 @@ impl World {
             started: record.at,
             ended: None,
             state: State::Pending,
+            cause: frame.link.cause,
             frames: Vec::new(),
+            caused: Vec::new(),
         });
         operation.frames.push(record.seq);
         if frame.link.role != Role::Progress
@@ -321,6 +327,10 @@ impl World {
             _ => {}
         }
         let is_pending = operation.state == State::Pending;
+        let cause = operation.cause.filter(|_| operation.frames.len() == 1);
+        if let Some(cause) = cause.and_then(|cause| self.operations.get_mut(&cause.op)) {
+            cause.caused.push(op);
+        }
         self.pending = (self.pending + usize::from(is_pending)).saturating_sub(usize::from(was_pending));
     }
 
@@ -339,6 +349,22 @@ impl World {
                 at.is_ok_and(|at| rows[at].op != op)
             });
         }
+    }
+
+    /// The operation of a row, or the one in whose course that was asked for.
+    pub fn root(&self, row: &Row) -> Option<&Operation> {
+        let operation = self.operations.get(&row.op?)?;
+        let cause = operation.cause.and_then(|cause| self.operations.get(&cause.op));
+        Some(cause.unwrap_or(operation))
+    }
+
+    /// The frames of an operation and of those that it caused, in order.
+    pub fn family(&self, operation: &Operation) -> Vec<Seq> {
+        let caused = operation.caused.iter().filter_map(|op| self.operations.get(op));
+        let mut frames: Vec<Seq> =
+            caused.chain([operation]).flat_map(|operation| operation.frames.iter().copied()).collect();
+        frames.sort_unstable();
+        frames
     }
 
     /// Whether a request of a running session has no answer yet.
@@ -477,6 +503,10 @@ impl Subject for RowSubject<'_> {
 
     fn op(&self) -> Option<OpId> {
         self.row.op
+    }
+
+    fn cause(&self) -> Option<OpId> {
+        self.world.operations.get(&self.row.op?)?.cause.map(|cause| cause.op)
     }
 
     fn statuses(&self, yes: &mut dyn FnMut(&str)) {

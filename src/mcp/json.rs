@@ -234,7 +234,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Scans a key and its colon, and stops before the value.
-    fn key(&mut self) -> Result<Span, Flaw> {
+    ///
+    /// # Errors
+    /// The first [`Flaw`] in it.
+    pub fn key(&mut self) -> Result<Span, Flaw> {
         self.space();
         if self.peek() != Some(b'"') {
             return Err(self.flaw(Reason::Key));
@@ -293,6 +296,24 @@ impl<'a> Scanner<'a> {
             }
             return Ok(start..self.at);
         }
+    }
+
+    /// Scans one value of any depth, and notes the members of it where it is an object.
+    ///
+    /// # Errors
+    /// The first [`Flaw`] in it.
+    pub fn value_noting(&mut self, members: &mut Vec<Member>) -> Result<Span, Flaw> {
+        self.space();
+        if self.peek() != Some(b'{') {
+            return self.value();
+        }
+        let start = self.at;
+        let mut open = self.enter(b'{');
+        while open {
+            members.push(self.member()?);
+            open = self.next_in(b'}')?;
+        }
+        Ok(start..self.at)
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Flaw> {

@@ -5,11 +5,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::id::Id;
-use super::json::{self, Flaw, Reason, Scanner, Span};
+use super::json::{self, Flaw, Member, Reason, Scanner, Span};
 use super::method::Method;
 
 /// A message and an outline of slices into it.
@@ -17,6 +18,9 @@ use super::method::Method;
 pub struct Message {
     raw: Bytes,
     kind: Kind,
+    /// The members of `params`, `result` or `error`: many ask for one, and the scan that checks a
+    /// message finds them all.
+    members: Arc<[Member]>,
     quirks: Quirks,
 }
 
@@ -117,25 +121,20 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 impl Message {
     /// Outlines `raw`, which may carry white space and a line terminator around its value.
     pub fn parse(raw: Bytes) -> Self {
-        let mut quirks = Quirks::default();
-        let kind = match json::utf8(&raw) {
-            Ok(()) => {
-                let start = if raw.starts_with(BOM) {
-                    quirks.add(Quirks::BOM);
-                    BOM.len()
-                } else {
-                    0
-                };
-                outline(&raw, start, &mut quirks).unwrap_or_else(Kind::Opaque)
+        match json::utf8(&raw) {
+            Ok(()) if raw.starts_with(BOM) => {
+                let mut message = Self::outline(raw, BOM.len());
+                message.quirks.add(Quirks::BOM);
+                message
             }
-            Err(flaw) => Kind::Opaque(flaw.into()),
-        };
-        Self { raw, kind, quirks }
+            Ok(()) => Self::outline(raw, 0),
+            Err(flaw) => Self::opaque(raw, flaw.into()),
+        }
     }
 
     /// A line that is shown as it is and never parsed.
     pub fn opaque(raw: Bytes, why: Opaque) -> Self {
-        Self { raw, kind: Kind::Opaque(why), quirks: Quirks::default() }
+        Self { raw, kind: Kind::Opaque(why), members: Arc::default(), quirks: Quirks::default() }
     }
 
     /// The bytes as they arrived, white space and terminator included.
@@ -186,15 +185,25 @@ impl Message {
 
     /// The member of `params` reached by `path`.
     pub fn param(&self, path: &[&str]) -> Option<&[u8]> {
-        json::lookup(&self.raw, self.params()?, path).map(|span| self.slice(span))
+        self.params()?;
+        self.reach(path)
     }
 
     /// The member of `result` (or, of a failure, of `error`) reached by `path`.
     pub fn outcome(&self, path: &[&str]) -> Option<&[u8]> {
-        let (Kind::Response { result: span, .. } | Kind::Failure { error: span, .. }) = &self.kind else {
-            return None;
-        };
-        json::lookup(&self.raw, span.clone(), path).map(|span| self.slice(span))
+        match &self.kind {
+            Kind::Response { .. } | Kind::Failure { .. } => self.reach(path),
+            _ => None,
+        }
+    }
+
+    /// Follows `path` from the members that were noted.
+    fn reach(&self, path: &[&str]) -> Option<&[u8]> {
+        let (first, rest) = path.split_first()?;
+        let named = |member: &&Member| json::key_is(&self.raw[member.key.clone()], first);
+        // Of duplicates the last one counts.
+        let span = self.members.iter().rfind(named)?.value.clone();
+        json::lookup(&self.raw, span, rest).map(|span| self.slice(span))
     }
 
     /// What the method is aimed at: the tool or prompt name, the resource's URI, the task.
@@ -235,14 +244,31 @@ impl Kind {
 
 // === the outline ===
 
-fn outline(raw: &Bytes, start: usize, quirks: &mut Quirks) -> Result<Kind, Opaque> {
+impl Message {
+    /// Outlines the UTF-8 text that begins at `start`.
+    fn outline(raw: Bytes, start: usize) -> Self {
+        let mut quirks = Quirks::default();
+        let mut members = Vec::new();
+        let kind = outline(&raw, start, &mut members, &mut quirks).unwrap_or_else(Kind::Opaque);
+        Self { raw, kind, members: members.into(), quirks }
+    }
+}
+
+fn outline(
+    raw: &Bytes,
+    start: usize,
+    members: &mut Vec<Member>,
+    quirks: &mut Quirks,
+) -> Result<Kind, Opaque> {
     let mut scanner = Scanner::new(raw, start);
     scanner.space();
     match raw.get(scanner.position()) {
         Some(b'{') => {
             let parts = Parts::scan(&mut scanner, raw, quirks)?;
             scanner.finish()?;
-            parts.kind(raw, quirks)
+            let (kind, noted) = parts.kind(raw, quirks)?;
+            *members = noted;
+            Ok(kind)
         }
         Some(b'[') => {
             let span = scanner.value()?;
@@ -262,13 +288,11 @@ fn batch(raw: &Bytes, span: Span) -> Result<Kind, Opaque> {
     let messages: Vec<Message> = json::elements(raw, span)
         .map(|element| {
             let raw = raw.slice(element);
-            let mut quirks = Quirks::default();
             // A batch inside a batch is no message.
-            let kind = match raw.first() {
-                Some(b'{') => outline(&raw, 0, &mut quirks).unwrap_or_else(Kind::Opaque),
-                _ => Kind::Opaque(Opaque::NotAnObject),
-            };
-            Message { raw, kind, quirks }
+            match raw.first() {
+                Some(b'{') => Message::outline(raw, 0),
+                _ => Message::opaque(raw, Opaque::NotAnObject),
+            }
         })
         .collect();
     if messages.is_empty() { Err(Opaque::EmptyBatch) } else { Ok(Kind::Batch(messages)) }
@@ -280,9 +304,15 @@ struct Parts {
     version: Option<Span>,
     id: Option<Span>,
     method: Option<Span>,
-    params: Option<Span>,
-    result: Option<Span>,
-    error: Option<Span>,
+    params: Option<Noted>,
+    result: Option<Noted>,
+    error: Option<Noted>,
+}
+
+/// A value, and its members where it is an object.
+struct Noted {
+    span: Span,
+    members: Vec<Member>,
 }
 
 impl Parts {
@@ -290,34 +320,36 @@ impl Parts {
         let mut parts = Self::default();
         let mut open = scanner.enter(b'{');
         while open {
-            let member = scanner.member()?;
-            let key = json::unescape(&raw[member.key.clone()]);
-            let slot = match key.as_deref() {
-                Some("jsonrpc") => Some(&mut parts.version),
-                Some("id") => Some(&mut parts.id),
-                Some("method") => Some(&mut parts.method),
-                Some("params") => Some(&mut parts.params),
-                Some("result") => Some(&mut parts.result),
-                Some("error") => Some(&mut parts.error),
-                _ => None,
+            let key = scanner.key()?;
+            let key = json::unescape(&raw[key]);
+            let mut is_duplicate = |was_set: bool| {
+                if was_set {
+                    quirks.add(Quirks::DUPLICATE_KEY);
+                }
             };
-            if let Some(slot) = slot
-                && slot.replace(member.value).is_some()
-            {
-                quirks.add(Quirks::DUPLICATE_KEY);
+            match key.as_deref() {
+                Some("jsonrpc") => is_duplicate(parts.version.replace(scanner.value()?).is_some()),
+                Some("id") => is_duplicate(parts.id.replace(scanner.value()?).is_some()),
+                Some("method") => is_duplicate(parts.method.replace(scanner.value()?).is_some()),
+                Some("params") => is_duplicate(parts.params.replace(Noted::scan(scanner)?).is_some()),
+                Some("result") => is_duplicate(parts.result.replace(Noted::scan(scanner)?).is_some()),
+                Some("error") => is_duplicate(parts.error.replace(Noted::scan(scanner)?).is_some()),
+                _ => {
+                    scanner.value()?;
+                }
             }
             open = scanner.next_in(b'}')?;
         }
         Ok(parts)
     }
 
-    fn kind(self, raw: &[u8], quirks: &mut Quirks) -> Result<Kind, Opaque> {
+    /// The kind of message, and the members of its main part.
+    fn kind(self, raw: &[u8], quirks: &mut Quirks) -> Result<(Kind, Vec<Member>), Opaque> {
         if self.version.is_none_or(|span| &raw[span] != b"\"2.0\"") {
             quirks.add(Quirks::NO_VERSION);
         }
         let id = self.id.map(|span| Id::new(&String::from_utf8_lossy(&raw[span])));
         let method = self.method.and_then(|span| json::unescape(&raw[span]).map(intern));
-        let answer = self.result.is_some() || self.error.is_some();
         // Only an error may leave its id out or null.
         let id_is_needed = method.is_some() || self.error.is_none();
         if id_is_needed && id.as_ref().is_some_and(|id| !id.is_legal()) {
@@ -326,16 +358,32 @@ impl Parts {
         if self.result.is_some() && self.error.is_some() {
             quirks.add(Quirks::RESULT_AND_ERROR);
         }
-        match (method, id) {
-            (Some(method), Some(id)) => Ok(Kind::Request { id, method, params: self.params }),
-            (Some(method), None) => Ok(Kind::Notification { method, params: self.params }),
-            (None, id) if answer => match (self.error, self.result, id) {
-                (Some(error), _, id) => Ok(Kind::Failure { id: id.filter(|id| id.token() != "null"), error }),
-                (None, Some(result), Some(id)) => Ok(Kind::Response { id, result }),
-                _ => Err(Opaque::NoId),
-            },
-            _ => Err(Opaque::NoMessage),
+        if let Some(method) = method {
+            let (params, members) = self.params.map(|params| (params.span, params.members)).unzip();
+            let kind = match id {
+                Some(id) => Kind::Request { id, method, params },
+                None => Kind::Notification { method, params },
+            };
+            return Ok((kind, members.unwrap_or_default()));
         }
+        match (self.error, self.result, id) {
+            (Some(Noted { span: error, members }), _, id) => {
+                Ok((Kind::Failure { id: id.filter(|id| id.token() != "null"), error }, members))
+            }
+            (None, Some(Noted { span: result, members }), Some(id)) => {
+                Ok((Kind::Response { id, result }, members))
+            }
+            (None, Some(_), None) => Err(Opaque::NoId),
+            (None, None, _) => Err(Opaque::NoMessage),
+        }
+    }
+}
+
+impl Noted {
+    fn scan(scanner: &mut Scanner<'_>) -> Result<Self, Flaw> {
+        let mut members = Vec::new();
+        let span = scanner.value_noting(&mut members)?;
+        Ok(Self { span, members })
     }
 }
 

@@ -17,8 +17,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Stamp;
 use crate::log::record::{
-    Body, Channel, Closed, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note, OpId, Opened,
-    Origin, Outcome, Record, Role, Ruled, Ruling, Sent, Seq, SessionId,
+    Body, Cause, Channel, Closed, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note, OpId,
+    Opened, Origin, Outcome, Record, Role, Ruled, Ruling, Sent, Seq, SessionId,
 };
 use crate::mcp::{Direction, Era, Message, Opaque, json};
 
@@ -58,7 +58,7 @@ pub struct Mark {
 }
 
 /// The last line of a part that was ended cleanly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seal {
     pub records: u64,
     pub frames: u64,
@@ -71,9 +71,9 @@ pub struct Seal {
     /// Whether another part follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
-    /// What was known of the sides at the end, so that a list need not read the tape.
+    /// The newest `facts` records, so that a list need not read the tape.
     #[serde(default)]
-    pub facts: Vec<serde_json::Value>,
+    pub facts: Vec<Box<RawValue>>,
 }
 
 /// One line of a tape.
@@ -231,6 +231,12 @@ fn write_link(line: &mut Vec<u8>, link: &Link) {
     if let Some(to) = link.to {
         let _ = write!(line, r#","to":{to}"#);
     }
+    if let Some(cause) = link.cause {
+        let _ = write!(line, r#","cause":{}"#, cause.op.0);
+        if cause.presumed {
+            line.extend_from_slice(br#","presumed":true"#);
+        }
+    }
     if !link.flags.is_empty() {
         write_value(line, "flags", &link.flags.words().collect::<Vec<_>>());
     }
@@ -364,6 +370,9 @@ struct LinkLine {
     op: Option<u32>,
     role: Option<String>,
     to: Option<Seq>,
+    cause: Option<u32>,
+    #[serde(default)]
+    presumed: bool,
     #[serde(default)]
     flags: Vec<String>,
 }
@@ -515,6 +524,7 @@ impl LinkLine {
                 None => Role::None,
             },
             to: self.to,
+            cause: self.cause.map(|op| Cause { op: OpId(op), presumed: self.presumed }),
             flags: self
                 .flags
                 .iter()

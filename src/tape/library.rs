@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::format::{Header, Line, read_line};
+use super::format::{Header, Line, Seal, read_line};
 use super::index;
 use super::reader::{OpenError, Reader};
 use super::writer::part_path;
@@ -16,8 +16,8 @@ pub struct Item {
     pub header: Header,
     /// Bytes of all its parts.
     pub bytes: u64,
-    /// Whether it was ended cleanly.
-    pub sealed: bool,
+    /// How it ended; none while it is being recorded, or when its recorder was killed.
+    pub seal: Option<Seal>,
     /// Microseconds since the Unix epoch at its last write.
     pub modified: u64,
 }
@@ -107,21 +107,22 @@ pub fn item(path: &Path) -> Option<Item> {
         modified = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX);
         last = part;
     }
-    Some(Item { path: path.to_owned(), header, bytes, sealed: ends_with_seal(&last), modified })
+    Some(Item { path: path.to_owned(), header, bytes, seal: seal(&last), modified })
 }
 
-/// Whether the last line of a file is a seal that nothing follows.
-fn ends_with_seal(path: &Path) -> bool {
+/// The seal that ends the last part of a tape.
+fn seal(path: &Path) -> Option<Seal> {
     use std::os::unix::fs::FileExt;
-    let Ok(file) = fs::File::open(path) else { return false };
-    let Ok(length) = file.metadata().map(|metadata| metadata.len()) else { return false };
+    let file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
     let size = length.min(64 << 10);
     let mut end = vec![0; usize::try_from(size).unwrap_or(0)];
-    if file.read_exact_at(&mut end, length - size).is_err() {
-        return false;
+    file.read_exact_at(&mut end, length - size).ok()?;
+    let line = end.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
+    match read_line(line) {
+        Ok(Line::Seal(seal)) if !seal.continued => Some(seal),
+        _ => None,
     }
-    let line = end.strip_suffix(b"\n").and_then(|end| end.rsplit(|byte| *byte == b'\n').next());
-    matches!(line.map(read_line), Some(Ok(Line::Seal(seal))) if !seal.continued)
 }
 
 /// Finds a tape by its path, or in the library by the beginning of its file name or id, or by
@@ -160,7 +161,7 @@ pub fn sweep(now: u64, keep_bytes: u64, keep_for: Duration) {
     for item in items {
         kept += item.bytes;
         let age = Duration::from_micros(now.saturating_sub(item.modified));
-        if age > keep_for || (kept > keep_bytes && item.sealed) {
+        if age > keep_for || (kept > keep_bytes && item.seal.is_some()) {
             kept -= item.bytes;
             for number in 1.. {
                 let part = part_path(&item.path, number);

@@ -6,6 +6,7 @@ pub mod library;
 pub mod media;
 pub mod reader;
 pub mod recorder;
+mod standing;
 pub mod writer;
 
 pub use reader::{OpenError, Reader};

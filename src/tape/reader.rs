@@ -33,7 +33,7 @@ pub struct Damage {
 }
 
 /// How a tape ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ending {
     /// Present when it was ended cleanly.
     pub seal: Option<Seal>,

@@ -1,9 +1,9 @@
 //! Writing a log down, block by block, part by part.
 //!
-//! What came since the last flush is written with one call, a mark behind it. A write that fails (a full disk) is undone and tried again at the next
-//! flush; the wire never waits for it, and what the log could not keep meanwhile is a gap.
+//! What came since the last flush is written with one call, a mark behind it. A write that fails
+//! (a full disk) is undone and tried again at the next flush; the wire never waits for it, and
+//! what the log could not keep meanwhile is a gap.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::format::{
@@ -19,10 +20,10 @@ use super::format::{
 };
 use super::index::{self, Entry, Index, Names};
 use super::media::Media;
+use super::standing::{Standing, Turn};
 use crate::clock::Stamp;
-use crate::log::record::{Body, Record, Seq, SessionId};
+use crate::log::record::{Body, Record, Seq};
 use crate::log::{Archive, Log, Tail};
-use crate::mcp::Direction;
 
 /// How often what was written is forced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -51,30 +52,8 @@ pub struct TapeWriter {
     before: u64,
     totals: Totals,
     shelf: Arc<Shelf>,
-    open: Open,
-}
-
-/// The sessions that are open and what is known of them, as lines for the checkpoint of the next
-/// part: so that it can be read without the parts before it.
-#[derive(Default, Clone)]
-struct Open(BTreeMap<(SessionId, Side), Vec<u8>>);
-
-/// Which line of a session: its beginning, or the facts of one side.
-type Side = u8;
-
-impl Open {
-    fn note(&mut self, record: &Record, line: &[u8]) {
-        let side = match &record.body {
-            Body::Opened(_) => 0,
-            Body::Facts(facts) => 1 + u8::from(facts.side == Direction::ToClient),
-            Body::Closed(_) => {
-                self.0.retain(|(session, _), _| *session != record.session);
-                return;
-            }
-            _ => return,
-        };
-        self.0.insert((record.session, side), line.to_vec());
-    }
+    standing: Standing,
+    part_bytes: u64,
 }
 
 /// Counts that the seal repeats.
@@ -185,8 +164,15 @@ impl TapeWriter {
             before: 0,
             totals: Totals::default(),
             shelf: Arc::default(),
-            open: Open::default(),
+            standing: Standing::default(),
+            part_bytes: PART_BYTES,
         })
+    }
+
+    /// Rolls at this size instead of 256 MiB.
+    #[must_use]
+    pub fn rolling_at(self, part_bytes: u64) -> Self {
+        Self { part_bytes, ..self }
     }
 
     /// Writes everything new and a mark behind it.
@@ -206,7 +192,7 @@ impl TapeWriter {
             self.part.media.sync()?;
             self.part.synced = now;
         }
-        if self.part.length > PART_BYTES || now.since(self.part.began) > PART_AGE {
+        if self.part.length > self.part_bytes || now.since(self.part.began) > PART_AGE {
             match self.roll() {
                 // The name of the next part is taken: this one goes on.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -223,7 +209,7 @@ impl TapeWriter {
         let mut entries = Vec::new();
         let mut totals = self.totals;
         let mut indexed = self.part.indexed;
-        let mut open = self.open.clone();
+        let mut turns = Vec::new();
         while lines.len() < BLOCK {
             let records = self.tail.read(1024);
             if records.is_empty() {
@@ -237,7 +223,7 @@ impl TapeWriter {
                 index::append(&mut entries, indexed, record.seq, &entry);
                 indexed = record.seq;
                 totals.count(record);
-                open.note(record, &lines[from..]);
+                turns.extend(Turn::of(record, &lines[from..]));
             }
         }
         if lines.is_empty() {
@@ -248,7 +234,7 @@ impl TapeWriter {
             return Err(error);
         }
         self.totals = totals;
-        self.open = open;
+        turns.into_iter().for_each(|turn| self.standing.turn(turn));
         // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
         // is not in it cannot be read back either, but it is not lost.
         self.part.index = self.part.index.take().filter(|index| (&*index).write_all(&entries).is_ok());
@@ -263,7 +249,7 @@ impl TapeWriter {
         header.part += 1;
         let next = part_path(&self.path, header.part);
         let (part, readable) = self.begin_part(&next, &header)?;
-        if let Err(error) = self.part.seal(self.totals, true) {
+        if let Err(error) = self.part.seal(self.totals, self.standing.facts(), true) {
             discard(&next);
             return Err(error);
         }
@@ -288,7 +274,7 @@ impl TapeWriter {
         let mut part = Part::begin(Box::new(file), header, self.log.clock().now(), last)?;
         if header.part > 1 {
             let mut line = Vec::new();
-            write_checkpoint(&mut line, self.open.0.values());
+            write_checkpoint(&mut line, self.standing.open());
             part.media.append(&line)?;
             part.length += line.len() as u64;
             part.block.update(&line);
@@ -305,7 +291,7 @@ impl TapeWriter {
     /// When it could not be written; the tape is readable all the same, only not sealed.
     pub fn seal(&mut self) -> io::Result<()> {
         while self.flush_block()? {}
-        self.part.seal(self.totals, false)?;
+        self.part.seal(self.totals, self.standing.facts(), false)?;
         self.part.media.sync()
     }
 
@@ -378,7 +364,7 @@ impl Part {
         Ok(())
     }
 
-    fn seal(&mut self, totals: Totals, continued: bool) -> io::Result<()> {
+    fn seal(&mut self, totals: Totals, facts: Vec<Box<RawValue>>, continued: bool) -> io::Result<()> {
         let seal = Seal {
             records: totals.records,
             frames: totals.frames,
@@ -387,7 +373,7 @@ impl Part {
             mono: totals.mono.nanos(),
             hash: hex(self.marks.clone()),
             continued,
-            facts: Vec::new(),
+            facts,
         };
         let mut line = Vec::new();
         write_tagged(&mut line, "seal", &seal);

@@ -72,17 +72,13 @@ impl Frames {
         let query = self.query();
         let from = std::mem::replace(&mut self.seen, world.rows.len());
         for row in &world.rows[from..] {
-            if self.operations
-                && let Some(op) = row.op
-            {
-                let known = world.operations.get(&op).is_some_and(|op| op.frames.first() != Some(&row.seq));
-                if known {
-                    if self.unfolded.contains(&op) {
-                        self.rebuild(world, log, height);
-                        return;
-                    }
-                    continue;
+            let root = Some(row).filter(|_| self.operations).and_then(|row| world.root(row));
+            if let Some(root) = root.filter(|root| root.frames.first() != Some(&row.seq)) {
+                if self.unfolded.contains(&root.id) {
+                    self.rebuild(world, log, height);
+                    return;
                 }
+                continue;
             }
             let subject = RowSubject { world, row, log };
             if query.as_ref().is_none_or(|query| query.matches(&subject)) {
@@ -139,7 +135,7 @@ impl Frames {
         };
         self.lines.clear();
         for row in &world.rows {
-            let operation = row.op.filter(|_| self.operations).and_then(|op| world.operations.get(&op));
+            let operation = Some(row).filter(|_| self.operations).and_then(|row| world.root(row));
             let Some(operation) = operation else {
                 if matches(row.seq) {
                     self.lines.push(self.line(row.seq, None));
@@ -147,14 +143,16 @@ impl Frames {
                 continue;
             };
             // An operation is shown where it began, when any of its frames matches.
-            if operation.frames.first() != Some(&row.seq) || !operation.frames.iter().any(|seq| matches(*seq))
-            {
+            if operation.frames.first() != Some(&row.seq) {
+                continue;
+            }
+            let family = world.family(operation);
+            if !family.iter().any(|seq| matches(*seq)) {
                 continue;
             }
             self.lines.push(self.line(row.seq, row.op));
             if self.unfolded.contains(&operation.id) {
-                let nested = operation.frames.iter().map(|seq| Line { seq: *seq, op: None, nested: true });
-                self.lines.extend(nested);
+                self.lines.extend(family.into_iter().map(|seq| Line { seq, op: None, nested: true }));
             }
         }
         self.seen = world.rows.len();

@@ -11,8 +11,9 @@ use shadowcat::log::record::{Channel, Outcome};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Body, Log, Record};
 use shadowcat::tape::format::{Line, LineError, read_line, write_record};
+use shadowcat::tape::library::item;
 use shadowcat::tape::media::Media;
-use shadowcat::tape::writer::Subject;
+use shadowcat::tape::writer::{Subject, part_path};
 use shadowcat::tape::{Reader, TapeWriter};
 
 use crate::support::Bench;
@@ -53,6 +54,7 @@ fn story() -> Bench {
     );
     say(link.back, r#"{"jsonrpc":"2.0","id":0.0,"result":{"protocolVersion":"2025-06-18"}}"#);
     say(link.there, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"HOLD"}}"#);
+    say(link.back, r#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#);
     say(link.back, "stray \u{1b}[31m line");
     bench.receive(link.back, "  {\"jsonrpc\":\"2.0\",\"id\":99,\"result\":1e400}\r\n");
     say(link.there, r#"[{"jsonrpc":"2.0","id":5,"method":"a"},{"jsonrpc":"2.0","method":"b"},3]"#);
@@ -167,6 +169,38 @@ fn parts_open_as_one() {
     assert_eq!(seqs, (1..=log.last()).collect::<Vec<_>>());
     assert_eq!(reader.ending().damage, []);
     assert!(reader.ending().seal.is_some());
+}
+
+#[test]
+fn a_part_that_is_full_is_sealed_and_the_seal_says_what_was_learnt() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.tape");
+    let log = Log::new(Clock::manual(0), DEFAULT_BOUND);
+    let mut writer = TapeWriter::create(&path, subject(), &log).unwrap().rolling_at(4000);
+    let bench = story();
+    let records = bench.log.window(1, usize::MAX);
+    for record in records.iter().cycle().take(200) {
+        log.append(record.session, record.body.clone());
+        writer.flush().unwrap();
+    }
+    writer.seal().unwrap();
+    let parts = (2..).take_while(|part| part_path(&path, *part).exists()).count() + 1;
+    assert!(parts > 5, "{parts} parts of 4 kB");
+    let mut reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.by_ref().count(), 200, "they open as one");
+    assert_eq!(reader.ending().damage, []);
+    let seal = reader.ending().seal.clone().unwrap();
+    assert_eq!(seal.records, 200);
+    let facts: Vec<Record> = seal
+        .facts
+        .iter()
+        .map(|fact| match read_line(fact.get().as_bytes()) {
+            Ok(Line::Record(record)) => record,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(facts.iter().any(|fact| matches!(&fact.body, Body::Facts(facts) if facts.era.is_some())));
+    assert_eq!(item(&path).unwrap().seal.unwrap().frames, seal.frames, "a list reads the seal alone");
 }
 
 #[test]

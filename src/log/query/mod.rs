@@ -131,6 +131,10 @@ pub trait Subject {
     fn op(&self) -> Option<OpId> {
         None
     }
+    /// The operation in whose course it was asked for.
+    fn cause(&self) -> Option<OpId> {
+        None
+    }
     /// Calls `yes` with every status word that holds.
     fn statuses(&self, yes: &mut dyn FnMut(&str));
     fn duration(&self) -> Option<Duration> {
@@ -233,7 +237,9 @@ fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
         Field::Id => {
             subject.message().is_some_and(|m| m.id().is_some_and(|id| matcher.text(&id.to_string())))
         }
-        Field::Op => subject.op().is_some_and(|op| matcher.number(f64::from(op.0))),
+        Field::Op => {
+            [subject.op(), subject.cause()].into_iter().flatten().any(|op| matcher.number(f64::from(op.0)))
+        }
         Field::Dir => matcher.text(subject.direction().as_str()),
         Field::Kind => matcher.text(subject.kind()),
         Field::Status => any(&|yes| subject.statuses(yes)),

@@ -159,11 +159,11 @@ impl App {
 
     pub(in crate::tui) fn within_operation(&mut self, by: isize) {
         let Some(row) = self.selected_row() else { return };
-        let operation = row.op.and_then(|op| self.world.operations.get(&op));
         let seq = row.seq;
-        let next = operation.and_then(|operation| {
-            let at = operation.frames.iter().position(|frame| *frame == seq)?;
-            operation.frames.get(at.checked_add_signed(by)?).copied()
+        let next = self.world.root(row).and_then(|operation| {
+            let frames = self.world.family(operation);
+            let at = frames.binary_search(&seq).ok()?;
+            frames.get(at.checked_add_signed(by)?).copied()
         });
         self.jump(next);
     }

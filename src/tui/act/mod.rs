@@ -84,7 +84,7 @@ impl App {
             }
             Cmd::Pair => self.jump(self.pair()),
             Cmd::OpRoot => {
-                let operation = self.selected_row().and_then(|row| self.world.operations.get(&row.op?));
+                let operation = self.selected_row().and_then(|row| self.world.root(row));
                 self.jump(operation.and_then(|operation| operation.frames.first().copied()));
             }
             Cmd::GoTo => self.prompt(Wants::FrameNumber, ""),

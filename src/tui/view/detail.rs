@@ -80,6 +80,10 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     if let Some(op) = row.op {
         first.push(format!("op {} {}", op.0, row.role));
     }
+    if let Some(cause) = row.op.and_then(|op| app.world.operations.get(&op)?.cause) {
+        let basis = if cause.presumed { " (presumed: the only call in flight)" } else { "" };
+        first.push(format!("in the course of op {}{basis}", cause.op.0));
+    }
     let mut lines = vec![Line::from(app.span(Role::Dim, first.join(" · ")))];
     let mut second = Vec::new();
     match row.way {

@@ -173,7 +173,12 @@ fn bracket(glyphs: &Glyphs, entry: Entry, row: &Row, operation: Option<&Operatio
     } else {
         glyphs.middle
     };
-    format!("{sign} {}", operation.id.0)
+    match operation.cause.filter(|_| !entry.nested) {
+        // What was asked for in the course of another operation names that one.
+        Some(cause) if cause.presumed => format!("{sign} {}~{}", operation.id.0, cause.op.0),
+        Some(cause) => format!("{sign} {}<{}", operation.id.0, cause.op.0),
+        None => format!("{sign} {}", operation.id.0),
+    }
 }
 
 /// What a frame is, in a few words.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::record::{Flags, LaneId, Link, OpId, Role, Seq};
+use super::record::{Cause, Flags, LaneId, Link, OpId, Role, Seq};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Id, Kind, Message, json};
 
@@ -161,6 +161,7 @@ impl Operations {
             request: seq,
             injected,
         });
+        let cause = if injected { None } else { self.cause(key.direction, method) };
         let token = message.param(&["_meta", "progressToken"]).map(token_id);
         if let Some(token) = &token {
             let owner = (key.direction, token.clone());
@@ -179,8 +180,23 @@ impl Operations {
             cancelled: false,
             settled: false,
         });
-        let link = Link { op: Some(id), role, to, flags };
+        let link = Link { op: Some(id), role, to, cause, flags };
         Observed { link, operation: Some(operation) }
+    }
+
+    /// The call of the client in whose course the server asks `method` of it. Up to 2025-11-25
+    /// nothing in a message of stdio says so; with one call in flight that may ask, it is that one
+    /// (2026-07-28 makes this the rule, SEP-2260). With two, a guess would be worth nothing.
+    fn cause(&self, direction: Direction, method: &str) -> Option<Cause> {
+        const ASKED: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
+        const MAY_ASK: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
+        if direction == Direction::ToServer || !ASKED.contains(&method) {
+            return None;
+        }
+        let mut calls = self.in_flight(Direction::ToServer);
+        let (only, another) = (calls.next()?, calls.next());
+        (another.is_none() && MAY_ASK.contains(&&*only.method))
+            .then_some(Cause { op: only.id, presumed: true })
     }
 
     fn response(&mut self, key: Key, message: &Message) -> Observed {
@@ -191,6 +207,7 @@ impl Operations {
                         op: Some(operation.id),
                         role: Role::Response,
                         to: Some(operation.request),
+                        cause: None,
                         flags: Flags::DUPLICATE,
                     },
                     operation: Some(Arc::clone(operation)),
@@ -224,7 +241,7 @@ impl Operations {
             Role::Response
         };
         self.end(key, &operation);
-        let link = Link { op: Some(operation.id), role, to: Some(operation.request), flags };
+        let link = Link { op: Some(operation.id), role, to: Some(operation.request), cause: None, flags };
         Observed { link, operation: Some(operation) }
     }
 
@@ -325,13 +342,13 @@ fn keys(object: Option<&[u8]>) -> Vec<String> {
 }
 
 fn flagged(role: Role, flags: Flags) -> Observed {
-    Observed { link: Link { op: None, role, to: None, flags }, operation: None }
+    Observed { link: Link { role, flags, ..Link::default() }, operation: None }
 }
 
 fn belonging(role: Role, operation: Option<&Arc<Operation>>) -> Observed {
     match operation {
         Some(operation) => Observed {
-            link: Link { op: Some(operation.id), role, to: Some(operation.request), flags: Flags::default() },
+            link: Link { op: Some(operation.id), role, to: Some(operation.request), ..Link::default() },
             operation: Some(Arc::clone(operation)),
         },
         None => flagged(role, Flags::ORPHAN),
@@ -339,114 +356,4 @@ fn belonging(role: Role, operation: Option<&Arc<Operation>>) -> Observed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use Direction::{ToClient, ToServer};
-
-    struct Story {
-        operations: Operations,
-        seq: Seq,
-    }
-
-    impl Story {
-        fn new() -> Self {
-            Self { operations: Operations::default(), seq: 0 }
-        }
-
-        fn say(&mut self, direction: Direction, text: &str) -> Link {
-            self.seq += 1;
-            let message = Message::parse(format!(r#"{{"jsonrpc":"2.0",{text}}}"#).into());
-            assert!(message.is_rpc(), "{text}");
-            self.operations.observe(self.seq, direction, None, &message, false).link
-        }
-    }
-
-    #[test]
-    fn a_call_with_progress_and_answer_is_one_operation() {
-        let mut story = Story::new();
-        let call =
-            story.say(ToServer, r#""id":1,"method":"tools/call","params":{"_meta":{"progressToken":"p"}}"#);
-        let progress =
-            story.say(ToClient, r#""method":"notifications/progress","params":{"progressToken":"p"}"#);
-        let answer = story.say(ToClient, r#""id":1,"result":{}"#);
-        assert_eq!(call.op, Some(OpId(1)));
-        assert_eq!((progress.op, progress.role), (call.op, Role::Progress));
-        assert_eq!((answer.op, answer.role, answer.to), (call.op, Role::Response, Some(1)));
-        assert!(answer.flags.is_empty());
-    }
-
-    #[test]
-    fn both_sides_may_use_the_same_id() {
-        let mut story = Story::new();
-        let ours = story.say(ToServer, r#""id":1,"method":"tools/call""#);
-        let theirs = story.say(ToClient, r#""id":1,"method":"roots/list""#);
-        assert_ne!(ours.op, theirs.op);
-        assert_eq!(story.say(ToServer, r#""id":1,"result":{}"#).op, theirs.op);
-        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, ours.op);
-    }
-
-    #[test]
-    fn late_orphan_duplicate_and_respelled_answers_are_told_apart() {
-        let mut story = Story::new();
-        story.say(ToServer, r#""id":1,"method":"tools/call""#);
-        let cancel = story.say(ToServer, r#""method":"notifications/cancelled","params":{"requestId":1}"#);
-        assert_eq!((cancel.op, cancel.role), (Some(OpId(1)), Role::Cancel));
-        let late = story.say(ToClient, r#""id":1.0,"result":{}"#);
-        assert!(late.flags.has(Flags::LATE) && late.flags.has(Flags::RESPELLED));
-        let again = story.say(ToClient, r#""id":1,"result":{}"#);
-        assert_eq!((again.op, again.flags), (Some(OpId(1)), Flags::DUPLICATE));
-        assert_eq!(story.say(ToClient, r#""id":"1","result":{}"#).flags, Flags::ORPHAN);
-    }
-
-    #[test]
-    fn an_id_in_flight_twice_is_flagged_and_answered_in_order() {
-        let mut story = Story::new();
-        let first = story.say(ToServer, r#""id":1,"method":"a""#);
-        let second = story.say(ToServer, r#""id":1,"method":"b""#);
-        assert_eq!(second.flags, Flags::DUPLICATE);
-        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, first.op);
-        assert_eq!(story.say(ToClient, r#""id":1,"result":{}"#).op, second.op);
-        let reused = story.say(ToServer, r#""id":1,"method":"a""#);
-        assert!(reused.flags.is_empty(), "an ended request's id may be used again");
-    }
-
-    #[test]
-    fn legs_are_tied_by_their_state_or_by_their_keys() {
-        let ask = |id: u8, state: &str| {
-            format!(
-                r#""id":{id},"result":{{"resultType":"input_required","inputRequests":{{"q":{{}}}}{state}}}"#
-            )
-        };
-        let mut story = Story::new();
-        let call = story.say(ToServer, r#""id":1,"method":"tools/call","params":{"name":"t"}"#);
-        let asked = story.say(ToClient, &ask(1, r#","requestState":"s""#));
-        assert_eq!((asked.op, asked.role), (call.op, Role::InputRequired));
-        let retry = r#""id":2,"method":"tools/call","params":{"name":"t","inputResponses":{"q":{}},"requestState":"s"}"#;
-        let retry = story.say(ToServer, retry);
-        assert_eq!((retry.op, retry.role, retry.to), (call.op, Role::Retry, Some(1)));
-        assert_eq!(story.say(ToClient, r#""id":2,"result":{"resultType":"complete"}"#).op, call.op);
-    }
-
-    #[test]
-    fn an_ambiguous_retry_stays_unlinked() {
-        let mut story = Story::new();
-        for id in 1..=2 {
-            story.say(ToServer, &format!(r#""id":{id},"method":"tools/call","params":{{"name":"t"}}"#));
-        }
-        for id in 1..=2 {
-            let ask = r#""resultType":"input_required","inputRequests":{"q":{}}"#;
-            story.say(ToClient, &format!(r#""id":{id},"result":{{{ask}}}"#));
-        }
-        let retry = story
-            .say(ToServer, r#""id":3,"method":"tools/call","params":{"name":"t","inputResponses":{"q":{}}}"#);
-        assert_eq!((retry.op, retry.role), (Some(OpId(3)), Role::Request));
-    }
-
-    #[test]
-    fn subscription_events_belong_to_their_listen() {
-        let mut story = Story::new();
-        let listen = story.say(ToServer, r#""id":7,"method":"subscriptions/listen""#);
-        let event = r#""method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}"#;
-        assert_eq!(story.say(ToClient, event).op, listen.op);
-    }
-}
+mod tests;
