@@ -3,6 +3,7 @@
 mod demo;
 mod failure;
 mod forward;
+mod http;
 mod output;
 mod record;
 mod tape;

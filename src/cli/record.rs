@@ -93,6 +93,9 @@ fn name_of(command: &[String]) -> String {
         "npx", "bunx", "uvx", "uv", "node", "bun", "deno", "python", "python3", "run", "exec", "env",
         "docker", "-",
     ];
+    if let Some((_, place)) = command.first().and_then(|word| word.split_once("://")) {
+        return place.split('/').next().unwrap_or(place).to_owned();
+    }
     let plain = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let says_what = |word: &&String| {
         let word = plain(word);
@@ -133,6 +136,7 @@ mod tests {
         assert_eq!(name("/usr/bin/mcp-server-time --local-timezone UTC"), "mcp-server-time");
         assert_eq!(name("env A=b python3 ./tools/weather.py"), "weather");
         assert_eq!(name("node"), "node");
+        assert_eq!(name("https://mcp.example/mcp"), "mcp.example");
     }
 
     #[test]

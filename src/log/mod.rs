@@ -1,6 +1,7 @@
 //! What happened: records, the log that keeps them, and what can be derived from them.
 
 pub mod breakpoint;
+pub mod http;
 pub mod operation;
 pub mod query;
 pub mod record;

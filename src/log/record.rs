@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::http::Http;
 use crate::clock::Stamp;
 use crate::mcp::{Direction, Era, Message};
 
@@ -50,6 +51,8 @@ pub enum Body {
     Note(Note),
     /// Records were lost.
     Gap(Gap),
+    /// A lane ended that was open for a while: a stream of events.
+    Ended(Ended),
     /// A session ended.
     Closed(Closed),
 }
@@ -80,6 +83,8 @@ pub struct Frame {
     pub link: Link,
     /// The links of a batch's elements, in their order; empty for any other message.
     pub elements: Vec<Link>,
+    /// The HTTP exchange it was part of.
+    pub http: Option<Box<Http>>,
 }
 
 /// Which kind of stream a frame came through.
@@ -89,6 +94,8 @@ pub enum Channel {
     Main,
     /// The server's stderr: free text, never protocol.
     Stderr,
+    /// What HTTP says without a message: a status, a keep-alive, the opening of a stream.
+    Http,
 }
 
 /// Where a frame came from.
@@ -301,6 +308,14 @@ impl Gap {
     }
 }
 
+/// The end of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub lane: LaneId,
+    /// Why, where it was not its peer that ended it as it should.
+    pub why: Option<String>,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
@@ -348,7 +363,7 @@ words!(Ruling {
 });
 words!(Outcome { Forwarded = "forwarded", Dropped = "dropped", Answered = "answered", Withdrawn = "withdrawn" });
 words!(Level { Info = "info", Warning = "warning", Error = "error" });
-words!(Channel { Main = "main", Stderr = "stderr" });
+words!(Channel { Main = "main", Stderr = "stderr", Http = "http" });
 words!(Role {
     None = "none",
     Request = "request",
@@ -396,10 +411,12 @@ impl Origin {
 }
 
 impl Frame {
-    /// The word of the query language: `req`, `resp`, `notify`, `batch`, `invalid` or `stderr`.
+    /// The word of the query language: `req`, `resp`, `notify`, `batch`, `invalid`, `stderr` or
+    /// `http`.
     pub fn kind(&self) -> &'static str {
         match self.channel {
             Channel::Stderr => "stderr",
+            Channel::Http => "http",
             Channel::Main => self.message.kind().as_str(),
         }
     }
@@ -422,7 +439,9 @@ impl Record {
     /// Bytes of memory that keeping this record costs, roughly.
     pub fn cost(&self) -> usize {
         const FIXED: usize = 256;
-        FIXED + self.frame().map_or(0, |frame| frame.message.raw().len())
+        let frame =
+            |frame: &Frame| frame.message.raw().len() + frame.http.as_ref().map_or(0, |http| http.cost());
+        FIXED + self.frame().map_or(0, frame)
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::Log;
 use super::query::Subject;
 use super::record::{
-    Body, Cause, Channel, Closed, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened, Origin,
-    Outcome, Record, Role, Seq, SessionId,
+    Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened,
+    Origin, Outcome, Record, Role, Seq, SessionId,
 };
 use crate::clock::{Stamp, time_of_day};
 use crate::mcp::{Direction, Era, Kind, Message, Method, Quirks, Revision};
@@ -40,6 +40,10 @@ pub struct Row {
     pub target: Option<Name>,
     /// Bytes on the wire.
     pub size: u64,
+    /// The HTTP status, of a response.
+    pub status: Option<u16>,
+    /// Whether it came on a stream of events.
+    pub stream: bool,
     pub is_error: bool,
     pub way: Way,
     pub held: Option<Duration>,
@@ -91,6 +95,8 @@ pub enum State {
     Ok,
     Error,
     Cancelled,
+    /// The exchange that was to bring its answer has ended without one.
+    Lost,
 }
 
 /// A session as the header and the capability card show it.
@@ -108,12 +114,26 @@ pub struct Session {
     pub lists: HashMap<&'static str, Vec<Seq>>,
 }
 
+/// A stream of server-sent events.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// The lane of the request that opened it.
+    pub exchange: LaneId,
+    pub since: Stamp,
+    pub events: u64,
+    /// When it ended, and why where its server did not mean to.
+    pub ended: Option<(Stamp, Option<String>)>,
+}
+
 /// The fold of all records read so far.
 #[derive(Default)]
 pub struct World {
     pub sessions: BTreeMap<SessionId, Session>,
     pub rows: Vec<Row>,
     pub operations: HashMap<OpId, Operation>,
+    pub streams: BTreeMap<(SessionId, LaneId), Stream>,
+    /// What each exchange that is under way was asked.
+    exchanges: HashMap<(SessionId, LaneId), OpId>,
     /// Frames that wait for a verdict, in the order in which they were stopped.
     pub held: Vec<Seq>,
     /// What servers ask and nobody has answered yet: requests to the client, and results that
@@ -208,6 +228,7 @@ impl World {
             }
             Body::Note(note) => self.notes.push((record.seq, record.at, record.session, note.clone())),
             Body::Gap(gap) => self.gaps.push(*gap),
+            Body::Ended(ended) => self.lane_ended(record, ended),
             Body::Closed(closed) => {
                 let how = closed.exit.map_or_else(String::new, |exit| format!(", {exit}"));
                 let text = format!("session {} ended: {}{how}", record.session.0, closed.reason);
@@ -229,8 +250,11 @@ impl World {
     fn frame(&mut self, record: &Record, frame: &Frame) {
         let link = frame.links().first().copied().unwrap_or_default();
         let op = frame.link.op;
-        let is_error = frame.message.is_error();
+        let failed = frame.channel == Channel::Http
+            && frame.http.as_ref().is_some_and(|http| http.status.is_some_and(|status| status >= 400));
+        let is_error = frame.message.is_error() || failed;
         self.follow(record, frame);
+        self.exchange(record, frame);
         let (method, target) =
             match op.and_then(|op| self.operations.get(&op)).and_then(|op| op.frames.first()) {
                 Some(first) if *first != record.seq => {
@@ -239,7 +263,8 @@ impl World {
                 }
                 _ => (None, None),
             };
-        let method = frame.message.method().map(|method| self.name(method)).or(method);
+        let spoken = frame.http.as_ref().filter(|_| frame.channel == Channel::Http).map(|http| http.summary());
+        let method = spoken.as_deref().or(frame.message.method()).map(|method| self.name(method)).or(method);
         let target = frame.message.target().map(|target| self.name(&target)).or(target);
         let duration = matches!(link.role, Role::Response | Role::InputRequired)
             .then(|| link.to.and_then(|request| self.row(request)))
@@ -261,6 +286,8 @@ impl World {
             method,
             target,
             size: frame.message.raw().len() as u64,
+            status: frame.http.as_ref().and_then(|http| http.status),
+            stream: frame.http.as_ref().is_some_and(|http| http.stream),
             is_error,
             way: Way::Moving,
             held: None,
@@ -313,6 +340,9 @@ impl World {
         let was_pending = operation.state == State::Pending && operation.frames.len() > 1;
         match frame.link.role {
             Role::Response => {
+                if operation.state == State::Lost {
+                    operation.ended = None;
+                }
                 operation.ended.get_or_insert(record.at);
                 if operation.state != State::Cancelled {
                     operation.state = if frame.message.is_error() { State::Error } else { State::Ok };
@@ -332,6 +362,51 @@ impl World {
             cause.caused.push(op);
         }
         self.pending = (self.pending + usize::from(is_pending)).saturating_sub(usize::from(was_pending));
+    }
+
+    /// Keeps the streams, and what each exchange was asked.
+    fn exchange(&mut self, record: &Record, frame: &Frame) {
+        let Some(http) = &frame.http else { return };
+        if http.stream {
+            let stream = self.streams.entry((record.session, frame.lane)).or_insert_with(|| Stream {
+                exchange: http.exchange,
+                since: record.at,
+                events: 0,
+                ended: None,
+            });
+            stream.events += u64::from(http.event.is_some());
+        }
+        let place = (record.session, http.exchange);
+        match (frame.link.role, frame.link.op) {
+            (Role::Request | Role::Retry, Some(op)) if frame.direction == Direction::ToServer => {
+                self.exchanges.insert(place, op);
+            }
+            (Role::Response | Role::InputRequired, Some(op)) => {
+                if self.exchanges.get(&place) == Some(&op) {
+                    self.exchanges.remove(&place);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lane_ended(&mut self, record: &Record, ended: &Ended) {
+        let place = (record.session, ended.lane);
+        let exchange = match self.streams.get_mut(&place) {
+            Some(stream) => {
+                stream.ended = Some((record.at, ended.why.clone()));
+                (record.session, stream.exchange)
+            }
+            None => place,
+        };
+        let Some(op) = self.exchanges.remove(&exchange) else { return };
+        let Some(operation) = self.operations.get_mut(&op) else { return };
+        if operation.state == State::Pending {
+            operation.state = State::Lost;
+            operation.ended = Some(record.at);
+            self.pending = self.pending.saturating_sub(1);
+            self.touched.extend(operation.frames.first());
+        }
     }
 
     /// Keeps the list of open questions to the client.
@@ -452,6 +527,7 @@ impl World {
                     yes("pending");
                 }
                 State::Cancelled => yes("cancel"),
+                State::Lost => yes("lost"),
                 State::Ok => yes("ok"),
                 State::Error => yes("error"),
                 _ => {}

@@ -8,7 +8,9 @@ pub mod layout;
 pub mod line;
 pub mod message;
 pub mod method;
+pub mod mirror;
 pub mod revision;
+pub mod sse;
 pub mod token;
 
 pub use era::Eras;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::Stamp;
 use crate::log::operation::Operation;
 use crate::log::record::{Frame, LaneId, OpId, Record, Role, Seq};
@@ -24,6 +26,8 @@ pub struct Passage {
     pub ours: Vec<bool>,
     /// When it was stopped first.
     pub held_since: Option<Stamp>,
+    /// The bytes to pass on, where they are not those of the message.
+    pub wire: Option<Bytes>,
 }
 
 /// A frame that waits.
@@ -96,6 +100,11 @@ impl Passage {
     /// Whether nothing on its lane may overtake it while it is held.
     fn freezes(&self) -> bool {
         let frame = self.frame();
+        // A client that lost its stream asks for what came behind the last id that it saw.
+        if frame.http.as_ref().is_some_and(|http| http.event.as_ref().is_some_and(|event| event.id.is_some()))
+        {
+            return true;
+        }
         match frame.message.kind() {
             Kind::Opaque(_) | Kind::Batch(_) => true,
             Kind::Notification { method, .. } => frame.link.op.is_none() && !Method::is_vital(method),
@@ -191,6 +200,11 @@ impl Holds {
         let places: Vec<_> =
             self.all().filter(found).map(|waiting| (waiting.passage.lane, waiting.passage.place())).collect();
         places.into_iter().filter_map(|(lane, place)| Some(self.take(lane, place)?.passage)).collect()
+    }
+
+    /// Takes out everything that waits on a lane.
+    pub fn drain_lane(&mut self, lane: LaneId) -> Vec<Passage> {
+        self.lanes.remove(&lane).into_iter().flatten().map(|(_, waiting)| waiting.passage).collect()
     }
 
     /// The frames that wait for a verdict, in the order of their arrival on each lane.

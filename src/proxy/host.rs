@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use super::client::Client;
 use super::drive;
 use super::refused::Refused;
-use super::session::{BY_PERSON, Lane, Port, Session};
+use super::session::{BY_PERSON, Form, Lane, Port, Scope, Session};
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Tell};
 use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
+use crate::log::operation::Course;
 use crate::log::query::Query;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, Role, SessionId};
 use crate::log::{Log, Seq};
@@ -168,7 +169,10 @@ impl Host {
             channel: Channel::Stderr,
             forward: Arc::new(Port::new(stderr)),
             back: None,
-            exchange: None,
+            scope: Scope::Session,
+            form: Form::Line,
+            course: Course::None,
+            open_to_us: false,
         };
         let lane = session.open_lane(lane);
         let limit = self.settings.inspect_limit;
@@ -186,17 +190,8 @@ impl Host {
     pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
         let to_server = Arc::new(Port::new(server.sink));
         let to_client = Arc::new(Port::new(client.sink));
-        let lane = |direction, forward: &Arc<Port>, back: &Arc<Port>| {
-            session.open_lane(Lane {
-                direction,
-                channel: Channel::Main,
-                forward: Arc::clone(forward),
-                back: Some(Arc::clone(back)),
-                exchange: None,
-            })
-        };
-        let there = lane(Direction::ToServer, &to_server, &to_client);
-        let back = lane(Direction::ToClient, &to_client, &to_server);
+        let there = session.open_lane(Lane::of_lines(Direction::ToServer, &to_server, &to_client));
+        let back = session.open_lane(Lane::of_lines(Direction::ToClient, &to_client, &to_server));
         let limit = self.settings.inspect_limit;
         Ok(Threads {
             pumps: vec![
@@ -252,6 +247,11 @@ impl Host {
         if let Some(running) = self.sessions.lock().get_mut(&session) {
             running.client = None;
         }
+    }
+
+    /// Forgets a session that is over.
+    pub fn release(&self, session: SessionId) {
+        self.sessions.lock().remove(&session);
     }
 
     pub fn settings(&self) -> Settings {

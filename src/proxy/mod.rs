@@ -5,6 +5,7 @@ pub mod drive;
 mod facts;
 pub mod holds;
 pub mod host;
+pub mod http;
 pub mod launch;
 mod refused;
 pub mod session;

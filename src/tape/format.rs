@@ -15,10 +15,11 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::http::{self, HttpLine};
 use crate::clock::Stamp;
 use crate::log::record::{
-    Body, Cause, Channel, Closed, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note, OpId,
-    Opened, Origin, Outcome, Record, Role, Ruled, Ruling, Sent, Seq, SessionId,
+    Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note,
+    OpId, Opened, Origin, Outcome, Record, Role, Ruled, Ruling, Sent, Seq, SessionId,
 };
 use crate::mcp::{Direction, Era, Message, Opaque, json};
 
@@ -153,6 +154,10 @@ pub fn write_record(line: &mut Vec<u8>, record: &Record, wall: u64) {
         Body::Gap(Gap { first, last }) => {
             let _ = write!(line, r#","first":{first},"last":{last},"lost":{}"#, last - first + 1);
         }
+        Body::Ended(Ended { lane, why }) => {
+            let _ = write!(line, r#","lane":{}"#, lane.0);
+            write_text(line, "why", why.as_deref());
+        }
         Body::Closed(Closed { reason, exit }) => {
             write_text(line, "reason", Some(reason));
             let _ = match exit {
@@ -175,6 +180,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Facts(_) => "facts",
         Body::Note(_) => "note",
         Body::Gap(_) => "gap",
+        Body::Ended(_) => "ended",
         Body::Closed(_) => "closed",
     }
 }
@@ -268,6 +274,9 @@ fn write_frame(line: &mut Vec<u8>, frame: &Frame) {
     }
     if matches!(frame.message.kind(), crate::mcp::Kind::Opaque(Opaque::Truncated)) {
         line.extend_from_slice(br#","cut":true"#);
+    }
+    if let Some(http) = &frame.http {
+        http::write(line, http, frame.message.raw());
     }
     write_message(line, &frame.message);
 }
@@ -363,6 +372,7 @@ struct Wide<'a> {
     #[serde(skip)]
     msg: Option<&'a [u8]>,
     base64: Option<String>,
+    http: Option<HttpLine>,
 }
 
 #[derive(Deserialize)]
@@ -468,6 +478,7 @@ impl Wide<'_> {
                 first: self.first?,
                 last: self.last.filter(|last| Some(*last) >= self.first)?,
             }),
+            "ended" => Body::Ended(Ended { lane: LaneId(self.lane?), why: self.why }),
             "closed" => Body::Closed(Closed {
                 reason: self.reason?,
                 exit: self.code.map(Exit::Code).or(self.signal.map(Exit::Signal)),
@@ -477,11 +488,19 @@ impl Wide<'_> {
     }
 
     fn frame(self) -> Option<Frame> {
-        let channel = if self.kind.as_deref() == Some("stderr") { Channel::Stderr } else { Channel::Main };
+        let channel = match self.kind.as_deref() {
+            Some("stderr") => Channel::Stderr,
+            Some("http") => Channel::Http,
+            _ => Channel::Main,
+        };
         let raw = self.raw()?;
+        let http = match self.http {
+            Some(http) => Some(Box::new(http.http(&raw)?)),
+            None => None,
+        };
         let message = match (channel, self.cut) {
             (_, true) => Message::opaque(raw, Opaque::Truncated),
-            (Channel::Stderr, false) => Message::opaque(raw, Opaque::Text),
+            (Channel::Stderr | Channel::Http, false) => Message::opaque(raw, Opaque::Text),
             (Channel::Main, false) => Message::parse(raw),
         };
         Some(Frame {
@@ -496,6 +515,7 @@ impl Wide<'_> {
             message,
             link: self.link.link()?,
             elements: self.elements.unwrap_or_default().iter().map(LinkLine::link).collect::<Option<_>>()?,
+            http,
         })
     }
 

@@ -84,6 +84,7 @@ impl Entry {
             Body::Note(_) => 21,
             Body::Gap(_) => 22,
             Body::Closed(_) => 23,
+            Body::Ended(_) => 24,
         };
         entry.bits |= kind;
         entry

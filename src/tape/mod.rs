@@ -1,6 +1,7 @@
 //! Recordings on disk.
 
 pub mod format;
+mod http;
 pub mod index;
 pub mod library;
 pub mod media;

@@ -4,12 +4,16 @@
 //! reads a lane flushes inline, so a passing frame crosses no channel; frames that are released
 //! or injected from elsewhere wake the outlet's own pump. A peer that does not read blocks the
 //! flushing thread, and so the lane behind it, and nothing else.
+//!
+//! An outlet without a writer is emptied by a task instead ([`Outlet::next`]), at the pace at
+//! which its peer takes what it is given.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 /// Something to write, and a ticket that comes back when it was (or could not be) written.
 #[derive(Debug)]
@@ -31,6 +35,10 @@ pub struct PieceOf {
 pub struct Outlet<T> {
     queue: Mutex<Queue<T>>,
     woken: Condvar,
+    /// Wakes the task that empties an outlet without a writer …
+    filled: Notify,
+    /// … and those who wait for room in it.
+    emptied: Notify,
     writer: Mutex<Option<Box<dyn Write + Send>>>,
 }
 
@@ -45,14 +53,28 @@ struct Queue<T> {
     writing: bool,
     /// No more parcels: the writer is closed when the queue is empty.
     ending: bool,
+    /// It ends at once, and not as its peer would end it.
+    cut: bool,
     closed: bool,
 }
+
+/// Bytes that may wait in an outlet that a task empties, before whoever fills it should wait.
+const ROOM: usize = 256 << 10;
 
 /// Parcels written with one system call at most.
 const BATCH: usize = 64;
 
 impl<T> Outlet<T> {
     pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self::with(Some(Box::new(writer)))
+    }
+
+    /// An outlet that a task empties.
+    pub fn queue() -> Self {
+        Self::with(None)
+    }
+
+    fn with(writer: Option<Box<dyn Write + Send>>) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 parcels: VecDeque::new(),
@@ -61,10 +83,13 @@ impl<T> Outlet<T> {
                 kicked: false,
                 writing: false,
                 ending: false,
+                cut: false,
                 closed: false,
             }),
             woken: Condvar::new(),
-            writer: Mutex::new(Some(Box::new(writer))),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            writer: Mutex::new(writer),
         }
     }
 
@@ -86,6 +111,8 @@ impl<T> Outlet<T> {
                 queue.parcels.push_back(parcel);
             }
         }
+        drop(queue);
+        self.filled.notify_one();
     }
 
     /// Closes the writer once everything queued is written.
@@ -94,10 +121,76 @@ impl<T> Outlet<T> {
         self.kick();
     }
 
+    /// Ends at once: what is queued is not written, and the peer sees a connection that breaks.
+    pub fn cut(&self) {
+        self.queue.lock().cut = true;
+        self.end();
+    }
+
+    /// Whether it was cut.
+    pub fn is_cut(&self) -> bool {
+        self.queue.lock().cut
+    }
+
+    /// The next parcel; none when the outlet has ended. For the one task that empties it.
+    pub async fn next(&self) -> Option<Parcel<T>> {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                let cut = queue.cut;
+                if let Some(parcel) = queue.parcels.pop_front().filter(|_| !cut) {
+                    drop(queue);
+                    self.emptied.notify_waiters();
+                    return Some(parcel);
+                }
+                if queue.ending {
+                    queue.closed = true;
+                    return None;
+                }
+            }
+            // A push in between has left a permit.
+            self.filled.notified().await;
+        }
+    }
+
+    /// Waits until less is queued than should be.
+    pub async fn room(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            {
+                let queue = self.queue.lock();
+                let waiting: usize = queue.parcels.iter().map(|parcel| parcel.bytes.len()).sum();
+                if waiting < ROOM || queue.ending || queue.closed {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// Closes an outlet whose peer is gone, and gives back what it will not get.
+    pub fn abandon(&self) -> Vec<Parcel<T>> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.ending = true;
+        let mut left: Vec<_> = queue.parcels.drain(..).collect();
+        left.extend(queue.deferred.drain(..));
+        drop(queue);
+        self.emptied.notify_waiters();
+        self.filled.notify_one();
+        left
+    }
+
     /// Whether nothing can be written any more.
     pub fn is_closed(&self) -> bool {
         let queue = self.queue.lock();
         queue.closed || queue.ending
+    }
+
+    /// Whether nothing is queued and nothing more will be.
+    pub fn is_over(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.ending && queue.parcels.is_empty() && queue.deferred.is_empty()
     }
 
     /// Whether everything queued so far was written, or could not be.
@@ -110,6 +203,7 @@ impl<T> Outlet<T> {
     pub fn kick(&self) {
         self.queue.lock().kicked = true;
         self.woken.notify_all();
+        self.filled.notify_one();
     }
 
     /// Writes everything queued. `confirm` gets each ticket and whether its bytes were written.

@@ -58,13 +58,7 @@ impl Desk {
         let (server, client) = (Sink::default(), Sink::default());
         let ports = [Arc::new(Port::new(server.clone())), Arc::new(Port::new(client.clone()))];
         let lane = |direction, forward: usize| {
-            session.open_lane(Lane {
-                direction,
-                channel: shadowcat::log::record::Channel::Main,
-                forward: Arc::clone(&ports[forward]),
-                back: Some(Arc::clone(&ports[1 - forward])),
-                exchange: None,
-            })
+            session.open_lane(Lane::of_lines(direction, &ports[forward], &ports[1 - forward]))
         };
         let (there, back) = (lane(Direction::ToServer, 0), lane(Direction::ToClient, 1));
         let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None };

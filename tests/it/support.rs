@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use shadowcat::clock::Clock;
 use shadowcat::intercept::{Breakpoints, Chain, Interceptor};
-use shadowcat::log::record::{Channel, LaneId, Opened, SessionId};
+use shadowcat::log::record::{LaneId, Opened, SessionId};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Log, Query};
 use shadowcat::mcp::Direction;
-use shadowcat::proxy::session::{Lane, Port, Session};
+use shadowcat::proxy::session::{Lane, Port, Scope, Session};
 
 /// A sink that keeps what was written, and when it was closed.
 #[derive(Clone, Default)]
@@ -72,13 +72,8 @@ impl Bench {
         self.ports.extend([Arc::clone(&to_server), Arc::clone(&to_client)]);
         let number = u32::try_from(self.ports.len()).unwrap();
         let lane = |direction, forward: &Arc<Port>, back: &Arc<Port>| {
-            self.session.open_lane(Lane {
-                direction,
-                channel: Channel::Main,
-                forward: Arc::clone(forward),
-                back: Some(Arc::clone(back)),
-                exchange: exchange.then_some(LaneId(number)),
-            })
+            let scope = if exchange { Scope::Of(LaneId(number)) } else { Scope::Session };
+            self.session.open_lane(Lane { scope, ..Lane::of_lines(direction, forward, back) })
         };
         let there = lane(Direction::ToServer, &to_server, &to_client);
         let back = lane(Direction::ToClient, &to_client, &to_server);

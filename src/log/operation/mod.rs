@@ -11,6 +11,18 @@ use super::record::{Cause, Flags, LaneId, Link, OpId, Role, Seq};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Id, Kind, Message, json};
 
+/// What a request of the server is asked in the course of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// The call whose answer carries it (2025-11-25, Streamable HTTP: requests on the stream of a
+    /// POST relate to its request).
+    Of(OpId),
+    /// Nothing says so; with one call in flight it can be presumed.
+    Presumed,
+    /// No call.
+    None,
+}
+
 /// What is known of an operation while it runs.
 #[derive(Debug, Clone)]
 pub struct Operation {
@@ -39,7 +51,7 @@ pub struct Operations {
     counter: Arc<AtomicU32>,
     /// Requests without a response, oldest first where an id is in flight twice.
     open: HashMap<Key, Vec<Open>>,
-    tokens: HashMap<(Direction, Id), Arc<Operation>>,
+    tokens: HashMap<Key, Arc<Operation>>,
     /// Requests answered or cancelled lately, to tell a second response from one to nothing.
     ended: HashMap<Key, Arc<Operation>>,
     ended_order: VecDeque<Key>,
@@ -92,21 +104,26 @@ impl Operations {
         seq: Seq,
         direction: Direction,
         lane: Option<LaneId>,
+        course: Course,
         message: &Message,
         injected: bool,
     ) -> Observed {
         match message.kind() {
             Kind::Request { id, method, .. } => {
                 let key = Key { direction, lane, id: id.clone() };
-                self.request(seq, key, method, message, injected)
+                self.request(seq, key, course, method, message, injected)
             }
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 let key = Key { direction: direction.reverse(), lane, id: id.clone() };
                 self.response(key, message)
             }
-            Kind::Failure { id: None, .. } => flagged(Role::Response, Flags::ORPHAN),
+            // Over HTTP it answers what it came back from.
+            Kind::Failure { id: None, .. } => match course {
+                Course::Of(op) => self.failure(op, message),
+                Course::Presumed | Course::None => flagged(Role::Response, Flags::ORPHAN),
+            },
             Kind::Notification { method, .. } => match method.as_ref() {
-                "notifications/progress" => self.progress(direction, message),
+                "notifications/progress" => self.progress(direction, lane, message),
                 "notifications/cancelled" => self.cancel(direction, lane, message),
                 _ => self.event(direction, lane, message),
             },
@@ -138,6 +155,12 @@ impl Operations {
         }
     }
 
+    /// Forgets what is unanswered of an exchange that has ended: its ids are never seen again.
+    pub fn leave(&mut self, exchange: LaneId) {
+        self.open.retain(|key, _| key.lane != Some(exchange));
+        self.tokens.retain(|key, _| key.lane != Some(exchange));
+    }
+
     /// Forgets a request that never reached its peer.
     pub fn withdraw(&mut self, op: OpId) {
         self.open.retain(|_, open| {
@@ -147,7 +170,15 @@ impl Operations {
         self.tokens.retain(|_, operation| operation.id != op);
     }
 
-    fn request(&mut self, seq: Seq, key: Key, method: &str, message: &Message, injected: bool) -> Observed {
+    fn request(
+        &mut self,
+        seq: Seq,
+        key: Key,
+        course: Course,
+        method: &str,
+        message: &Message,
+        injected: bool,
+    ) -> Observed {
         let leg = self.leg(method, message);
         let (id, role, to) = match &leg {
             Some(leg) => (leg.operation.id, Role::Retry, Some(leg.operation.request)),
@@ -161,10 +192,10 @@ impl Operations {
             request: seq,
             injected,
         });
-        let cause = if injected { None } else { self.cause(key.direction, method) };
+        let cause = if injected { None } else { self.cause(key.direction, course, method) };
         let token = message.param(&["_meta", "progressToken"]).map(token_id);
         if let Some(token) = &token {
-            let owner = (key.direction, token.clone());
+            let owner = Key { id: token.clone(), ..key.clone() };
             // A request of ours never takes the progress of a peer's.
             if !injected || !self.tokens.contains_key(&owner) {
                 self.tokens.insert(owner, Arc::clone(&operation));
@@ -187,16 +218,31 @@ impl Operations {
     /// The call of the client in whose course the server asks `method` of it. Up to 2025-11-25
     /// nothing in a message of stdio says so; with one call in flight that may ask, it is that one
     /// (2026-07-28 makes this the rule, SEP-2260). With two, a guess would be worth nothing.
-    fn cause(&self, direction: Direction, method: &str) -> Option<Cause> {
+    fn cause(&self, direction: Direction, course: Course, method: &str) -> Option<Cause> {
         const ASKED: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
         const MAY_ASK: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
-        if direction == Direction::ToServer || !ASKED.contains(&method) {
-            return None;
+        match course {
+            _ if direction == Direction::ToServer => return None,
+            Course::Of(op) => return Some(Cause { op, presumed: false }),
+            Course::None => return None,
+            Course::Presumed if !ASKED.contains(&method) => return None,
+            Course::Presumed => {}
         }
         let mut calls = self.in_flight(Direction::ToServer);
         let (only, another) = (calls.next()?, calls.next());
         (another.is_none() && MAY_ASK.contains(&&*only.method))
             .then_some(Cause { op: only.id, presumed: true })
+    }
+
+    /// A failure that names no request, in answer to that of `op`.
+    fn failure(&mut self, op: OpId, message: &Message) -> Observed {
+        let asked = |(key, open): (&Key, &Vec<Open>)| {
+            open.iter().any(|open| open.operation.id == op).then(|| Key { id: open[0].spelled.clone(), ..key.clone() })
+        };
+        match self.open.iter().find_map(asked) {
+            Some(key) => self.response(key, message),
+            None => flagged(Role::Response, Flags::ORPHAN),
+        }
     }
 
     fn response(&mut self, key: Key, message: &Message) -> Observed {
@@ -229,7 +275,7 @@ impl Operations {
             flags = flags.with(Flags::RESPELLED);
         }
         if let Some(token) = token {
-            let token = (key.direction, token);
+            let token = Key { id: token, ..key.clone() };
             if self.tokens.get(&token).is_some_and(|owner| owner.request == operation.request) {
                 self.tokens.remove(&token);
             }
@@ -256,9 +302,10 @@ impl Operations {
         }
     }
 
-    fn progress(&self, direction: Direction, message: &Message) -> Observed {
+    fn progress(&self, direction: Direction, lane: Option<LaneId>, message: &Message) -> Observed {
         let token = message.param(&["progressToken"]).map(token_id);
-        let operation = token.and_then(|token| self.tokens.get(&(direction.reverse(), token)));
+        let direction = direction.reverse();
+        let operation = token.and_then(|id| self.tokens.get(&Key { direction, lane, id }));
         belonging(Role::Progress, operation)
     }
 

@@ -288,6 +288,7 @@ fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
             State::Ok => (glyphs.ok.to_owned(), Role::Ok),
             State::Error => (word(glyphs.error, "error"), Role::Error),
             State::Cancelled => (word(glyphs.dropped, "cancel"), Role::Warning),
+            State::Lost => (word(glyphs.error, "lost"), Role::Error),
         };
     }
     if let Some(flag) = row.flags.words().next() {

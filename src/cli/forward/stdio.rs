@@ -1,33 +1,21 @@
-//! `shadowcat forward stdio`: between a client and a server, and nobody can tell.
+//! `shadowcat forward stdio`: a stdio server, and its client on our own standard streams.
 
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::failure::Failure;
-use super::record;
+use crate::cli::failure::Failure;
+use crate::cli::record;
 use crate::proxy::host::{End, Host, Settings};
 use crate::proxy::supervise;
 use crate::transport::child::{Ended, Spec};
 use crate::transport::stdio;
 
-/// Arguments of `forward`.
+/// Arguments of `forward stdio`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(subcommand)]
-    transport: Transport,
-}
-
-#[derive(Debug, Subcommand)]
-enum Transport {
-    /// A stdio server: put this in the place of its command in the client's configuration.
-    Stdio(Stdio),
-}
-
-#[derive(Debug, Args)]
-struct Stdio {
     #[command(flatten)]
     record: record::Recording,
     /// The server's command line.
@@ -40,7 +28,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 
 /// Forwards until the server has ended, and exits as it did.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Transport::Stdio(Stdio { record, command }) = arguments.transport;
+    let Arguments { record, command } = arguments;
     // From the client's bytes to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();

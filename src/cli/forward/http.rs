@@ -1,0 +1,54 @@
+//! `shadowcat forward http`: an HTTP server, and its clients on a listener of ours.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use nix::sys::signal::Signal;
+
+use crate::cli::failure::Failure;
+use crate::cli::http::HttpArguments;
+use crate::cli::{output, record};
+use crate::proxy::host::{Host, Settings};
+use crate::proxy::supervise;
+
+/// Arguments of `forward http`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The server's URL.
+    #[arg(long, value_name = "URL")]
+    upstream: String,
+    #[command(flatten)]
+    http: HttpArguments,
+    #[command(flatten)]
+    record: record::Recording,
+}
+
+/// Forwards until a signal comes.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { upstream, http, record } = arguments;
+    // From the clients to the server and back, outermost first:
+    // the log, that everything is recorded in before anyone rules on it …
+    let log = record.log();
+    // … the engine, with nobody to decide, so nothing is ever held …
+    let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    // … the listener that clients connect to, and the gate between it and the server …
+    let (listener, gate, url) = http.open(&host, &upstream, record.name.as_deref()).await?;
+    // … and the tape, which follows the log at its own pace.
+    let mut recorder = record.record(host.log(), &[http.target(&upstream)]);
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    output::say(&format!("listening on {url}"));
+    let stop = async {
+        while let Some(signal) = signals.recv().await {
+            if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
+                return;
+            }
+        }
+    };
+    let serving = std::sync::Arc::clone(&gate);
+    listener.serve(move |request, peer| std::sync::Arc::clone(&serving).handle(request, peer), stop).await;
+    gate.close("shadowcat was stopped");
+    if let Some(recorder) = &mut recorder {
+        recorder.finish();
+    }
+    Ok(ExitCode::SUCCESS)
+}

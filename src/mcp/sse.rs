@@ -1,0 +1,350 @@
+//! Server-sent events (WHATWG HTML, 9.2 "Server-sent events"), sans-io.
+//!
+//! A relay must pass every byte on, so each piece carries the bytes it was made of: comments,
+//! unknown fields, odd line ends and all. An event longer than the limit is not collected; its
+//! pieces stream through, as with long lines ([`super::line`]).
+
+use bytes::{Bytes, BytesMut};
+
+use super::json::Span;
+
+/// What came out of an event stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Event(Event),
+    /// Bytes that dispatch nothing: comments, stray blank lines, a last event that was cut off.
+    Idle(Bytes),
+    /// The first bytes of an event that is longer than the limit.
+    Start(Bytes),
+    /// More of that event.
+    More(Bytes),
+    /// Its last bytes.
+    End(Bytes),
+}
+
+/// One event with the bytes it came in, up to and including its blank line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Event {
+    pub raw: Bytes,
+    /// The `data` lines joined by line feeds; none where the event has no such line.
+    pub data: Option<Bytes>,
+    /// The `event` field.
+    pub name: Option<String>,
+    /// The `id` field, which moves the client's `Last-Event-ID` even where there is no data.
+    pub id: Option<String>,
+    /// The `retry` field, in milliseconds.
+    pub retry: Option<u64>,
+}
+
+/// Splits a byte stream into events.
+#[derive(Debug)]
+pub struct Splitter {
+    buffer: BytesMut,
+    /// Where the unfinished line begins in the buffer.
+    line: usize,
+    /// Up to here the buffer is known to hold no end of that line.
+    searched: usize,
+    /// The line has bytes that were handed out already.
+    begun: bool,
+    /// The block has lines that are no comments.
+    fields: bool,
+    /// The last line ended with a carriage return: a line feed right behind it belongs to it.
+    returned: bool,
+    streaming: bool,
+    limit: usize,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Reads the fields of a block of lines.
+    pub fn parse(raw: Bytes) -> Self {
+        let mut event = Self::default();
+        let mut data: Vec<Span> = Vec::new();
+        for line in lines(&raw) {
+            let (name, value) = field(&raw, line);
+            let text = || String::from_utf8_lossy(&raw[value.clone()]).into_owned();
+            match &raw[name] {
+                b"data" => data.push(value),
+                b"event" => event.name = Some(text()),
+                b"id" if !raw[value.clone()].contains(&0) => event.id = Some(text()),
+                b"retry" if raw[value.clone()].iter().all(u8::is_ascii_digit) => {
+                    event.retry = text().parse().ok();
+                }
+                _ => {}
+            }
+        }
+        event.data = match &data[..] {
+            [] => None,
+            [only] => Some(raw.slice(only.clone())),
+            several => {
+                let parts: Vec<&[u8]> = several.iter().map(|span| &raw[span.clone()]).collect();
+                Some(parts.join(&b'\n').into())
+            }
+        };
+        event.raw = raw;
+        event
+    }
+
+    /// Whether a client takes its data for a message of the protocol.
+    pub fn is_message(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| !data.is_empty())
+            && self.name.as_deref().is_none_or(|name| matches!(name, "" | "message"))
+    }
+
+    /// The same event with other data: every other line stays as it came.
+    pub fn with_data(&self, data: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(self.raw.len() + data.len());
+        let mut written = false;
+        let mut end = 0;
+        for line in lines(&self.raw) {
+            let (name, _) = field(&self.raw, line.clone());
+            let between = end..line.start;
+            end = line.end;
+            if &self.raw[name] != b"data" {
+                out.extend_from_slice(&self.raw[between.start..line.end]);
+            } else if !std::mem::replace(&mut written, true) {
+                out.extend_from_slice(&self.raw[between]);
+                write_data(&mut out, data);
+            }
+        }
+        out.extend_from_slice(&self.raw[end..]);
+        if written { out.into() } else { compose(data) }
+    }
+}
+
+/// An event that carries a message of our own. It has no id: a client must not ask the server to
+/// resume behind what the server never sent.
+pub fn compose(data: &[u8]) -> Bytes {
+    let mut out = b"event: message\n".to_vec();
+    write_data(&mut out, data);
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+/// Writes `data` lines without the end of the last one.
+fn write_data(out: &mut Vec<u8>, data: &[u8]) {
+    let data = data.trim_ascii_end();
+    for (at, line) in data.split(|byte| matches!(byte, b'\n' | b'\r')).enumerate() {
+        if at > 0 {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line);
+    }
+}
+
+/// The lines of a block without their ends; a byte order mark at its beginning is none of them.
+fn lines(raw: &[u8]) -> impl Iterator<Item = Span> + '_ {
+    let mut at = if raw.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    std::iter::from_fn(move || {
+        if at >= raw.len() {
+            return None;
+        }
+        let end = memchr::memchr2(b'\n', b'\r', &raw[at..]).map_or(raw.len(), |length| at + length);
+        let line = at..end;
+        at = end + if raw[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        Some(line)
+    })
+}
+
+/// The name and the value of a line; one space behind the colon belongs to neither.
+fn field(raw: &[u8], line: Span) -> (Span, Span) {
+    match memchr::memchr(b':', &raw[line.clone()]) {
+        Some(at) => {
+            let colon = line.start + at;
+            let value = colon + 1 + usize::from(raw.get(colon + 1) == Some(&b' ') && colon + 1 < line.end);
+            (line.start..colon, value..line.end)
+        }
+        None => (line.clone(), line.end..line.end),
+    }
+}
+
+// === impl Splitter ===
+
+impl Splitter {
+    /// A splitter that collects events of up to `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            line: 0,
+            searched: 0,
+            begun: false,
+            fields: false,
+            returned: false,
+            streaming: false,
+            limit: limit.max(1),
+        }
+    }
+
+    /// Appends what was read.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next piece, or `None` until more is fed.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        loop {
+            if self.returned
+                && let Some(byte) = self.buffer.get(self.line)
+            {
+                self.returned = false;
+                if *byte == b'\n' {
+                    self.line += 1;
+                    self.searched = self.line;
+                    if self.line == 1 && !self.streaming {
+                        // The other half of a line end that was handed out already.
+                        return Some(Piece::Idle(self.take(1)));
+                    }
+                }
+            }
+            let Some(length) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.searched..]) else {
+                return self.unfinished();
+            };
+            let end = self.searched + length;
+            let first = self.buffer[self.line];
+            let is_blank = end == self.line && !self.begun;
+            let is_comment = first == b':' && !self.begun;
+            let pair = self.buffer[end..].starts_with(b"\r\n");
+            self.returned = self.buffer[end] == b'\r' && end + 1 == self.buffer.len();
+            self.line = end + if pair { 2 } else { 1 };
+            self.searched = self.line;
+            self.begun = false;
+            if is_blank {
+                let had_fields = std::mem::take(&mut self.fields);
+                let streaming = std::mem::take(&mut self.streaming);
+                let bytes = self.take(self.line);
+                return Some(match (streaming, had_fields) {
+                    (true, _) => Piece::End(bytes),
+                    (false, true) => Piece::Event(Event::parse(bytes)),
+                    (false, false) => Piece::Idle(bytes),
+                });
+            }
+            if is_comment && !self.fields && !self.streaming {
+                // Keep-alives go on at once; they are often no more than this line.
+                return Some(Piece::Idle(self.take(self.line)));
+            }
+            self.fields |= !is_comment;
+        }
+    }
+
+    fn unfinished(&mut self) -> Option<Piece> {
+        self.searched = self.buffer.len();
+        if self.streaming {
+            let bytes = self.take_unfinished();
+            return (!bytes.is_empty()).then_some(Piece::More(bytes));
+        }
+        if self.buffer.len() > self.limit {
+            self.streaming = true;
+            return Some(Piece::Start(self.take_unfinished()));
+        }
+        None
+    }
+
+    /// What is left when the stream has ended.
+    pub fn finish(&mut self) -> Option<Piece> {
+        let rest = self.take_unfinished();
+        match std::mem::take(&mut self.streaming) {
+            true => Some(Piece::End(rest)),
+            false => (!rest.is_empty()).then_some(Piece::Idle(rest)),
+        }
+    }
+
+    fn take_unfinished(&mut self) -> Bytes {
+        self.begun |= self.line < self.buffer.len();
+        self.take(self.buffer.len())
+    }
+
+    fn take(&mut self, length: usize) -> Bytes {
+        self.line = self.line.saturating_sub(length);
+        self.searched = self.searched.saturating_sub(length);
+        // A copy of something short lets the read buffer go.
+        const SHARE: usize = 32 * 1024;
+        if length >= SHARE {
+            return self.buffer.split_to(length).freeze();
+        }
+        let taken = Bytes::copy_from_slice(&self.buffer[..length]);
+        bytes::Buf::advance(&mut self.buffer, length);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(limit: usize, chunks: &[&str]) -> Vec<Piece> {
+        let mut splitter = Splitter::new(limit);
+        let mut pieces = Vec::new();
+        for chunk in chunks {
+            splitter.feed(chunk.as_bytes());
+            pieces.extend(std::iter::from_fn(|| splitter.next_piece()));
+        }
+        pieces.extend(splitter.finish());
+        pieces
+    }
+
+    fn event(text: &str) -> Event {
+        Event::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn idle(text: &'static str) -> Piece {
+        Piece::Idle(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn reads_the_fields_in_any_order_and_spelling() {
+        let read = event("data: {\"a\":1}\nid: 0/0\nretry: 3000\n\n");
+        assert_eq!(read.data.as_deref(), Some(&b"{\"a\":1}"[..]));
+        assert_eq!((read.id.as_deref(), read.retry, read.name.as_deref()), (Some("0/0"), Some(3000), None));
+        assert!(read.is_message());
+        let odd = event("\u{feff}event:endpoint\r\ndata:/messages?id=1\r\ndata\r\nretry:soon\r\n\r\n");
+        assert_eq!(odd.data.as_deref(), Some(&b"/messages?id=1\n"[..]));
+        assert_eq!((odd.name.as_deref(), odd.retry), (Some("endpoint"), None));
+        assert!(!odd.is_message());
+        let priming = event("id: 7\ndata: \n\n");
+        assert_eq!(priming.data.as_deref(), Some(&b""[..]));
+        assert!(!priming.is_message());
+    }
+
+    #[test]
+    fn keep_alives_go_on_at_once_and_events_when_they_are_whole() {
+        let mut splitter = Splitter::new(100);
+        splitter.feed(b": ping\n");
+        assert_eq!(splitter.next_piece(), Some(idle(": ping\n")));
+        splitter.feed(b"\ndata: 1\n: inside\n");
+        assert_eq!(splitter.next_piece(), Some(idle("\n")));
+        assert_eq!(splitter.next_piece(), None);
+        splitter.feed(b"\n");
+        assert_eq!(splitter.next_piece(), Some(Piece::Event(event("data: 1\n: inside\n\n"))));
+        assert_eq!(splitter.finish(), None);
+    }
+
+    #[test]
+    fn carriage_returns_may_be_cut_from_their_line_feeds() {
+        let whole = pieces(100, &["data: 1\r\n\r\ndata: 2\r\n\r\n"]);
+        assert_eq!(whole, [Piece::Event(event("data: 1\r\n\r\n")), Piece::Event(event("data: 2\r\n\r\n"))]);
+        let cut = pieces(100, &["data: 1\r", "\n\r", "\ndata: 2\r\r"]);
+        assert_eq!(
+            cut,
+            [Piece::Event(event("data: 1\r\n\r")), idle("\n"), Piece::Event(event("data: 2\r\r"))]
+        );
+    }
+
+    #[test]
+    fn a_long_event_streams_through() {
+        let all = pieces(8, &["data: 1234", "5678\nid: 1\n", "\ndata: 2\n\n"]);
+        assert!(matches!(&all[0], Piece::Start(bytes) if bytes == "data: 1234"), "{all:?}");
+        assert!(matches!(&all[all.len() - 2], Piece::End(_)), "{all:?}");
+        assert_eq!(all[all.len() - 1], Piece::Event(event("data: 2\n\n")));
+    }
+
+    #[test]
+    fn an_edit_keeps_every_other_line() {
+        let before = event(": note\nevent: message\nid: 4\ndata: {\ndata: }\nx: y\n\n");
+        assert_eq!(before.data.as_deref(), Some(&b"{\n}"[..]));
+        assert_eq!(before.with_data(b"[1]\n"), ": note\nevent: message\nid: 4\ndata: [1]\nx: y\n\n");
+        assert_eq!(event("id: 4\n\n").with_data(b"1"), "event: message\ndata: 1\n\n");
+        assert_eq!(compose(b"{\n}"), "event: message\ndata: {\ndata: }\n\n");
+    }
+}

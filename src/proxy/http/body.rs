@@ -1,0 +1,187 @@
+//! Reading bodies whole where they are to be looked into, and sending what leaves a port.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::unfold;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+
+use super::exchange::Exchange;
+use crate::proxy::session::{Port, Session, Ticket};
+use crate::transport::Parcel;
+use crate::transport::http::{Body, BodyError};
+
+/// What came of reading a body.
+pub enum Gathered<B> {
+    Whole(Bytes),
+    /// It is longer than the limit: its beginning, and what is still to come.
+    Long(Bytes, B),
+    /// Nothing came for too long.
+    Slow,
+    /// Its sender broke off.
+    Broken,
+}
+
+/// How long a client may let us wait for more of a body.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads a body of a client of up to `limit` bytes.
+pub async fn gather<B>(body: B, limit: usize) -> Gathered<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    collect(body, limit, Some(PATIENCE)).await
+}
+
+/// Reads a body of an upstream of up to `limit` bytes; it may take its time.
+pub async fn gather_reply<B>(body: B, limit: usize) -> Gathered<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    collect(body, limit, None).await
+}
+
+async fn collect<B>(mut body: B, limit: usize, patience: Option<Duration>) -> Gathered<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let next = match patience {
+            Some(patience) => match tokio::time::timeout(patience, body.frame()).await {
+                Ok(next) => next,
+                Err(_) => return Gathered::Slow,
+            },
+            None => body.frame().await,
+        };
+        match next {
+            None if whole.is_empty() => return Gathered::Whole(first),
+            None => return Gathered::Whole(whole.freeze()),
+            Some(Err(_)) => return Gathered::Broken,
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                // Most bodies are one piece, which need not be copied.
+                if first.is_empty() && whole.is_empty() {
+                    first = data;
+                } else {
+                    if whole.is_empty() {
+                        whole.extend_from_slice(&first);
+                    }
+                    whole.extend_from_slice(&data);
+                }
+                if first.len().max(whole.len()) > limit {
+                    let begun = if whole.is_empty() { first } else { whole.freeze() };
+                    return Gathered::Long(begun, body);
+                }
+            }
+        }
+    }
+}
+
+/// A request body of one parcel, confirmed when it is taken.
+pub fn once(session: Arc<Session>, parcel: Parcel<Ticket>) -> Body {
+    if parcel.bytes.is_empty() {
+        if let Some(ticket) = parcel.ticket {
+            session.confirm(ticket, true);
+        }
+        return crate::transport::http::full(Bytes::new());
+    }
+    let length = parcel.bytes.len();
+    let stream = unfold(Some(Taken { session, parcel: Some(parcel) }), |taken| async move {
+        let mut taken = taken?;
+        let parcel = taken.parcel.take()?;
+        if let Some(ticket) = parcel.ticket {
+            taken.session.confirm(ticket, true);
+        }
+        Some((Ok::<_, BodyError>(Frame::data(parcel.bytes)), None))
+    });
+    Sized { body: Box::pin(StreamBody::new(stream)), length: length as u64 }.boxed_unsync()
+}
+
+/// A parcel that is confirmed as unwritten where nobody takes it.
+struct Taken {
+    session: Arc<Session>,
+    parcel: Option<Parcel<Ticket>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.parcel.take().and_then(|parcel| parcel.ticket) {
+            self.session.confirm(ticket, false);
+        }
+    }
+}
+
+/// A body whose length is known before.
+struct Sized<B> {
+    body: std::pin::Pin<Box<B>>,
+    length: u64,
+}
+
+impl<B: http_body::Body<Data = Bytes>> http_body::Body for Sized<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = self.body.as_mut().poll_frame(cx);
+        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled {
+            self.length -= frame.data_ref().map_or(0, |data| data.len() as u64).min(self.length);
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.length)
+    }
+}
+
+/// A request body of everything that leaves a port.
+pub fn streamed(session: Arc<Session>, port: Arc<Port>, first: Parcel<Ticket>) -> Body {
+    let stream = unfold(Some(first), move |first| {
+        let (session, port) = (Arc::clone(&session), Arc::clone(&port));
+        async move {
+            let parcel = match first {
+                Some(first) => first,
+                None => port.next().await?,
+            };
+            if let Some(ticket) = parcel.ticket {
+                session.confirm(ticket, true);
+            }
+            Some((Ok::<_, BodyError>(Frame::data(parcel.bytes)), None))
+        }
+    });
+    StreamBody::new(Box::pin(stream)).boxed_unsync()
+}
+
+/// A response body of everything that leaves the reply port of an exchange, which lives as long
+/// as its client reads.
+pub fn reply(exchange: Exchange, first: Option<Parcel<Ticket>>) -> Body {
+    let stream = unfold((exchange, first), |(mut exchange, first)| async move {
+        exchange.confirm_last(true);
+        let parcel = match first {
+            Some(first) => Some(first),
+            None => exchange.next_reply().await,
+        };
+        match parcel {
+            Some(parcel) => {
+                exchange.giving(parcel.ticket, parcel.bytes.len());
+                Some((Ok(Frame::data(parcel.bytes)), (exchange, None)))
+            }
+            None if exchange.is_cut() => {
+                let broken: BodyError = "the response broke off".into();
+                Some((Err(broken), (exchange, None)))
+            }
+            None => {
+                exchange.finish();
+                None
+            }
+        }
+    });
+    StreamBody::new(Box::pin(stream)).boxed_unsync()
+}

@@ -1,0 +1,391 @@
+//! One exchange, from the request of a client to the end of its response.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::AbortHandle;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::facts::{self, Facts};
+use super::relay::Relay;
+use super::visits::Visit;
+use super::{Gate, body, plain};
+use crate::log::Seq;
+use crate::log::operation::Course;
+use crate::log::record::{Channel, LaneId, OpId};
+use crate::mcp::{Direction, Id, Kind, Message, compose};
+use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Ticket};
+use crate::transport::Parcel;
+use crate::transport::http::upstream::chain;
+use crate::transport::http::{Body, BodyError, Cut, headers};
+
+/// An exchange under way. Dropped before it is finished, it tells the upstream at once: that is
+/// how a client cancels (2026-07-28, basic/patterns/cancellation), and what a server would see of
+/// a client that is gone in any era.
+pub struct Exchange {
+    gate: Arc<Gate>,
+    visit: Option<Arc<Visit>>,
+    parts: Parts,
+    peer: SocketAddr,
+    lane: LaneId,
+    /// Where the ids of its answers are unique; what the server says of its session comes too late.
+    scope: Scope,
+    response: Option<LaneId>,
+    /// What goes to the upstream.
+    there: Arc<Port>,
+    /// What goes to the client.
+    reply: Arc<Port>,
+    /// The parcel that the client is being given.
+    unconfirmed: Option<Ticket>,
+    relay: Option<AbortHandle>,
+    /// Bytes of the response that are still to be given, where it says how many there are.
+    left: Option<u64>,
+    finished: bool,
+}
+
+/// What is known of the request once it has arrived.
+struct Asked {
+    seq: Seq,
+    op: Option<OpId>,
+    id: Option<Id>,
+    /// Whether its sender waits for an answer.
+    awaits: bool,
+    facts: Facts,
+}
+
+impl Exchange {
+    pub fn open(gate: &Arc<Gate>, parts: Parts, peer: SocketAddr) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            visit: None,
+            parts,
+            peer,
+            lane: LaneId(0),
+            scope: Scope::Session,
+            response: None,
+            there: Arc::new(Port::queue()),
+            reply: Arc::new(Port::queue()),
+            unconfirmed: None,
+            relay: None,
+            left: None,
+            finished: false,
+        }
+    }
+
+    /// Takes the request through the pipeline and on to the upstream, and its response back.
+    /// `rest` is what is still to come of a body that is too long to be looked into.
+    ///
+    /// # Errors
+    /// [`Cut`] when the connection is to be closed.
+    pub async fn run<B>(mut self, bytes: Bytes, rest: Option<B>) -> Result<Response<Body>, Cut>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BodyError> + Send,
+    {
+        let long = rest.is_some();
+        let visit = self.enter(&bytes, long);
+        let asked = self.ask(&visit, bytes, rest);
+        let Some(first) = self.there.next().await else {
+            return self.unsent(&asked).await;
+        };
+        let request = self.request(&visit, first, long);
+        match self.gate.upstream.send(request).await {
+            Ok(response) => self.respond(visit, asked, response).await,
+            Err(error) => {
+                let why = format!("the upstream {} cannot be reached: {}", self.gate.upstream.authority(), chain(&error));
+                self.fail(&visit, &asked, StatusCode::BAD_GATEWAY, &why).await
+            }
+        }
+    }
+
+    /// Finds the visit, and opens the lane of the request.
+    fn enter(&mut self, bytes: &Bytes, long: bool) -> Arc<Visit> {
+        let message = (!long && headers::is_json(&self.parts.headers)).then(|| Message::parse(bytes.clone()));
+        let visit = self.gate.visits.of(&self.gate, &self.parts, message.as_ref(), self.peer.ip());
+        self.lane = visit.session.open_lane(Lane {
+            direction: Direction::ToServer,
+            channel: Channel::Main,
+            forward: Arc::clone(&self.there),
+            back: Some(Arc::clone(&self.reply)),
+            scope: if visit.is_named() { Scope::Session } else { Scope::Exchange },
+            form: Form::Body,
+            course: Course::None,
+            open_to_us: false,
+        });
+        if !visit.is_named() {
+            self.scope = Scope::Of(self.lane);
+        }
+        self.visit = Some(Arc::clone(&visit));
+        visit
+    }
+
+    fn ask<B>(&self, visit: &Arc<Visit>, bytes: Bytes, rest: Option<B>) -> Asked
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Send,
+    {
+        let session = &visit.session;
+        let cleaner = &self.gate.cleaner;
+        let facts = Facts::new(cleaner, self.lane, &self.parts);
+        let http = facts.of_request(facts::recorded(cleaner, &self.parts.headers));
+        if let Some(mut rest) = rest {
+            let seq = session.receive_long(self.lane, bytes, Some(http));
+            let (session, port, lane) = (Arc::clone(session), Arc::clone(&self.there), self.lane);
+            tokio::spawn(async move {
+                use http_body_util::BodyExt;
+                while let Some(Ok(frame)) = rest.frame().await {
+                    if let Ok(data) = frame.into_data() {
+                        session.receive_more(lane, data, false);
+                        port.room().await;
+                    }
+                }
+                session.receive_more(lane, Bytes::new(), true);
+                session.end(lane);
+            });
+            return Asked { seq, op: None, id: None, awaits: true, facts };
+        }
+        let item = match bytes.is_empty() {
+            true => facts::of_http(Bytes::new(), Bytes::new(), http),
+            false => facts::item(cleaner, &self.parts.headers, bytes.clone(), bytes, http),
+        };
+        let id = item.message.id().cloned();
+        let awaits = match item.message.kind() {
+            Kind::Notification { .. } | Kind::Response { .. } | Kind::Failure { .. } => false,
+            Kind::Batch(all) => all.iter().any(|each| matches!(each.kind(), Kind::Request { .. })),
+            Kind::Request { .. } | Kind::Opaque(_) => true,
+        };
+        let Arrived { seq, op } = session.receive_item(self.lane, item).unwrap_or_default();
+        session.end(self.lane);
+        Asked { seq, op, id, awaits, facts }
+    }
+
+    /// The request as it goes on: as it came, or with the headers that fit what it became.
+    fn request(&mut self, visit: &Arc<Visit>, first: Parcel<Ticket>, long: bool) -> Request<Body> {
+        let mut headers = std::mem::take(&mut self.parts.headers);
+        headers::leave_hop(&mut headers);
+        if first.ticket.as_ref().is_some_and(|ticket| !ticket.as_it_came) {
+            fit(&mut headers, &first.bytes);
+            let message = Message::parse(first.bytes.clone());
+            for (name, value) in self.gate.annotations.lock().headers(&message) {
+                mirror(&mut headers, &name, value.as_deref());
+            }
+        }
+        let session = Arc::clone(&visit.session);
+        let body = match long {
+            true => body::streamed(session, Arc::clone(&self.there), first),
+            false => body::once(session, first),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.headers_mut() = headers;
+        // The spelling of header names travels in here.
+        *request.extensions_mut() = std::mem::take(&mut self.parts.extensions);
+        request
+    }
+
+    /// Nothing goes to the upstream: the request was answered, dropped, or an answer to us.
+    async fn unsent(mut self, asked: &Asked) -> Result<Response<Body>, Cut> {
+        if self.there.is_cut() {
+            return Err(Cut);
+        }
+        if !asked.awaits {
+            self.finish();
+            let mut response = Response::new(crate::transport::http::full(Bytes::new()));
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return Ok(response);
+        }
+        let answer = self.first_reply().await?;
+        Ok(self.answer(StatusCode::OK, answer))
+    }
+
+    /// An answer of ours.
+    fn answer(mut self, status: StatusCode, parcel: Parcel<Ticket>) -> Response<Body> {
+        let response = plain(status, parcel.bytes);
+        self.unconfirmed = parcel.ticket;
+        self.finish();
+        response
+    }
+
+    /// Tells the client that the upstream gave no answer.
+    async fn fail(mut self, visit: &Visit, asked: &Asked, status: StatusCode, why: &str) -> Result<Response<Body>, Cut> {
+        let code = i64::from(status.as_u16());
+        let line = compose::failure(asked.id.as_ref(), code, &format!("shadowcat: {why}"));
+        let http = asked.facts.of_response(status, std::sync::Arc::from([]));
+        let message = Message::parse(line);
+        let item = Item { message, channel: Channel::Main, http: Some(http), wire: None };
+        visit.session.answer(self.lane, asked.seq, item);
+        let answer = self.first_reply().await?;
+        Ok(self.answer(status, answer))
+    }
+
+    async fn respond(
+        mut self,
+        visit: Arc<Visit>,
+        asked: Asked,
+        response: Response<Incoming>,
+    ) -> Result<Response<Body>, Cut> {
+        let (mut head, incoming) = response.into_parts();
+        if let Some(id) = head.headers.get("mcp-session-id").filter(|_| head.status.is_success()) {
+            self.gate.visits.name(&self.gate, &visit, id);
+        }
+        let is_stream = headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
+        let lane = visit.session.open_lane(Lane {
+            direction: Direction::ToClient,
+            channel: Channel::Main,
+            forward: Arc::clone(&self.reply),
+            back: Some(Arc::clone(&visit.own)),
+            scope: self.scope,
+            form: if is_stream { Form::Event } else { Form::Body },
+            course: asked.op.map_or(Course::None, Course::Of),
+            open_to_us: is_stream,
+        });
+        self.response = Some(lane);
+        let opens = is_stream && self.parts.method == Method::GET;
+        let relay = Relay {
+            gate: Arc::clone(&self.gate),
+            visit: Arc::clone(&visit),
+            lane,
+            port: Arc::clone(&self.reply),
+            facts: asked.facts,
+            head: head.clone(),
+        };
+        if opens {
+            relay.opened();
+        }
+        let known = headers::is_json(&head.headers)
+            || head.headers.contains_key(CONTENT_LENGTH)
+            || http_body::Body::is_end_stream(&incoming);
+        let (task, handle) = futures_util::future::abortable(async move {
+            if is_stream {
+                relay.events(incoming).await
+            } else if known {
+                relay.whole(incoming).await
+            } else {
+                relay.through(Bytes::new(), incoming).await
+            }
+        });
+        self.relay = Some(handle);
+        let gate = Arc::clone(&self.gate);
+        let deletes = self.parts.method == Method::DELETE && head.status.is_success();
+        tokio::spawn(async move {
+            if let Ok(Err(why)) = task.await {
+                visit.session.note(None, crate::log::record::Level::Warning, why);
+            }
+            if deletes {
+                gate.visits.close(&gate, &visit, "its client deleted it");
+            }
+        });
+        headers::leave_hop(&mut head.headers);
+        let mut first = None;
+        if !is_stream {
+            let parcel = self.first_reply().await?;
+            if parcel.ticket.as_ref().is_some_and(|ticket| !ticket.as_it_came) {
+                fit(&mut head.headers, &parcel.bytes);
+            }
+            first = Some(parcel);
+        }
+        self.left = headers::text(&head.headers, "content-length").and_then(|length| length.parse().ok());
+        let mut response = Response::new(match first {
+            Some(parcel) if parcel.bytes.is_empty() && parcel.ticket.is_some() => {
+                self.unconfirmed = parcel.ticket;
+                self.finish();
+                crate::transport::http::full(Bytes::new())
+            }
+            first => body::reply(self, first),
+        });
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        *response.extensions_mut() = head.extensions;
+        Ok(response)
+    }
+
+    /// What the client is answered. Where that was dropped in silence, the client waits until it
+    /// has had enough, which ends this.
+    async fn first_reply(&mut self) -> Result<Parcel<Ticket>, Cut> {
+        match self.next_reply().await {
+            Some(parcel) => Ok(parcel),
+            None if self.is_cut() => Err(Cut),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next piece for the client.
+    pub async fn next_reply(&mut self) -> Option<Parcel<Ticket>> {
+        self.reply.next().await
+    }
+
+    /// Remembers what the client is being given now. With the last of it the exchange is finished:
+    /// who has been given as much as was promised asks for no more.
+    pub fn giving(&mut self, ticket: Option<Ticket>, length: usize) {
+        self.unconfirmed = ticket;
+        self.left = self.left.map(|left| left.saturating_sub(length as u64));
+        if self.left == Some(0) || (self.reply.is_over() && !self.is_cut()) {
+            self.finish();
+        }
+    }
+
+    /// What the client was given last has been taken, or not.
+    pub fn confirm_last(&mut self, taken: bool) {
+        if let (Some(ticket), Some(visit)) = (self.unconfirmed.take(), &self.visit) {
+            visit.session.confirm(ticket, taken);
+        }
+    }
+
+    /// Whether the response is to end as a connection that breaks.
+    pub fn is_cut(&self) -> bool {
+        self.reply.is_cut()
+    }
+
+    /// The client has everything.
+    pub fn finish(&mut self) {
+        self.confirm_last(true);
+        self.finished = true;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(relay) = self.relay.take().filter(|_| !self.finished) {
+            relay.abort();
+        }
+        self.confirm_last(false);
+        let Some(visit) = self.visit.take() else { return };
+        for parcel in self.there.abandon().into_iter().chain(self.reply.abandon()) {
+            if let Some(ticket) = parcel.ticket {
+                visit.session.confirm(ticket, false);
+            }
+        }
+        let why = (!self.finished).then_some(if self.reply.is_cut() { "it broke off" } else { "the client left" });
+        if let Some(lane) = self.response {
+            visit.session.close_lane(lane, why);
+        }
+        visit.session.close_lane(self.lane, why);
+        visit.leave(self.gate.host.log().clock().now());
+    }
+}
+
+/// Makes headers fit a body that is not the one they came with.
+fn fit(headers: &mut HeaderMap, body: &Bytes) {
+    for name in [CONTENT_ENCODING, TRANSFER_ENCODING, ETAG, HeaderName::from_static("content-digest")] {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+}
+
+/// Makes a header that repeats a part of the body say what the body says. Where the client does
+/// not repeat, as in the stateful era, nothing is added.
+fn mirror(headers: &mut HeaderMap, name: &str, value: Option<&str>) {
+    let Ok(name) = name.parse::<HeaderName>() else { return };
+    let repeats = headers.contains_key(&name) || (name.as_str() != "mcp-protocol-version" && headers.contains_key("mcp-method"));
+    match value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        Some(value) if repeats => drop(headers.insert(name, value)),
+        None if name.as_str() != "mcp-protocol-version" => drop(headers.remove(name)),
+        _ => {}
+    }
+}

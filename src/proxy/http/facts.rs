@@ -1,0 +1,87 @@
+//! What is recorded of an exchange, and what its bodies are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::log::http::Http;
+use crate::log::record::{Channel, LaneId};
+use crate::mcp::sse::Event;
+use crate::mcp::{Message, Opaque};
+use crate::proxy::session::Item;
+use crate::transport::http::{Cleaner, headers};
+
+/// The facts that all frames of an exchange share.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub exchange: LaneId,
+    method: Arc<str>,
+    path: Arc<str>,
+}
+
+/// Headers as they are recorded.
+pub type Headers = Arc<[(Arc<str>, Arc<str>)]>;
+
+/// Cleans headers for the record.
+pub fn recorded(cleaner: &Cleaner, headers: &HeaderMap) -> Headers {
+    cleaner.headers(headers).into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+impl Facts {
+    pub fn new(cleaner: &Cleaner, exchange: LaneId, parts: &http::request::Parts) -> Self {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        Self { exchange, method: parts.method.as_str().into(), path: cleaner.url(path).into() }
+    }
+
+    /// The facts of a request.
+    pub fn of_request(&self, headers: Headers) -> Box<Http> {
+        Box::new(Http {
+            exchange: self.exchange,
+            method: Arc::clone(&self.method),
+            path: Arc::clone(&self.path),
+            status: None,
+            headers,
+            stream: false,
+            event: None,
+        })
+    }
+
+    /// The facts of a response.
+    pub fn of_response(&self, status: StatusCode, headers: Headers) -> Box<Http> {
+        Box::new(Http { status: Some(status.as_u16()), ..*self.of_request(headers) })
+    }
+
+    /// The facts of an event on a stream.
+    pub fn of_event(&self, status: StatusCode, headers: Headers, event: Option<Event>) -> Box<Http> {
+        Box::new(Http { stream: true, event, ..*self.of_response(status, headers) })
+    }
+}
+
+/// What a body is: a message, or something of HTTP alone, which is recorded without its secrets.
+/// `decoded` is the body as it is to be read, `wire` as it goes on.
+pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes, http: Box<Http>) -> Item {
+    let is_json = headers::is_json(headers);
+    if is_json {
+        let message = Message::parse(decoded.clone());
+        let text = || String::from_utf8_lossy(&decoded);
+        // What is no message and no JSON either was meant to be one.
+        if message.is_rpc() || crate::mcp::json::document(&decoded).is_err() {
+            return Item { message, channel: Channel::Main, http: Some(http), wire: Some(wire) };
+        }
+        let clean = Bytes::from(cleaner.json(&text()).into_bytes());
+        return of_http(clean, wire, http);
+    }
+    let clean = if headers::is_type(headers, "application/x-www-form-urlencoded") {
+        cleaner.form(&String::from_utf8_lossy(&decoded)).into()
+    } else {
+        decoded
+    };
+    of_http(clean, wire, http)
+}
+
+/// Something that HTTP says without a message.
+pub fn of_http(text: Bytes, wire: Bytes, http: Box<Http>) -> Item {
+    let message = Message::opaque(text, Opaque::Text);
+    Item { message, channel: Channel::Http, http: Some(http), wire: Some(wire) }
+}

@@ -1,0 +1,123 @@
+//! HTTP through the pipeline: every exchange is two lanes of a session, its request and its
+//! response, and goes the way of every message.
+
+mod body;
+mod exchange;
+mod facts;
+mod own;
+mod relay;
+mod visits;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
+
+use super::host::Host;
+use crate::log::record::{Level, SessionId};
+use crate::mcp::mirror::Annotations;
+use crate::transport::http::{Body, BodyError, Cleaner, Cut, Guard, Upstream, full};
+
+use body::Gathered;
+use exchange::Exchange;
+use visits::Visits;
+
+/// The way from HTTP clients to an HTTP upstream.
+pub struct Gate {
+    host: Arc<Host>,
+    upstream: Arc<Upstream>,
+    guard: Guard,
+    cleaner: Cleaner,
+    visits: Visits,
+    /// What people call the upstream.
+    name: String,
+    annotations: Mutex<Annotations>,
+}
+
+/// How often visits that have fallen silent are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+// === impl Gate ===
+
+impl Gate {
+    /// A gate in front of `upstream` for those whom `guard` lets in.
+    pub fn new(host: Arc<Host>, upstream: Arc<Upstream>, guard: Guard, name: String) -> Arc<Self> {
+        let gate = Arc::new(Self {
+            host,
+            upstream,
+            guard,
+            cleaner: Cleaner::new(),
+            visits: Visits::default(),
+            name,
+            annotations: Mutex::default(),
+        });
+        let sweeping = Arc::downgrade(&gate);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(gate) = sweeping.upgrade() else { return };
+                gate.visits.sweep(&gate);
+            }
+        });
+        gate
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// [`Cut`] when the connection is to be closed without an answer.
+    pub async fn handle<B>(self: Arc<Self>, request: Request<B>, peer: SocketAddr) -> Result<Response<Body>, Cut>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BodyError> + Send,
+    {
+        let (parts, body) = request.into_parts();
+        if let Err(forbidden) = self.guard.check(&parts.uri, &parts.headers) {
+            return Ok(self.refuse(peer, &parts, StatusCode::FORBIDDEN, &forbidden.to_string()));
+        }
+        if parts.method == Method::CONNECT {
+            let why = "shadowcat stands in front of one server and is no proxy for others";
+            return Ok(self.refuse(peer, &parts, StatusCode::METHOD_NOT_ALLOWED, why));
+        }
+        if parts.headers.contains_key(http::header::UPGRADE) {
+            let why = "no revision of MCP upgrades a connection";
+            return Ok(self.refuse(peer, &parts, StatusCode::NOT_IMPLEMENTED, why));
+        }
+        match body::gather(body, self.host.settings().inspect_limit).await {
+            Gathered::Whole(bytes) => Exchange::open(&self, parts, peer).run::<B>(bytes, None).await,
+            Gathered::Long(bytes, rest) => Exchange::open(&self, parts, peer).run(bytes, Some(rest)).await,
+            Gathered::Slow => {
+                let why = "the body came too slowly";
+                Ok(self.refuse(peer, &parts, StatusCode::REQUEST_TIMEOUT, why))
+            }
+            Gathered::Broken => Err(Cut),
+        }
+    }
+
+    /// Ends every session.
+    pub fn close(&self, reason: &str) {
+        self.visits.close_all(self, reason);
+    }
+
+    /// An answer of ours to a request that goes no further. It is in the log, so that nobody looks
+    /// for the error in the server.
+    fn refuse(&self, peer: SocketAddr, parts: &http::request::Parts, status: StatusCode, why: &str) -> Response<Body> {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let text = format!("refused {} {} from {}: {why}", parts.method, self.cleaner.url(path), peer.ip());
+        self.host.note(SessionId(0), Level::Warning, text);
+        let line = crate::mcp::compose::failure(None, i64::from(status.as_u16()), &format!("shadowcat: {why}"));
+        plain(status, line)
+    }
+}
+
+/// A response of ours with a JSON body.
+fn plain(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}

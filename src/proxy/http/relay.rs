@@ -1,0 +1,238 @@
+//! What an upstream answers, on its way into the response lane.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::Gate;
+use super::body::{Gathered, gather_reply};
+use super::facts::{self, Facts, Headers};
+use super::visits::Visit;
+use crate::log::http::Http;
+use crate::log::record::{Channel, LaneId, Level};
+use crate::mcp::sse::{Event, Piece, Splitter};
+use crate::mcp::{Message, Opaque};
+use crate::proxy::session::{Item, Port};
+use crate::transport::http::coding::Decoder;
+use crate::transport::http::upstream::chain;
+
+/// A response on its way.
+pub struct Relay {
+    pub gate: Arc<Gate>,
+    pub visit: Arc<Visit>,
+    pub lane: LaneId,
+    /// Where it goes.
+    pub port: Arc<Port>,
+    pub facts: Facts,
+    pub head: http::response::Parts,
+}
+
+impl Relay {
+    fn headers(&self) -> Headers {
+        facts::recorded(&self.gate.cleaner, &self.head.headers)
+    }
+
+    fn http(&self) -> Box<Http> {
+        self.facts.of_response(self.head.status, self.headers())
+    }
+
+    fn limit(&self) -> usize {
+        self.gate.host.settings().inspect_limit
+    }
+
+    /// Records that a stream is open; nothing may come on it for long.
+    pub fn opened(&self) {
+        let http = self.facts.of_event(self.head.status, self.headers(), None);
+        self.visit.session.pass_item(self.lane, facts::of_http(Bytes::new(), Bytes::new(), http));
+    }
+
+    /// Takes in a body that is one message, or something of HTTP alone.
+    ///
+    /// # Errors
+    /// Why it broke off, when it did.
+    pub async fn whole(&self, body: Incoming) -> Result<(), String> {
+        let session = &self.visit.session;
+        match gather_reply(body, self.limit()).await {
+            Gathered::Whole(wire) => {
+                let decoded = self.decoded(&wire).await;
+                let item = facts::item(&self.gate.cleaner, &self.head.headers, decoded, wire, self.http());
+                self.gate.annotations.lock().learn(&item.message);
+                session.receive_item(self.lane, item);
+                session.end(self.lane);
+                Ok(())
+            }
+            Gathered::Long(begun, rest) => self.through(begun, rest).await,
+            Gathered::Slow | Gathered::Broken => {
+                self.port.cut();
+                Err("the upstream broke off its answer".into())
+            }
+        }
+    }
+
+    /// Passes on a body that is not looked into.
+    ///
+    /// # Errors
+    /// Why it broke off, when it did.
+    pub async fn through(&self, begun: Bytes, mut rest: Incoming) -> Result<(), String> {
+        let session = &self.visit.session;
+        if http_body::Body::is_end_stream(&rest) && begun.is_empty() {
+            session.receive_item(self.lane, facts::of_http(begun.clone(), begun, self.http()));
+            session.end(self.lane);
+            return Ok(());
+        }
+        session.cleared(self.lane).await;
+        session.receive_long(self.lane, begun, Some(self.http()));
+        loop {
+            match rest.frame().await {
+                None => break,
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    session.receive_more(self.lane, data, false);
+                    self.port.room().await;
+                }
+                Some(Err(error)) => {
+                    session.receive_more(self.lane, Bytes::new(), true);
+                    self.port.cut();
+                    return Err(format!("the upstream broke off its answer: {}", chain(&error)));
+                }
+            }
+        }
+        session.receive_more(self.lane, Bytes::new(), true);
+        session.end(self.lane);
+        Ok(())
+    }
+
+    /// Takes in a stream of events, each as it arrives.
+    ///
+    /// # Errors
+    /// Why it broke off, when it did.
+    pub async fn events(&self, mut body: Incoming) -> Result<(), String> {
+        let session = &self.visit.session;
+        let mut decoder = match Decoder::of(&self.head.headers) {
+            Ok(decoder) => decoder,
+            Err(error) => {
+                session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
+                return self.through(Bytes::new(), body).await;
+            }
+        };
+        let encoded = decoder.is_some();
+        let mut splitter = Splitter::new(self.limit());
+        // Once for the stream; every event would be too often.
+        let mut headers = Some(self.headers());
+        let outcome = loop {
+            match body.frame().await {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(format!("the upstream broke off its stream: {}", chain(&error))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    match &mut decoder {
+                        None => splitter.feed(&data),
+                        Some(decoder) => {
+                            // Events cannot be cut out of an encoded stream: it goes on as it
+                            // came, and what is in it is only shown.
+                            session.pass(self.lane, data.clone());
+                            match decoder.feed(&data, self.limit()).await {
+                                Ok(decoded) => splitter.feed(&decoded),
+                                Err(error) => {
+                                    session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
+                                    return self.through(Bytes::new(), body).await;
+                                }
+                            }
+                        }
+                    }
+                    while let Some(piece) = splitter.next_piece() {
+                        self.piece(piece, &mut headers, encoded).await;
+                    }
+                    self.port.room().await;
+                }
+            }
+        };
+        if let Some(piece) = splitter.finish() {
+            self.piece(piece, &mut headers, encoded).await;
+        }
+        match &outcome {
+            Ok(()) => session.end(self.lane),
+            Err(_) => {
+                // What came whole before it broke is delivered, held or not.
+                session.cleared(self.lane).await;
+                self.port.cut();
+            }
+        }
+        outcome
+    }
+
+    async fn piece(&self, piece: Piece, headers: &mut Option<Headers>, encoded: bool) {
+        let session = &self.visit.session;
+        let mut http = |event| {
+            let headers = headers.take().unwrap_or_else(|| Arc::from([]));
+            self.facts.of_event(self.head.status, headers, event)
+        };
+        match piece {
+            Piece::Event(event) => {
+                let item = self.event(event, &mut http);
+                if encoded {
+                    session.pass_item(self.lane, Item { wire: Some(Bytes::new()), ..item });
+                } else {
+                    session.admitted(self.lane).await;
+                    session.receive_item(self.lane, item);
+                }
+            }
+            Piece::Idle(bytes) => {
+                let wire = if encoded { Bytes::new() } else { bytes.clone() };
+                session.pass_item(self.lane, facts::of_http(bytes, wire, http(None)));
+            }
+            Piece::Start(bytes) if !encoded => {
+                session.cleared(self.lane).await;
+                session.receive_long(self.lane, bytes, Some(http(None)));
+            }
+            Piece::More(bytes) if !encoded => session.receive_more(self.lane, bytes, false),
+            Piece::End(bytes) if !encoded => session.receive_more(self.lane, bytes, true),
+            Piece::Start(_) | Piece::More(_) | Piece::End(_) => {}
+        }
+    }
+
+    fn event(&self, event: Event, http: &mut impl FnMut(Option<Event>) -> Box<Http>) -> Item {
+        let wire = Some(event.raw.clone());
+        let data = event.data.clone().unwrap_or_default();
+        if event.is_message() {
+            let message = Message::parse(data);
+            self.gate.annotations.lock().learn(&message);
+            return Item { message, channel: Channel::Main, http: Some(http(Some(event))), wire };
+        }
+        let (message, event) = match event.name.as_deref() {
+            // Its address is the key to the session (2024-11-05, HTTP with SSE).
+            Some("endpoint") => {
+                let endpoint = String::from_utf8_lossy(&data).into_owned();
+                self.gate.visits.place(&self.gate, &self.visit, &endpoint);
+                let clean = self.gate.cleaner.url(&endpoint);
+                let raw = event.with_data(clean.as_bytes());
+                (Message::opaque(clean.into(), Opaque::Text), Event::parse(raw))
+            }
+            _ => (Message::opaque(data, Opaque::Text), event),
+        };
+        Item { message, channel: Channel::Http, http: Some(http(Some(event))), wire }
+    }
+
+    /// A body as it is to be read.
+    async fn decoded(&self, wire: &Bytes) -> Bytes {
+        let note = |error: &dyn std::fmt::Display| {
+            self.visit.session.note(None, Level::Warning, format!("a body passes unread: {error}"));
+        };
+        match Decoder::of(&self.head.headers) {
+            Ok(None) => wire.clone(),
+            Ok(Some(mut decoder)) => match decoder.feed(wire, self.limit()).await {
+                Ok(decoded) => decoded.into(),
+                Err(error) => {
+                    note(&error);
+                    wire.clone()
+                }
+            },
+            Err(error) => {
+                note(&error);
+                wire.clone()
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Which session an exchange belongs to.
+//!
+//! In the stateful era a session is what the server says it is (`Mcp-Session-Id`, or the endpoint
+//! of the old HTTP+SSE transport). Where there is none, exchanges are grouped by who seems to
+//! speak, for display only: nothing is routed by it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use parking_lot::Mutex;
+
+use super::{Gate, own};
+use crate::clock::Stamp;
+use crate::log::record::{Channel, Opened};
+use crate::mcp::compose::meta;
+use crate::mcp::{Era, Message, json};
+use crate::proxy::session::{Form, Lane, Port, Scope, Session};
+use crate::transport::http::secrets::Fingerprint;
+
+/// A session over HTTP, and what it takes to speak in it ourselves.
+pub struct Visit {
+    pub session: Arc<Session>,
+    /// Whether the server named it: then its ids are unique in it.
+    named: AtomicBool,
+    /// Exchanges under way.
+    under_way: AtomicUsize,
+    last: Mutex<Stamp>,
+    /// The head of its latest request with a message: requests of our own borrow its credentials.
+    pub head: Mutex<Option<Head>>,
+    /// Where requests of our own go.
+    pub own: Arc<Port>,
+}
+
+/// What a request needs beside its body.
+#[derive(Clone)]
+pub struct Head {
+    pub uri: http::Uri,
+    pub headers: HeaderMap,
+}
+
+/// All visits that are open.
+#[derive(Default)]
+pub struct Visits {
+    by_key: Mutex<HashMap<Key, Arc<Visit>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// The server gave it this id.
+    Named(Fingerprint),
+    /// Its messages are posted to this endpoint (2024-11-05, HTTP+SSE).
+    Endpoint(Fingerprint),
+    /// Someone who has no session with the server, or none yet.
+    Guest(Fingerprint),
+}
+
+/// How long a guest may be silent.
+const GUEST_IDLE: Duration = Duration::from_secs(15 * 60);
+/// How long a session may be silent.
+const NAMED_IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// The header that names a session (2025-03-26 to 2025-11-25).
+const SESSION_ID: &str = "mcp-session-id";
+
+// === impl Visits ===
+
+impl Visits {
+    /// The visit that a request belongs to; a new one where it is the first of it.
+    pub fn of(&self, gate: &Arc<Gate>, parts: &http::request::Parts, message: Option<&Message>, peer: IpAddr) -> Arc<Visit> {
+        let key = key(gate, parts, message, peer);
+        let mut by_key = self.by_key.lock();
+        let visit = by_key.entry(key).or_insert_with(|| {
+            let visit = Visit::open(gate, matches!(key, Key::Named(_)));
+            own::serve(Arc::clone(gate), Arc::clone(&visit));
+            visit
+        });
+        let visit = Arc::clone(visit);
+        visit.under_way.fetch_add(1, Ordering::AcqRel);
+        if message.is_some_and(Message::is_rpc) {
+            *visit.head.lock() = Some(Head { uri: parts.uri.clone(), headers: sensitive(&parts.headers) });
+        }
+        visit
+    }
+
+    /// The server has given a session its id.
+    pub fn name(&self, gate: &Gate, visit: &Arc<Visit>, id: &http::HeaderValue) {
+        let mut id = id.clone();
+        id.set_sensitive(true);
+        let key = Key::Named(gate.cleaner.fingerprint(id.as_bytes()));
+        visit.named.store(true, Ordering::Release);
+        if let Some(head) = &mut *visit.head.lock() {
+            head.headers.insert(SESSION_ID, id);
+        }
+        self.rename(visit, key);
+    }
+
+    /// The server has named the endpoint that a session's messages are posted to.
+    pub fn place(&self, gate: &Gate, visit: &Arc<Visit>, endpoint: &str) {
+        let path = match endpoint.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => endpoint,
+        };
+        visit.named.store(true, Ordering::Release);
+        if let Ok(uri) = path.parse() {
+            let headers = visit.head.lock().take().map(|head| head.headers).unwrap_or_default();
+            *visit.head.lock() = Some(Head { uri, headers });
+        }
+        self.rename(visit, Key::Endpoint(gate.cleaner.fingerprint(path.as_bytes())));
+    }
+
+    fn rename(&self, visit: &Arc<Visit>, key: Key) {
+        let mut by_key = self.by_key.lock();
+        // Whoever knocks next without an id is a new guest.
+        by_key.retain(|key, known| !(matches!(key, Key::Guest(_)) && Arc::ptr_eq(known, visit)));
+        by_key.insert(key, Arc::clone(visit));
+    }
+
+    /// Ends a session.
+    pub fn close(&self, gate: &Gate, visit: &Arc<Visit>, reason: &str) {
+        self.by_key.lock().retain(|_, known| !Arc::ptr_eq(known, visit));
+        visit.close(gate, reason);
+    }
+
+    /// Ends the sessions in which nothing was said for long.
+    pub fn sweep(&self, gate: &Gate) {
+        let now = gate.host.log().clock().now();
+        let mut silent = Vec::new();
+        self.by_key.lock().retain(|_, visit| {
+            let bound = if visit.is_named() { NAMED_IDLE } else { GUEST_IDLE };
+            let over = visit.under_way.load(Ordering::Acquire) == 0 && now.since(*visit.last.lock()) > bound;
+            if over {
+                silent.push(Arc::clone(visit));
+            }
+            !over
+        });
+        for visit in silent {
+            visit.close(gate, "nothing was said for long");
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn close_all(&self, gate: &Gate, reason: &str) {
+        let all: Vec<_> = self.by_key.lock().drain().map(|(_, visit)| visit).collect();
+        for visit in all {
+            visit.close(gate, reason);
+        }
+    }
+}
+
+/// Headers that do not show their values when they are printed.
+fn sensitive(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.values_mut().for_each(|value| value.set_sensitive(true));
+    headers
+}
+
+fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, peer: IpAddr) -> Key {
+    let finger = |bytes: &[u8]| gate.cleaner.fingerprint(bytes);
+    let version = message.and_then(|message| message.param(&["_meta", meta::PROTOCOL_VERSION]));
+    let version = version.and_then(json::unescape);
+    let stateless = version.is_some_and(|version| Era::of_version(&version) == Era::Stateless);
+    if let Some(id) = parts.headers.get(SESSION_ID).filter(|_| !stateless) {
+        return Key::Named(finger(id.as_bytes()));
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    if let Some(known) = Some(Key::Endpoint(finger(path.as_bytes())))
+        .filter(|key| gate.visits.by_key.lock().contains_key(key))
+    {
+        return known;
+    }
+    let info = message.and_then(|message| message.param(&["_meta", meta::CLIENT_INFO])).unwrap_or_default();
+    let info_of = |key| json::member(info, 0..info.len(), key).map(|span| &info[span]).unwrap_or_default();
+    let header = |name: http::HeaderName| parts.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
+    let peer = peer.to_string();
+    let who = match stateless {
+        true => [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()],
+        false => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
+    };
+    Key::Guest(finger(&who.join(&0)))
+}
+
+// === impl Visit ===
+
+impl Visit {
+    fn open(gate: &Gate, named: bool) -> Arc<Self> {
+        let target = gate.cleaner.url(&format!("{}{}", gate.upstream.origin(), gate.upstream.path()));
+        let session = gate.host.open(Opened {
+            name: gate.name.clone(),
+            target: vec![target],
+            directory: None,
+            pid: None,
+            own_client: false,
+        });
+        let own = Arc::new(Port::queue());
+        session.open_lane(Lane {
+            direction: crate::mcp::Direction::ToServer,
+            channel: Channel::Main,
+            forward: Arc::clone(&own),
+            back: None,
+            scope: Scope::Session,
+            form: Form::Body,
+            course: crate::log::operation::Course::None,
+            open_to_us: true,
+        });
+        Arc::new(Self {
+            session,
+            named: AtomicBool::new(named),
+            under_way: AtomicUsize::new(0),
+            last: Mutex::new(gate.host.log().clock().now()),
+            head: Mutex::default(),
+            own,
+        })
+    }
+
+    /// Whether ids are unique in it.
+    pub fn is_named(&self) -> bool {
+        self.named.load(Ordering::Acquire)
+    }
+
+    /// An exchange has ended.
+    pub fn leave(&self, now: Stamp) {
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
+        *self.last.lock() = now;
+    }
+
+    fn close(&self, gate: &Gate, reason: &str) {
+        self.session.close(reason, None);
+        gate.host.release(self.session.id());
+    }
+}

@@ -1,0 +1,487 @@
+//! One session: the way of every message from the lane it arrives on to the outlet it leaves by.
+//!
+//! Receive → **record** (before anyone rules, so that a crash leaves evidence) → **rule** (the
+//! chain, highest priority first) → **deliver**, answer, drop or hold → **confirm** that the
+//! bytes were written. The session does no I/O and knows no thread: whoever reads a lane calls
+//! [`Session::receive`] and then flushes the lane's outlet.
+
+mod lane;
+mod way;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use tokio::sync::Notify;
+
+use super::facts::Known;
+use super::holds::{Holds, Passage, Reason, Waiting};
+use super::refused::Refused;
+use super::splice::{is_request, terminated};
+use crate::intercept::{Chain, Verdict};
+use crate::log::Log;
+use crate::log::http::Http;
+use crate::log::operation::Operations;
+use crate::log::record::{
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, Opened, Origin, Outcome, Sent, Seq,
+    SessionId,
+};
+use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
+use crate::transport::{Parcel, PieceOf};
+
+use lane::OpenLane;
+pub use lane::{Arrived, Form, Item, Lane, Port, Scope, Ticket};
+
+/// Runs the verdicts that come later.
+pub type Later = Box<dyn Fn(Seq, std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>) + Send + Sync>;
+
+/// A running session.
+pub struct Session {
+    id: SessionId,
+    name: String,
+    log: Arc<Log>,
+    chain: Chain,
+    later: Later,
+    state: Mutex<State>,
+    /// Signalled whenever something stops waiting: to threads, and to tasks.
+    moved: Condvar,
+    stirred: Notify,
+    activity: AtomicU64,
+}
+
+struct State {
+    lanes: BTreeMap<LaneId, OpenLane>,
+    /// Lanes opened so far.
+    opened: u32,
+    /// Lanes that have ended and still have something waiting.
+    ending: BTreeSet<LaneId>,
+    holds: Holds,
+    operations: Operations,
+    eras: Eras,
+    known: Known,
+    /// The lane whose reader is in here now and will flush its outlet itself.
+    inline: Option<LaneId>,
+    /// The lane on which a line over the inspect limit is under way, its frame and length.
+    long: BTreeMap<LaneId, (Seq, u64)>,
+    closed: bool,
+}
+
+/// How much of a line over the inspect limit is kept for the record.
+const KEPT_OF_LONG: usize = 64 << 10;
+
+/// Who decides for a person.
+pub const BY_PERSON: &str = "person";
+
+// === impl Session ===
+
+impl Session {
+    /// Opens a session and records it.
+    pub fn open(
+        id: SessionId,
+        opened: Opened,
+        log: Arc<Log>,
+        chain: Chain,
+        operations: Arc<AtomicU32>,
+        later: Later,
+    ) -> Arc<Self> {
+        let name = opened.name.clone();
+        log.append(id, Body::Opened(opened));
+        let state = State {
+            lanes: BTreeMap::new(),
+            opened: 0,
+            ending: BTreeSet::new(),
+            holds: Holds::default(),
+            operations: Operations::new(operations),
+            eras: Eras::default(),
+            known: Known::default(),
+            inline: None,
+            long: BTreeMap::new(),
+            closed: false,
+        };
+        Arc::new(Self {
+            id,
+            name,
+            log,
+            chain,
+            later,
+            state: Mutex::new(state),
+            moved: Condvar::new(),
+            stirred: Notify::new(),
+            activity: AtomicU64::new(0),
+        })
+    }
+
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What both sides have shown themselves to be.
+    pub fn eras(&self) -> Eras {
+        self.state.lock().eras.clone()
+    }
+
+    /// Opens a lane. Lanes are numbered from 1 in the order of their opening.
+    pub fn open_lane(&self, lane: Lane) -> LaneId {
+        let mut state = self.state.lock();
+        state.opened += 1;
+        let id = LaneId(state.opened);
+        state.lanes.insert(id, OpenLane { lane, ended: false });
+        id
+    }
+
+    /// Whether `lane` has as much waiting as it may.
+    pub fn is_full(&self, lane: LaneId) -> bool {
+        !self.state.lock().holds.has_room(lane)
+    }
+
+    /// Whether what arrives on `lane` can no longer be written to anyone.
+    pub fn is_cut_off(&self, lane: LaneId) -> bool {
+        self.state.lock().lanes.get(&lane).is_none_or(|open| open.lane.forward.is_closed())
+    }
+
+    /// Forgets a lane. What still waits on it goes nowhere: a request is withdrawn, since its sender
+    /// has left, and anything else is dropped. `why` tells of an end that the peers did not mean.
+    pub fn close_lane(&self, lane: LaneId, why: Option<&str>) {
+        let mut state = self.state.lock();
+        let Some(open) = state.lanes.remove(&lane) else { return };
+        state.ending.remove(&lane);
+        state.long.remove(&lane);
+        for passage in state.holds.drain_lane(lane) {
+            self.log.unpin(passage.seq());
+            let outcome = if is_request(&passage) { Outcome::Withdrawn } else { Outcome::Dropped };
+            self.gone(&passage, outcome, Some(why.unwrap_or("its exchange ended")));
+        }
+        if let Some(exchange) = open.lane.exchange(lane).filter(|exchange| *exchange == lane) {
+            state.operations.leave(exchange);
+        }
+        if why.is_some() || open.lane.form == Form::Event {
+            let why = why.map(str::to_owned);
+            self.log.append(self.id, Body::Ended(Ended { lane, why }));
+        }
+        self.advance(&mut state);
+    }
+
+    /// Waits until `lane` may take more.
+    pub async fn admitted(&self, lane: LaneId) {
+        self.waits(|state| state.holds.has_room(lane)).await;
+    }
+
+    /// Waits until nothing is held on `lane`.
+    pub async fn cleared(&self, lane: LaneId) {
+        self.waits(|state| state.holds.is_clear(lane)).await;
+    }
+
+    async fn waits(&self, done: impl Fn(&State) -> bool) {
+        loop {
+            let stirred = self.stirred.notified();
+            {
+                let state = self.state.lock();
+                if state.closed || done(&state) {
+                    return;
+                }
+            }
+            stirred.await;
+        }
+    }
+
+    /// Blocks while `lane` is full.
+    pub fn admit(&self, lane: LaneId) {
+        let mut state = self.state.lock();
+        self.note(None, Level::Warning, format!("lane {} stopped reading: too much is held", lane.0));
+        while !state.holds.has_room(lane) && !state.closed {
+            self.moved.wait(&mut state);
+        }
+    }
+
+    /// Takes in a whole line, terminator included.
+    pub fn receive(&self, lane: LaneId, raw: Bytes) {
+        let Some(channel) = self.state.lock().lanes.get(&lane).map(|open| open.lane.channel) else { return };
+        let message = match channel {
+            Channel::Main | Channel::Http => Message::parse(raw),
+            Channel::Stderr => Message::opaque(raw, Opaque::Text),
+        };
+        self.receive_item(lane, Item { channel, ..Item::message(message) });
+    }
+
+    /// Takes in what arrived on a lane; none when the lane is closed.
+    pub fn receive_item(&self, lane: LaneId, item: Item) -> Option<Arrived> {
+        let mut state = self.state.lock();
+        if !state.lanes.contains_key(&lane) {
+            return None;
+        }
+        state.inline = Some(lane);
+        let passage = self.record(&mut state, lane, Origin::Wire, item, false);
+        let arrived = Arrived { seq: passage.seq(), op: passage.frame().link.op };
+        self.place(&mut state, passage);
+        state.inline = None;
+        Some(arrived)
+    }
+
+    /// Takes in what nobody is asked about, such as the keep-alives of a stream, ahead of whatever
+    /// is held on the lane.
+    pub fn pass_item(&self, lane: LaneId, item: Item) {
+        let mut state = self.state.lock();
+        let passage = self.record(&mut state, lane, Origin::Wire, item, false);
+        self.forward(&state, &passage);
+    }
+
+    /// Answers a request in the place of a server that cannot.
+    pub fn answer(&self, lane: LaneId, frame: Seq, item: Item) {
+        let mut state = self.state.lock();
+        let passage = self.record(&mut state, lane, Origin::Answered(frame), item, false);
+        self.send_back(&state, &passage);
+    }
+
+    /// Takes in the beginning of a line that is longer than the inspect limit; its pieces stream
+    /// through untouched. Blocks while anything is held on the lane, since a line that cannot be
+    /// read whole cannot be told from one that must not overtake.
+    pub fn receive_start(&self, lane: LaneId, raw: Bytes) {
+        let mut state = self.state.lock();
+        while !state.holds.is_clear(lane) && !state.closed {
+            self.moved.wait(&mut state);
+        }
+        drop(state);
+        self.receive_long(lane, raw, None);
+    }
+
+    /// The same for tasks, which wait for [`Session::cleared`] before.
+    pub fn receive_long(&self, lane: LaneId, raw: Bytes, http: Option<Box<Http>>) -> Seq {
+        let mut state = self.state.lock();
+        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT_OF_LONG)]);
+        let item = Item { http, ..Item::message(Message::opaque(kept, Opaque::Truncated)) };
+        let passage = self.record(&mut state, lane, Origin::Wire, item, false);
+        state.long.insert(lane, (passage.seq(), 0));
+        self.stream(&mut state, lane, raw, false);
+        passage.seq()
+    }
+
+    /// Passes on bytes that no frame is made of, ahead of whatever is held on the lane.
+    pub fn pass(&self, lane: LaneId, bytes: Bytes) {
+        let state = self.state.lock();
+        if let Some(open) = state.lanes.get(&lane) {
+            open.lane.forward.push(Parcel { bytes, ticket: None, piece: None });
+        }
+    }
+
+    /// Takes in more of a long line; `last` with its end.
+    pub fn receive_more(&self, lane: LaneId, raw: Bytes, last: bool) {
+        let mut state = self.state.lock();
+        self.stream(&mut state, lane, raw, last);
+    }
+
+    fn stream(&self, state: &mut State, lane: LaneId, bytes: Bytes, last: bool) {
+        let Some(open) = state.lanes.get(&lane) else { return };
+        let Some((frame, length)) = state.long.get_mut(&lane) else { return };
+        *length += bytes.len() as u64;
+        let ticket = last.then_some(Ticket {
+            frame: *frame,
+            held_since: None,
+            length: Some(*length),
+            as_it_came: true,
+        });
+        open.lane.forward.push(Parcel { bytes, ticket, piece: Some(PieceOf { lane: lane.0, last }) });
+        if last {
+            state.long.remove(&lane);
+        }
+    }
+
+    /// Takes in the end of a lane. It is an item in order: the other side sees it after the last
+    /// frame that is held.
+    pub fn end(&self, lane: LaneId) {
+        let mut state = self.state.lock();
+        if let Some(open) = state.lanes.get_mut(&lane) {
+            open.ended = true;
+            state.ending.insert(lane);
+        }
+        self.close_ended(&mut state);
+    }
+
+    /// Writes what is queued for the outlet of `lane`. Blocks while its peer does not read.
+    pub fn flush(&self, lane: LaneId) {
+        let Some(port) = self.state.lock().lanes.get(&lane).map(|open| Arc::clone(&open.lane.forward)) else {
+            return;
+        };
+        port.flush(&mut |ticket, written| self.confirm(ticket, written));
+    }
+
+    /// Records that a frame's bytes were written, or could not be.
+    pub fn confirm(&self, ticket: Ticket, written: bool) {
+        self.activity.fetch_add(1, Ordering::Relaxed);
+        let held = ticket.held_since.map(|since| self.log.clock().now().since(since));
+        let (outcome, why) = match written {
+            true => (Outcome::Forwarded, None),
+            false => (Outcome::Dropped, Some("the peer is gone".to_owned())),
+        };
+        let sent = Sent { frame: ticket.frame, outcome, held, length: ticket.length, why };
+        self.log.append(self.id, Body::Sent(sent));
+    }
+
+    /// Gives the verdict on a held frame.
+    ///
+    /// # Errors
+    /// When the frame is not held, or an answer is given to something that is no request.
+    pub fn decide(&self, seq: Seq, by: &str, verdict: Verdict) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        let (passage, resume) = state.holds.decide(seq).ok_or(Refused::NotHeld(seq))?;
+        if matches!(verdict, Verdict::Answer(_)) && !is_request(&passage) {
+            state.holds.insert(Waiting { passage, reason: Reason::Verdict { resume } });
+            return Err(Refused::NoRequest(seq));
+        }
+        self.log.unpin(seq);
+        self.ruled(seq, by, verdict.word(), None);
+        self.apply(&mut state, passage, verdict, resume);
+        self.advance(&mut state);
+        Ok(())
+    }
+
+    /// Lets everything go on that is held, in the order of arrival on each lane, until nothing is.
+    pub fn release_all(&self, by: &str) {
+        loop {
+            let next = self.state.lock().holds.undecided().next().map(Passage::seq);
+            // Another may have decided it in between; then there is a next one, or none.
+            let Some(seq) = next else { return };
+            let _ = self.decide(seq, by, Verdict::Pass);
+        }
+    }
+
+    /// What waits for a verdict.
+    pub fn held(&self) -> Vec<Seq> {
+        self.state.lock().holds.undecided().map(Passage::seq).collect()
+    }
+
+    /// Changes whenever a message arrives or was written.
+    pub fn activity(&self) -> u64 {
+        self.activity.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client takes nothing any more, although the server still speaks to it.
+    pub fn is_unheard(&self) -> bool {
+        let state = self.state.lock();
+        let main = |open: &&OpenLane| {
+            open.lane.direction == Direction::ToClient && open.lane.channel == Channel::Main
+        };
+        state.lanes.values().find(main).is_some_and(|open| !open.ended && open.lane.forward.is_closed())
+    }
+
+    /// Drops everything that is held or waits.
+    pub fn drop_all(&self, why: &str) {
+        let mut state = self.state.lock();
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.abandon(&mut state, direction, why);
+        }
+        self.advance(&mut state);
+    }
+
+    /// How many requests went in `direction` and have no answer yet.
+    pub fn in_flight(&self, direction: Direction) -> usize {
+        self.state.lock().operations.in_flight(direction).count()
+    }
+
+    /// A frame that waits for a verdict.
+    pub fn held_frame(&self, seq: Seq) -> Option<Passage> {
+        self.state.lock().holds.undecided().find(|passage| passage.seq() == seq).cloned()
+    }
+
+    /// Sends a message of ours towards one side. `line` has no terminator; a request in it must
+    /// have an id of ours already, since its answer is kept from the peer.
+    ///
+    /// # Errors
+    /// When that side is closed, or its era has no such message.
+    pub fn inject(&self, direction: Direction, line: &[u8]) -> Result<Seq, Refused> {
+        let mut state = self.state.lock();
+        let lane = state
+            .lanes
+            .iter()
+            .find(|(_, open)| {
+                let lane = &open.lane;
+                lane.direction == direction && lane.open_to_us && !lane.forward.is_closed()
+            })
+            .map(|(id, open)| (*id, open.lane.form));
+        let side = match direction {
+            Direction::ToServer => "server",
+            Direction::ToClient => "client",
+        };
+        let (lane, form) = lane.ok_or(Refused::Closed(side))?;
+        let message = Message::parse(terminated(line, form.terminator()));
+        let stateless = state.eras.current() == Some(crate::mcp::Era::Stateless);
+        if stateless && direction == Direction::ToClient && matches!(message.kind(), Kind::Request { .. }) {
+            return Err(Refused::EraForbids);
+        }
+        let passage = self.record(&mut state, lane, Origin::Injected, Item::message(message), true);
+        let seq = passage.seq();
+        self.place(&mut state, passage);
+        Ok(seq)
+    }
+
+    /// The server has ended: nothing can be brought to it any more. What it said and is held can
+    /// still be delivered.
+    pub fn server_gone(&self) {
+        let mut state = self.state.lock();
+        self.abandon(&mut state, Direction::ToServer, "the server ended");
+        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
+        towards.for_each(|open| open.lane.forward.end());
+        self.stir();
+    }
+
+    fn abandon(&self, state: &mut State, direction: Direction, why: &str) {
+        for passage in state.holds.drain_towards(direction) {
+            self.log.unpin(passage.seq());
+            self.gone(&passage, Outcome::Dropped, Some(why));
+        }
+    }
+
+    /// Whether everything for the client is decided and written.
+    pub fn is_delivered(&self) -> bool {
+        let state = self.state.lock();
+        !state.holds.any_towards(Direction::ToClient)
+            && state
+                .lanes
+                .values()
+                .filter(|open| open.lane.direction == Direction::ToClient)
+                .all(|open| open.lane.forward.is_idle())
+    }
+
+    /// Closes the outlets towards the server, once what is queued for it is written.
+    pub fn hang_up(&self) {
+        let state = self.state.lock();
+        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
+        towards.for_each(|open| open.lane.forward.end());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Ends the session: what is still held is recorded as dropped, every outlet is closed.
+    pub fn close(&self, reason: &str, exit: Option<Exit>) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            self.abandon(&mut state, direction, "the session ended");
+        }
+        for open in state.lanes.values() {
+            open.lane.forward.end();
+        }
+        self.stir();
+        self.log.append(self.id, Body::Closed(Closed { reason: reason.to_owned(), exit }));
+    }
+
+    fn stir(&self) {
+        self.moved.notify_all();
+        self.stirred.notify_waiters();
+    }
+
+    /// Adds a remark of the engine to the log.
+    pub fn note(&self, frame: Option<Seq>, level: Level, text: String) {
+        self.log.append(self.id, Body::Note(Note { frame, level, by: "shadowcat".into(), text }));
+    }
+}

@@ -1,0 +1,119 @@
+//! Who may speak to our listener: a web page that a person has open must not reach it through the
+//! browser (DNS rebinding; 2025-11-25, basic/transports, security warning).
+
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
+
+/// The names that a listener goes by.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    names: Vec<String>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    #[error("Host {0:?} is not a name of this listener; --allow-host adds one")]
+    Host(String),
+    #[error("Origin {0:?} may not use this listener; --allow-host adds its host")]
+    Origin(String),
+    #[error("the request names no host")]
+    NoHost,
+}
+
+impl Guard {
+    /// A guard of a listener on `address` that also goes by the names of `more`.
+    pub fn new(address: IpAddr, more: &[String]) -> Self {
+        let mut names: Vec<String> =
+            ["localhost", "127.0.0.1", "[::1]"].into_iter().map(str::to_owned).collect();
+        if !address.is_unspecified() {
+            names.push(match address {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            });
+        }
+        names.extend(more.iter().map(|name| name.to_ascii_lowercase()));
+        Self { names }
+    }
+
+    /// Checks the host that a request names and the page that it comes from.
+    ///
+    /// # Errors
+    /// [`Forbidden`], to be answered with 403.
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Forbidden> {
+        let named = headers.get_all(HOST).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let mut hosts: Vec<String> = named.map(|host| host.into_owned()).collect();
+        // HTTP/2 names it in the request line (RFC 9113, 8.3.1).
+        hosts.extend(uri.authority().map(|authority| authority.as_str().to_owned()));
+        if hosts.is_empty() {
+            return Err(Forbidden::NoHost);
+        }
+        for host in hosts {
+            if !self.knows(&host) {
+                return Err(Forbidden::Host(host));
+            }
+        }
+        for origin in headers.get_all(ORIGIN) {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            if !host.is_some_and(|host| self.knows(host)) {
+                return Err(Forbidden::Origin(origin.into_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `host`, with or without a port, is one of the names.
+    fn knows(&self, host: &str) -> bool {
+        let name = match host.rfind(':') {
+            Some(at) if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) => &host[..at],
+            _ => host,
+        };
+        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, origin: Option<&str>) -> Result<(), Forbidden> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        let guard = Guard::new(IpAddr::from([127, 0, 0, 1]), &["Dev.Example".to_owned()]);
+        guard.check(&Uri::from_static("/mcp"), &headers)
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:3000", "[::1]:1", "dev.example:8"] {
+            assert_eq!(check(host, None), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "[::2]", "", "localhost:x"] {
+            assert!(matches!(check(host, None), Err(Forbidden::Host(_))), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_may_speak() {
+        assert_eq!(check("localhost", Some("http://localhost:6274")), Ok(()));
+        for origin in ["http://evil.example", "null", "file://", "http://localhost.evil.example", ""] {
+            assert!(matches!(check("localhost", Some(origin)), Err(Forbidden::Origin(_))), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_second_host_does_not_get_past() {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, "localhost".parse().unwrap());
+        headers.append(HOST, "evil.example".parse().unwrap());
+        let guard = Guard::new(IpAddr::from([127, 0, 0, 1]), &[]);
+        assert!(guard.check(&Uri::from_static("/"), &headers).is_err());
+        assert_eq!(guard.check(&Uri::from_static("/"), &HeaderMap::new()), Err(Forbidden::NoHost));
+    }
+}

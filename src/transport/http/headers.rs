@@ -1,0 +1,75 @@
+//! Headers that belong to one hop.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName};
+
+/// Hop-by-hop headers (RFC 9110, 7.6.1; `Keep-Alive` and `Proxy-Connection` by tradition).
+const OF_A_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+];
+
+/// Removes what was said to us alone.
+pub fn leave_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in OF_A_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "upgrade"] {
+        headers.remove(name);
+    }
+}
+
+/// Whether the body is of this media type, parameters aside.
+pub fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split(';').next()).is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Whether the body is JSON, by itself or by its suffix (RFC 6839).
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split(';').next()).is_some_and(|found| {
+        let found = found.trim().to_ascii_lowercase();
+        found == "application/json" || found.ends_with("+json")
+    })
+}
+
+/// The text of a header; none where it is absent or no text.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_connection_names_stays_on_its_hop() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("accept", "*/*")] {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        leave_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn media_types_are_told_by_their_name() {
+        let of = |value: &'static str| {
+            HeaderMap::from_iter([(header::CONTENT_TYPE, http::HeaderValue::from_static(value))])
+        };
+        assert!(is_json(&of("Application/JSON; charset=utf-8")) && is_json(&of("application/problem+json")));
+        assert!(!is_json(&of("text/plain")) && is_type(&of("text/event-stream;x=y"), "text/event-stream"));
+    }
+}

@@ -1,0 +1,44 @@
+//! HTTP: the listener that clients connect to, and the way to an upstream.
+//!
+//! Nothing here is added to, followed, retried, decompressed or remembered on behalf of a peer:
+//! what one side says reaches the other as it was said. What happens to the parts of HTTP that
+//! are about one hop only:
+//!
+//! | part | what becomes of it |
+//! |---|---|
+//! | `Connection` and what it names, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Proxy-*` | stays on its hop (RFC 9110, 7.6.1) |
+//! | `Upgrade` | refused with 501: no revision of MCP uses it |
+//! | `CONNECT` | refused with 405 |
+//! | `Expect: 100-continue` | answered on its hop |
+//! | trailers | dropped: no revision of MCP uses them |
+//! | `HEAD`, `OPTIONS` and any other method | passed on |
+//! | `Host` | checked, then the upstream's, unless `--preserve-host` |
+//! | `Origin` | checked, then passed on |
+//! | HTTP version | each hop has its own |
+
+pub mod coding;
+pub mod guard;
+pub mod headers;
+pub mod listen;
+pub mod secrets;
+pub mod upstream;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+
+/// What went wrong while a body was sent or received.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that goes out.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+pub use guard::Guard;
+pub use listen::{Cut, Listener};
+pub use secrets::Cleaner;
+pub use upstream::{Upstream, UpstreamError, UpstreamOptions};
+
+/// A body of these bytes.
+pub fn full(bytes: Bytes) -> Body {
+    use http_body_util::BodyExt;
+    http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}

@@ -1,0 +1,328 @@
+//! The way to an upstream: connections by hyper, TLS by rustls with the platform's roots, proxies
+//! as the environment says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+
+use super::{Body, BodyError};
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamOptions {
+    /// A file of certificates to trust beside the platform's.
+    pub ca: Option<PathBuf>,
+    /// Trusts any certificate.
+    pub insecure: bool,
+    /// Leaves the client's `Host` as it is.
+    pub preserve_host: bool,
+}
+
+/// An HTTP server that requests are passed on to.
+pub struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    path: PathAndQuery,
+    preserve_host: bool,
+    client: Client<HttpsConnector<Dialer>, Body>,
+}
+
+/// Why an upstream could not be set up or reached.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("{0:?} is no URL of an HTTP server: {1}")]
+    Url(String, &'static str),
+    #[error("cannot read certificates from {path}: {why}")]
+    Certificates { path: String, why: String },
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// Nothing came back: it refused the connection, or broke it off.
+    #[error("{}", chain(.0))]
+    Unreachable(#[from] ClientError),
+}
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(60);
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// The server at `url`.
+    ///
+    /// # Errors
+    /// When the URL or the certificates are not what they should be.
+    pub fn new(url: &str, options: &UpstreamOptions) -> Result<Arc<Self>, UpstreamError> {
+        let wrong = |why| UpstreamError::Url(url.to_owned(), why);
+        let uri: Uri = url.parse().map_err(|_| wrong("it cannot be parsed"))?;
+        let parts = uri.into_parts();
+        let scheme = parts.scheme.ok_or_else(|| wrong("it begins with neither http:// nor https://"))?;
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(wrong("it begins with neither http:// nor https://"));
+        }
+        let authority = parts.authority.ok_or_else(|| wrong("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("it holds a user name; pass credentials in headers"));
+        }
+        let mut direct = HttpConnector::new();
+        direct.enforce_http(false);
+        direct.set_connect_timeout(Some(CONNECT));
+        direct.set_nodelay(true);
+        let dialer = Dialer { direct, proxies: Arc::new(Matcher::from_env()) };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(options)?)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(dialer);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http1_preserve_header_case(true)
+            // A POST that was sent once must not be sent again.
+            .retry_canceled_requests(false)
+            .build(connector);
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Arc::new(Self { scheme, authority, path, preserve_host: options.preserve_host, client }))
+    }
+
+    /// The path that the server's URL names.
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// `http://host:port`, without a path.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// Sends a request and waits for the head of its response. Path, query, method and headers
+    /// are the request's own.
+    ///
+    /// # Errors
+    /// When the upstream cannot be reached or speaks no HTTP.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query =
+            Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+        *request.uri_mut() =
+            Uri::from_parts(parts).map_err(|_| UpstreamError::Url(self.origin(), "it has no path"))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        if !self.preserve_host
+            && let Ok(host) = HeaderValue::from_str(self.authority.as_str())
+        {
+            request.headers_mut().insert(HOST, host);
+        }
+        Ok(self.client.request(request).await?)
+    }
+}
+
+/// An error with everything behind it, in one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn tls(options: &UpstreamOptions) -> Result<ClientConfig, UpstreamError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| UpstreamError::Tls(error.to_string()))?;
+    if options.insecure {
+        let verifier = Arc::new(Trusting(provider));
+        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    }
+    let Some(ca) = &options.ca else {
+        let rooted = builder.with_native_roots().map_err(|error| UpstreamError::Tls(error.to_string()))?;
+        return Ok(rooted.with_no_client_auth());
+    };
+    let mut roots = RootCertStore::empty();
+    // What of the platform's store cannot be read is missed only by servers that need it.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|error| unreadable(ca, &error.to_string()))?;
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|error| unreadable(path, &error.to_string()))?;
+    if found.is_empty() {
+        return Err(unreadable(path, "there is no PEM certificate in it"));
+    }
+    Ok(found)
+}
+
+fn unreadable(path: &Path, why: &str) -> UpstreamError {
+    UpstreamError::Certificates { path: path.display().to_string(), why: why.to_owned() }
+}
+
+/// Trusts every certificate: `--insecure`.
+#[derive(Debug)]
+struct Trusting(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Connects directly, or through the proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+/// `NO_PROXY` name.
+#[derive(Clone)]
+struct Dialer {
+    direct: HttpConnector,
+    proxies: Arc<Matcher>,
+}
+
+/// A connection, and whether a proxy reads its requests.
+struct Line {
+    stream: TokioIo<TcpStream>,
+    by_proxy: bool,
+}
+
+impl tower_service::Service<Uri> for Dialer {
+    type Response = Line;
+    type Error = BodyError;
+    type Future = Pin<Box<dyn Future<Output = Result<Line, BodyError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.direct.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let mut direct = self.direct.clone();
+        let proxy = self.proxies.intercept(&target);
+        Box::pin(async move {
+            let line = |stream, by_proxy| Line { stream, by_proxy };
+            match proxy {
+                None => Ok(line(direct.call(target).await?, false)),
+                Some(proxy) if target.scheme() == Some(&Scheme::HTTPS) => {
+                    let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
+                    if let Some(credentials) = proxy.basic_auth() {
+                        tunnel = tunnel.with_auth(credentials.clone());
+                    }
+                    Ok(line(tunnel.call(target).await?, false))
+                }
+                Some(proxy) => Ok(line(direct.call(proxy.uri().clone()).await?, true)),
+            }
+        })
+    }
+}
+
+impl Connection for Line {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.by_proxy)
+    }
+}
+
+impl Read for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+}
