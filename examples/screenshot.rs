@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
     }
     let theme = Theme::dark();
-    let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None };
+    let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
     let recording = tokio::sync::watch::channel(Status {
         path: Some("demo.tape".into()),
         bytes: 24_000,

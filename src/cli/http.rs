@@ -56,7 +56,9 @@ impl HttpArguments {
         })?;
         let address = listener.address().map_err(Failure::usage)?;
         if !address.ip().is_loopback() {
-            output::say(&format!("warning: {address} is open to other machines, and asks nobody for a password"));
+            output::say(&format!(
+                "warning: {address} is open to other machines, and asks nobody for a password"
+            ));
         }
         let guard = Guard::new(address.ip(), &self.allow_host);
         let name = name.map_or_else(|| upstream.authority().to_owned(), str::to_owned);

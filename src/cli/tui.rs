@@ -8,9 +8,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, Kind};
+use super::http::HttpArguments;
 use super::output::{self, Color};
 use super::{record, tape};
 use crate::engine::Engine;
+use crate::log::SessionId;
+use crate::log::record::Level;
 use crate::log::world::World;
 use crate::mcp::Era;
 use crate::proxy::client::Attendance;
@@ -33,8 +36,13 @@ pub struct Arguments {
     record: record::Recording,
     #[command(flatten)]
     look: LookArguments,
+    /// Debug the HTTP server at this URL; clients connect to --listen.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<String>,
+    #[command(flatten)]
+    http: HttpArguments,
     /// The server's command line.
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
 }
 
@@ -64,8 +72,11 @@ enum EraChoice {
 
 /// Runs a server under the debugger until the person leaves.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { era, record, look, command } = arguments;
+    let Arguments { era, record, look, upstream, http, command } = arguments;
     let look = look.look(color)?;
+    if let Some(upstream) = upstream {
+        return stand_before(&upstream, &http, &record, look).await;
+    }
     // The log, and the tape that follows it …
     let log = record.log();
     let recorder = record.record(&log, &command);
@@ -90,13 +101,60 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     show(&host, engine, recorder, look).await
 }
 
+/// Runs the screen in front of an HTTP server until the person leaves.
+async fn stand_before(
+    upstream: &str,
+    http: &HttpArguments,
+    record: &record::Recording,
+    look: Look,
+) -> Result<ExitCode, Failure> {
+    // The log, and the engine with a person who decides …
+    let log = record.log();
+    let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    host.breakpoints().attend();
+    // … the listener that clients connect to, and the gate between it and the server …
+    let (listener, gate, url) = http.open(&host, upstream, record.name.as_deref()).await?;
+    host.note(SessionId(0), Level::Info, format!("clients connect to {url}"));
+    // … the tape …
+    let recorder = record.record(host.log(), &[http.target(upstream)]);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = Arc::clone(&gate);
+    let served = tokio::spawn(listener.serve(
+        move |request, peer| Arc::clone(&serving).handle(request, peer),
+        async {
+            // Told, or forgotten by whoever would tell: it ends either way.
+            let _ = stopped.await;
+        },
+    ));
+    // … and the screen on top.
+    let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
+    let outcome = show_until(&host, engine, recorder, look, || async {
+        gate.close("the screen was closed");
+        drop(stop);
+        // It has a bound of its own.
+        let _ = served.await;
+    });
+    outcome.await
+}
+
 /// Shows the screen until the person leaves it, then ends every server and says where the tape
 /// is.
 pub async fn show(
     host: &Arc<Host>,
     engine: Engine,
+    recorder: Option<Recorder>,
+    look: Look,
+) -> Result<ExitCode, Failure> {
+    show_until(host, engine, recorder, look, || async {}).await
+}
+
+/// The same, with something to be ended between the last release and the end of the tape.
+async fn show_until<F: Future<Output = ()>>(
+    host: &Arc<Host>,
+    engine: Engine,
     mut recorder: Option<Recorder>,
     look: Look,
+    then: impl FnOnce() -> F,
 ) -> Result<ExitCode, Failure> {
     let size = crossterm::terminal::size().unwrap_or((80, 24));
     let nothing = tokio::sync::watch::channel(Status::default()).1;
@@ -120,6 +178,7 @@ pub async fn show(
         host.drop_all("dropped by the person who quit");
     }
     end(host).await;
+    then().await;
     let status = recorder.as_mut().map(Recorder::finish);
     match outcome {
         Ok(app) => {
@@ -182,7 +241,7 @@ impl LookArguments {
             }
         };
         let theme = if colour { theme } else { theme.without_colour() };
-        Ok(Look { theme, ascii: self.ascii, colour, themes, complaint })
+        Ok(Look { theme, ascii: self.ascii, colour, themes, complaint, waiting: None })
     }
 }
 

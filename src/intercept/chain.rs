@@ -101,7 +101,16 @@ impl Subject for Arriving<'_> {
         self.frame.link.cause.map(|cause| cause.op)
     }
 
+    fn http(&self, yes: &mut dyn FnMut(&str)) {
+        if let Some(http) = &self.frame.http {
+            http.phrases(yes);
+        }
+    }
+
     fn statuses(&self, yes: &mut dyn FnMut(&str)) {
+        if let Some(status) = self.frame.http.as_ref().and_then(|http| http.status) {
+            yes(&status.to_string());
+        }
         if self.frame.message.is_error() {
             yes("error");
         }

@@ -37,6 +37,19 @@ impl Http {
         }
     }
 
+    /// What a query may look for: the summary, each header as `name: value`, the event's name and id.
+    pub fn phrases(&self, yes: &mut dyn FnMut(&str)) {
+        yes(&self.summary());
+        self.headers.iter().for_each(|(name, value)| yes(&format!("{name}: {value}")));
+        if self.stream {
+            yes("stream");
+        }
+        if let Some(event) = &self.event {
+            event.name.iter().for_each(|name| yes(&format!("event: {name}")));
+            event.id.iter().for_each(|id| yes(&format!("id: {id}")));
+        }
+    }
+
     /// Bytes of memory that it costs beside the message, roughly.
     pub fn cost(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 32).sum();

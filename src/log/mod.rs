@@ -6,6 +6,7 @@ pub mod operation;
 pub mod query;
 pub mod record;
 pub mod store;
+pub mod subject;
 pub mod world;
 
 pub use query::Query;

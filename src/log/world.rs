@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Log;
-use super::query::Subject;
 use super::record::{
     Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, LaneId, Level, Note, OpId, Opened,
     Origin, Outcome, Record, Role, Seq, SessionId,
 };
-use crate::clock::{Stamp, time_of_day};
-use crate::mcp::{Direction, Era, Kind, Message, Method, Quirks, Revision};
+use crate::clock::Stamp;
+use crate::mcp::{Direction, Era, Kind, Method, Quirks, Revision};
 
 /// A name kept once, however many rows have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,10 +117,14 @@ pub struct Session {
 pub struct Stream {
     /// The lane of the request that opened it.
     pub exchange: LaneId,
+    /// Its first frame.
+    pub first: Seq,
     pub since: Stamp,
     pub events: u64,
     /// When it ended, and why where its server did not mean to.
-    pub ended: Option<(Stamp, Option<String>)>,
+    pub ended: Option<(Seq, Stamp, Option<String>)>,
+    /// Its place beside the other streams that were open when it began, counted from 0.
+    pub slot: usize,
 }
 
 /// The fold of all records read so far.
@@ -132,6 +134,10 @@ pub struct World {
     pub rows: Vec<Row>,
     pub operations: HashMap<OpId, Operation>,
     pub streams: BTreeMap<(SessionId, LaneId), Stream>,
+    /// Which places beside each other open streams have taken.
+    slots: Vec<bool>,
+    /// Whether any frame came over HTTP.
+    pub speaks_http: bool,
     /// What each exchange that is under way was asked.
     exchanges: HashMap<(SessionId, LaneId), OpId>,
     /// Frames that wait for a verdict, in the order in which they were stopped.
@@ -152,13 +158,6 @@ pub struct World {
     /// The position of the newest record folded in.
     pub last: Seq,
     pub now: Stamp,
-}
-
-/// A row with what it takes to answer a query.
-pub struct RowSubject<'a> {
-    pub world: &'a World,
-    pub row: &'a Row,
-    pub log: &'a Log,
 }
 
 // === impl World ===
@@ -263,7 +262,8 @@ impl World {
                 }
                 _ => (None, None),
             };
-        let spoken = frame.http.as_ref().filter(|_| frame.channel == Channel::Http).map(|http| http.summary());
+        let spoken =
+            frame.http.as_ref().filter(|_| frame.channel == Channel::Http).map(|http| http.summary());
         let method = spoken.as_deref().or(frame.message.method()).map(|method| self.name(method)).or(method);
         let target = frame.message.target().map(|target| self.name(&target)).or(target);
         let duration = matches!(link.role, Role::Response | Role::InputRequired)
@@ -367,12 +367,21 @@ impl World {
     /// Keeps the streams, and what each exchange was asked.
     fn exchange(&mut self, record: &Record, frame: &Frame) {
         let Some(http) = &frame.http else { return };
+        self.speaks_http = true;
         if http.stream {
-            let stream = self.streams.entry((record.session, frame.lane)).or_insert_with(|| Stream {
-                exchange: http.exchange,
-                since: record.at,
-                events: 0,
-                ended: None,
+            let slots = &mut self.slots;
+            let stream = self.streams.entry((record.session, frame.lane)).or_insert_with(|| {
+                let slot = slots.iter().position(|taken| !taken).unwrap_or(slots.len());
+                slots.resize(slots.len().max(slot + 1), false);
+                slots[slot] = true;
+                Stream {
+                    exchange: http.exchange,
+                    first: record.seq,
+                    since: record.at,
+                    events: 0,
+                    ended: None,
+                    slot,
+                }
             });
             stream.events += u64::from(http.event.is_some());
         }
@@ -394,7 +403,10 @@ impl World {
         let place = (record.session, ended.lane);
         let exchange = match self.streams.get_mut(&place) {
             Some(stream) => {
-                stream.ended = Some((record.at, ended.why.clone()));
+                if stream.ended.is_none() {
+                    self.slots[stream.slot] = false;
+                }
+                stream.ended = Some((record.seq, record.at, ended.why.clone()));
                 (record.session, stream.exchange)
             }
             None => place,
@@ -494,6 +506,9 @@ impl World {
 
     /// Every status word that holds for a row.
     pub fn statuses(&self, row: &Row, yes: &mut dyn FnMut(&str)) {
+        if let Some(status) = row.status {
+            yes(&status.to_string());
+        }
         match row.way {
             Way::Held(_) => yes("held"),
             Way::Ended(Outcome::Dropped) if row.edited => yes("edited"),
@@ -541,89 +556,5 @@ impl Session {
     pub fn era(&self) -> Option<Era> {
         let era = |facts: &Option<Facts>| facts.as_ref().and_then(|facts| facts.era);
         era(&self.server).or_else(|| era(&self.client))
-    }
-}
-
-impl Subject for RowSubject<'_> {
-    fn seq(&self) -> Seq {
-        self.row.seq
-    }
-
-    fn direction(&self) -> Direction {
-        self.row.direction
-    }
-
-    fn kind(&self) -> &str {
-        self.row.kind
-    }
-
-    fn method(&self) -> Option<&str> {
-        self.world.text(self.row.method)
-    }
-
-    fn target(&self) -> Option<&str> {
-        self.world.text(self.row.target)
-    }
-
-    fn size(&self) -> u64 {
-        self.row.size
-    }
-
-    fn message(&self) -> Option<Message> {
-        self.log.get(self.row.seq)?.frame().map(|frame| frame.message.clone())
-    }
-
-    fn origin(&self) -> &str {
-        self.row.origin.as_str()
-    }
-
-    fn op(&self) -> Option<OpId> {
-        self.row.op
-    }
-
-    fn cause(&self) -> Option<OpId> {
-        self.world.operations.get(&self.row.op?)?.cause.map(|cause| cause.op)
-    }
-
-    fn statuses(&self, yes: &mut dyn FnMut(&str)) {
-        self.world.statuses(self.row, yes);
-    }
-
-    fn duration(&self) -> Option<Duration> {
-        self.row.duration
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.world.sessions.get(&self.row.session)?.era()
-    }
-
-    fn lints(&self, yes: &mut dyn FnMut(&str)) {
-        self.row.quirks.describe().for_each(&mut *yes);
-        self.row.flags.words().for_each(&mut *yes);
-        if self.row.kind == "invalid" {
-            yes("invalid");
-        }
-        if let Some(illegal) = self.world.illegal(self.row) {
-            yes(&illegal);
-        }
-    }
-
-    fn rulers(&self, yes: &mut dyn FnMut(&str)) {
-        if let Some(by) = self.world.text(self.row.by) {
-            yes(by);
-        }
-    }
-
-    fn notes(&self, yes: &mut dyn FnMut(&str)) {
-        let mine = |note: &&(Seq, Stamp, SessionId, Note)| note.3.frame == Some(self.row.seq);
-        self.world.notes.iter().filter(mine).for_each(|note| yes(&note.3.text));
-    }
-
-    fn session(&self) -> (u32, &str) {
-        (self.row.session.0, self.world.session_name(self.row.session))
-    }
-
-    fn time_of_day(&self) -> u32 {
-        time_of_day(self.log.clock().wall(self.row.at))
     }
 }

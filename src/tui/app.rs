@@ -80,6 +80,8 @@ pub struct Look {
     pub themes: Option<PathBuf>,
     /// Why the theme that was asked for is not used.
     pub complaint: Option<String>,
+    /// What to do while there is nothing to look at.
+    pub waiting: Option<String>,
 }
 
 /// Where things were drawn last, for the mouse and for scrolling.

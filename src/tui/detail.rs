@@ -77,7 +77,8 @@ impl Detail {
             generation: self.generation,
             view: self.view,
             bytes,
-            is_text: frame.channel == Channel::Stderr,
+            http: frame.http.clone(),
+            is_text: frame.channel != Channel::Main,
             toggled: self.toggled.clone(),
             width: self.width,
         })

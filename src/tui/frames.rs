@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use crate::log::Log;
 use crate::log::query::Query;
 use crate::log::record::{OpId, Seq};
-use crate::log::world::{RowSubject, World};
+use crate::log::subject::RowSubject;
+use crate::log::world::World;
 
 /// One line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

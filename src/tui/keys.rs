@@ -14,7 +14,7 @@ use super::overlay::{Overlay, Wants};
 use crate::engine::Command;
 use crate::log::query::{Field, complete};
 use crate::log::record::Level;
-use crate::log::world::RowSubject;
+use crate::log::subject::RowSubject;
 
 fn control(key: KeyEvent, character: char) -> bool {
     key.code == KeyCode::Char(character) && key.modifiers.contains(KeyModifiers::CONTROL)

@@ -74,7 +74,7 @@ fn the_protocol_room_does_no_io() {
 fn files_fit_one_head() {
     /// Longer files, each with its reason.
     const LONG: [(&str, &str); 3] = [
-        ("proxy/session.rs", "the way of a message, whole, in one place"),
+        ("proxy/session/mod.rs", "all that can be asked of a session"),
         ("tape/format.rs", "writing and reading a line side by side"),
         ("log/world.rs", "the fold of every kind of record"),
     ];

@@ -61,7 +61,7 @@ impl Desk {
             session.open_lane(Lane::of_lines(direction, &ports[forward], &ports[1 - forward]))
         };
         let (there, back) = (lane(Direction::ToServer, 0), lane(Direction::ToClient, 1));
-        let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None };
+        let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
         let recording = tokio::sync::watch::channel(Status::default()).1;
         let app = App::new(engine.clone(), recording, look, (width, height));
         let mut desk = Self {

@@ -237,7 +237,9 @@ impl Operations {
     /// A failure that names no request, in answer to that of `op`.
     fn failure(&mut self, op: OpId, message: &Message) -> Observed {
         let asked = |(key, open): (&Key, &Vec<Open>)| {
-            open.iter().any(|open| open.operation.id == op).then(|| Key { id: open[0].spelled.clone(), ..key.clone() })
+            open.iter()
+                .any(|open| open.operation.id == op)
+                .then(|| Key { id: open[0].spelled.clone(), ..key.clone() })
         };
         match self.open.iter().find_map(asked) {
             Some(key) => self.response(key, message),

@@ -93,11 +93,12 @@ fields! {
     Id "id" Pattern "JSON-RPC id" &[];
     Op "op" Number "operation number" &[];
     Dir "dir" Pattern "direction" &["c2s", "s2c"];
-    Kind "kind" Pattern "kind of frame" &["req", "resp", "notify", "batch", "stderr", "invalid"];
-    Status "status" Pattern "state or outcome" &[
+    Kind "kind" Pattern "kind of frame" &["req", "resp", "notify", "batch", "stderr", "invalid", "http"];
+    Status "status" Pattern "state, outcome or HTTP status" &[
         "ok", "error", "pending", "cancel", "late", "orphan", "duplicate", "held", "dropped", "edited",
-        "answered", "withdrawn", "injected",
+        "answered", "withdrawn", "injected", "lost",
     ];
+    Http "http" Pattern "HTTP: status, method and path; a header; stream" &["stream"];
     Dur "dur" Duration "time from request to answer, e.g. >500ms" &[];
     Size "size" Size "bytes on the wire, e.g. >10k" &[];
     Tok "tok" Size "estimated tokens (bytes / 4)" &[];
@@ -120,7 +121,7 @@ fields! {
 pub trait Subject {
     fn seq(&self) -> Seq;
     fn direction(&self) -> Direction;
-    /// `req`, `resp`, `notify`, `batch`, `stderr` or `invalid`.
+    /// `req`, `resp`, `notify`, `batch`, `stderr`, `http` or `invalid`.
     fn kind(&self) -> &str;
     fn method(&self) -> Option<&str>;
     fn target(&self) -> Option<&str>;
@@ -147,6 +148,8 @@ pub trait Subject {
     fn lints(&self, _yes: &mut dyn FnMut(&str)) {}
     /// Calls `yes` with everyone who held or ruled on it.
     fn rulers(&self, _yes: &mut dyn FnMut(&str)) {}
+    /// Calls `yes` with what HTTP says of it.
+    fn http(&self, _yes: &mut dyn FnMut(&str)) {}
     fn notes(&self, _yes: &mut dyn FnMut(&str)) {}
     /// The session's number and name.
     fn session(&self) -> (u32, &str);
@@ -243,6 +246,7 @@ fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
         Field::Dir => matcher.text(subject.direction().as_str()),
         Field::Kind => matcher.text(subject.kind()),
         Field::Status => any(&|yes| subject.statuses(yes)),
+        Field::Http => any(&|yes| subject.http(yes)),
         Field::Dur => subject.duration().is_some_and(|duration| matcher.number(duration.as_secs_f64())),
         Field::Size => matcher.number(subject.size() as f64),
         Field::Tok => matcher.number((subject.size() / 4) as f64),

@@ -96,7 +96,11 @@ impl Exchange {
         match self.gate.upstream.send(request).await {
             Ok(response) => self.respond(visit, asked, response).await,
             Err(error) => {
-                let why = format!("the upstream {} cannot be reached: {}", self.gate.upstream.authority(), chain(&error));
+                let why = format!(
+                    "the upstream {} cannot be reached: {}",
+                    self.gate.upstream.authority(),
+                    chain(&error)
+                );
                 self.fail(&visit, &asked, StatusCode::BAD_GATEWAY, &why).await
             }
         }
@@ -212,7 +216,13 @@ impl Exchange {
     }
 
     /// Tells the client that the upstream gave no answer.
-    async fn fail(mut self, visit: &Visit, asked: &Asked, status: StatusCode, why: &str) -> Result<Response<Body>, Cut> {
+    async fn fail(
+        mut self,
+        visit: &Visit,
+        asked: &Asked,
+        status: StatusCode,
+        why: &str,
+    ) -> Result<Response<Body>, Cut> {
         let code = i64::from(status.as_u16());
         let line = compose::failure(asked.id.as_ref(), code, &format!("shadowcat: {why}"));
         let http = asked.facts.of_response(status, std::sync::Arc::from([]));
@@ -233,7 +243,8 @@ impl Exchange {
         if let Some(id) = head.headers.get("mcp-session-id").filter(|_| head.status.is_success()) {
             self.gate.visits.name(&self.gate, &visit, id);
         }
-        let is_stream = headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
+        let is_stream =
+            headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
         let lane = visit.session.open_lane(Lane {
             direction: Direction::ToClient,
             channel: Channel::Main,
@@ -360,7 +371,8 @@ impl Drop for Exchange {
                 visit.session.confirm(ticket, false);
             }
         }
-        let why = (!self.finished).then_some(if self.reply.is_cut() { "it broke off" } else { "the client left" });
+        let why =
+            (!self.finished).then_some(if self.reply.is_cut() { "it broke off" } else { "the client left" });
         if let Some(lane) = self.response {
             visit.session.close_lane(lane, why);
         }
@@ -382,7 +394,8 @@ fn fit(headers: &mut HeaderMap, body: &Bytes) {
 /// not repeat, as in the stateful era, nothing is added.
 fn mirror(headers: &mut HeaderMap, name: &str, value: Option<&str>) {
     let Ok(name) = name.parse::<HeaderName>() else { return };
-    let repeats = headers.contains_key(&name) || (name.as_str() != "mcp-protocol-version" && headers.contains_key("mcp-method"));
+    let repeats = headers.contains_key(&name)
+        || (name.as_str() != "mcp-protocol-version" && headers.contains_key("mcp-method"));
     match value.and_then(|value| HeaderValue::from_str(value).ok()) {
         Some(value) if repeats => drop(headers.insert(name, value)),
         None if name.as_str() != "mcp-protocol-version" => drop(headers.remove(name)),

@@ -69,7 +69,11 @@ impl Gate {
     ///
     /// # Errors
     /// [`Cut`] when the connection is to be closed without an answer.
-    pub async fn handle<B>(self: Arc<Self>, request: Request<B>, peer: SocketAddr) -> Result<Response<Body>, Cut>
+    pub async fn handle<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Cut>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BodyError> + Send,
@@ -104,11 +108,18 @@ impl Gate {
 
     /// An answer of ours to a request that goes no further. It is in the log, so that nobody looks
     /// for the error in the server.
-    fn refuse(&self, peer: SocketAddr, parts: &http::request::Parts, status: StatusCode, why: &str) -> Response<Body> {
+    fn refuse(
+        &self,
+        peer: SocketAddr,
+        parts: &http::request::Parts,
+        status: StatusCode,
+        why: &str,
+    ) -> Response<Body> {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let text = format!("refused {} {} from {}: {why}", parts.method, self.cleaner.url(path), peer.ip());
         self.host.note(SessionId(0), Level::Warning, text);
-        let line = crate::mcp::compose::failure(None, i64::from(status.as_u16()), &format!("shadowcat: {why}"));
+        let line =
+            crate::mcp::compose::failure(None, i64::from(status.as_u16()), &format!("shadowcat: {why}"));
         plain(status, line)
     }
 }

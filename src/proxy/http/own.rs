@@ -47,7 +47,9 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
             *request.headers_mut() = head.headers;
         }
         // Nobody has said anything yet that could be imitated.
-        None => *request.uri_mut() = gate.upstream.path().parse().map_err(|_| "its URL has no path".to_owned())?,
+        None => {
+            *request.uri_mut() = gate.upstream.path().parse().map_err(|_| "its URL has no path".to_owned())?
+        }
     }
     let sent = request.headers_mut();
     headers::leave_hop(sent);
@@ -82,7 +84,8 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         open_to_us: false,
     });
     let facts = facts::Facts::new(&gate.cleaner, LaneId(lane.0), &described);
-    let relay = relay::Relay { gate: Arc::clone(gate), visit: Arc::clone(visit), lane, port: nowhere, facts, head };
+    let relay =
+        relay::Relay { gate: Arc::clone(gate), visit: Arc::clone(visit), lane, port: nowhere, facts, head };
     let outcome = if is_stream { relay.events(body).await } else { relay.whole(body).await };
     visit.session.close_lane(lane, outcome.err().as_deref());
     Ok(())

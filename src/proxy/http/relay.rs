@@ -75,12 +75,19 @@ impl Relay {
     ///
     /// # Errors
     /// Why it broke off, when it did.
-    pub async fn through(&self, begun: Bytes, mut rest: Incoming) -> Result<(), String> {
+    pub async fn through(&self, mut begun: Bytes, mut rest: Incoming) -> Result<(), String> {
         let session = &self.visit.session;
-        if http_body::Body::is_end_stream(&rest) && begun.is_empty() {
-            session.receive_item(self.lane, facts::of_http(begun.clone(), begun, self.http()));
-            session.end(self.lane);
-            return Ok(());
+        while begun.is_empty() {
+            match rest.frame().await {
+                Some(Ok(frame)) => begun = frame.into_data().unwrap_or_default(),
+                Some(Err(_)) => break,
+                // Many say nothing, at no length that was known before.
+                None => {
+                    session.receive_item(self.lane, facts::of_http(begun.clone(), begun, self.http()));
+                    session.end(self.lane);
+                    return Ok(());
+                }
+            }
         }
         session.cleared(self.lane).await;
         session.receive_long(self.lane, begun, Some(self.http()));
@@ -124,7 +131,9 @@ impl Relay {
         let outcome = loop {
             match body.frame().await {
                 None => break Ok(()),
-                Some(Err(error)) => break Err(format!("the upstream broke off its stream: {}", chain(&error))),
+                Some(Err(error)) => {
+                    break Err(format!("the upstream broke off its stream: {}", chain(&error)));
+                }
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     match &mut decoder {
@@ -136,7 +145,11 @@ impl Relay {
                             match decoder.feed(&data, self.limit()).await {
                                 Ok(decoded) => splitter.feed(&decoded),
                                 Err(error) => {
-                                    session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
+                                    session.note(
+                                        None,
+                                        Level::Warning,
+                                        format!("a stream passes unread: {error}"),
+                                    );
                                     return self.through(Bytes::new(), body).await;
                                 }
                             }

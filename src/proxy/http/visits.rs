@@ -71,7 +71,13 @@ const SESSION_ID: &str = "mcp-session-id";
 
 impl Visits {
     /// The visit that a request belongs to; a new one where it is the first of it.
-    pub fn of(&self, gate: &Arc<Gate>, parts: &http::request::Parts, message: Option<&Message>, peer: IpAddr) -> Arc<Visit> {
+    pub fn of(
+        &self,
+        gate: &Arc<Gate>,
+        parts: &http::request::Parts,
+        message: Option<&Message>,
+        peer: IpAddr,
+    ) -> Arc<Visit> {
         let key = key(gate, parts, message, peer);
         let mut by_key = self.by_key.lock();
         let visit = by_key.entry(key).or_insert_with(|| {
@@ -168,14 +174,15 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
         return Key::Named(finger(id.as_bytes()));
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    if let Some(known) = Some(Key::Endpoint(finger(path.as_bytes())))
-        .filter(|key| gate.visits.by_key.lock().contains_key(key))
+    if let Some(known) =
+        Some(Key::Endpoint(finger(path.as_bytes()))).filter(|key| gate.visits.by_key.lock().contains_key(key))
     {
         return known;
     }
     let info = message.and_then(|message| message.param(&["_meta", meta::CLIENT_INFO])).unwrap_or_default();
     let info_of = |key| json::member(info, 0..info.len(), key).map(|span| &info[span]).unwrap_or_default();
-    let header = |name: http::HeaderName| parts.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
+    let header =
+        |name: http::HeaderName| parts.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
     let peer = peer.to_string();
     let who = match stateless {
         true => [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()],

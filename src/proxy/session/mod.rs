@@ -26,8 +26,7 @@ use crate::log::Log;
 use crate::log::http::Http;
 use crate::log::operation::Operations;
 use crate::log::record::{
-    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, Opened, Origin, Outcome, Sent, Seq,
-    SessionId,
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, Opened, Origin, Outcome, Sent, Seq, SessionId,
 };
 use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
 use crate::transport::{Parcel, PieceOf};

@@ -94,7 +94,9 @@ mod tests {
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1:3000", "[::1]:1", "dev.example:8"] {
             assert_eq!(check(host, None), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "[::2]", "", "localhost:x"] {
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "[::2]", "", "localhost:x"]
+        {
             assert!(matches!(check(host, None), Err(Forbidden::Host(_))), "{host}");
         }
     }

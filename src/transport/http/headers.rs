@@ -33,7 +33,9 @@ pub fn leave_hop(headers: &mut HeaderMap) {
 /// Whether the body is of this media type, parameters aside.
 pub fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.and_then(|value| value.split(';').next()).is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted))
+    value
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Whether the body is JSON, by itself or by its suffix (RFC 6839).
@@ -57,7 +59,9 @@ mod tests {
     #[test]
     fn what_connection_names_stays_on_its_hop() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("accept", "*/*")] {
+        for (name, value) in
+            [("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("accept", "*/*")]
+        {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
         leave_hop(&mut headers);

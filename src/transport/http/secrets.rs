@@ -82,7 +82,9 @@ impl Cleaner {
 
     fn cookie(&self, value: &str) -> String {
         let attribute = |name: &str| {
-            ["path", "domain", "expires", "max-age", "samesite"].iter().any(|known| name.eq_ignore_ascii_case(known))
+            ["path", "domain", "expires", "max-age", "samesite"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
         };
         let part = |part: &str| match part.split_once('=') {
             Some((name, _)) if attribute(name.trim()) => part.to_owned(),
@@ -96,12 +98,13 @@ impl Cleaner {
     pub fn url(&self, url: &str) -> String {
         let (url, fragment) = url.split_once('#').map_or((url, ""), |(url, fragment)| (url, fragment));
         let (place, query) = url.split_once('?').map_or((url, ""), |(place, query)| (place, query));
-        let mut out = match place.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?))) {
-            Some((scheme, (user, rest))) if !user.contains('/') => {
-                format!("{scheme}://{}@{rest}", self.mark(user))
-            }
-            _ => place.to_owned(),
-        };
+        let mut out =
+            match place.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?))) {
+                Some((scheme, (user, rest))) if !user.contains('/') => {
+                    format!("{scheme}://{}@{rest}", self.mark(user))
+                }
+                _ => place.to_owned(),
+            };
         for (sign, parameters) in [('?', query), ('#', fragment)] {
             if !parameters.is_empty() {
                 out.push(sign);
@@ -118,7 +121,9 @@ impl Cleaner {
             PARAMETERS.contains(&name.as_str()) || TELLING.iter().any(|telling| name.contains(telling))
         };
         let part = |part: &str| match part.split_once('=') {
-            Some((name, value)) if telling(name) && !value.is_empty() => format!("{name}={}", self.mark(value)),
+            Some((name, value)) if telling(name) && !value.is_empty() => {
+                format!("{name}={}", self.mark(value))
+            }
             _ => part.to_owned(),
         };
         form.split('&').map(part).collect::<Vec<_>>().join("&")
@@ -128,7 +133,9 @@ impl Cleaner {
     pub fn json(&self, text: &str) -> String {
         match &*MEMBERS {
             Some(members) => members
-                .replace_all(text, |found: &Captures<'_>| format!("{}\"{}\"", &found[1], self.mark(&found[2])))
+                .replace_all(text, |found: &Captures<'_>| {
+                    format!("{}\"{}\"", &found[1], self.mark(&found[2]))
+                })
                 .into_owned(),
             None => text.to_owned(),
         }

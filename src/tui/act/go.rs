@@ -7,7 +7,8 @@ use super::super::command::{Cmd, Place};
 use super::super::composer::Focus;
 use super::super::frames::{self};
 use crate::log::record::{Level, Role, Seq};
-use crate::log::world::{Row, RowSubject};
+use crate::log::subject::RowSubject;
+use crate::log::world::Row;
 
 impl App {
     pub(in crate::tui) fn page(&self) -> isize {

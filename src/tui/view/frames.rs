@@ -45,7 +45,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let block = app.pane(title.to_owned(), !app.in_detail);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let columns = Columns::new(usize::from(inner.width));
+    let columns = Columns::new(usize::from(inner.width), app.world.speaks_http);
     let head = Rect { height: 1, ..inner };
     frame.render_widget(Line::from(app.span(Role::Dim, columns.header())), head);
     let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
@@ -83,7 +83,7 @@ fn selection(app: &App) -> Style {
 
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let text = match (app.world.rows.is_empty(), app.world.sessions.is_empty()) {
-        (true, true) => "waiting for a session".to_owned(),
+        (true, true) => app.look.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned()),
         (true, false) => "connected, nothing said yet".to_owned(),
         (false, _) => {
             let filter = app.frames.chips.last().map(|chip| clean(chip.query.text())).unwrap_or_default();
@@ -100,19 +100,26 @@ struct Columns {
     text: usize,
     duration: usize,
     size: usize,
+    /// The HTTP status, and the streams that are open; not there where nothing came over HTTP.
+    status: usize,
+    streams: usize,
 }
 
 const DIR: usize = 2;
 const OP: usize = 7;
 const STATE: usize = 10;
+/// Streams that are drawn beside each other.
+const STREAMS: usize = 4;
 
 impl Columns {
-    fn new(width: usize) -> Self {
+    fn new(width: usize, http: bool) -> Self {
         let time = if width >= 58 { 9 } else { 0 };
         let size = if width >= 60 { 6 } else { 0 };
         let duration = 7;
-        let text = width.saturating_sub(time + DIR + OP + duration + size + STATE);
-        Self { time, text, duration, size }
+        let status = if http && width >= 58 { 5 } else { 0 };
+        let streams = if http && width >= 64 { STREAMS + 1 } else { 0 };
+        let fixed = time + DIR + OP + status + streams + duration + size + STATE;
+        Self { time, text: width.saturating_sub(fixed), duration, size, status, streams }
     }
 
     fn header(&self) -> String {
@@ -121,7 +128,9 @@ impl Columns {
             cell("TIME", self.time),
             cell("", DIR),
             cell("OP", OP),
+            cell(if self.streams > 0 { "SSE" } else { "" }, self.streams),
             cell("METHOD / TOOL", self.text),
+            cell(if self.status > 0 { "HTTP" } else { "" }, self.status),
             cell("DUR", self.duration),
             cell("SIZE", self.size),
             cell("STATE", STATE),
@@ -145,20 +154,46 @@ impl Columns {
         let (text, role) = describe(app, entry, row, way);
         let (state, state_role) = state(app, row, whole);
         let highlighted = app.frames.highlight.as_ref().is_some_and(|query| {
-            let subject = crate::log::world::RowSubject { world: &app.world, row, log: app.log() };
+            let subject = crate::log::subject::RowSubject { world: &app.world, row, log: app.log() };
             query.matches(&subject)
         });
         let role = if highlighted { Role::Match } else { role };
+        let status =
+            row.status.filter(|_| self.status > 0).map(|status| status.to_string()).unwrap_or_default();
         Line::from(vec![
             cell(Role::Dim, &time, self.time),
             cell(if row.channel == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
             cell(Role::Dim, &bracket(glyphs, entry, row, operation), OP),
+            Span::styled(pad(&streams(app, row), self.streams, ' '), app.look.theme.style(Role::Accent)),
             cell(role, &text, self.text),
+            cell(Role::Dim, &status, self.status),
             cell(Role::Dim, &latency(app, row, whole), self.duration),
             cell(Role::Dim, &count(row.size), self.size),
             Span::styled(pad(&state, STATE, glyphs.ellipsis), app.look.theme.style(state_role)),
         ])
     }
+}
+
+/// The streams that were open when a frame came: where each began, spoke and ended.
+fn streams(app: &App, row: &Row) -> String {
+    if !app.world.speaks_http {
+        return String::new();
+    }
+    let glyphs = app.glyphs();
+    let mut signs = [" "; STREAMS];
+    for ((session, lane), stream) in &app.world.streams {
+        let over = stream.ended.as_ref().is_some_and(|(seq, ..)| *seq < row.seq);
+        if stream.slot >= STREAMS || stream.first > row.seq || over {
+            continue;
+        }
+        let own = (*session, *lane) == (row.session, row.lane);
+        signs[stream.slot] = match own {
+            true if stream.first == row.seq => glyphs.first,
+            true => glyphs.event,
+            false => glyphs.middle,
+        };
+    }
+    signs.concat()
 }
 
 /// What ties the frames of an operation together.
@@ -202,6 +237,9 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
         });
         text.unwrap_or_else(|| "(no longer in memory)".to_owned())
     };
+    if row.channel == Channel::Http && row.stream && row.size > 0 {
+        return (format!("{indent}{}", said()), Role::Dim);
+    }
     if row.channel == Channel::Stderr {
         return (format!("{indent}{}", said()), Role::Stderr);
     }
@@ -230,6 +268,7 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
         "notify" if row.role == Part::Progress => (named("· "), Role::Notice),
         "notify" => (named(""), Role::Notice),
         "batch" => (format!("{indent}batch"), way),
+        "http" => (named(""), if row.is_error { Role::Error } else { Role::Dim }),
         _ if entry.op.is_some() && !entry.nested => (named(""), way),
         _ => (named(if row.role == Part::Retry { "retry " } else { "" }), way),
     }

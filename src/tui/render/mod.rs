@@ -10,6 +10,7 @@ use syntect::parsing::{ParseState, ScopeStack, SyntaxSet};
 
 use super::text::{clean, fit};
 use super::theme::Role;
+use crate::log::http::Http;
 use crate::log::record::Seq;
 use crate::mcp::{json, layout};
 
@@ -20,6 +21,8 @@ pub enum View {
     Pretty,
     Raw,
     Hex,
+    /// The exchange that it was part of.
+    Http,
 }
 
 /// The pane that something is rendered for.
@@ -39,6 +42,7 @@ pub struct Job {
     pub generation: u64,
     pub view: View,
     pub bytes: Bytes,
+    pub http: Option<Box<Http>>,
     /// It never claimed to be a message: that it is none is nothing to remark on.
     pub is_text: bool,
     /// Nodes of the tree, by the offset of their value, that are not as folded as by default.
@@ -84,7 +88,7 @@ const CHILDREN: usize = 200;
 const UNFOLDED: usize = 3;
 
 impl View {
-    const ALL: [Self; 4] = [Self::Tree, Self::Pretty, Self::Raw, Self::Hex];
+    const ALL: [Self; 5] = [Self::Tree, Self::Pretty, Self::Raw, Self::Hex, Self::Http];
 
     pub const fn word(self) -> &'static str {
         match self {
@@ -92,6 +96,7 @@ impl View {
             Self::Pretty => "pretty",
             Self::Raw => "raw",
             Self::Hex => "hex",
+            Self::Http => "http",
         }
     }
 
@@ -115,6 +120,7 @@ pub fn render(job: &Job) -> Rendered {
         }
         (View::Raw, _) => raw(&job.bytes, job.width),
         (View::Hex, _) => hex(&job.bytes),
+        (View::Http, _) => exchange(job.http.as_deref()),
     };
     let rows = rows.into_iter().flat_map(|row| folded(row, job.width)).collect();
     Rendered { slot: job.slot, seq: job.seq, generation: job.generation, rows }
@@ -167,6 +173,30 @@ fn not_json(job: &Job, flaw: &json::Flaw) -> Vec<Row> {
     if !job.is_text {
         rows.push(Row::default());
         rows.push(plain(Role::Warning, format!("not JSON: {flaw}")));
+    }
+    rows
+}
+
+/// What HTTP says of a frame.
+fn exchange(http: Option<&Http>) -> Vec<Row> {
+    let Some(http) = http else { return vec![plain(Role::Dim, "it did not come over HTTP")] };
+    let pair = |name: &str, value: &str| Row {
+        spans: vec![(Role::JsonKey, clean(name)), (Role::Dim, ": ".to_owned()), (Role::Text, clean(value))],
+        node: None,
+    };
+    let mut rows = vec![plain(Role::Title, clean(&http.summary()))];
+    rows.push(plain(Role::Dim, format!("exchange {}", http.exchange.0)));
+    rows.extend(http.headers.iter().map(|(name, value)| pair(name, value)));
+    if http.stream {
+        rows.push(plain(Role::Dim, "on a stream of events"));
+    }
+    if let Some(event) = &http.event {
+        rows.push(Row::default());
+        let lines = String::from_utf8_lossy(&event.raw);
+        rows.extend(lines.trim_end().lines().map(|line| match line.split_once(':') {
+            Some((name, value)) => pair(name, fit(value.trim_start(), 200, '…').as_str()),
+            None => plain(Role::Text, clean(line)),
+        }));
     }
     rows
 }
@@ -396,68 +426,4 @@ fn role(stack: &ScopeStack) -> Role {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows(view: View, text: &str) -> Vec<Vec<(Role, String)>> {
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
-        let job = Job {
-            slot: Slot::Detail,
-            seq: 1,
-            generation: 1,
-            view,
-            bytes,
-            is_text: false,
-            toggled: HashSet::new(),
-            width: 80,
-        };
-        render(&job).rows.into_iter().map(|row| row.spans).collect()
-    }
-
-    fn texts(view: View, text: &str) -> Vec<String> {
-        let join = |spans: Vec<(Role, String)>| spans.into_iter().map(|(_, text)| text).collect::<String>();
-        rows(view, text).into_iter().map(join).collect()
-    }
-
-    #[test]
-    fn the_tree_names_every_value_by_its_path() {
-        let bytes = Bytes::from_static(br#"{"a":{"b c":[1,"x"]}}"#);
-        let job = Job {
-            slot: Slot::Detail,
-            seq: 1,
-            generation: 1,
-            view: View::Tree,
-            bytes,
-            is_text: false,
-            toggled: HashSet::new(),
-            width: 80,
-        };
-        let paths: Vec<String> =
-            render(&job).rows.into_iter().filter_map(|row| Some(row.node?.path)).collect();
-        assert_eq!(paths, ["$", "$.a", "$.a['b c']", "$.a['b c'][0]", "$.a['b c'][1]"]);
-    }
-
-    #[test]
-    fn json_is_coloured_by_what_it_is() {
-        let roles: Vec<(Role, String)> = rows(View::Pretty, r#"{"k":"v","n":1,"t":true}"#).concat();
-        let has = |role: Role, text: &str| roles.iter().any(|(r, t)| *r == role && t.contains(text));
-        assert!(has(Role::JsonKey, "k"), "{roles:?}");
-        assert!(has(Role::JsonString, "v"), "{roles:?}");
-        assert!(has(Role::JsonNumber, "1") && has(Role::JsonLiteral, "true"), "{roles:?}");
-    }
-
-    #[test]
-    fn what_is_no_json_is_shown_with_the_reason() {
-        let texts = texts(View::Tree, "DB connected\n");
-        assert_eq!(texts[0], "DB connected");
-        assert_eq!(texts.last().map(String::as_str), Some("not JSON: expected a value at byte 0"));
-    }
-
-    #[test]
-    fn hex_shows_bytes_and_their_text() {
-        assert_eq!(
-            texts(View::Hex, "AB\n")[0],
-            "00000000  41 42 0a                                          AB."
-        );
-    }
-}
+mod tests;
