@@ -390,10 +390,8 @@ impl World {
             (Role::Request | Role::Retry, Some(op)) if frame.direction == Direction::ToServer => {
                 self.exchanges.insert(place, op);
             }
-            (Role::Response | Role::InputRequired, Some(op)) => {
-                if self.exchanges.get(&place) == Some(&op) {
-                    self.exchanges.remove(&place);
-                }
+            (Role::Response | Role::InputRequired, op) if op == self.exchanges.get(&place).copied() => {
+                self.exchanges.remove(&place);
             }
             _ => {}
         }

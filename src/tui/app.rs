@@ -340,7 +340,11 @@ impl App {
         }
         let how =
             closed.exit.map_or_else(|| closed.reason.clone(), |exit| format!("{}: {exit}", closed.reason));
-        let text = format!("{}: {how}. 9 shows its stderr, Space s r starts it again", session.opened.name);
+        let next = match session.opened.pid {
+            Some(_) => ". 9 shows its stderr, Space s r starts it again",
+            None => "",
+        };
+        let text = format!("{}: {how}{next}", session.opened.name);
         self.mourned = Some(session.id);
         self.say(Level::Warning, text);
     }

@@ -8,6 +8,7 @@ mod faults;
 mod forward;
 mod holds;
 mod house;
+mod http;
 mod pty;
 mod readme;
 mod screens;

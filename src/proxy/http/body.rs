@@ -174,6 +174,8 @@ pub fn reply(exchange: Exchange, first: Option<Parcel<Ticket>>) -> Body {
                 Some((Ok(Frame::data(parcel.bytes)), (exchange, None)))
             }
             None if exchange.is_cut() => {
+                // What was given so far is written while this waits, and would be lost otherwise.
+                tokio::task::yield_now().await;
                 let broken: BodyError = "the response broke off".into();
                 Some((Err(broken), (exchange, None)))
             }

@@ -180,7 +180,11 @@ impl Session {
             Verdict::Pass => self.rule(state, passage, resume),
             Verdict::Deliver(lines) => {
                 let seq = passage.seq();
-                let terminator = terminator(passage.frame().message.raw());
+                let form = state.lanes.get(&passage.lane).map_or(Form::Line, |open| open.lane.form);
+                let terminator = match form {
+                    Form::Line => terminator(passage.frame().message.raw()),
+                    Form::Body | Form::Event => form.terminator(),
+                };
                 self.gone(&passage, Outcome::Dropped, Some("replaced"));
                 for line in lines {
                     let message = Message::parse(terminated(&line, terminator));
