@@ -53,7 +53,7 @@ struct Queue<T> {
     writing: bool,
     /// No more parcels: the writer is closed when the queue is empty.
     ending: bool,
-    /// It ends at once, and not as its peer would end it.
+    /// Its end is to look like that of a connection that broke.
     cut: bool,
     closed: bool,
 }
@@ -121,7 +121,7 @@ impl<T> Outlet<T> {
         self.kick();
     }
 
-    /// Ends at once: what is queued is not written, and the peer sees a connection that breaks.
+    /// Ends in a way that the peer is to see as a connection that broke.
     pub fn cut(&self) {
         self.queue.lock().cut = true;
         self.end();
@@ -137,8 +137,7 @@ impl<T> Outlet<T> {
         loop {
             {
                 let mut queue = self.queue.lock();
-                let cut = queue.cut;
-                if let Some(parcel) = queue.parcels.pop_front().filter(|_| !cut) {
+                if let Some(parcel) = queue.parcels.pop_front() {
                     drop(queue);
                     self.emptied.notify_waiters();
                     return Some(parcel);
