@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod conformance;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

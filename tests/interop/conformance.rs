@@ -1,0 +1,163 @@
+//! The official conformance suite, directly and through `forward http`: it must see the same.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::peers;
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a server and returns the URL that it names in its first line, behind `said`.
+fn start(command: &mut Command, said: &str) -> (Running, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    if said.is_empty() {
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    } else {
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    }
+    let url = line.trim().strip_prefix(said).unwrap_or_else(|| panic!("{line}")).to_owned();
+    (Running(child), url)
+}
+
+fn example(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_shadowcat")).parent().unwrap().join("examples").join(name);
+    assert!(path.is_file(), "run `cargo build --examples` first");
+    path
+}
+
+fn suite(words: &[&str], out: &Path) -> String {
+    let peers = peers();
+    let modules = peers.join("node_modules");
+    let mut command = Command::new(modules.join(".bin/node"));
+    command
+        .arg(modules.join("@modelcontextprotocol/conformance/dist/index.js"))
+        .args(words)
+        .arg("-o")
+        .arg(out);
+    let output = command.current_dir(peers).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// How often each check of each scenario came out how.
+type Checks = BTreeMap<(String, String, String), usize>;
+
+fn checks(out: &Path) -> Checks {
+    fn collect(directory: &Path, checks: &mut Checks) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, checks);
+            } else if path.ends_with("checks.json") {
+                // The directory's name ends with a time stamp.
+                let name = directory.file_name().unwrap().to_string_lossy().into_owned();
+                let scenario = name.split("-20").next().unwrap_or(&name).to_owned();
+                let list: Vec<serde_json::Value> =
+                    serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                for check in list.iter().filter(|check| check["status"] != "INFO") {
+                    let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+                    *checks.entry((scenario.clone(), text("id"), text("status"))).or_default() += 1;
+                }
+            }
+        }
+    }
+    let mut all = Checks::new();
+    collect(out, &mut all);
+    all
+}
+
+fn passed(checks: &Checks) -> usize {
+    checks.iter().filter(|((_, _, status), _)| status == "SUCCESS").map(|(_, count)| count).sum()
+}
+
+/// The suite as client, our fixture as server.
+fn judge_server(revision: &str, reachable: usize) {
+    let out = tempfile::tempdir().unwrap();
+    let (_fixture, direct) = start(Command::new(example("fixture_server")).args(["http", "127.0.0.1:0"]), "");
+    let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    hop.env("SHADOWCAT_DATA_DIR", out.path()).args(["forward", "http", "--upstream", &direct]);
+    let (_hop, through) = start(&mut hop, "listening on ");
+    let mut seen = Vec::new();
+    for (name, url) in [("direct", &direct), ("through", &through)] {
+        let out = out.path().join(name);
+        let said = suite(&["server", "--url", url, "--requirements", revision], &out);
+        let checks = checks(&out);
+        assert!(checks.keys().all(|(_, _, status)| status != "FAILURE"), "{revision} {name}: {checks:#?}");
+        assert!(passed(&checks) >= reachable, "{revision} {name}: {said}");
+        seen.push(checks);
+    }
+    assert_eq!(seen[0], seen[1], "{revision}: the suite sees that we are there");
+}
+
+#[test]
+fn the_suite_cannot_tell_that_we_stand_before_a_server_of_2025() {
+    judge_server("2025-11-25", 83);
+}
+
+#[test]
+fn the_suite_cannot_tell_that_we_stand_before_a_server_of_2026() {
+    judge_server("2026-07-28", 197);
+}
+
+/// The suite as server, our fixture as client.
+fn judge_client(revision: &str, scenarios: &[&str]) {
+    let client = example("fixture_client").display().to_string();
+    let script = peers().join("through.sh").display().to_string();
+    let through = format!("sh {script} {} '' {client}", env!("CARGO_BIN_EXE_shadowcat"));
+    for scenario in scenarios {
+        let out = tempfile::tempdir().unwrap();
+        let mut seen = Vec::new();
+        for (name, command) in [("direct", &client), ("through", &through)] {
+            let out = out.path().join(name);
+            let words = [
+                "client",
+                "--command",
+                command,
+                "--scenario",
+                scenario,
+                "--spec-version",
+                revision,
+                "--force",
+            ];
+            let said = suite(&words, &out);
+            let checks = checks(&out);
+            assert!(passed(&checks) > 0, "{scenario} {name}: {said}");
+            assert!(
+                checks.keys().all(|(_, _, status)| status != "FAILURE"),
+                "{scenario} {name}: {checks:#?}"
+            );
+            seen.push(checks);
+        }
+        assert_eq!(seen[0], seen[1], "{revision} {scenario}: the suite sees that we are there");
+    }
+}
+
+#[test]
+fn a_client_of_2025_cannot_tell_that_we_stand_before_the_suite() {
+    let scenarios = ["initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"];
+    judge_client("2025-11-25", &scenarios);
+}
+
+#[test]
+fn a_client_of_2026_cannot_tell_that_we_stand_before_the_suite() {
+    let scenarios = [
+        "tools_call",
+        "request-metadata",
+        "sep-2322-client-request-state",
+        "http-standard-headers",
+        "http-custom-headers",
+        "http-invalid-tool-headers",
+        "json-schema-ref-no-deref",
+    ];
+    judge_client("2026-07-28", &scenarios);
+}
