@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 use super::output;
@@ -12,9 +13,23 @@ use crate::proxy::host::Host;
 use crate::proxy::http::Gate;
 use crate::transport::http::{Cleaner, Guard, Listener, Upstream, UpstreamOptions};
 
-/// Options of commands in front of an HTTP server.
+/// How an HTTP server is reached.
 #[derive(Debug, Args)]
-pub struct HttpArguments {
+pub struct UpstreamArguments {
+    /// Trust the certificates in this PEM file too.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Trust any certificate: whoever is on the way can read and change everything.
+    #[arg(long)]
+    insecure: bool,
+    /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Where the clients of an HTTP server connect to.
+#[derive(Debug, Args)]
+pub struct ListenArguments {
     /// Where clients connect to. Anything but this machine's own addresses is open to others.
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
     listen: SocketAddr,
@@ -24,32 +39,40 @@ pub struct HttpArguments {
     /// Send the client's Host header on as it is.
     #[arg(long)]
     preserve_host: bool,
-    /// Trust the certificates in this PEM file too.
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    ca: Option<PathBuf>,
-    /// Trust any certificate: whoever is on the way can read and change everything.
-    #[arg(long)]
-    insecure: bool,
 }
 
-impl HttpArguments {
+impl UpstreamArguments {
+    /// The server at `url`.
+    pub fn upstream(&self, url: &str, preserve_host: bool) -> Result<Arc<Upstream>, Failure> {
+        if self.insecure {
+            output::say("warning: --insecure trusts any certificate; the server may be anyone");
+        }
+        let options = UpstreamOptions { ca: self.ca.clone(), insecure: self.insecure, preserve_host };
+        Upstream::new(url, &options)
+            .map_err(|error| Failure::usage(error).hint("write it like http://127.0.0.1:3000/mcp"))
+    }
+
+    /// What requests of our own carry.
+    pub fn headers(&self) -> HeaderMap {
+        let sensitive = |(name, value): &(HeaderName, HeaderValue)| {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            (name.clone(), value)
+        };
+        self.header.iter().map(sensitive).collect()
+    }
+}
+
+impl ListenArguments {
     /// Opens the listener and the gate behind it. Returns the URL that clients use, too.
     pub async fn open(
         &self,
         host: &Arc<Host>,
-        upstream: &str,
+        way: &UpstreamArguments,
+        url: &str,
         name: Option<&str>,
     ) -> Result<(Listener, Arc<Gate>, String), Failure> {
-        let options = UpstreamOptions {
-            ca: self.ca.clone(),
-            insecure: self.insecure,
-            preserve_host: self.preserve_host,
-        };
-        let upstream = Upstream::new(upstream, &options)
-            .map_err(|error| Failure::usage(error).hint("write it like http://127.0.0.1:3000/mcp"))?;
-        if self.insecure {
-            output::say("warning: --insecure trusts any certificate; the server may be anyone");
-        }
+        let upstream = way.upstream(url, self.preserve_host)?;
         let listener = Listener::bind(self.listen).await.map_err(|error| {
             Failure::usage(format!("cannot listen on {}: {error}", self.listen))
                 .hint("name another address or port with --listen; port 0 takes a free one")
@@ -61,13 +84,25 @@ impl HttpArguments {
             ));
         }
         let guard = Guard::new(address.ip(), &self.allow_host);
-        let name = name.map_or_else(|| upstream.authority().to_owned(), str::to_owned);
         let url = format!("http://{address}{}", upstream.path());
-        Ok((listener, Gate::new(Arc::clone(host), upstream, guard, name), url))
+        Ok((listener, gate(host, upstream, guard, name), url))
     }
+}
 
-    /// The upstream as a tape names it.
-    pub fn target(&self, upstream: &str) -> String {
-        Cleaner::new().url(upstream)
-    }
+/// A gate that has the name of its upstream, if no other.
+pub fn gate(host: &Arc<Host>, upstream: Arc<Upstream>, guard: Guard, name: Option<&str>) -> Arc<Gate> {
+    let name = name.map_or_else(|| upstream.authority().to_owned(), str::to_owned);
+    Gate::new(Arc::clone(host), upstream, guard, name)
+}
+
+/// An upstream as a tape names it.
+pub fn target(upstream: &str) -> String {
+    Cleaner::new().url(upstream)
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
+    let name = name.trim().parse().map_err(|_| format!("{:?} is no name of a header", name.trim()))?;
+    let value = value.trim().parse().map_err(|_| "the value has characters that no header can hold")?;
+    Ok((name, value))
 }

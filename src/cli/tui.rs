@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, Kind};
-use super::http::HttpArguments;
+use super::http::{ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
 use super::{record, tape};
 use crate::engine::Engine;
@@ -18,6 +18,7 @@ use crate::log::world::World;
 use crate::mcp::Era;
 use crate::proxy::client::Attendance;
 use crate::proxy::host::{Host, Settings};
+use crate::proxy::http::call_on;
 use crate::proxy::launch::{Launch, launch};
 use crate::proxy::supervise::{self, PATIENCE};
 use crate::tape::{Recorder, Status};
@@ -39,8 +40,13 @@ pub struct Arguments {
     /// Debug the HTTP server at this URL; clients connect to --listen.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
+    /// With --upstream, connect no client of our own.
+    #[arg(long, requires = "upstream")]
+    no_client: bool,
     #[command(flatten)]
-    http: HttpArguments,
+    way: UpstreamArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
     /// The server's command line.
     #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
@@ -72,10 +78,12 @@ enum EraChoice {
 
 /// Runs a server under the debugger until the person leaves.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { era, record, look, upstream, http, command } = arguments;
+    let Arguments { era, record, look, upstream, no_client, way, listen, command } = arguments;
     let look = look.look(color)?;
+    let era = era.era();
     if let Some(upstream) = upstream {
-        return stand_before(&upstream, &http, &record, look).await;
+        let stand = Stand { upstream, way, listen, record, client: (!no_client).then_some(era) };
+        return stand_before(stand, look).await;
     }
     // The log, and the tape that follows it …
     let log = record.log();
@@ -87,11 +95,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let server = Launch {
         name: record.name_for(&command),
         spec: Spec { command, directory: None },
-        era: match era {
-            EraChoice::Auto => None,
-            EraChoice::Stateful => Some(Era::Stateful),
-            EraChoice::Stateless => Some(Era::Stateless),
-        },
+        era,
         attendance: Attendance::Person,
     };
     launch(&host, server, |_| ()).map_err(|error| {
@@ -101,22 +105,28 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     show(&host, engine, recorder, look).await
 }
 
+/// What it takes to stand in front of an HTTP server.
+struct Stand {
+    upstream: String,
+    way: UpstreamArguments,
+    listen: ListenArguments,
+    record: record::Recording,
+    /// Whether a client of our own connects, and the era it speaks.
+    client: Option<Option<Era>>,
+}
+
 /// Runs the screen in front of an HTTP server until the person leaves.
-async fn stand_before(
-    upstream: &str,
-    http: &HttpArguments,
-    record: &record::Recording,
-    look: Look,
-) -> Result<ExitCode, Failure> {
+async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
+    let Stand { upstream, way, listen, record, client } = stand;
     // The log, and the engine with a person who decides …
     let log = record.log();
     let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
     host.breakpoints().attend();
     // … the listener that clients connect to, and the gate between it and the server …
-    let (listener, gate, url) = http.open(&host, upstream, record.name.as_deref()).await?;
+    let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     host.note(SessionId(0), Level::Info, format!("clients connect to {url}"));
     // … the tape …
-    let recorder = record.record(host.log(), &[http.target(upstream)]);
+    let recorder = record.record(host.log(), &[target(&upstream)]);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Arc::clone(&gate);
     let served = tokio::spawn(listener.serve(
@@ -126,9 +136,12 @@ async fn stand_before(
             let _ = stopped.await;
         },
     ));
+    // … a client of our own beside those that connect …
+    let client = client.map(|era| call_on(&gate, way.headers(), era));
     // … and the screen on top.
     let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
     let outcome = show_until(&host, engine, recorder, look, || async {
+        drop(client);
         gate.close("the screen was closed");
         drop(stop);
         // It has a bound of its own.
@@ -224,6 +237,16 @@ fn farewell(world: &World, status: Option<&Status>) -> String {
         ));
     }
     text
+}
+
+impl EraChoice {
+    fn era(self) -> Option<Era> {
+        match self {
+            Self::Auto => None,
+            Self::Stateful => Some(Era::Stateful),
+            Self::Stateless => Some(Era::Stateless),
+        }
+    }
 }
 
 impl LookArguments {

@@ -205,10 +205,10 @@ impl Host {
     }
 
     /// Makes `client` the built-in client of a session, and `again` the way to restart it.
-    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Arc<dyn Fn() + Send + Sync>) {
+    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Option<Arc<dyn Fn() + Send + Sync>>) {
         if let Some(running) = self.sessions.lock().get_mut(&session) {
             running.client = Some(client);
-            running.again = Some(again);
+            running.again = again;
         }
     }
 

@@ -58,7 +58,7 @@ pub fn launch(
             restart(&host, again_launch.clone(), again_process.clone());
         }
     });
-    host.adopt(session.id(), Arc::clone(&client), again);
+    host.adopt(session.id(), Arc::clone(&client), Some(again));
     let id = session.id();
     let (ending, ending_host) = (process.clone(), Arc::clone(host));
     tokio::spawn(async move {
@@ -113,7 +113,11 @@ fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
     });
 }
 
-async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError> {
+/// Opens a session in the era given, or in the one that the server turns out to speak.
+///
+/// # Errors
+/// When the server is gone, silent, or refuses.
+pub async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError> {
     match era {
         Some(Era::Stateful) => client.initialize(GREETING).await,
         Some(Era::Stateless) => client.probe(GREETING).await.map(|_| client.assume_stateless()),

@@ -6,7 +6,7 @@ use clap::Args;
 use nix::sys::signal::Signal;
 
 use crate::cli::failure::Failure;
-use crate::cli::http::HttpArguments;
+use crate::cli::http::{ListenArguments, UpstreamArguments, target};
 use crate::cli::{output, record};
 use crate::proxy::host::{Host, Settings};
 use crate::proxy::supervise;
@@ -18,23 +18,25 @@ pub struct Arguments {
     #[arg(long, value_name = "URL")]
     upstream: String,
     #[command(flatten)]
-    http: HttpArguments,
+    way: UpstreamArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
     #[command(flatten)]
     record: record::Recording,
 }
 
 /// Forwards until a signal comes.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { upstream, http, record } = arguments;
+    let Arguments { upstream, way, listen, record } = arguments;
     // From the clients to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();
     // … the engine, with nobody to decide, so nothing is ever held …
     let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
     // … the listener that clients connect to, and the gate between it and the server …
-    let (listener, gate, url) = http.open(&host, &upstream, record.name.as_deref()).await?;
+    let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     // … and the tape, which follows the log at its own pace.
-    let mut recorder = record.record(host.log(), &[http.target(&upstream)]);
+    let mut recorder = record.record(host.log(), &[target(&upstream)]);
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     output::say(&format!("listening on {url}"));
     let stop = async {

@@ -2,24 +2,33 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::failure::Failure;
+use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::record;
 use crate::proxy::host::{End, Host, Settings};
+use crate::proxy::http::Bridge;
 use crate::proxy::supervise;
 use crate::transport::child::{Ended, Spec};
-use crate::transport::stdio;
+use crate::transport::http::Guard;
+use crate::transport::{memory, stdio};
 
 /// Arguments of `forward stdio`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     record: record::Recording,
+    /// The URL of an HTTP server: its client here speaks stdio all the same.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<String>,
+    #[command(flatten)]
+    way: UpstreamArguments,
     /// The server's command line.
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
 }
 
@@ -28,7 +37,10 @@ const CLOSE: Duration = Duration::from_secs(1);
 
 /// Forwards until the server has ended, and exits as it did.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { record, command } = arguments;
+    let Arguments { record, upstream, way, command } = arguments;
+    if let Some(upstream) = upstream {
+        return bridge(&upstream, &way, &record).await;
+    }
     // From the client's bytes to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();
@@ -65,6 +77,46 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         recorder.finish();
     }
     exit_as(ended)
+}
+
+/// Bridges our standard streams to an HTTP server until the client has closed them.
+async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) -> Result<ExitCode, Failure> {
+    /// Chunks in flight between our streams and the bridge.
+    const PIPE: usize = 64;
+    let log = record.log();
+    let mut recorder = record.record(&log, &[target(url)]);
+    let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let upstream = way.upstream(url, false)?;
+    let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
+    let gate = gate(&host, upstream, nobody, record.name.as_deref());
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let (mut input, mut output) = stdio::take().map_err(Failure::peer)?;
+    let (mut to_bridge, from_client) = memory::pipe(PIPE);
+    let (to_client, mut from_bridge) = memory::pipe(PIPE);
+    // Blocking copies: both streams may be of any kind.
+    let reading = move || io::copy(&mut input, &mut to_bridge);
+    std::thread::Builder::new().name("stdin".into()).spawn(reading).map_err(Failure::peer)?;
+    let writing = move || io::copy(&mut from_bridge, &mut output);
+    let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
+    let running =
+        Bridge::new(Arc::clone(&gate), to_client, way.headers()).run(from_client, record.inspect_limit);
+    let interrupted = tokio::select! {
+        () = running => None,
+        signal = signals.recv() => signal,
+    };
+    gate.close("the client ended");
+    if interrupted.is_none() {
+        // A writer that fails has lost its client.
+        let _ = tokio::task::spawn_blocking(move || written.join()).await;
+    }
+    if let Some(recorder) = &mut recorder {
+        recorder.finish();
+    }
+    match interrupted {
+        // The thread that reads may be blocked in its read, which only the end of the process ends.
+        None => std::process::exit(0),
+        Some(signal) => exit_as(Ended::Signal(signal as i32)),
+    }
 }
 
 /// Ends this process the way the server ended. The lane that reads the client may be blocked in

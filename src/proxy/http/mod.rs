@@ -2,6 +2,7 @@
 //! response, and goes the way of every message.
 
 mod body;
+mod bridge;
 mod exchange;
 mod facts;
 mod own;
@@ -16,10 +17,16 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
+use super::client::{Attendance, Client};
 use super::host::Host;
+use super::launch::greet;
 use crate::log::record::{Level, SessionId};
+use crate::mcp::Era;
 use crate::mcp::mirror::Annotations;
 use crate::transport::http::{Body, BodyError, Cleaner, Cut, Guard, Upstream, full};
+use crate::transport::memory;
+
+pub use bridge::{Bridge, OfClient};
 
 use body::Gathered;
 use exchange::Exchange;
@@ -35,6 +42,30 @@ pub struct Gate {
     /// What people call the upstream.
     name: String,
     annotations: Mutex<Annotations>,
+}
+
+/// Connects a client of our own to the server, through the same gate as any other client.
+pub fn call_on(gate: &Arc<Gate>, given: http::HeaderMap, era: Option<Era>) -> Arc<Client> {
+    /// Chunks in flight between the client and its bridge.
+    const PIPE: usize = 64;
+    let (to_bridge, from_client) = memory::pipe(PIPE);
+    let (to_client, from_bridge) = memory::pipe(PIPE);
+    let limit = gate.host.settings().inspect_limit;
+    let bridge = Bridge::new(Arc::clone(gate), to_client, given);
+    let root = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let client = Client::start(to_bridge, from_bridge, root, Attendance::Person, limit);
+    bridge.speaks_for(Arc::clone(&client));
+    tokio::spawn(bridge.run(from_client, limit));
+    let (greeting, host) = (Arc::clone(&client), Arc::clone(&gate.host));
+    tokio::spawn(async move {
+        match greet(&greeting, era).await {
+            Ok(()) => greeting.list_all().await,
+            Err(error) => {
+                host.note(SessionId(0), Level::Error, format!("our own client found no server: {error}"))
+            }
+        }
+    });
+    client
 }
 
 /// How often visits that have fallen silent are looked for.
@@ -90,6 +121,23 @@ impl Gate {
             let why = "no revision of MCP upgrades a connection";
             return Ok(self.refuse(peer, &parts, StatusCode::NOT_IMPLEMENTED, why));
         }
+        self.exchange(Request::from_parts(parts, body), peer).await
+    }
+
+    /// Answers a request that comes from nowhere else but this program, or was let in.
+    ///
+    /// # Errors
+    /// [`Cut`] when the connection is to be closed without an answer.
+    pub async fn exchange<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Cut>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BodyError> + Send,
+    {
+        let (parts, body) = request.into_parts();
         match body::gather(body, self.host.settings().inspect_limit).await {
             Gathered::Whole(bytes) => Exchange::open(&self, parts, peer).run::<B>(bytes, None).await,
             Gathered::Long(bytes, rest) => Exchange::open(&self, parts, peer).run(bytes, Some(rest)).await,

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use parking_lot::Mutex;
 
-use super::{Gate, own};
+use super::{Gate, OfClient, own};
 use crate::clock::Stamp;
 use crate::log::record::{Channel, Opened};
 use crate::mcp::compose::meta;
@@ -79,9 +79,13 @@ impl Visits {
         peer: IpAddr,
     ) -> Arc<Visit> {
         let key = key(gate, parts, message, peer);
+        let client = parts.extensions.get::<OfClient>();
         let mut by_key = self.by_key.lock();
         let visit = by_key.entry(key).or_insert_with(|| {
-            let visit = Visit::open(gate, matches!(key, Key::Named(_)));
+            let visit = Visit::open(gate, matches!(key, Key::Named(_)), client.is_some());
+            if let Some(OfClient(client)) = client {
+                gate.host.adopt(visit.session.id(), Arc::clone(client), None);
+            }
             own::serve(Arc::clone(gate), Arc::clone(&visit));
             visit
         });
@@ -186,6 +190,8 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
     let peer = peer.to_string();
     let who = match stateless {
         true => [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()],
+        // Our own client is never taken for another's.
+        false if parts.extensions.get::<OfClient>().is_some() => [&b"own"[..], b"", b"", b"", b""],
         false => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
     };
     Key::Guest(finger(&who.join(&0)))
@@ -194,14 +200,14 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
 // === impl Visit ===
 
 impl Visit {
-    fn open(gate: &Gate, named: bool) -> Arc<Self> {
+    fn open(gate: &Gate, named: bool, own_client: bool) -> Arc<Self> {
         let target = gate.cleaner.url(&format!("{}{}", gate.upstream.origin(), gate.upstream.path()));
         let session = gate.host.open(Opened {
             name: gate.name.clone(),
             target: vec![target],
             directory: None,
             pid: None,
-            own_client: false,
+            own_client,
         });
         let own = Arc::new(Port::queue());
         session.open_lane(Lane {
