@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::peers;
 
 /// A process that ends with its test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -18,19 +18,22 @@ impl Drop for Running {
 }
 
 /// Starts a server and returns the URL that it names in its first line, behind `said`.
-fn start(command: &mut Command, said: &str) -> (Running, String) {
+pub fn start(command: &mut Command, said: &str) -> (Running, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    if said.is_empty() {
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    } else {
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    }
+    // Whoever prints its URL alone prints it to standard output.
+    let mut output: Box<dyn BufRead + Send> = match said.is_empty() {
+        true => Box::new(BufReader::new(child.stdout.take().unwrap())),
+        false => Box::new(BufReader::new(child.stderr.take().unwrap())),
+    };
+    output.read_line(&mut line).unwrap();
+    // A pipe that nobody reads would stop it.
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     let url = line.trim().strip_prefix(said).unwrap_or_else(|| panic!("{line}")).to_owned();
     (Running(child), url)
 }
 
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_shadowcat")).parent().unwrap().join("examples").join(name);
     assert!(path.is_file(), "run `cargo build --examples` first");
     path

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod conformance;
+mod http;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

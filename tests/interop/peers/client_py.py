@@ -1,4 +1,4 @@
-"""Interop client on PyPI mcp 2.x: `client_py.py 2025|2026|auto CMD ARG...` prints what it saw as one JSON document."""
+"""Interop client on PyPI mcp 2.x: `client_py.py 2025|2026|auto CMD ARG...|URL` prints what it saw as one JSON document."""
 
 import json
 import re
@@ -52,7 +52,7 @@ async def call(client, name, arguments):
 
 async def main():
     global plan
-    server = StdioServerParameters(command=command, args=args)
+    server = command if command.startswith("http:") else StdioServerParameters(command=command, args=args)
     async with Client(server, mode=mode, elicitation_callback=elicit, message_handler=hear, read_timeout_seconds=20) as client:
         tools = await client.list_tools()
         if era == "2026":  # a pinned client opens without a probe and knows nothing of the server until it asks

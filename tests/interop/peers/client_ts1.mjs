@@ -1,7 +1,8 @@
-// Interop client on @modelcontextprotocol/sdk (v1): `client_ts1.mjs 2025 CMD ARG...` prints what it saw as one JSON document.
+// Interop client on @modelcontextprotocol/sdk (v1): `client_ts1.mjs 2025 CMD ARG...|URL` prints what it saw as one JSON document.
 import { readFileSync } from 'node:fs';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 
 const [era, command, ...args] = process.argv.slice(2);
@@ -18,7 +19,7 @@ client.setRequestHandler(ElicitRequestSchema, request => {
   seen.elicitations.push(request.params);
   return { action: 'accept', content: plan.answer };
 });
-const transport = new StdioClientTransport({ command, args });
+const transport = command.startsWith('http:') ? new StreamableHTTPClientTransport(new URL(command)) : new StdioClientTransport({ command, args });
 transport.setProtocolVersion = version => { saw.negotiated = version; };
 try {
   await client.connect(transport);

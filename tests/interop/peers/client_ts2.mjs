@@ -1,6 +1,6 @@
-// Interop client on @modelcontextprotocol/client (v2): `client_ts2.mjs 2025|2026|auto CMD ARG...` prints what it saw as one JSON document.
+// Interop client on @modelcontextprotocol/client (v2): `client_ts2.mjs 2025|2026|auto CMD ARG...|URL` prints what it saw as one JSON document.
 import { readFileSync } from 'node:fs';
-import { Client } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 
 const [era, command, ...args] = process.argv.slice(2);
@@ -18,7 +18,7 @@ client.setRequestHandler('elicitation/create', request => {
   seen.elicitations.push(request.params);
   return { action: 'accept', content: plan.answer };
 });
-const transport = new StdioClientTransport({ command, args });
+const transport = command.startsWith('http:') ? new StreamableHTTPClientTransport(new URL(command)) : new StdioClientTransport({ command, args });
 try {
   await client.connect(transport);
   const deliver = transport.onmessage;

@@ -1,0 +1,74 @@
+//! Official SDK clients talk to servers over HTTP, directly and through `forward http`, and from
+//! stdio through `forward stdio --upstream`, in both eras, and must see the same.
+
+use std::process::{Command, Stdio};
+
+use crate::conformance::{Running, example, start};
+use crate::{client, peers, run};
+
+/// A server of the name given, and its URL.
+fn server(name: &str) -> (Running, String) {
+    match name {
+        "everything" => {
+            // It does not say which port it took, so one is chosen that is free now.
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut command = Command::new(peers().join("node_modules/.bin/mcp-server-everything"));
+            command.arg("streamableHttp").env("PORT", port.to_string());
+            let (running, port) = start(&mut command, "MCP Streamable HTTP Server listening on port ");
+            (running, format!("http://127.0.0.1:{port}/mcp"))
+        }
+        _ => start(Command::new(example("fixture_server")).args(["http", "127.0.0.1:0"]), ""),
+    }
+}
+
+/// What one client sees, without what arrives on streams of its own and so at its own time.
+fn sees(client_name: &str, era: &str, to: &[String]) -> serde_json::Value {
+    let words: Vec<String> = [client(client_name), vec![era.to_owned()], to.to_vec()].concat();
+    let output = run(&words);
+    let mut seen: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{words:?}: {error}\n{}", String::from_utf8_lossy(&output.stderr)));
+    seen["messages"] = serde_json::Value::Null;
+    seen
+}
+
+fn compare(client_name: &str, server_name: &str, era: &str) {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, direct) = server(server_name);
+    let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    hop.env("SHADOWCAT_DATA_DIR", data.path()).args(["forward", "http", "--upstream", &direct]);
+    let (_hop, through) = start(hop.stdin(Stdio::null()), "listening on ");
+    let alone = sees(client_name, era, std::slice::from_ref(&direct));
+    assert!(alone["calls"].as_array().is_some_and(|calls| calls.len() > 3), "{alone}");
+    assert_eq!(sees(client_name, era, &[through]), alone, "{client_name} and {server_name} in {era}, HTTP");
+    // Over stdio the client may not do all that it does over HTTP, but calls are calls.
+    let place = format!("SHADOWCAT_DATA_DIR={}", data.path().display());
+    let bridge = ["env", &place, env!("CARGO_BIN_EXE_shadowcat"), "forward", "stdio", "--upstream", &direct];
+    let bridged = sees(client_name, era, &bridge.map(str::to_owned));
+    for key in ["negotiated", "server", "tools", "elicitations", "calls"] {
+        assert_eq!(bridged[key], alone[key], "{client_name} and {server_name} in {era}, bridged: {key}");
+    }
+    let tapes = std::fs::read_dir(data.path().join("tapes")).unwrap().count();
+    assert!(tapes > 1, "they went through us");
+}
+
+#[test]
+fn the_python_client_sees_over_http_what_it_sees_without_us() {
+    for (server, era) in
+        [("everything", "2025"), ("fixture", "2025"), ("fixture", "2026"), ("fixture", "auto")]
+    {
+        compare("py", server, era);
+    }
+}
+
+#[test]
+fn the_typescript_client_of_2025_sees_over_http_what_it_sees_without_us() {
+    compare("ts1", "everything", "2025");
+    compare("ts1", "fixture", "2025");
+}
+
+#[test]
+fn the_typescript_client_of_2026_sees_over_http_what_it_sees_without_us() {
+    for (server, era) in [("everything", "auto"), ("fixture", "2025"), ("fixture", "2026")] {
+        compare("ts2", server, era);
+    }
+}
