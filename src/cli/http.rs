@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::failure::Failure;
 use super::output;
 use crate::proxy::host::Host;
-use crate::proxy::http::Gate;
+use crate::proxy::http::{Gate, GateOptions};
 use crate::transport::http::{Cleaner, Guard, Listener, Upstream, UpstreamOptions};
 
 /// How an HTTP server is reached.
@@ -39,6 +39,10 @@ pub struct ListenArguments {
     /// Send the client's Host header on as it is.
     #[arg(long)]
     preserve_host: bool,
+    /// Put our address in the place of the server's in what OAuth says, and back again: without
+    /// it a client refuses tokens for a server that it did not dial.
+    #[arg(long)]
+    rewrite_origin: bool,
 }
 
 impl UpstreamArguments {
@@ -85,14 +89,21 @@ impl ListenArguments {
         }
         let guard = Guard::new(address.ip(), &self.allow_host);
         let url = format!("http://{address}{}", upstream.path());
-        Ok((listener, gate(host, upstream, guard, name), url))
+        let options = GateOptions { rewrites: self.rewrite_origin };
+        Ok((listener, gate(host, upstream, guard, name, options), url))
     }
 }
 
 /// A gate that has the name of its upstream, if no other.
-pub fn gate(host: &Arc<Host>, upstream: Arc<Upstream>, guard: Guard, name: Option<&str>) -> Arc<Gate> {
+pub fn gate(
+    host: &Arc<Host>,
+    upstream: Arc<Upstream>,
+    guard: Guard,
+    name: Option<&str>,
+    options: GateOptions,
+) -> Arc<Gate> {
     let name = name.map_or_else(|| upstream.authority().to_owned(), str::to_owned);
-    Gate::new(Arc::clone(host), upstream, guard, name)
+    Gate::new(Arc::clone(host), upstream, guard, name, options)
 }
 
 /// An upstream as a tape names it.

@@ -164,3 +164,59 @@ fn a_client_of_2026_cannot_tell_that_we_stand_before_the_suite() {
     ];
     judge_client("2026-07-28", &scenarios);
 }
+
+/// The required client scenarios of a revision that authorize.
+fn authorizing(revision: &str) -> Vec<String> {
+    let file = format!("node_modules/@modelcontextprotocol/conformance/requirements/{revision}.yaml");
+    let text = std::fs::read_to_string(peers().join(file)).unwrap();
+    let client = text.split("\nclient:").nth(1).unwrap().split("\nnot_scored").next().unwrap().to_owned();
+    let named = client.lines().filter_map(|line| line.strip_prefix("  - "));
+    named.filter(|name| name.starts_with("auth/")).map(str::to_owned).collect()
+}
+
+/// OAuth through `--rewrite-origin`. One check differs, and must: where the authorization server
+/// is on another origin, the client asks it for a token for our address, since that is the one it
+/// dialled, and nobody stands between those two.
+fn judge_authorization(revision: &str) {
+    const DIFFERS: &str = "resource-parameter-matches-prm";
+    let client = example("fixture_client").display().to_string();
+    let script = peers().join("through.sh").display().to_string();
+    let through = format!("sh {script} {} --rewrite-origin {client}", env!("CARGO_BIN_EXE_shadowcat"));
+    let scenarios = authorizing(revision);
+    assert!(scenarios.len() > 10, "{scenarios:?}");
+    for scenario in &scenarios {
+        let out = tempfile::tempdir().unwrap();
+        let mut seen = Vec::new();
+        for (name, command) in [("direct", &client), ("through", &through)] {
+            let out = out.path().join(name);
+            let words = [
+                "client",
+                "--command",
+                command,
+                "--scenario",
+                scenario,
+                "--spec-version",
+                revision,
+                "--force",
+            ];
+            let said = suite(&words, &out);
+            let mut checks = checks(&out);
+            checks.retain(|(_, id, _), _| id != DIFFERS);
+            assert!(!checks.is_empty(), "{scenario} {name}: {said}");
+            assert!(
+                checks.keys().all(|(_, _, status)| status != "FAILURE"),
+                "{scenario} {name}: {checks:#?}"
+            );
+            seen.push(checks);
+        }
+        assert_eq!(seen[0], seen[1], "{revision} {scenario}");
+    }
+}
+
+#[test]
+fn clients_authorize_through_a_rewritten_origin() {
+    judge_authorization("2026-07-28");
+    if std::env::var_os("SHADOWCAT_SOAK").is_some() {
+        judge_authorization("2025-11-25");
+    }
+}

@@ -14,7 +14,7 @@ use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Frame, Log, Seq, SessionId};
 use shadowcat::mcp::Direction;
 use shadowcat::proxy::host::{Host, Settings};
-use shadowcat::proxy::http::Gate;
+use shadowcat::proxy::http::{Gate, GateOptions};
 use shadowcat::transport::http::{Guard, Listener, Upstream, UpstreamOptions};
 
 /// A request as a server saw it.
@@ -138,7 +138,7 @@ impl Stand {
         let url = format!("http://{upstream}/mcp");
         let upstream = Upstream::new(&url, &UpstreamOptions::default()).unwrap();
         let guard = Guard::new(address.ip(), &[]);
-        let gate = Gate::new(Arc::clone(&host), upstream, guard, "test".into());
+        let gate = Gate::new(Arc::clone(&host), upstream, guard, "test".into(), GateOptions::default());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         tokio::spawn(listener.serve(
             move |request, peer| Arc::clone(&gate).handle(request, peer),

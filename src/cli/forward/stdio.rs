@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::record;
 use crate::proxy::host::{End, Host, Settings};
-use crate::proxy::http::Bridge;
+use crate::proxy::http::{Bridge, GateOptions};
 use crate::proxy::supervise;
 use crate::transport::child::{Ended, Spec};
 use crate::transport::http::Guard;
@@ -88,7 +88,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
     let upstream = way.upstream(url, false)?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-    let gate = gate(&host, upstream, nobody, record.name.as_deref());
+    let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     let (mut input, mut output) = stdio::take().map_err(Failure::peer)?;
     let (mut to_bridge, from_client) = memory::pipe(PIPE);

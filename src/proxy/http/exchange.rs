@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -15,13 +15,14 @@ use super::relay::Relay;
 use super::visits::Visit;
 use super::{Gate, body, plain};
 use crate::log::Seq;
+use crate::log::http::Http;
 use crate::log::operation::Course;
 use crate::log::record::{Channel, LaneId, OpId};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
-use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Ticket};
+use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Session, Ticket};
 use crate::transport::Parcel;
 use crate::transport::http::upstream::chain;
-use crate::transport::http::{Body, BodyError, Cut, headers};
+use crate::transport::http::{Body, BodyError, Cut, Rewrite, headers};
 
 /// An exchange under way. Dropped before it is finished, it tells the upstream at once: that is
 /// how a client cancels (2026-07-28, basic/patterns/cancellation), and what a server would see of
@@ -44,8 +45,13 @@ pub struct Exchange {
     relay: Option<AbortHandle>,
     /// Bytes of the response that are still to be given, where it says how many there are.
     left: Option<u64>,
+    /// How our address and the upstream's stand for each other.
+    rewrite: Option<Rewrite>,
     finished: bool,
 }
+
+/// Who rewrites addresses.
+pub const REWRITE: &str = "rewrite-origin";
 
 /// What is known of the request once it has arrived.
 struct Asked {
@@ -59,6 +65,10 @@ struct Asked {
 
 impl Exchange {
     pub fn open(gate: &Arc<Gate>, parts: Parts, peer: SocketAddr) -> Self {
+        let dialled = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let rewrite = dialled
+            .filter(|_| gate.rewrites)
+            .map(|host| Rewrite::new(format!("http://{host}"), gate.upstream.origin()));
         Self {
             gate: Arc::clone(gate),
             visit: None,
@@ -72,6 +82,7 @@ impl Exchange {
             unconfirmed: None,
             relay: None,
             left: None,
+            rewrite,
             finished: false,
         }
     }
@@ -127,7 +138,7 @@ impl Exchange {
         visit
     }
 
-    fn ask<B>(&self, visit: &Arc<Visit>, bytes: Bytes, rest: Option<B>) -> Asked
+    fn ask<B>(&mut self, visit: &Arc<Visit>, bytes: Bytes, rest: Option<B>) -> Asked
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Send,
@@ -162,9 +173,33 @@ impl Exchange {
             Kind::Batch(all) => all.iter().any(|each| matches!(each.kind(), Kind::Request { .. })),
             Kind::Request { .. } | Kind::Opaque(_) => true,
         };
-        let Arrived { seq, op } = session.receive_item(self.lane, item).unwrap_or_default();
+        let Arrived { seq, op } = self.arrive(session, item);
         session.end(self.lane);
         Asked { seq, op, id, awaits, facts }
+    }
+
+    /// Takes the request in, with the upstream's address in the place of ours where that is asked.
+    fn arrive(&mut self, session: &Session, item: Item) -> Arrived {
+        let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
+            let wire = item.wire.as_ref().map(|wire| String::from_utf8_lossy(wire).into_owned())?;
+            let path = self.parts.uri.path_and_query()?.as_str();
+            let (to_path, to_wire) = (rewrite.to_server(path), rewrite.to_server(&wire));
+            (to_path != path || to_wire != wire).then_some((to_path, to_wire))
+        });
+        let Some((path, wire)) = rewritten else {
+            return session.receive_item(self.lane, item).unwrap_or_default();
+        };
+        if let Ok(uri) = path.parse() {
+            self.parts.uri = uri;
+        }
+        let cleaner = &self.gate.cleaner;
+        let http = item.http.clone().map(|http| Box::new(Http { path: cleaner.url(&path).into(), ..*http }));
+        let instead = match http {
+            Some(http) => facts::item(cleaner, &self.parts.headers, wire.clone().into(), wire.into(), http),
+            None => return Arrived::default(),
+        };
+        let seq = session.receive_remapped(self.lane, item, REWRITE, instead);
+        Arrived { seq, op: None }
     }
 
     /// The request as it goes on: as it came, or with the headers that fit what it became.
@@ -264,6 +299,7 @@ impl Exchange {
             port: Arc::clone(&self.reply),
             facts: asked.facts,
             head: head.clone(),
+            rewrite: self.rewrite.clone(),
         };
         if opens {
             relay.opened();
@@ -291,6 +327,9 @@ impl Exchange {
                 gate.visits.close(&gate, &visit, "its client deleted it");
             }
         });
+        if let Some(rewrite) = &self.rewrite {
+            rewrite.headers(&mut head.headers);
+        }
         headers::leave_hop(&mut head.headers);
         let mut first = None;
         if !is_stream {
@@ -385,6 +424,9 @@ impl Drop for Exchange {
 fn fit(headers: &mut HeaderMap, body: &Bytes) {
     for name in [CONTENT_ENCODING, TRANSFER_ENCODING, ETAG, HeaderName::from_static("content-digest")] {
         headers.remove(name);
+    }
+    if body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+        return;
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));

@@ -42,6 +42,15 @@ pub struct Gate {
     /// What people call the upstream.
     name: String,
     annotations: Mutex<Annotations>,
+    /// Our address is put in the place of the upstream's where OAuth speaks.
+    rewrites: bool,
+}
+
+/// How a gate treats what passes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GateOptions {
+    /// Puts our address in the place of the upstream's where OAuth speaks (`--rewrite-origin`).
+    pub rewrites: bool,
 }
 
 /// Connects a client of our own to the server, through the same gate as any other client.
@@ -75,7 +84,13 @@ const SWEEP: Duration = Duration::from_secs(30);
 
 impl Gate {
     /// A gate in front of `upstream` for those whom `guard` lets in.
-    pub fn new(host: Arc<Host>, upstream: Arc<Upstream>, guard: Guard, name: String) -> Arc<Self> {
+    pub fn new(
+        host: Arc<Host>,
+        upstream: Arc<Upstream>,
+        guard: Guard,
+        name: String,
+        options: GateOptions,
+    ) -> Arc<Self> {
         let gate = Arc::new(Self {
             host,
             upstream,
@@ -84,6 +99,7 @@ impl Gate {
             visits: Visits::default(),
             name,
             annotations: Mutex::default(),
+            rewrites: options.rewrites,
         });
         let sweeping = Arc::downgrade(&gate);
         tokio::spawn(async move {

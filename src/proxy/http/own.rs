@@ -84,8 +84,15 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         open_to_us: false,
     });
     let facts = facts::Facts::new(&gate.cleaner, LaneId(lane.0), &described);
-    let relay =
-        relay::Relay { gate: Arc::clone(gate), visit: Arc::clone(visit), lane, port: nowhere, facts, head };
+    let relay = relay::Relay {
+        gate: Arc::clone(gate),
+        visit: Arc::clone(visit),
+        lane,
+        port: nowhere,
+        facts,
+        head,
+        rewrite: None,
+    };
     let outcome = if is_stream { relay.events(body).await } else { relay.whole(body).await };
     visit.session.close_lane(lane, outcome.err().as_deref());
     Ok(())

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::Gate;
 use super::body::{Gathered, gather_reply};
+use super::exchange::REWRITE;
 use super::facts::{self, Facts, Headers};
 use super::visits::Visit;
 use crate::log::http::Http;
@@ -15,6 +16,7 @@ use crate::log::record::{Channel, LaneId, Level};
 use crate::mcp::sse::{Event, Piece, Splitter};
 use crate::mcp::{Message, Opaque};
 use crate::proxy::session::{Item, Port};
+use crate::transport::http::Rewrite;
 use crate::transport::http::coding::Decoder;
 use crate::transport::http::upstream::chain;
 
@@ -27,6 +29,8 @@ pub struct Relay {
     pub port: Arc<Port>,
     pub facts: Facts,
     pub head: http::response::Parts,
+    /// How our address and the upstream's stand for each other.
+    pub rewrite: Option<Rewrite>,
 }
 
 impl Relay {
@@ -57,9 +61,10 @@ impl Relay {
         match gather_reply(body, self.limit()).await {
             Gathered::Whole(wire) => {
                 let decoded = self.decoded(&wire).await;
-                let item = facts::item(&self.gate.cleaner, &self.head.headers, decoded, wire, self.http());
+                let item =
+                    facts::item(&self.gate.cleaner, &self.head.headers, decoded.clone(), wire, self.http());
                 self.gate.annotations.lock().learn(&item.message);
-                session.receive_item(self.lane, item);
+                self.arrive(item, &decoded);
                 session.end(self.lane);
                 Ok(())
             }
@@ -67,6 +72,30 @@ impl Relay {
             Gathered::Slow | Gathered::Broken => {
                 self.port.cut();
                 Err("the upstream broke off its answer".into())
+            }
+        }
+    }
+
+    /// Takes the response in, with our address in the place of the upstream's where that is asked.
+    fn arrive(&self, item: Item, decoded: &Bytes) {
+        let session = &self.visit.session;
+        let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
+            let said = String::from_utf8_lossy(decoded).into_owned();
+            let mut headers = self.head.headers.clone();
+            rewrite.headers(&mut headers);
+            let text = rewrite.to_client(&said);
+            (text != said || headers != self.head.headers).then_some((text, headers))
+        });
+        match rewritten {
+            Some((text, headers)) => {
+                let headers = facts::recorded(&self.gate.cleaner, &headers);
+                let http = self.facts.of_response(self.head.status, headers);
+                let body = Bytes::from(text);
+                let instead = facts::item(&self.gate.cleaner, &self.head.headers, body.clone(), body, http);
+                session.receive_remapped(self.lane, item, REWRITE, instead);
+            }
+            None => {
+                session.receive_item(self.lane, item);
             }
         }
     }

@@ -223,6 +223,19 @@ impl Session {
         Some(arrived)
     }
 
+    /// Takes in what goes on changed by us, on the orders of `by`: what arrived is recorded as it
+    /// came, and what goes in its place beside it.
+    pub fn receive_remapped(&self, lane: LaneId, item: Item, by: &str, instead: Item) -> Seq {
+        let mut state = self.state.lock();
+        state.inline = Some(lane);
+        let passage = self.record(&mut state, lane, Origin::Wire, item, false);
+        let seq = passage.seq();
+        let remapped = self.remap(&passage, by, instead);
+        self.place(&mut state, remapped);
+        state.inline = None;
+        seq
+    }
+
     /// Takes in what nobody is asked about, such as the keep-alives of a stream, ahead of whatever
     /// is held on the lane.
     pub fn pass_item(&self, lane: LaneId, item: Item) {

@@ -263,6 +263,17 @@ impl Session {
         Passage { record, wire: None, ..original.clone() }
     }
 
+    /// Records what goes in the place of something that HTTP says without a message.
+    pub(super) fn remap(&self, original: &Passage, by: &str, instead: Item) -> Passage {
+        let seq = original.seq();
+        self.ruled(seq, by, Ruling::Replace, None);
+        self.gone(original, Outcome::Dropped, Some("replaced"));
+        let Item { message, http, wire, .. } = instead;
+        let remapped = Frame { origin: Origin::Remapped(seq), message, http, ..original.frame().clone() };
+        let record = self.log.append_with(self.id, |_| Body::Frame(Box::new(remapped)));
+        Passage { record, wire, ..original.clone() }
+    }
+
     /// Lets go on what waited for its turn, as far as nothing keeps it back any more.
     pub(super) fn advance(&self, state: &mut State) {
         while let Some((passage, resume)) = state.holds.next_free() {

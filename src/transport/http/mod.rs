@@ -20,6 +20,7 @@ pub mod coding;
 pub mod guard;
 pub mod headers;
 pub mod listen;
+pub mod origin;
 pub mod secrets;
 pub mod upstream;
 
@@ -34,6 +35,7 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 pub use guard::Guard;
 pub use listen::{Cut, Listener};
+pub use origin::Rewrite;
 pub use secrets::Cleaner;
 pub use upstream::{Upstream, UpstreamError, UpstreamOptions};
 

@@ -1,0 +1,115 @@
+//! Rewriting one origin into another: `--rewrite-origin`.
+//!
+//! OAuth binds a client to the URL that it dialled (RFC 9728, 3.3; RFC 8707): a client of ours
+//! refuses documents that name the upstream. Rewritten both ways, it finds our address in them, and
+//! the upstream finds its own in what the client sends.
+
+use http::{HeaderMap, HeaderValue};
+
+/// Two names of one server.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// Ours, as the client dialled it: `http://127.0.0.1:3001`.
+    ours: String,
+    /// The upstream's.
+    theirs: String,
+}
+
+/// Response headers that hold URLs.
+const WITH_URLS: [&str; 4] = ["www-authenticate", "location", "link", "content-location"];
+
+impl Rewrite {
+    pub fn new(ours: String, theirs: String) -> Self {
+        Self { ours, theirs }
+    }
+
+    /// What the upstream said, as the client is to read it.
+    pub fn to_client(&self, text: &str) -> String {
+        replace(text, &self.theirs, &self.ours)
+    }
+
+    /// What the client said, as the upstream is to read it.
+    pub fn to_server(&self, text: &str) -> String {
+        replace(text, &self.ours, &self.theirs)
+    }
+
+    /// Rewrites the headers of a response.
+    pub fn headers(&self, headers: &mut HeaderMap) {
+        for name in WITH_URLS {
+            for value in headers.get_all(name).iter().cloned().collect::<Vec<_>>() {
+                let rewritten = value.to_str().ok().map(|text| self.to_client(text));
+                if let Some(Ok(rewritten)) = rewritten.map(|text| HeaderValue::from_str(&text)) {
+                    headers.insert(name, rewritten);
+                }
+            }
+        }
+    }
+}
+
+/// Replaces an origin as it stands, as JSON may escape it and as a query encodes it.
+fn replace(text: &str, from: &str, to: &str) -> String {
+    let escaped = |origin: &str| origin.replace('/', "\\/");
+    let encoded = |origin: &str| origin.replace(':', "%3A").replace('/', "%2F");
+    let forms = [
+        (from.to_owned(), to.to_owned()),
+        (escaped(from), escaped(to)),
+        (encoded(from), encoded(to)),
+        (encoded(from).replace("%3A", "%3a").replace("%2F", "%2f"), encoded(to)),
+    ];
+    forms.into_iter().fold(text.to_owned(), |text, (from, to)| whole(&text, &from, &to))
+}
+
+/// Replaces `from` where it is not the beginning of a longer host or port.
+fn whole(text: &str, from: &str, to: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(from) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[from.len()..];
+        let goes_on = after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':'));
+        out.push_str(before);
+        out.push_str(if goes_on { from } else { to });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite() -> Rewrite {
+        Rewrite::new("http://127.0.0.1:9".into(), "https://mcp.example".into())
+    }
+
+    #[test]
+    fn every_spelling_is_found_and_no_other_host() {
+        let to_client = |text: &str| rewrite().to_client(text);
+        assert_eq!(to_client(r#"{"a":"https://mcp.example/x"}"#), r#"{"a":"http://127.0.0.1:9/x"}"#);
+        assert_eq!(to_client(r#""https:\/\/mcp.example\/x""#), r#""http:\/\/127.0.0.1:9\/x""#);
+        assert_eq!(to_client("iss=https%3A%2F%2Fmcp.example&x"), "iss=http%3A%2F%2F127.0.0.1%3A9&x");
+        for other in ["https://mcp.example.org", "https://mcp.example:8443/", "https://mcp.example-2"] {
+            assert_eq!(to_client(other), other);
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_where_it_began() {
+        let text = "resource=https%3A%2F%2Fmcp.example%2Fmcp&u=https://mcp.example/mcp";
+        assert_eq!(rewrite().to_server(&rewrite().to_client(text)), text);
+    }
+
+    #[test]
+    fn challenges_and_redirects_are_rewritten() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "www-authenticate",
+            "Bearer resource_metadata=\"https://mcp.example/w\"".parse().unwrap(),
+        );
+        headers.insert("x-other", "https://mcp.example/w".parse().unwrap());
+        rewrite().headers(&mut headers);
+        assert_eq!(headers["www-authenticate"], "Bearer resource_metadata=\"http://127.0.0.1:9/w\"");
+        assert_eq!(headers["x-other"], "https://mcp.example/w");
+    }
+}
