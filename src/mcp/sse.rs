@@ -22,6 +22,8 @@ pub enum Piece {
     End(Bytes),
 }
 
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// One event with the bytes it came in, up to and including its blank line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
@@ -51,6 +53,8 @@ pub struct Splitter {
     /// The last line ended with a carriage return: a line feed right behind it belongs to it.
     returned: bool,
     streaming: bool,
+    /// Nothing has been handed out yet: a byte order mark may stand here, and only here.
+    fresh: bool,
     limit: usize,
 }
 
@@ -134,9 +138,9 @@ fn write_data(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-/// The lines of a block without their ends; a byte order mark at its beginning is none of them.
+/// The lines of a block without their ends.
 fn lines(raw: &[u8]) -> impl Iterator<Item = Span> + '_ {
-    let mut at = if raw.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut at = 0;
     std::iter::from_fn(move || {
         if at >= raw.len() {
             return None;
@@ -173,6 +177,7 @@ impl Splitter {
             fields: false,
             returned: false,
             streaming: false,
+            fresh: true,
             limit: limit.max(1),
         }
     }
@@ -184,6 +189,15 @@ impl Splitter {
 
     /// The next piece, or `None` until more is fed.
     pub fn next_piece(&mut self) -> Option<Piece> {
+        if self.fresh {
+            if self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+                return None;
+            }
+            self.fresh = false;
+            if self.buffer.starts_with(BOM) {
+                return Some(Piece::Idle(self.take(BOM.len())));
+            }
+        }
         loop {
             if self.returned
                 && let Some(byte) = self.buffer.get(self.line)
@@ -298,7 +312,7 @@ mod tests {
         assert_eq!(read.data.as_deref(), Some(&b"{\"a\":1}"[..]));
         assert_eq!((read.id.as_deref(), read.retry, read.name.as_deref()), (Some("0/0"), Some(3000), None));
         assert!(read.is_message());
-        let odd = event("\u{feff}event:endpoint\r\ndata:/messages?id=1\r\ndata\r\nretry:soon\r\n\r\n");
+        let odd = event("event:endpoint\r\ndata:/messages?id=1\r\ndata\r\nretry:soon\r\n\r\n");
         assert_eq!(odd.data.as_deref(), Some(&b"/messages?id=1\n"[..]));
         assert_eq!((odd.name.as_deref(), odd.retry), (Some("endpoint"), None));
         assert!(!odd.is_message());

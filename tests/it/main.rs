@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod bytes;
+mod events;
 mod faults;
 mod forward;
 mod holds;

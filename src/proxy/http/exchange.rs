@@ -278,6 +278,7 @@ impl Exchange {
         if let Some(id) = head.headers.get("mcp-session-id").filter(|_| head.status.is_success()) {
             self.gate.visits.name(&self.gate, &visit, id);
         }
+        self.gate.warn_of_challenge(&visit.session, head.status);
         let is_stream =
             headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
         let lane = visit.session.open_lane(Lane {

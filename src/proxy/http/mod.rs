@@ -11,6 +11,7 @@ mod visits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use super::launch::greet;
 use crate::log::record::{Level, SessionId};
 use crate::mcp::Era;
 use crate::mcp::mirror::Annotations;
+use crate::proxy::session::Session;
 use crate::transport::http::{Body, BodyError, Cleaner, Cut, Guard, Upstream, full};
 use crate::transport::memory;
 
@@ -44,6 +46,8 @@ pub struct Gate {
     annotations: Mutex<Annotations>,
     /// Our address is put in the place of the upstream's where OAuth speaks.
     rewrites: bool,
+    /// The person was told why clients will refuse to authorize.
+    told: AtomicBool,
 }
 
 /// How a gate treats what passes.
@@ -100,6 +104,7 @@ impl Gate {
             name,
             annotations: Mutex::default(),
             rewrites: options.rewrites,
+            told: AtomicBool::new(false),
         });
         let sweeping = Arc::downgrade(&gate);
         tokio::spawn(async move {
@@ -168,6 +173,21 @@ impl Gate {
     /// Ends every session.
     pub fn close(&self, reason: &str) {
         self.visits.close_all(self, reason);
+    }
+
+    /// Says once why a client that is challenged by this upstream will go no further: it asks for a
+    /// token for the URL that it dialled, which is not the one that the upstream's documents name
+    /// (RFC 9728, 3.3).
+    fn warn_of_challenge(&self, session: &Session, status: StatusCode) {
+        if status != StatusCode::UNAUTHORIZED || self.rewrites || self.told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let text = format!(
+            "the server asks for authorization, and its documents name {}; a client that dialled us will refuse \
+             them. Start shadowcat with --rewrite-origin, or give the client a token of its own",
+            self.upstream.origin()
+        );
+        session.note(None, Level::Warning, text);
     }
 
     /// An answer of ours to a request that goes no further. It is in the log, so that nobody looks
