@@ -13,13 +13,15 @@
 //!   shows, [`log::operation`] ties messages together, [`log::query`] asks about them.
 //! - [`tape`]: recordings on disk, JSON Lines with marks and a seal; writing, reading, finding.
 //! - [`transport`]: what carries bytes. [`transport::Outlet`] is the way out of a lane: an ordered
-//!   queue with one writer at a time. Child processes, our own standard streams, memory.
+//!   queue with one writer at a time. Child processes, our own standard streams, memory,
+//!   HTTP.
 //! - [`intercept`]: the stages between the lanes. An [`intercept::Interceptor`] answers each frame
 //!   with a verdict, now or later; breakpoints are one.
 //! - [`engine`]: all that a front end may know of a running proxy: its log and its commands.
-//! - [`proxy`]: the running thing. [`proxy::session::Session`] is the way of every message, in one
-//!   file: record, rule, deliver, confirm. [`proxy::host::Host`] carries out commands,
-//!   [`proxy::client::Client`] is the built-in client, [`proxy::supervise`] sees to a clean end.
+//! - [`proxy`]: the running thing. [`proxy::session::Session`] is the way of every message: record,
+//!   rule, deliver, confirm. [`proxy::host::Host`] carries out commands, [`proxy::http`] makes
+//!   lanes of HTTP exchanges, [`proxy::client::Client`] is the built-in client,
+//!   [`proxy::supervise`] sees to a clean end.
 //! - [`demo`]: a small server of both eras with every kind of trouble, and what is said to it.
 //! - [`tui`]: the screen. [`tui::App::update`] takes inputs and gives effects, [`tui::view`] draws,
 //!   one table ([`tui::command`]) makes keys, footer, help and palette.

@@ -48,8 +48,11 @@ fn bytes(pieces: &[Piece]) -> Vec<u8> {
     pieces.iter().flat_map(of).collect()
 }
 
+/// Name, data and id of an event.
+type Fields = (Option<String>, Option<Vec<u8>>, Option<String>);
+
 /// What a client dispatches: name, data and id of each block, as the standard's algorithm has it.
-fn dispatched(stream: &[u8]) -> Vec<(Option<String>, Option<Vec<u8>>, Option<String>)> {
+fn dispatched(stream: &[u8]) -> Vec<Fields> {
     let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
     let text: String = stream.iter().map(|byte| char::from(*byte)).collect();
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
