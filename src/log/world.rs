@@ -386,6 +386,11 @@ impl World {
             stream.events += u64::from(http.event.is_some());
         }
         let place = (record.session, http.exchange);
+        // A status without a message is an answer too, and there will be no other.
+        if let (Channel::Http, Some(status), false) = (frame.channel, http.status, http.stream) {
+            let state = if status >= 400 { State::Error } else { State::Lost };
+            self.give_up(record, place, state);
+        }
         match (frame.link.role, frame.link.op) {
             (Role::Request | Role::Retry, Some(op)) if frame.direction == Direction::ToServer => {
                 self.exchanges.insert(place, op);
@@ -409,10 +414,15 @@ impl World {
             }
             None => place,
         };
+        self.give_up(record, exchange, State::Lost);
+    }
+
+    /// Ends what an exchange was asked, since no answer will come of it.
+    fn give_up(&mut self, record: &Record, exchange: (SessionId, LaneId), state: State) {
         let Some(op) = self.exchanges.remove(&exchange) else { return };
         let Some(operation) = self.operations.get_mut(&op) else { return };
         if operation.state == State::Pending {
-            operation.state = State::Lost;
+            operation.state = state;
             operation.ended = Some(record.at);
             self.pending = self.pending.saturating_sub(1);
             self.touched.extend(operation.frames.first());

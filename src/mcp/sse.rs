@@ -235,8 +235,10 @@ impl Splitter {
                 });
             }
             if is_comment && !self.fields && !self.streaming {
-                // Keep-alives go on at once; they are often no more than this line.
-                return Some(Piece::Idle(self.take(self.line)));
+                // Keep-alives go on at once; they are often no more than this line, and a blank one.
+                let rest = &self.buffer[self.line..];
+                let blank = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
+                return Some(Piece::Idle(self.take(self.line + blank)));
             }
             self.fields |= !is_comment;
         }

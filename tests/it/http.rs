@@ -693,3 +693,46 @@ async fn sessions_are_those_of_the_server() {
     assert_eq!(sessions, [none(1), none(1), none(2), none(2), none(1), none(1), none(2), none(2)]);
     stand.host.release_all("the end");
 }
+
+/// Everything that can end an exchange early, again and again: no task and no socket stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_exchanges_however_they_end() {
+    let rounds = if std::env::var_os("SHADOWCAT_SOAK").is_some() { 2500 } else { 60 };
+    let server = Server::start(|request, stream| match request.header("x-do") {
+        Some("stream") => {
+            let _ = stream.write_all(EVENTS);
+            // Until the other side is gone.
+            let _ = stream.read(&mut [0]);
+        }
+        Some("reset") => {}
+        Some("half") => {
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+            );
+        }
+        _ => json(stream, RESULT),
+    });
+    let stand = Stand::before(server.address).await;
+    let sockets = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    stand.ask("", CALL).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = (tasks(), sockets());
+    for _ in 0..rounds {
+        stand.ask("", CALL).await;
+        assert_eq!(stand.ask("X-Do: reset\r\n", CALL).await.line, "HTTP/1.1 502 Bad Gateway");
+        assert_eq!(rest(stand.post("X-Do: half\r\n", CALL)).await, "", "half an answer is none");
+        let mut client = stand.post("X-Do: stream\r\n", CALL);
+        let mut head = [0; 15];
+        client.read_exact(&mut head).unwrap();
+    }
+    // Other tests of this process come and go; ours must not leave hundreds behind.
+    stand
+        .eventually("the end of what was under way", |_| {
+            let now = (tasks(), sockets());
+            (now.0 <= before.0 + 10 && now.1 <= before.1 + 100).then_some(())
+        })
+        .await;
+    let ended = stand.tape().matches(r#""r":"ended""#).count();
+    assert!(ended >= rounds, "each stream's end is in the log");
+}

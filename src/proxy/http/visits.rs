@@ -106,7 +106,7 @@ impl Visits {
         if let Some(head) = &mut *visit.head.lock() {
             head.headers.insert(SESSION_ID, id);
         }
-        self.rename(visit, key);
+        self.rename(gate, visit, key);
     }
 
     /// The server has named the endpoint that a session's messages are posted to.
@@ -120,14 +120,19 @@ impl Visits {
             let headers = visit.head.lock().take().map(|head| head.headers).unwrap_or_default();
             *visit.head.lock() = Some(Head { uri, headers });
         }
-        self.rename(visit, Key::Endpoint(gate.cleaner.fingerprint(path.as_bytes())));
+        self.rename(gate, visit, Key::Endpoint(gate.cleaner.fingerprint(path.as_bytes())));
     }
 
-    fn rename(&self, visit: &Arc<Visit>, key: Key) {
+    fn rename(&self, gate: &Gate, visit: &Arc<Visit>, key: Key) {
         let mut by_key = self.by_key.lock();
         // Whoever knocks next without an id is a new guest.
         by_key.retain(|key, known| !(matches!(key, Key::Guest(_)) && Arc::ptr_eq(known, visit)));
-        by_key.insert(key, Arc::clone(visit));
+        let before = by_key.insert(key, Arc::clone(visit));
+        drop(by_key);
+        // A server that names two sessions alike has given up the first.
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, visit)) {
+            before.close(gate, "another session has its name");
+        }
     }
 
     /// Ends a session.
@@ -188,11 +193,14 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
     let header =
         |name: http::HeaderName| parts.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
     let peer = peer.to_string();
-    let who = match stateless {
-        true => [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()],
-        // Our own client is never taken for another's.
-        false if parts.extensions.get::<OfClient>().is_some() => [&b"own"[..], b"", b"", b"", b""],
-        false => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
+    // Our own client is never taken for another's.
+    let is_own = parts.extensions.get::<OfClient>().is_some();
+    let who = match (is_own, stateless) {
+        (true, _) => [&b"own"[..], b"", b"", b"", b""],
+        (false, true) => {
+            [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()]
+        }
+        (false, false) => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
     };
     Key::Guest(finger(&who.join(&0)))
 }

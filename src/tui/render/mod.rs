@@ -188,7 +188,8 @@ fn exchange(http: Option<&Http>) -> Vec<Row> {
     rows.push(plain(Role::Dim, format!("exchange {}", http.exchange.0)));
     rows.extend(http.headers.iter().map(|(name, value)| pair(name, value)));
     if http.stream {
-        rows.push(plain(Role::Dim, "on a stream of events"));
+        let where_from = if http.headers.is_empty() { ", whose first frame has the headers" } else { "" };
+        rows.push(plain(Role::Dim, format!("on a stream of events{where_from}")));
     }
     if let Some(event) = &http.event {
         rows.push(Row::default());
