@@ -124,7 +124,7 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     host.breakpoints().attend();
     // … the listener that clients connect to, and the gate between it and the server …
     let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
-    host.note(SessionId(0), Level::Info, format!("clients connect to {url}"));
+    host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
     // … the tape …
     let recorder = record.record(host.log(), &[target(&upstream)]);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

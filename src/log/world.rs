@@ -386,8 +386,12 @@ impl World {
             stream.events += u64::from(http.event.is_some());
         }
         let place = (record.session, http.exchange);
-        // A status without a message is an answer too, and there will be no other.
-        if let (Channel::Http, Some(status), false) = (frame.channel, http.status, http.stream) {
+        // A status without a message is an answer too, and there will be no other, unless it says
+        // that there will be.
+        const ACCEPTED: u16 = 202;
+        if let (Channel::Http, Some(status), false) = (frame.channel, http.status, http.stream)
+            && status != ACCEPTED
+        {
             let state = if status >= 400 { State::Error } else { State::Lost };
             self.give_up(record, place, state);
         }

@@ -22,7 +22,8 @@ pub enum Piece {
     End(Bytes),
 }
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// What a stream may begin with.
+pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// One event with the bytes it came in, up to and including its blank line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -32,6 +32,13 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Ready when the reader is gone.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let chunk = Bytes::copy_from_slice(bytes);

@@ -172,6 +172,7 @@ impl<T> Outlet<T> {
         let mut queue = self.queue.lock();
         queue.closed = true;
         queue.ending = true;
+        queue.cut = true;
         let mut left: Vec<_> = queue.parcels.drain(..).collect();
         left.extend(queue.deferred.drain(..));
         drop(queue);

@@ -93,17 +93,23 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let (mut input, mut output) = stdio::take().map_err(Failure::peer)?;
     let (mut to_bridge, from_client) = memory::pipe(PIPE);
     let (to_client, mut from_bridge) = memory::pipe(PIPE);
+    let watched = output.watch();
     // Blocking copies: both streams may be of any kind.
     let reading = move || io::copy(&mut input, &mut to_bridge);
     std::thread::Builder::new().name("stdin".into()).spawn(reading).map_err(Failure::peer)?;
     let writing = move || io::copy(&mut from_bridge, &mut output);
     let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
-    let running =
-        Bridge::new(Arc::clone(&gate), to_client, way.headers()).run(from_client, record.inspect_limit);
+    let bridge = Bridge::new(Arc::clone(&gate), to_client, way.headers());
     let interrupted = tokio::select! {
-        () = running => None,
-        signal = signals.recv() => signal,
+        () = Arc::clone(&bridge).run(from_client, record.inspect_limit) => None,
+        // A client that is gone cannot be told from one that is silent until something is written.
+        () = hung_up(&watched) => Some(None),
+        signal = signals.recv() => Some(signal),
     };
+    if interrupted.is_some() {
+        bridge.leave().await;
+    }
+    drop(bridge);
     gate.close("the client ended");
     if interrupted.is_none() {
         // A writer that fails has lost its client.
@@ -114,8 +120,16 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     }
     match interrupted {
         // The thread that reads may be blocked in its read, which only the end of the process ends.
-        None => std::process::exit(0),
-        Some(signal) => exit_as(Ended::Signal(signal as i32)),
+        None | Some(None) => std::process::exit(0),
+        Some(Some(signal)) => exit_as(Ended::Signal(signal as i32)),
+    }
+}
+
+/// Ready when nobody reads our standard output any more.
+async fn hung_up(output: &stdio::Watch) {
+    const LOOK: Duration = Duration::from_millis(100);
+    while !output.is_hung_up() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

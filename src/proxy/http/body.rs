@@ -43,6 +43,9 @@ where
     collect(body, limit, None).await
 }
 
+/// Bodies shorter than this are copied out of the buffer that they were read into.
+const SHARE: usize = 32 * 1024;
+
 async fn collect<B>(mut body: B, limit: usize, patience: Option<Duration>) -> Gathered<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -65,7 +68,8 @@ where
                 let Ok(data) = frame.into_data() else { continue };
                 // Most bodies are one piece, which need not be copied.
                 if first.is_empty() && whole.is_empty() {
-                    first = data;
+                    // A record keeps it for long; a slice would keep the whole read buffer.
+                    first = if data.len() < SHARE { Bytes::copy_from_slice(&data) } else { data };
                 } else {
                     if whole.is_empty() {
                         whole.extend_from_slice(&first);
@@ -148,7 +152,11 @@ pub fn streamed(session: Arc<Session>, port: Arc<Port>, first: Parcel<Ticket>) -
         async move {
             let parcel = match first {
                 Some(first) => first,
-                None => port.next().await?,
+                None => match port.next().await {
+                    Some(parcel) => parcel,
+                    None if port.is_cut() => return Some((Err("the request broke off".into()), None)),
+                    None => return None,
+                },
             };
             if let Some(ticket) = parcel.ticket {
                 session.confirm(ticket, true);

@@ -12,6 +12,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::Gate;
@@ -35,6 +36,8 @@ pub struct Bridge {
     given: HeaderMap,
     client: Mutex<Option<Arc<Client>>>,
     state: Mutex<State>,
+    /// Told when `initialize` is answered.
+    greeted: Notify,
 }
 
 #[derive(Default)]
@@ -60,6 +63,8 @@ struct Place {
 
 /// How long to wait before a stream is resumed, where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest wait before a stream that failed is tried again.
+const LONGEST: Duration = Duration::from_secs(30);
 /// How often a stream that answers a request is resumed in vain.
 const ATTEMPTS: usize = 5;
 
@@ -69,7 +74,14 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 impl Bridge {
     /// A bridge through `gate` that writes to `to_client` and adds `given` to every request.
     pub fn new(gate: Arc<Gate>, to_client: Writer, given: HeaderMap) -> Arc<Self> {
-        Arc::new(Self { gate, to_client, given, client: Mutex::default(), state: Mutex::default() })
+        Arc::new(Self {
+            gate,
+            to_client,
+            given,
+            client: Mutex::default(),
+            state: Mutex::default(),
+            greeted: Notify::new(),
+        })
     }
 
     /// Names the built-in client as the one that speaks.
@@ -88,6 +100,11 @@ impl Bridge {
         }
         if let Some(piece) = splitter.finish() {
             self.piece(piece).await;
+        }
+        // What was asked before the end is still answered, as long as someone reads it.
+        tokio::select! {
+            () = self.answer_all() => {}
+            () = self.to_client.closed() => {}
         }
         self.leave().await;
     }
@@ -124,8 +141,12 @@ impl Bridge {
             }
         });
         if waits {
-            // It does not panic, and nobody aborts it.
-            let _ = task.await;
+            tokio::select! {
+                // It does not panic, and nobody aborts it.
+                _ = task => {}
+                // A stream may stay open behind the answer.
+                () = self.greeted.notified() => {}
+            }
         } else if let Some(id) = id {
             self.state.lock().under_way.insert(id, task);
         }
@@ -183,7 +204,8 @@ impl Bridge {
         }
         let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let answer = Message::parse(body.clone());
-        if answer.is_rpc() && (answer.id().is_some() || !matches!(asked.kind(), Kind::Request { .. })) {
+        let is_for_them = answer.id().is_some() || matches!(answer.kind(), Kind::Batch(_));
+        if answer.is_rpc() && is_for_them {
             self.hear(&answer).await;
         } else if !status.is_success() || matches!(asked.kind(), Kind::Request { .. }) {
             let said = answer.outcome(&["message"]).and_then(json::unescape);
@@ -242,6 +264,7 @@ impl Bridge {
         let nothing = Message::parse(Bytes::new());
         let task = tokio::spawn(async move {
             let mut place = Place::default();
+            let mut wait = RETRY;
             loop {
                 let mut request = bridge.request(Method::GET, Bytes::new());
                 request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -250,11 +273,14 @@ impl Bridge {
                 }
                 match bridge.send(request).await {
                     Some(response) if response.status() == StatusCode::OK => {
+                        wait = RETRY;
                         place = bridge.stream(&nothing, response.into_body(), place).await;
                     }
-                    _ => return,
+                    // It has no such stream, or knows nothing of this session.
+                    Some(response) if response.status().is_client_error() => return,
+                    _ => wait = (wait * 2).min(LONGEST),
                 }
-                tokio::time::sleep(place.retry.map_or(RETRY, Duration::from_millis)).await;
+                tokio::time::sleep(place.retry.map_or(wait, Duration::from_millis)).await;
             }
         });
         if let Some(before) = self.state.lock().listening.replace(task) {
@@ -262,25 +288,32 @@ impl Bridge {
         }
     }
 
-    /// Ends what is under way, and the session.
-    async fn leave(&self) {
-        let (tasks, listening) = {
-            let mut state = self.state.lock();
-            (std::mem::take(&mut state.under_way), state.listening.take())
-        };
-        // What was asked before the end is still answered.
+    /// Waits for the answers that are under way.
+    async fn answer_all(&self) {
+        let tasks = std::mem::take(&mut self.state.lock().under_way);
         for (_, task) in tasks {
+            // One that was cancelled has ended as well.
             let _ = task.await;
         }
-        if let Some(listening) = listening {
+    }
+
+    /// Ends the session; a server that does not care to answer is not waited for long.
+    pub async fn leave(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        if let Some(listening) = self.state.lock().listening.take() {
             listening.abort();
         }
-        if self.state.lock().session.is_some() {
-            let request = self.request(Method::DELETE, Bytes::new());
+        let request = self.request(Method::DELETE, Bytes::new());
+        if self.state.lock().session.take().is_none() {
+            return;
+        }
+        let deleted = async {
             if let Some(response) = self.send(request).await {
                 let _ = response.into_body().collect().await;
             }
-        }
+        };
+        // In vain, it is the server's to forget the session.
+        let _ = tokio::time::timeout(PATIENCE, deleted).await;
     }
 
     fn request(&self, method: Method, body: Bytes) -> Request<Body> {
@@ -316,16 +349,27 @@ impl Bridge {
 
     /// Writes a message of the server to the client.
     async fn hear(&self, message: &Message) {
-        if let Some(version) = message.outcome(&["protocolVersion"]).and_then(json::unescape) {
-            self.state.lock().version = HeaderValue::from_str(&version).ok();
+        let version = message.outcome(&["protocolVersion"]).and_then(json::unescape);
+        if let Some(version) = &version {
+            self.state.lock().version = HeaderValue::from_str(version).ok();
         }
         self.say(message.body()).await;
+        if version.is_some() {
+            self.greeted.notify_one();
+        }
     }
 
+    /// Answers every request in `asked` with an error.
     async fn fail(&self, asked: &Message, why: &str) {
-        if let Kind::Request { id, .. } = asked.kind() {
-            self.say(&compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}")))
-                .await;
+        let all = match asked.kind() {
+            Kind::Batch(all) => all.as_slice(),
+            _ => std::slice::from_ref(asked),
+        };
+        for message in all {
+            if let Kind::Request { id, .. } = message.kind() {
+                let line = compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}"));
+                self.say(&line).await;
+            }
         }
     }
 

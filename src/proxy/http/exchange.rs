@@ -21,7 +21,6 @@ use crate::log::record::{Channel, LaneId, OpId};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
 use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Session, Ticket};
 use crate::transport::Parcel;
-use crate::transport::http::upstream::chain;
 use crate::transport::http::{Body, BodyError, Cut, Rewrite, headers};
 
 /// An exchange under way. Dropped before it is finished, it tells the upstream at once: that is
@@ -107,11 +106,11 @@ impl Exchange {
         match self.gate.upstream.send(request).await {
             Ok(response) => self.respond(visit, asked, response).await,
             Err(error) => {
-                let why = format!(
-                    "the upstream {} cannot be reached: {}",
-                    self.gate.upstream.authority(),
-                    chain(&error)
-                );
+                let upstream = self.gate.upstream.authority();
+                let why = match error.is_connect() {
+                    true => format!("the upstream {upstream} cannot be reached: {error}"),
+                    false => format!("the upstream {upstream} broke off before it answered: {error}"),
+                };
                 self.fail(&visit, &asked, StatusCode::BAD_GATEWAY, &why).await
             }
         }
@@ -145,14 +144,20 @@ impl Exchange {
     {
         let session = &visit.session;
         let cleaner = &self.gate.cleaner;
-        let facts = Facts::new(cleaner, self.lane, &self.parts);
+        let facts = Facts::new(cleaner, self.lane, &self.parts, visit.is_placed());
         let http = facts.of_request(facts::recorded(cleaner, &self.parts.headers));
         if let Some(mut rest) = rest {
-            let seq = session.receive_long(self.lane, bytes, Some(http));
+            let kept = facts::kept(cleaner, &self.parts.headers, &bytes);
+            let seq = session.receive_long(self.lane, bytes, kept, Some(http));
             let (session, port, lane) = (Arc::clone(session), Arc::clone(&self.there), self.lane);
             tokio::spawn(async move {
                 use http_body_util::BodyExt;
-                while let Some(Ok(frame)) = rest.frame().await {
+                while let Some(frame) = rest.frame().await {
+                    let Ok(frame) = frame else {
+                        // The server must not take what was cut off for the whole.
+                        port.cut();
+                        break;
+                    };
                     if let Ok(data) = frame.into_data() {
                         session.receive_more(lane, data, false);
                         port.room().await;
@@ -301,6 +306,7 @@ impl Exchange {
             facts: asked.facts,
             head: head.clone(),
             rewrite: self.rewrite.clone(),
+            op: asked.op,
         };
         if opens {
             relay.opened();
@@ -325,7 +331,7 @@ impl Exchange {
                 visit.session.note(None, crate::log::record::Level::Warning, why);
             }
             if deletes {
-                gate.visits.close(&gate, &visit, "its client deleted it");
+                gate.visits.retire(&gate, &visit, "its client deleted it");
             }
         });
         if let Some(rewrite) = &self.rewrite {
@@ -360,7 +366,7 @@ impl Exchange {
     async fn first_reply(&mut self) -> Result<Parcel<Ticket>, Cut> {
         match self.next_reply().await {
             Some(parcel) => Ok(parcel),
-            None if self.is_cut() => Err(Cut),
+            None if self.is_cut() || self.is_over() => Err(Cut),
             None => std::future::pending().await,
         }
     }
@@ -387,6 +393,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the session has ended, and nothing more can come.
+    fn is_over(&self) -> bool {
+        self.visit.as_ref().is_none_or(|visit| visit.session.is_closed())
+    }
+
     /// Whether the response is to end as a connection that breaks.
     pub fn is_cut(&self) -> bool {
         self.reply.is_cut()
@@ -405,19 +416,19 @@ impl Drop for Exchange {
             relay.abort();
         }
         self.confirm_last(false);
+        let broken = self.reply.is_cut();
         let Some(visit) = self.visit.take() else { return };
         for parcel in self.there.abandon().into_iter().chain(self.reply.abandon()) {
             if let Some(ticket) = parcel.ticket {
                 visit.session.confirm(ticket, false);
             }
         }
-        let why =
-            (!self.finished).then_some(if self.reply.is_cut() { "it broke off" } else { "the client left" });
+        let why = (!self.finished).then_some(if broken { "it broke off" } else { "the client left" });
         if let Some(lane) = self.response {
             visit.session.close_lane(lane, why);
         }
         visit.session.close_lane(self.lane, why);
-        visit.leave(self.gate.host.log().clock().now());
+        self.gate.visits.leave(&self.gate, &visit);
     }
 }
 

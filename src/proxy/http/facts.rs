@@ -29,9 +29,11 @@ pub fn recorded(cleaner: &Cleaner, headers: &HeaderMap) -> Headers {
 }
 
 impl Facts {
-    pub fn new(cleaner: &Cleaner, exchange: LaneId, parts: &http::request::Parts) -> Self {
+    /// The facts of a request; its path is a secret where it was `placed` there by the server.
+    pub fn new(cleaner: &Cleaner, exchange: LaneId, parts: &http::request::Parts, placed: bool) -> Self {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        Self { exchange, method: parts.method.as_str().into(), path: cleaner.url(path).into() }
+        let path = if placed { cleaner.endpoint(path) } else { cleaner.url(path) };
+        Self { exchange, method: parts.method.as_str().into(), path: path.into() }
     }
 
     /// The facts of a request.
@@ -62,7 +64,7 @@ impl Facts {
 /// `decoded` is the body as it is to be read, `wire` as it goes on.
 pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes, http: Box<Http>) -> Item {
     let is_json = headers::is_json(headers);
-    if is_json {
+    if is_json && !decoded.trim_ascii().is_empty() {
         let message = Message::parse(decoded.clone());
         let text = || String::from_utf8_lossy(&decoded);
         // What is no message and no JSON either was meant to be one.
@@ -72,12 +74,18 @@ pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes,
         let clean = Bytes::from(cleaner.json(&text()).into_bytes());
         return of_http(clean, wire, http);
     }
-    let clean = if headers::is_type(headers, "application/x-www-form-urlencoded") {
-        cleaner.form(&String::from_utf8_lossy(&decoded)).into()
-    } else {
-        decoded
-    };
-    of_http(clean, wire, http)
+    of_http(kept(cleaner, headers, &decoded), wire, http)
+}
+
+/// What is recorded of a body that is no message, or too long to be looked into.
+pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
+    const KEPT: usize = 64 << 10;
+    let body = body.slice(..body.len().min(KEPT));
+    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    match headers::is_type(headers, "application/x-www-form-urlencoded") {
+        true => cleaner.form(text).into(),
+        false => cleaner.json(text).into(),
+    }
 }
 
 /// Something that HTTP says without a message.

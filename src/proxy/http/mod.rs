@@ -138,10 +138,6 @@ impl Gate {
             let why = "shadowcat stands in front of one server and is no proxy for others";
             return Ok(self.refuse(peer, &parts, StatusCode::METHOD_NOT_ALLOWED, why));
         }
-        if parts.headers.contains_key(http::header::UPGRADE) {
-            let why = "no revision of MCP upgrades a connection";
-            return Ok(self.refuse(peer, &parts, StatusCode::NOT_IMPLEMENTED, why));
-        }
         self.exchange(Request::from_parts(parts, body), peer).await
     }
 

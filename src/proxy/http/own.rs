@@ -83,7 +83,7 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         course: Course::None,
         open_to_us: false,
     });
-    let facts = facts::Facts::new(&gate.cleaner, LaneId(lane.0), &described);
+    let facts = facts::Facts::new(&gate.cleaner, LaneId(lane.0), &described, visit.is_placed());
     let relay = relay::Relay {
         gate: Arc::clone(gate),
         visit: Arc::clone(visit),
@@ -92,6 +92,7 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         facts,
         head,
         rewrite: None,
+        op: None,
     };
     let outcome = if is_stream { relay.events(body).await } else { relay.whole(body).await };
     visit.session.close_lane(lane, outcome.err().as_deref());

@@ -1,8 +1,10 @@
 //! What an upstream answers, on its way into the response lane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -12,10 +14,11 @@ use super::exchange::REWRITE;
 use super::facts::{self, Facts, Headers};
 use super::visits::Visit;
 use crate::log::http::Http;
-use crate::log::record::{Channel, LaneId, Level};
-use crate::mcp::sse::{Event, Piece, Splitter};
+use crate::log::operation::Course;
+use crate::log::record::{Channel, LaneId, Level, OpId};
+use crate::mcp::sse::{BOM, Event, Piece, Splitter};
 use crate::mcp::{Message, Opaque};
-use crate::proxy::session::{Item, Port};
+use crate::proxy::session::{Item, Port, Scope};
 use crate::transport::http::Rewrite;
 use crate::transport::http::coding::Decoder;
 use crate::transport::http::upstream::chain;
@@ -31,7 +34,13 @@ pub struct Relay {
     pub head: http::response::Parts,
     /// How our address and the upstream's stand for each other.
     pub rewrite: Option<Rewrite>,
+    /// What was asked.
+    pub op: Option<OpId>,
 }
+
+/// Bytes and time that a body of unknown length is gathered for.
+const KEPT: usize = 64 << 10;
+const SHORT: Duration = Duration::from_millis(200);
 
 impl Relay {
     fn headers(&self) -> Headers {
@@ -57,15 +66,10 @@ impl Relay {
     /// # Errors
     /// Why it broke off, when it did.
     pub async fn whole(&self, body: Incoming) -> Result<(), String> {
-        let session = &self.visit.session;
         match gather_reply(body, self.limit()).await {
             Gathered::Whole(wire) => {
                 let decoded = self.decoded(&wire).await;
-                let item =
-                    facts::item(&self.gate.cleaner, &self.head.headers, decoded.clone(), wire, self.http());
-                self.gate.annotations.lock().learn(&item.message);
-                self.arrive(item, &decoded);
-                session.end(self.lane);
+                self.arrived(decoded, wire);
                 Ok(())
             }
             Gathered::Long(begun, rest) => self.through(begun, rest).await,
@@ -74,6 +78,22 @@ impl Relay {
                 Err("the upstream broke off its answer".into())
             }
         }
+    }
+
+    /// Takes in a body that is there whole, and ends its lane.
+    fn arrived(&self, decoded: Bytes, wire: Bytes) {
+        let session = &self.visit.session;
+        let item = facts::item(&self.gate.cleaner, &self.head.headers, decoded.clone(), wire, self.http());
+        self.gate.annotations.lock().learn(&item.message);
+        // A status without a message is all that its request will get, but for an answer that was
+        // promised on another stream.
+        if let (Channel::Http, Some(op)) = (item.channel, self.op)
+            && self.head.status != StatusCode::ACCEPTED
+        {
+            session.give_up(op);
+        }
+        self.arrive(item, &decoded);
+        session.end(self.lane);
     }
 
     /// Takes the response in, with our address in the place of the upstream's where that is asked.
@@ -106,20 +126,33 @@ impl Relay {
     /// Why it broke off, when it did.
     pub async fn through(&self, mut begun: Bytes, mut rest: Incoming) -> Result<(), String> {
         let session = &self.visit.session;
-        while begun.is_empty() {
-            match rest.frame().await {
-                Some(Ok(frame)) => begun = frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => break,
-                // Many say nothing, at no length that was known before.
+        // Many are short, and only do not say so before.
+        let mut gathered = BytesMut::from(&begun[..]);
+        let patience = tokio::time::sleep(SHORT);
+        tokio::pin!(patience);
+        while begun.is_empty() && gathered.len() < KEPT {
+            let frame = tokio::select! {
+                frame = rest.frame() => frame,
+                () = &mut patience => break,
+            };
+            match frame {
+                Some(Ok(frame)) => gathered.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => {
+                    self.port.cut();
+                    return Err(format!("the upstream broke off its answer: {}", chain(&error)));
+                }
                 None => {
-                    session.receive_item(self.lane, facts::of_http(begun.clone(), begun, self.http()));
-                    session.end(self.lane);
+                    let wire = gathered.freeze();
+                    let decoded = self.decoded(&wire).await;
+                    self.arrived(decoded, wire);
                     return Ok(());
                 }
             }
         }
+        begun = gathered.freeze();
         session.cleared(self.lane).await;
-        session.receive_long(self.lane, begun, Some(self.http()));
+        let kept = facts::kept(&self.gate.cleaner, &self.head.headers, &begun);
+        session.receive_long(self.lane, begun, kept, Some(self.http()));
         loop {
             match rest.frame().await {
                 None => break,
@@ -223,11 +256,15 @@ impl Relay {
             }
             Piece::Idle(bytes) => {
                 let wire = if encoded { Bytes::new() } else { bytes.clone() };
-                session.pass_item(self.lane, facts::of_http(bytes, wire, http(None)));
+                // What is no comment is an event that was cut off, and nobody knows what it holds.
+                let is_plain = bytes.starts_with(b":") || bytes.trim_ascii().is_empty() || bytes == BOM;
+                let shown = if is_plain { bytes } else { Bytes::from_static(b"[an event that was cut off]") };
+                session.pass_item(self.lane, facts::of_http(shown, wire, http(None)));
             }
             Piece::Start(bytes) if !encoded => {
                 session.cleared(self.lane).await;
-                session.receive_long(self.lane, bytes, Some(http(None)));
+                let kept = Bytes::copy_from_slice(&bytes[..bytes.len().min(KEPT)]);
+                session.receive_long(self.lane, bytes, kept, Some(http(None)));
             }
             Piece::More(bytes) if !encoded => session.receive_more(self.lane, bytes, false),
             Piece::End(bytes) if !encoded => session.receive_more(self.lane, bytes, true),
@@ -248,7 +285,9 @@ impl Relay {
             Some("endpoint") => {
                 let endpoint = String::from_utf8_lossy(&data).into_owned();
                 self.gate.visits.place(&self.gate, &self.visit, &endpoint);
-                let clean = self.gate.cleaner.url(&endpoint);
+                // Everything that the server says comes on this stream.
+                self.visit.session.rescope(self.lane, Scope::Session, Course::Presumed);
+                let clean = self.gate.cleaner.endpoint(&endpoint);
                 let raw = event.with_data(clean.as_bytes());
                 (Message::opaque(clean.into(), Opaque::Text), Event::parse(raw))
             }

@@ -20,13 +20,18 @@ use crate::log::record::{Channel, Opened};
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Message, json};
 use crate::proxy::session::{Form, Lane, Port, Scope, Session};
+use crate::transport::http::headers::text;
 use crate::transport::http::secrets::Fingerprint;
 
 /// A session over HTTP, and what it takes to speak in it ourselves.
 pub struct Visit {
     pub session: Arc<Session>,
-    /// Whether the server named it: then its ids are unique in it.
-    named: AtomicBool,
+    /// What the server named it; then its ids are unique in it.
+    name: Mutex<Option<Key>>,
+    /// Its messages are posted to an endpoint whose address is a secret.
+    placed: AtomicBool,
+    /// Why it is to end once nothing is under way any more.
+    retired: Mutex<Option<&'static str>>,
     /// Exchanges under way.
     under_way: AtomicUsize,
     last: Mutex<Stamp>,
@@ -49,7 +54,7 @@ pub struct Visits {
     by_key: Mutex<HashMap<Key, Arc<Visit>>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     /// The server gave it this id.
     Named(Fingerprint),
@@ -78,11 +83,17 @@ impl Visits {
         message: Option<&Message>,
         peer: IpAddr,
     ) -> Arc<Visit> {
-        let key = key(gate, parts, message, peer);
+        let mut key = key(gate, parts, message, peer);
         let client = parts.extensions.get::<OfClient>();
         let mut by_key = self.by_key.lock();
+        // Who opens a session while another who looks alike does the same is someone else.
+        let taken = |visit: &Arc<Visit>| visit.under_way.load(Ordering::Acquire) > 0;
+        if matches!(key, Key::Guest(_)) && opens(parts, message) && by_key.get(&key).is_some_and(taken) {
+            key = Key::Guest(gate.cleaner.fingerprint(uuid::Uuid::new_v4().as_bytes()));
+        }
         let visit = by_key.entry(key).or_insert_with(|| {
-            let visit = Visit::open(gate, matches!(key, Key::Named(_)), client.is_some());
+            let visit =
+                Visit::open(gate, Some(key).filter(|key| matches!(key, Key::Named(_))), client.is_some());
             if let Some(OfClient(client)) = client {
                 gate.host.adopt(visit.session.id(), Arc::clone(client), None);
             }
@@ -102,7 +113,6 @@ impl Visits {
         let mut id = id.clone();
         id.set_sensitive(true);
         let key = Key::Named(gate.cleaner.fingerprint(id.as_bytes()));
-        visit.named.store(true, Ordering::Release);
         if let Some(head) = &mut *visit.head.lock() {
             head.headers.insert(SESSION_ID, id);
         }
@@ -115,7 +125,7 @@ impl Visits {
             Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
             None => endpoint,
         };
-        visit.named.store(true, Ordering::Release);
+        visit.placed.store(true, Ordering::Release);
         if let Ok(uri) = path.parse() {
             let headers = visit.head.lock().take().map(|head| head.headers).unwrap_or_default();
             *visit.head.lock() = Some(Head { uri, headers });
@@ -124,6 +134,9 @@ impl Visits {
     }
 
     fn rename(&self, gate: &Gate, visit: &Arc<Visit>, key: Key) {
+        if *visit.name.lock().get_or_insert(key) != key {
+            return;
+        }
         let mut by_key = self.by_key.lock();
         // Whoever knocks next without an id is a new guest.
         by_key.retain(|key, known| !(matches!(key, Key::Guest(_)) && Arc::ptr_eq(known, visit)));
@@ -131,14 +144,24 @@ impl Visits {
         drop(by_key);
         // A server that names two sessions alike has given up the first.
         if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, visit)) {
-            before.close(gate, "another session has its name");
+            before.retire(gate, "another session has its name");
         }
     }
 
-    /// Ends a session.
-    pub fn close(&self, gate: &Gate, visit: &Arc<Visit>, reason: &str) {
+    /// Ends a session, once what is under way in it has ended.
+    pub fn retire(&self, gate: &Gate, visit: &Arc<Visit>, reason: &'static str) {
         self.by_key.lock().retain(|_, known| !Arc::ptr_eq(known, visit));
-        visit.close(gate, reason);
+        visit.retire(gate, reason);
+    }
+
+    /// An exchange has ended.
+    pub fn leave(&self, gate: &Gate, visit: &Visit) {
+        let left = visit.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
+        *visit.last.lock() = gate.host.log().clock().now();
+        let reason = *visit.retired.lock();
+        if let Some(reason) = reason.filter(|_| left == 0) {
+            visit.close(gate, reason);
+        }
     }
 
     /// Ends the sessions in which nothing was said for long.
@@ -172,6 +195,14 @@ fn sensitive(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers.values_mut().for_each(|value| value.set_sensitive(true));
     headers
+}
+
+/// Whether a request may be the first of a session: `initialize`, or the stream of the old
+/// transport.
+fn opens(parts: &http::request::Parts, message: Option<&Message>) -> bool {
+    message.is_some_and(|message| message.method() == Some("initialize"))
+        || (parts.method == http::Method::GET
+            && text(&parts.headers, "accept").is_some_and(|accept| accept.contains("text/event-stream")))
 }
 
 fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, peer: IpAddr) -> Key {
@@ -208,7 +239,7 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
 // === impl Visit ===
 
 impl Visit {
-    fn open(gate: &Gate, named: bool, own_client: bool) -> Arc<Self> {
+    fn open(gate: &Gate, name: Option<Key>, own_client: bool) -> Arc<Self> {
         let target = gate.cleaner.url(&format!("{}{}", gate.upstream.origin(), gate.upstream.path()));
         let session = gate.host.open(Opened {
             name: gate.name.clone(),
@@ -230,7 +261,9 @@ impl Visit {
         });
         Arc::new(Self {
             session,
-            named: AtomicBool::new(named),
+            name: Mutex::new(name),
+            placed: AtomicBool::new(false),
+            retired: Mutex::default(),
             under_way: AtomicUsize::new(0),
             last: Mutex::new(gate.host.log().clock().now()),
             head: Mutex::default(),
@@ -240,13 +273,19 @@ impl Visit {
 
     /// Whether ids are unique in it.
     pub fn is_named(&self) -> bool {
-        self.named.load(Ordering::Acquire)
+        self.name.lock().is_some()
     }
 
-    /// An exchange has ended.
-    pub fn leave(&self, now: Stamp) {
-        self.under_way.fetch_sub(1, Ordering::AcqRel);
-        *self.last.lock() = now;
+    /// Whether the address that its messages are posted to is a secret.
+    pub fn is_placed(&self) -> bool {
+        self.placed.load(Ordering::Acquire)
+    }
+
+    fn retire(&self, gate: &Gate, reason: &'static str) {
+        *self.retired.lock() = Some(reason);
+        if self.under_way.load(Ordering::Acquire) == 0 {
+            self.close(gate, reason);
+        }
     }
 
     fn close(&self, gate: &Gate, reason: &str) {

@@ -24,9 +24,10 @@ use super::splice::{is_request, terminated};
 use crate::intercept::{Chain, Verdict};
 use crate::log::Log;
 use crate::log::http::Http;
-use crate::log::operation::Operations;
+use crate::log::operation::{Course, Operations};
 use crate::log::record::{
-    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, Opened, Origin, Outcome, Sent, Seq, SessionId,
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Sent, Seq,
+    SessionId,
 };
 use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
 use crate::transport::{Parcel, PieceOf};
@@ -167,6 +168,19 @@ impl Session {
         self.advance(&mut state);
     }
 
+    /// Ids on a lane turn out to be unique elsewhere than was thought when it was opened.
+    pub fn rescope(&self, lane: LaneId, scope: Scope, course: Course) {
+        if let Some(open) = self.state.lock().lanes.get_mut(&lane) {
+            open.lane.scope = scope;
+            open.lane.course = course;
+        }
+    }
+
+    /// No answer will come to what `op` asked: its id may be used again.
+    pub fn give_up(&self, op: OpId) {
+        self.state.lock().operations.withdraw(op);
+    }
+
     /// Waits until `lane` may take more.
     pub async fn admitted(&self, lane: LaneId) {
         self.waits(|state| state.holds.has_room(lane)).await;
@@ -260,13 +274,13 @@ impl Session {
             self.moved.wait(&mut state);
         }
         drop(state);
-        self.receive_long(lane, raw, None);
+        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT_OF_LONG)]);
+        self.receive_long(lane, raw, kept, None);
     }
 
-    /// The same for tasks, which wait for [`Session::cleared`] before.
-    pub fn receive_long(&self, lane: LaneId, raw: Bytes, http: Option<Box<Http>>) -> Seq {
+    /// The same for tasks, which wait for [`Session::cleared`] before; `kept` is what is recorded.
+    pub fn receive_long(&self, lane: LaneId, raw: Bytes, kept: Bytes, http: Option<Box<Http>>) -> Seq {
         let mut state = self.state.lock();
-        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT_OF_LONG)]);
         let item = Item { http, ..Item::message(Message::opaque(kept, Opaque::Truncated)) };
         let passage = self.record(&mut state, lane, Origin::Wire, item, false);
         state.long.insert(lane, (passage.seq(), 0));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::lane::{Form, Item, Port, Ticket};
+use super::lane::{Form, Item, Lane, OpenLane, Port, Ticket};
 use super::{Session, State};
 use crate::clock::time_of_day;
 use crate::intercept::{Arriving, Decision, Verdict};
@@ -110,6 +110,12 @@ impl Session {
             state.operations.withdraw(op);
             self.log.unpin(request.seq());
             self.gone(&request, Outcome::Withdrawn, Some("its sender cancelled it"));
+            // Nobody waits for it any more, so its exchange ends.
+            if let Some(OpenLane { lane: Lane { form: Form::Body, back: Some(back), .. }, .. }) =
+                state.lanes.get(&request.lane)
+            {
+                back.cut();
+            }
             self.gone(&passage, Outcome::Withdrawn, Some("what it cancels was held and is withdrawn"));
             self.advance(state);
             return;

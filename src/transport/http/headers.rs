@@ -25,7 +25,7 @@ pub fn leave_hop(headers: &mut HeaderMap) {
     for name in OF_A_HOP.iter().chain(&named) {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "upgrade"] {
+    for name in ["expect", "keep-alive", "proxy-connection", "upgrade"] {
         headers.remove(name);
     }
 }

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::Body;
 
@@ -27,10 +28,19 @@ pub struct Cut;
 
 /// How long a client may take to send its headers.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How often a client of HTTP/2 is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Bytes of headers that are read.
 const HEADER_BYTES: usize = 64 << 10;
 /// How long running exchanges may go on once we are to stop.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Ready when a connection has not said anything for too long.
+async fn silent(spoke: &Notify) {
+    if tokio::time::timeout(HEADERS, spoke.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
 
 impl Listener {
     /// Listens on `address`; port 0 takes a free one.
@@ -71,6 +81,7 @@ impl Listener {
             .timer(TokioTimer::new())
             .max_header_list_size(HEADER_BYTES as u32)
             .max_concurrent_streams(1000)
+            .keep_alive_interval(KEEP_ALIVE)
             .auto_date_header(false);
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);
@@ -87,12 +98,20 @@ impl Listener {
             // Small events must not wait for each other; without it they are only slower.
             let _ = stream.set_nodelay(true);
             let handler = Arc::clone(&handler);
-            let service = service_fn(move |request| handler(request, peer));
+            let spoke = Arc::new(Notify::new());
+            let speaking = Arc::clone(&spoke);
+            let service = service_fn(move |request| {
+                speaking.notify_one();
+                handler(request, peer)
+            });
             let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                // A client that breaks off is seen by its exchanges.
-                let _ = connection.await;
+                tokio::select! {
+                    // A client that breaks off is seen by its exchanges.
+                    _ = connection => {}
+                    () = silent(&spoke) => {}
+                }
             });
         }
         drop(self.socket);

@@ -7,7 +7,7 @@
 //! | part | what becomes of it |
 //! |---|---|
 //! | `Connection` and what it names, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Proxy-*` | stays on its hop (RFC 9110, 7.6.1) |
-//! | `Upgrade` | refused with 501: no revision of MCP uses it |
+//! | `Upgrade` | not passed on: a server may ignore it, and no revision of MCP uses it |
 //! | `CONNECT` | refused with 405 |
 //! | `Expect: 100-continue` | answered on its hop |
 //! | trailers | dropped: no revision of MCP uses them |

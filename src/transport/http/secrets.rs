@@ -20,17 +20,41 @@ pub struct Cleaner {
 pub struct Fingerprint([u8; 32]);
 
 /// Parts of names that give a secret away.
-const TELLING: [&str; 9] =
-    ["token", "secret", "api-key", "apikey", "api_key", "session", "password", "credential", "signature"];
+const TELLING: [&str; 13] = [
+    "token",
+    "secret",
+    "api-key",
+    "apikey",
+    "api_key",
+    "session",
+    "password",
+    "credential",
+    "signature",
+    "subscription-key",
+    "functions-key",
+    "authentication",
+    "x-auth",
+];
 
 /// Parameters of URLs and forms that are secrets although their names do not tell.
-const PARAMETERS: [&str; 8] =
-    ["code", "code_verifier", "key", "sig", "auth", "assertion", "client_assertion", "state"];
+const PARAMETERS: [&str; 11] = [
+    "code",
+    "code_verifier",
+    "key",
+    "sig",
+    "auth",
+    "assertion",
+    "client_assertion",
+    "state",
+    "jwt",
+    "sid",
+    "pat",
+];
 
 /// Members of the JSON that token and registration endpoints speak (RFC 6749, 5.1; RFC 7591, 3.2.1).
 static MEMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r#"("(?:access_token|refresh_token|id_token|client_secret|registration_access_token|device_code|code)"\s*:\s*)"((?:[^"\\]|\\.)*)""#,
+        r#"("(?:access_token|refresh_token|id_token|client_secret|registration_access_token|device_code|code|code_verifier|assertion|client_assertion|password|token)"\s*:\s*)"((?:[^"\\]|\\.)*)""#,
     )
     .ok()
 });
@@ -109,6 +133,27 @@ impl Cleaner {
             if !parameters.is_empty() {
                 out.push(sign);
                 out.push_str(&self.form(parameters));
+            }
+        }
+        out
+    }
+
+    /// The address that a server of the old transport wants messages posted to (2024-11-05, HTTP with
+    /// SSE): who knows it is in the session, so every value in it is cleaned.
+    pub fn endpoint(&self, url: &str) -> String {
+        /// Path segments from this length on are taken for ids.
+        const LONG: usize = 16;
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let clean = self.url(place);
+        let mut out = match clean.rsplit_once('/') {
+            Some((before, last)) if last.len() >= LONG => format!("{before}/{}", self.mark(last)),
+            _ => clean,
+        };
+        for (at, part) in query.split('&').filter(|part| !part.is_empty()).enumerate() {
+            out.push(if at == 0 { '?' } else { '&' });
+            match part.split_once('=') {
+                Some((name, value)) => out.push_str(&format!("{name}={}", self.mark(value))),
+                None => out.push_str(&self.mark(part)),
             }
         }
         out

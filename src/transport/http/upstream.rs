@@ -57,7 +57,14 @@ pub enum UpstreamError {
     Tls(String),
     /// Nothing came back: it refused the connection, or broke it off.
     #[error("{}", chain(.0))]
-    Unreachable(#[from] ClientError),
+    Unreachable(ClientError),
+}
+
+impl UpstreamError {
+    /// Whether no connection came about.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.is_connect())
+    }
 }
 
 /// How long a connection may take to come about.
@@ -100,8 +107,8 @@ impl Upstream {
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_preserve_header_case(true)
-            // A POST that was sent once must not be sent again.
-            .retry_canceled_requests(false)
+            // Only what was never written to a connection that turned out to be closed is sent again.
+            .retry_canceled_requests(true)
             .build(connector);
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Ok(Arc::new(Self { scheme, authority, path, preserve_host: options.preserve_host, client }))
@@ -140,7 +147,7 @@ impl Upstream {
         {
             request.headers_mut().insert(HOST, host);
         }
-        Ok(self.client.request(request).await?)
+        self.client.request(request).await.map_err(UpstreamError::Unreachable)
     }
 }
 
