@@ -736,3 +736,132 @@ async fn nothing_is_left_of_exchanges_however_they_end() {
     let ended = stand.tape().matches(r#""r":"ended""#).count();
     assert!(ended >= rounds, "each stream's end is in the log");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_connect_together_are_two_and_one_may_leave() {
+    let server = Server::start(|request, stream| {
+        let id = request.header("x-give").map_or_else(String::new, |id| format!("mcp-session-id: {id}\r\n"));
+        if request.text().contains("initialize") || request.text().contains("slow") {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        let body = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        respond(stream, "200 OK", &format!("content-type: application/json\r\n{id}"), body);
+    });
+    let stand = Stand::before(server.address).await;
+    let say = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+    let hello = say("initialize");
+    tokio::join!(stand.ask("X-Give: a\r\n", &hello), stand.ask("X-Give: b\r\n", &hello));
+    let sessions: std::collections::BTreeSet<u32> = stand
+        .log
+        .window(1, usize::MAX)
+        .iter()
+        .filter(|record| record.frame().is_some())
+        .map(|record| record.session.0)
+        .collect();
+    assert_eq!(sessions.len(), 2, "they look alike, and are not");
+    assert!(stand.frames().iter().all(|(_, frame)| frame.link.flags.is_empty()));
+
+    let slow = stand.post("Mcp-Session-Id: a\r\n", &say("slow"));
+    stand.eventually("the slow call", |_| (server.seen().len() == 3).then_some(())).await;
+    let deleted = read(stand.send("DELETE", "Mcp-Session-Id: a\r\n", "")).await;
+    assert_eq!(deleted.line, "HTTP/1.1 200 OK");
+    assert_eq!(read(slow).await.line, "HTTP/1.1 200 OK", "what is under way is answered all the same");
+    stand.eventually("the end", |stand| stand.tape().contains("its client deleted it").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cut_off_never_looks_whole() {
+    let (sender, seen) = std::sync::mpsc::sync_channel(4);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+            let _ = sender.send(all);
+        }
+    });
+    let stand = Stand::with(address, Settings { inspect_limit: 1024 }).await;
+    let mut client = stand.client();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.write_all(format!("{head}1000\r\n{}\r\n", "x".repeat(4096)).as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(client);
+    let all = tokio::task::spawn_blocking(move || seen.recv_timeout(Duration::from_secs(20)).unwrap());
+    let all = String::from_utf8(all.await.unwrap()).unwrap();
+    assert!(all.contains("xxx") && !all.ends_with("0\r\n\r\n"), "{}", &all[all.len() - 40..]);
+
+    let server = Server::start(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let stand = Stand::before(server.address).await;
+    assert!(!rest(stand.post("", CALL)).await.ends_with("0\r\n\r\n"));
+}
+
+/// The older transport: a stream that names an endpoint, and answers what is posted there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_transport_is_one_session_with_its_answers() {
+    let streams: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+    let server = Server::start(move |request, stream| {
+        if request.line.starts_with("GET") {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(b"event: endpoint\ndata: /messages?id=hush\n\n").unwrap();
+            streams.lock().unwrap().push(stream.try_clone().unwrap());
+            std::thread::sleep(Duration::from_secs(20));
+        } else {
+            respond(stream, "202 Accepted", "content-type: text/plain\r\n", b"Accepted");
+            let mut streams = streams.lock().unwrap();
+            let answer = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n\n";
+            streams[0].write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let stand = Stand::before(server.address).await;
+    let mut stream = stand.client();
+    stream.write_all(b"GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n").unwrap();
+    stand.eventually("the endpoint", |stand| stand.tape().contains("event: endpoint").then_some(())).await;
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}"#;
+    let mut post = stand.client();
+    let head = format!(
+        "POST /messages?id=hush HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{call}",
+        call.len()
+    );
+    post.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read(post).await.line, "HTTP/1.1 202 Accepted");
+    let answer = stand
+        .eventually("the answer", |stand| {
+            stand.frames().into_iter().find(|(_, frame)| frame.kind() == "resp").map(|(_, frame)| frame)
+        })
+        .await;
+    assert!(answer.link.to.is_some() && answer.link.flags.is_empty(), "{:?}", answer.link);
+    let tape = stand.tape();
+    let leak = tape.lines().find(|line| line.contains("hush"));
+    assert_eq!(leak, None, "who knows the endpoint is in the session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_refused_may_come_again_with_its_id() {
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let server = Server::start(move |request, stream| {
+        if request.text().contains("initialize") {
+            let headers = "content-type: application/json\r\nmcp-session-id: a\r\n";
+            respond(stream, "200 OK", headers, br#"{"jsonrpc":"2.0","id":0,"result":{}}"#);
+        } else if !refused.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            respond(stream, "401 Unauthorized", "content-type: application/json\r\n", b"");
+        } else {
+            json(stream, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+        }
+    });
+    let stand = Stand::before(server.address).await;
+    stand.ask("", r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#).await;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    assert_eq!(stand.ask("Mcp-Session-Id: a\r\n", call).await.line, "HTTP/1.1 401 Unauthorized");
+    stand.ask("Mcp-Session-Id: a\r\n", call).await;
+    let frames = stand.frames();
+    let (again, _) = frames[frames.len() - 2];
+    let answer = &frames[frames.len() - 1].1;
+    assert_eq!(answer.link.to, Some(again), "{:?}", answer.link);
+    assert!(frames.iter().all(|(_, frame)| frame.link.flags.is_empty()));
+    assert_eq!(frames[3].1.kind(), "http", "an empty body is no broken message");
+}
