@@ -75,15 +75,20 @@ impl Splitter {
 
     fn take(&mut self, length: usize) -> Bytes {
         self.searched = 0;
-        // A copy of a short line lets the read buffer go; a long one is worth sharing.
-        const SHARE: usize = 32 * 1024;
-        if length >= SHARE {
-            return self.buffer.split_to(length).freeze();
-        }
-        let line = Bytes::copy_from_slice(&self.buffer[..length]);
-        bytes::Buf::advance(&mut self.buffer, length);
-        line
+        take(&mut self.buffer, length)
     }
+}
+
+/// Takes the first bytes out of a read buffer. A copy of what is short lets the buffer go; what is
+/// long is worth sharing.
+pub(super) fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    const SHARE: usize = 32 * 1024;
+    if length >= SHARE {
+        return buffer.split_to(length).freeze();
+    }
+    let taken = Bytes::copy_from_slice(&buffer[..length]);
+    bytes::Buf::advance(buffer, length);
+    taken
 }
 
 #[cfg(test)]

@@ -275,14 +275,7 @@ impl Splitter {
     fn take(&mut self, length: usize) -> Bytes {
         self.line = self.line.saturating_sub(length);
         self.searched = self.searched.saturating_sub(length);
-        // A copy of something short lets the read buffer go.
-        const SHARE: usize = 32 * 1024;
-        if length >= SHARE {
-            return self.buffer.split_to(length).freeze();
-        }
-        let taken = Bytes::copy_from_slice(&self.buffer[..length]);
-        bytes::Buf::advance(&mut self.buffer, length);
-        taken
+        super::line::take(&mut self.buffer, length)
     }
 }
 
