@@ -63,15 +63,13 @@ impl Facts {
 /// What a body is: a message, or something of HTTP alone, which is recorded without its secrets.
 /// `decoded` is the body as it is to be read, `wire` as it goes on.
 pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes, http: Box<Http>) -> Item {
-    let is_json = headers::is_json(headers);
-    if is_json && !decoded.trim_ascii().is_empty() {
+    if headers::is_json(headers) && !decoded.trim_ascii().is_empty() {
         let message = Message::parse(decoded.clone());
-        let text = || String::from_utf8_lossy(&decoded);
         // What is no message and no JSON either was meant to be one.
         if message.is_rpc() || crate::mcp::json::document(&decoded).is_err() {
             return Item { message, channel: Channel::Main, http: Some(http), wire: Some(wire) };
         }
-        let clean = Bytes::from(cleaner.json(&text()).into_bytes());
+        let clean = Bytes::from(cleaner.json(&String::from_utf8_lossy(&decoded)).into_bytes());
         return of_http(clean, wire, http);
     }
     of_http(kept(cleaner, headers, &decoded), wire, http)

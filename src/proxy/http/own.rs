@@ -9,15 +9,15 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use super::visits::Visit;
 use super::{Gate, body, facts, relay};
 use crate::log::operation::Course;
-use crate::log::record::{Channel, LaneId, Level};
+use crate::log::record::{Channel, Level};
 use crate::mcp::{Direction, Message};
 use crate::proxy::session::{Form, Lane, Port, Scope, Ticket};
 use crate::transport::Parcel;
 use crate::transport::http::headers;
 
 /// Headers that belong to one body.
-const OF_THE_BODY: [&str; 6] =
-    ["content-length", "content-encoding", "mcp-method", "mcp-name", "last-event-id", "expect"];
+const OF_THE_BODY: [&str; 5] =
+    ["content-length", "content-encoding", "mcp-method", "mcp-name", "last-event-id"];
 
 /// Sends what leaves the visit's own port, each message in an exchange of its own.
 pub fn serve(gate: Arc<Gate>, visit: Arc<Visit>) {
@@ -83,7 +83,7 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         course: Course::None,
         open_to_us: false,
     });
-    let facts = facts::Facts::new(&gate.cleaner, LaneId(lane.0), &described, visit.is_placed());
+    let facts = facts::Facts::new(&gate.cleaner, lane, &described, visit.is_placed());
     let relay = relay::Relay {
         gate: Arc::clone(gate),
         visit: Arc::clone(visit),
