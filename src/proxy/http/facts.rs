@@ -79,7 +79,14 @@ pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes,
 pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
     const KEPT: usize = 64 << 10;
     let body = body.slice(..body.len().min(KEPT));
-    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    let text = match std::str::from_utf8(&body) {
+        Ok(text) => text,
+        // The limit cut a character in two; what stands before it is text all the same.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return body,
+    };
     match headers::is_type(headers, "application/x-www-form-urlencoded") {
         true => cleaner.form(text).into(),
         false => cleaner.json(text).into(),
@@ -90,4 +97,22 @@ pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
 pub fn of_http(text: Bytes, wire: Bytes, http: Box<Http>) -> Item {
     let message = Message::opaque(text, Opaque::Text);
     Item { message, channel: Channel::Http, http: Some(http), wire: Some(wire) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_form_is_cleaned_wherever_it_is_cut() {
+        let headers = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/x-www-form-urlencoded"),
+        )]);
+        for pad in 0..4 {
+            let form = format!("client_secret=hush&{}{}", "x".repeat(pad), "ü€".repeat(40_000));
+            let kept = kept(&Cleaner::new(), &headers, &Bytes::from(form));
+            assert!(!String::from_utf8_lossy(&kept).contains("hush"));
+        }
+    }
 }
