@@ -20,8 +20,9 @@
 //! - [`engine`]: all that a front end may know of a running proxy: its log and its commands.
 //! - [`proxy`]: the running thing. [`proxy::session::Session`] is the way of every message: record,
 //!   rule, deliver, confirm. [`proxy::host::Host`] carries out commands, [`proxy::http`] makes
-//!   lanes of HTTP exchanges, [`proxy::client::Client`] is the built-in client,
+//!   lanes of HTTP exchanges (and an HTTP server of a stdio one), [`proxy::client::Client`] is the built-in client,
 //!   [`proxy::supervise`] sees to a clean end.
+//! - [`gateway`]: a server behind one HTTP endpoint: routes, health, metrics, the hop to it.
 //! - [`demo`]: a small server of both eras with every kind of trouble, and what is said to it.
 //! - [`tui`]: the screen. [`tui::App::update`] takes inputs and gives effects, [`tui::view`] draws,
 //!   one table ([`tui::command`]) makes keys, footer, help and palette.
@@ -40,6 +41,8 @@ pub mod intercept;
 
 pub mod engine;
 pub mod proxy;
+
+pub mod gateway;
 
 pub mod demo;
 pub mod tui;

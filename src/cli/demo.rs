@@ -13,7 +13,7 @@ use super::{record, tui};
 use crate::demo::{script, server};
 use crate::mcp::Era;
 use crate::proxy::client::{Attendance, Client};
-use crate::proxy::host::{Host, Settings};
+use crate::proxy::host::Host;
 use crate::proxy::launch::{Launch, launch};
 use crate::transport::child::Spec;
 
@@ -42,7 +42,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let command = vec![program.display().to_string(), "demo-server".to_owned()];
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
-    let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let (host, engine) = Host::start(log, record.settings());
     host.breakpoints().attend();
     for (name, era, attendance) in [
         ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::output;
 use crate::proxy::host::Host;
 use crate::proxy::http::{Gate, GateOptions};
-use crate::transport::http::{Cleaner, Guard, Listener, Upstream, UpstreamOptions};
+use crate::transport::http::{Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
 
 /// How an HTTP server is reached.
 #[derive(Debug, Args)]
@@ -77,32 +77,36 @@ impl ListenArguments {
         name: Option<&str>,
     ) -> Result<(Listener, Arc<Gate>, String), Failure> {
         let upstream = way.upstream(url, self.preserve_host)?;
-        let listener = Listener::bind(self.listen).await.map_err(|error| {
-            Failure::usage(format!("cannot listen on {}: {error}", self.listen))
-                .hint("name another address or port with --listen; port 0 takes a free one")
-        })?;
+        let listener = bind(self.listen, "--listen").await?;
         let address = listener.address().map_err(Failure::usage)?;
-        if !address.ip().is_loopback() {
-            output::say(&format!(
-                "warning: {address} is open to other machines, and asks nobody for a password"
-            ));
-        }
         let guard = Guard::new(address.ip(), &self.allow_host);
-        let url = format!("http://{address}{}", upstream.path());
+        let url = format!("http://{address}{}", upstream.place().path);
         let options = GateOptions { rewrites: self.rewrite_origin };
         Ok((listener, gate(host, upstream, guard, name, options), url))
     }
 }
 
+/// Opens a listener at the address that `option` names.
+pub async fn bind(address: SocketAddr, option: &str) -> Result<Listener, Failure> {
+    let listener = Listener::bind(address).await.map_err(|error| {
+        Failure::usage(format!("cannot listen on {address}: {error}"))
+            .hint(format!("name another address or port with {option}; port 0 takes a free one"))
+    })?;
+    if !address.ip().is_loopback() {
+        output::say(&format!("warning: {address} is open to other machines, and asks nobody for a password"));
+    }
+    Ok(listener)
+}
+
 /// A gate that has the name of its upstream, if no other.
 pub fn gate(
     host: &Arc<Host>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<dyn Connect>,
     guard: Guard,
     name: Option<&str>,
     options: GateOptions,
 ) -> Arc<Gate> {
-    let name = name.map_or_else(|| upstream.authority().to_owned(), str::to_owned);
+    let name = name.map_or_else(|| upstream.place().authority.clone(), str::to_owned);
     Gate::new(Arc::clone(host), upstream, guard, name, options)
 }
 

@@ -6,6 +6,7 @@ mod forward;
 mod http;
 mod output;
 mod record;
+mod reverse;
 mod tape;
 mod tui;
 
@@ -58,6 +59,8 @@ enum Command {
     Tui(tui::Arguments),
     /// Stand between a client and a server, and record.
     Forward(forward::Arguments),
+    /// Put a server behind one HTTP endpoint, for clients of both eras.
+    Reverse(reverse::Arguments),
     /// Look at recordings.
     Tape(tape::Arguments),
     /// Print the completion script of a shell.
@@ -101,6 +104,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(arguments) => runtime()?.block_on(demo::run(arguments, global.color)),
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
+        Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
         Command::Tape(arguments) => tape::run(arguments),
         Command::DemoServer(arguments) => demo::serve(&arguments),
         Command::Completions { shell } => {

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::log::record::{Body, Level, Note, SessionId};
+use crate::proxy::host::Settings;
 use crate::tape::writer::Subject;
 use crate::tape::{Recorder, TapeWriter, library};
 
@@ -23,6 +24,13 @@ pub struct Recording {
     /// Do not record.
     #[arg(long)]
     pub no_tape: bool,
+    #[command(flatten)]
+    pub bounds: Bounds,
+}
+
+/// How much is looked into, and kept.
+#[derive(Debug, Args)]
+pub struct Bounds {
     /// Lines longer than this pass through uninspected (bytes, or 16m).
     #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size)]
     pub inspect_limit: usize,
@@ -39,7 +47,12 @@ impl Recording {
 
     /// An empty log on the machine's clock.
     pub fn log(&self) -> Arc<Log> {
-        Log::new(Clock::system(), self.memory)
+        Log::new(Clock::system(), self.bounds.memory)
+    }
+
+    /// How the engine treats what passes.
+    pub fn settings(&self) -> Settings {
+        Settings { inspect_limit: self.bounds.inspect_limit }
     }
 
     /// Starts to record `log`. No tape is no reason to stop: the log says why there is none.

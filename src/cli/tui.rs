@@ -17,7 +17,7 @@ use crate::log::record::Level;
 use crate::log::world::World;
 use crate::mcp::Era;
 use crate::proxy::client::Attendance;
-use crate::proxy::host::{Host, Settings};
+use crate::proxy::host::Host;
 use crate::proxy::http::call_on;
 use crate::proxy::launch::{Launch, launch};
 use crate::proxy::supervise::{self, PATIENCE};
@@ -89,7 +89,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let log = record.log();
     let recorder = record.record(&log, &command);
     // … the engine, with a person who decides …
-    let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let (host, engine) = Host::start(log, record.settings());
     host.breakpoints().attend();
     // … the server, and the client of our own …
     let server = Launch {
@@ -120,7 +120,7 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     let Stand { upstream, way, listen, record, client } = stand;
     // The log, and the engine with a person who decides …
     let log = record.log();
-    let (host, engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let (host, engine) = Host::start(log, record.settings());
     host.breakpoints().attend();
     // … the listener that clients connect to, and the gate between it and the server …
     let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
@@ -173,18 +173,10 @@ async fn show_until<F: Future<Output = ()>>(
     let nothing = tokio::sync::watch::channel(Status::default()).1;
     let recording = recorder.as_ref().map_or(nothing, Recorder::status);
     let app = App::new(engine, recording, look, size);
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
     let mut console = Screen::open().map_err(|error| {
         Failure::usage(error).hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
     })?;
-    let stop = async {
-        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-        while let Some(signal) = signals.recv().await {
-            if matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
-                return;
-            }
-        }
-    };
     let outcome = run::run(&mut console, app, stop).await;
     drop(console);
     if outcome.as_ref().is_ok_and(|app| app.drops_held) {

@@ -47,9 +47,24 @@ pub fn response(id: &Id, result: &Value) -> Bytes {
 }
 
 pub fn failure(id: Option<&Id>, code: i64, message: &str) -> Bytes {
+    failure_with(id, code, message, None)
+}
+
+/// A failure with `data` that programs can read.
+pub fn failure_with(id: Option<&Id>, code: i64, message: &str, data: Option<&Value>) -> Bytes {
     let id = id.map_or("null", Id::token);
-    let error = json!({ "code": code, "message": message });
+    let error = match data {
+        Some(data) => json!({ "code": code, "message": message, "data": data }),
+        None => json!({ "code": code, "message": message }),
+    };
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into()
+}
+
+/// Takes a request back (every revision, utilities/cancellation).
+pub fn cancelled(id: &Id, reason: &str) -> Bytes {
+    let reason = Value::from(reason);
+    let params = format!(r#"{{"requestId":{},"reason":{reason}}}"#, id.token());
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#).into()
 }
 
 /// A tool result that says the tool failed (`isError`), as a model would see it.

@@ -1,6 +1,8 @@
 //! Laying out JSON for people and for the wire without touching a token: numbers, escapes and
 //! the order of keys stay as they were spelled.
 
+use bytes::Bytes;
+
 /// Indents `text` by two spaces a level. Text that is not JSON comes out as JSON as far as its
 /// brackets and quotes go.
 pub fn pretty(text: &str) -> String {
@@ -51,6 +53,17 @@ pub fn pretty(text: &str) -> String {
         }
     }
     out
+}
+
+/// A body as a line of a stdio transport, which can hold no line break of its own.
+pub fn as_line(body: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(body.len() + 1);
+    match memchr::memchr2(b'\n', b'\r', body) {
+        Some(_) => line.extend_from_slice(one_line(&String::from_utf8_lossy(body)).as_bytes()),
+        None => line.extend_from_slice(body),
+    }
+    line.push(b'\n');
+    line.into()
 }
 
 /// One line without white space between tokens. Text that is not JSON keeps its white space but

@@ -78,6 +78,53 @@ impl Annotations {
     }
 }
 
+/// What a header says that is not what the body says; `find` gives all values of a header.
+///
+/// # Errors
+/// What is missing or different, in words.
+pub fn compare(
+    mirrored: &[Mirrored],
+    find: impl Fn(&str) -> Vec<Option<String>>,
+) -> Result<(), String> {
+    for (name, value) in mirrored {
+        let found = find(name);
+        let same = match (&found[..], value) {
+            ([], None) => true,
+            ([], Some(_)) => return Err(format!("the header {name} is missing")),
+            // Whether other methods have a name is for extensions to say.
+            ([_], None) if !name.starts_with("mcp-param-") => true,
+            ([Some(found)], Some(value)) => is_same(found, value),
+            ([None], _) => return Err(format!("the header {name} is not text")),
+            (_, None) => return Err(format!("the header {name} repeats what the body does not have")),
+            _ => return Err(format!("the header {name} is there more than once")),
+        };
+        if !same {
+            return Err(format!("the header {name} does not say what the body says"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a header says a value, as text or as a number.
+fn is_same(found: &str, value: &str) -> bool {
+    let plain = |text: &str| decode(text).map(|text| text.trim().to_owned());
+    match (plain(found), plain(value)) {
+        (Some(found), Some(value)) => {
+            let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+            found == value || number(&found).is_some_and(|found| number(&value) == Some(found))
+        }
+        _ => false,
+    }
+}
+
+/// The value that a header carries; none where its Base64 is none.
+fn decode(value: &str) -> Option<String> {
+    match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(encoded) => String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
 /// Finds annotated properties, down chains of `properties` only.
 fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(String, Vec<String>)>) {
     /// Deeper than any schema that people write.
@@ -135,6 +182,23 @@ mod tests {
             headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         assert_eq!(found.len(), expected.len());
         assert!(expected.iter().all(|each| found.contains(each)), "{found:?}");
+    }
+
+    #[test]
+    fn headers_that_say_something_else_are_named() {
+        let mirrored =
+            [("mcp-name".to_owned(), Some(encode("köln"))), ("mcp-param-n".to_owned(), Some("7".to_owned()))];
+        let check = |name: &str, n: &[&str]| {
+            compare(&mirrored, |header| match header {
+                "mcp-name" => vec![Some(name.to_owned())],
+                _ => n.iter().map(|value| Some((*value).to_owned())).collect(),
+            })
+        };
+        assert_eq!(check(&encode("köln"), &["7.0"]), Ok(()));
+        assert!(check("bonn", &["7"]).unwrap_err().contains("mcp-name"));
+        assert!(check("=?base64?!?=", &["7"]).is_err());
+        assert!(check(&encode("köln"), &[]).unwrap_err().contains("missing"));
+        assert!(check(&encode("köln"), &["7", "8"]).unwrap_err().contains("once"));
     }
 
     #[test]

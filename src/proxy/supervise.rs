@@ -56,6 +56,15 @@ pub fn signals() -> io::Result<mpsc::Receiver<Signal>> {
     Ok(receiver)
 }
 
+/// Waits for a signal that asks us to stop.
+pub async fn stopped(mut signals: mpsc::Receiver<Signal>) {
+    while let Some(signal) = signals.recv().await {
+        if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
+            return;
+        }
+    }
+}
+
 /// Waits until the server has ended, and sees to it that it does: signals go on to it; when its
 /// client has closed its stdin it gets the time to finish, then SIGTERM, then SIGKILL.
 pub async fn until_end(

@@ -45,6 +45,17 @@ impl Blocking {
         Self(Arc::new(File::from(descriptor.into())))
     }
 
+    /// The descriptor itself, for those who wait for it in another way.
+    ///
+    /// # Errors
+    /// When it cannot be taken out, which needs a second one for a moment.
+    pub fn into_descriptor(self) -> io::Result<OwnedFd> {
+        match Arc::try_unwrap(self.0) {
+            Ok(file) => Ok(file.into()),
+            Err(shared) => shared.as_fd().try_clone_to_owned(),
+        }
+    }
+
     pub fn watch(&self) -> Watch {
         Watch(Arc::downgrade(&self.0))
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and the rooms it may use. `cli` may use all.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("clock", &[]),
     ("mcp", &[]),
     ("log", &["mcp", "clock"]),
@@ -13,9 +13,10 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("intercept", &["mcp", "clock", "log"]),
     ("engine", &["mcp", "log"]),
     ("proxy", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine"]),
+    ("gateway", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("tui", &["mcp", "clock", "log", "tape", "engine"]),
-    ("cli", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy", "demo", "tui"]),
+    ("cli", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy", "gateway", "demo", "tui"]),
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use nix::sys::signal::Signal;
 
 use crate::cli::failure::Failure;
 use crate::cli::http::{ListenArguments, UpstreamArguments, target};
 use crate::cli::{output, record};
-use crate::proxy::host::{Host, Settings};
+use crate::proxy::host::Host;
 use crate::proxy::supervise;
 
 /// Arguments of `forward http`.
@@ -32,20 +31,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();
     // … the engine, with nobody to decide, so nothing is ever held …
-    let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let (host, _engine) = Host::start(log, record.settings());
     // … the listener that clients connect to, and the gate between it and the server …
     let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(host.log(), &[target(&upstream)]);
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
     output::say(&format!("listening on {url}"));
-    let stop = async {
-        while let Some(signal) = signals.recv().await {
-            if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
-                return;
-            }
-        }
-    };
     let serving = std::sync::Arc::clone(&gate);
     listener.serve(move |request, peer| std::sync::Arc::clone(&serving).handle(request, peer), stop).await;
     gate.close("shadowcat was stopped");

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::failure::Failure;
 use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::record;
-use crate::proxy::host::{End, Host, Settings};
+use crate::proxy::host::{End, Host};
 use crate::proxy::http::{Bridge, GateOptions};
 use crate::proxy::supervise;
 use crate::transport::child::{Ended, Spec};
@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … the tape, which follows it at its own pace …
     let mut recorder = record.record(&log, &command);
     // … the engine, with nobody to decide, so nothing is ever held …
-    let settings = Settings { inspect_limit: record.inspect_limit };
+    let settings = record.settings();
     let (host, _engine) = Host::start(log, settings);
     // … the server, in a process group of its own …
     let spec = Spec { command, directory: None };
@@ -85,7 +85,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     const PIPE: usize = 64;
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
-    let (host, _engine) = Host::start(log, Settings { inspect_limit: record.inspect_limit });
+    let (host, _engine) = Host::start(log, record.settings());
     let upstream = way.upstream(url, false)?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());
@@ -101,7 +101,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
     let bridge = Bridge::new(Arc::clone(&gate), to_client, way.headers());
     let interrupted = tokio::select! {
-        () = Arc::clone(&bridge).run(from_client, record.inspect_limit) => None,
+        () = Arc::clone(&bridge).run(from_client, record.bounds.inspect_limit) => None,
         // A client that is gone cannot be told from one that is silent until something is written.
         () = hung_up(&watched) => Some(None),
         signal = signals.recv() => Some(signal),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -319,12 +319,12 @@ impl Bridge {
     fn request(&self, method: Method, body: Bytes) -> Request<Body> {
         let mut request = Request::new(full(body));
         *request.method_mut() = method;
-        if let Ok(uri) = self.gate.upstream.path().parse() {
+        if let Ok(uri) = self.gate.upstream.place().path.parse() {
             *request.uri_mut() = uri;
         }
         let sent = request.headers_mut();
         sent.extend(self.given.clone());
-        if let Ok(host) = HeaderValue::from_str(self.gate.upstream.authority()) {
+        if let Ok(host) = HeaderValue::from_str(&self.gate.upstream.place().authority) {
             sent.insert(HOST, host);
         }
         let agent = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
@@ -374,14 +374,7 @@ impl Bridge {
     }
 
     async fn say(&self, body: &[u8]) {
-        // A line of a stdio transport cannot hold a line break.
-        let mut line = BytesMut::with_capacity(body.len() + 1);
-        match memchr::memchr2(b'\n', b'\r', body) {
-            Some(_) => line.extend_from_slice(layout::one_line(&String::from_utf8_lossy(body)).as_bytes()),
-            None => line.extend_from_slice(body),
-        }
-        line.extend_from_slice(b"\n");
         // A client that is gone needs nothing any more.
-        let _ = self.to_client.send(line.freeze()).await;
+        let _ = self.to_client.send(layout::as_line(body)).await;
     }
 }

@@ -8,10 +8,10 @@ use futures_util::future::AbortHandle;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::facts::{self, Facts};
 use super::relay::Relay;
+use super::spoken::Spoken;
 use super::visits::Visit;
 use super::{Gate, body, plain};
 use crate::log::Seq;
@@ -21,7 +21,7 @@ use crate::log::record::{Channel, LaneId, OpId};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
 use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Session, Ticket};
 use crate::transport::Parcel;
-use crate::transport::http::{Body, BodyError, Cut, Rewrite, headers};
+use crate::transport::http::{Body, BodyError, Cut, Rewrite, Unanswered, headers};
 
 /// An exchange under way. Dropped before it is finished, it tells the upstream at once: that is
 /// how a client cancels (2026-07-28, basic/patterns/cancellation), and what a server would see of
@@ -67,7 +67,7 @@ impl Exchange {
         let dialled = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let rewrite = dialled
             .filter(|_| gate.rewrites)
-            .map(|host| Rewrite::new(format!("http://{host}"), gate.upstream.origin()));
+            .map(|host| Rewrite::new(format!("http://{host}"), gate.upstream.place().origin.clone()));
         Self {
             gate: Arc::clone(gate),
             visit: None,
@@ -102,17 +102,10 @@ impl Exchange {
         let Some(first) = self.there.next().await else {
             return self.unsent(&asked).await;
         };
-        let request = self.request(&visit, first, long);
+        let request = self.request(&visit, &asked, first, long);
         match self.gate.upstream.send(request).await {
             Ok(response) => self.respond(visit, asked, response).await,
-            Err(error) => {
-                let upstream = self.gate.upstream.authority();
-                let why = match error.is_connect() {
-                    true => format!("the upstream {upstream} cannot be reached: {error}"),
-                    false => format!("the upstream {upstream} broke off before it answered: {error}"),
-                };
-                self.fail(&visit, &asked, StatusCode::BAD_GATEWAY, &why).await
-            }
+            Err(unanswered) => self.fail(&visit, &asked, unanswered).await,
         }
     }
 
@@ -208,7 +201,15 @@ impl Exchange {
     }
 
     /// The request as it goes on: as it came, or with the headers that fit what it became.
-    fn request(&mut self, visit: &Arc<Visit>, first: Parcel<Ticket>, long: bool) -> Request<Body> {
+    fn request(
+        &mut self,
+        visit: &Arc<Visit>,
+        asked: &Asked,
+        first: Parcel<Ticket>,
+        long: bool,
+    ) -> Request<Body> {
+        let frame = first.ticket.as_ref().map_or(asked.seq, |ticket| ticket.frame);
+        let spoken = Spoken::new(&self.gate, visit, frame);
         let mut headers = std::mem::take(&mut self.parts.headers);
         headers::leave_hop(&mut headers);
         if first.ticket.as_ref().is_some_and(|ticket| !ticket.as_it_came) {
@@ -229,6 +230,7 @@ impl Exchange {
         *request.headers_mut() = headers;
         // The spelling of header names travels in here.
         *request.extensions_mut() = std::mem::take(&mut self.parts.extensions);
+        request.extensions_mut().insert(spoken);
         request
     }
 
@@ -255,35 +257,39 @@ impl Exchange {
         response
     }
 
-    /// Tells the client that the upstream gave no answer.
+    /// Tells the client why the upstream gave no answer.
     async fn fail(
         mut self,
-        visit: &Visit,
+        visit: &Arc<Visit>,
         asked: &Asked,
-        status: StatusCode,
-        why: &str,
+        unanswered: Unanswered,
     ) -> Result<Response<Body>, Cut> {
-        let code = i64::from(status.as_u16());
-        let line = compose::failure(asked.id.as_ref(), code, &format!("shadowcat: {why}"));
-        let http = asked.facts.of_response(status, std::sync::Arc::from([]));
+        let Unanswered { status, code, why, data, headers } = unanswered;
+        self.lost(visit, status);
+        let why = format!("shadowcat: {why}");
+        let line = compose::failure_with(asked.id.as_ref(), code, &why, data.as_ref());
+        let http = asked.facts.of_response(status, facts::recorded(&self.gate.cleaner, &headers));
         let message = Message::parse(line);
         let item = Item { message, channel: Channel::Main, http: Some(http), wire: None };
         visit.session.answer(self.lane, asked.seq, item);
         let answer = self.first_reply().await?;
-        Ok(self.answer(status, answer))
+        let mut response = self.answer(status, answer);
+        response.headers_mut().extend(headers);
+        Ok(response)
     }
 
     async fn respond(
         mut self,
         visit: Arc<Visit>,
         asked: Asked,
-        response: Response<Incoming>,
+        response: Response<Body>,
     ) -> Result<Response<Body>, Cut> {
         let (mut head, incoming) = response.into_parts();
         if let Some(id) = head.headers.get("mcp-session-id").filter(|_| head.status.is_success()) {
             self.gate.visits.name(&self.gate, &visit, id);
         }
         self.gate.warn_of_challenge(&visit.session, head.status);
+        self.lost(&visit, head.status);
         let is_stream =
             headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
         let lane = visit.session.open_lane(Lane {
@@ -331,7 +337,7 @@ impl Exchange {
                 visit.session.note(None, crate::log::record::Level::Warning, why);
             }
             if deletes {
-                gate.visits.retire(&gate, &visit, "its client deleted it");
+                gate.visits.retire(&gate, &visit, "its client deleted it", None);
             }
         });
         if let Some(rewrite) = &self.rewrite {
@@ -359,6 +365,14 @@ impl Exchange {
         *response.headers_mut() = head.headers;
         *response.extensions_mut() = head.extensions;
         Ok(response)
+    }
+
+    /// A server that has ended a session answers 404 to whoever names it (2025-03-26 to 2025-11-25,
+    /// basic/transports, session management): this one is over, or never was.
+    fn lost(&self, visit: &Arc<Visit>, status: StatusCode) {
+        if status == StatusCode::NOT_FOUND && visit.is_by_id() {
+            self.gate.visits.retire(&self.gate, visit, "the server knows no such session", None);
+        }
     }
 
     /// What the client is answered. Where that was dropped in silence, the client waits until it

@@ -4,9 +4,11 @@
 mod body;
 mod bridge;
 mod exchange;
+pub mod face;
 mod facts;
 mod own;
 mod relay;
+mod spoken;
 mod visits;
 
 use std::net::SocketAddr;
@@ -25,10 +27,11 @@ use crate::log::record::{Level, SessionId};
 use crate::mcp::Era;
 use crate::mcp::mirror::Annotations;
 use crate::proxy::session::Session;
-use crate::transport::http::{Body, BodyError, Cleaner, Cut, Guard, Upstream, full};
+use crate::transport::http::{Body, BodyError, Cleaner, Connect, Cut, Guard, full};
 use crate::transport::memory;
 
 pub use bridge::{Bridge, OfClient};
+pub use face::Face;
 
 use body::Gathered;
 use exchange::Exchange;
@@ -37,12 +40,14 @@ use visits::Visits;
 /// The way from HTTP clients to an HTTP upstream.
 pub struct Gate {
     host: Arc<Host>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<dyn Connect>,
     guard: Guard,
     cleaner: Cleaner,
     visits: Visits,
     /// What people call the upstream.
     name: String,
+    /// The upstream as the log names it.
+    target: Vec<String>,
     annotations: Mutex<Annotations>,
     /// Our address is put in the place of the upstream's where OAuth speaks.
     rewrites: bool,
@@ -90,18 +95,21 @@ impl Gate {
     /// A gate in front of `upstream` for those whom `guard` lets in.
     pub fn new(
         host: Arc<Host>,
-        upstream: Arc<Upstream>,
+        upstream: Arc<dyn Connect>,
         guard: Guard,
         name: String,
         options: GateOptions,
     ) -> Arc<Self> {
+        let cleaner = Cleaner::new();
+        let target = upstream.place().target.iter().map(|word| cleaner.url(word)).collect();
         let gate = Arc::new(Self {
             host,
             upstream,
             guard,
-            cleaner: Cleaner::new(),
+            cleaner,
             visits: Visits::default(),
             name,
+            target,
             annotations: Mutex::default(),
             rewrites: options.rewrites,
             told: AtomicBool::new(false),
@@ -181,7 +189,7 @@ impl Gate {
         let text = format!(
             "the server asks for authorization, and its documents name {}; a client that dialled us will refuse \
              them. Start shadowcat with --rewrite-origin, or give the client a token of its own",
-            self.upstream.origin()
+            self.upstream.place().origin
         );
         session.note(None, Level::Warning, text);
     }

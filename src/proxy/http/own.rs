@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request};
 
+use super::spoken::Spoken;
 use super::visits::Visit;
 use super::{Gate, body, facts, relay};
 use crate::log::operation::Course;
@@ -48,7 +49,7 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         }
         // Nobody has said anything yet that could be imitated.
         None => {
-            *request.uri_mut() = gate.upstream.path().parse().map_err(|_| "its URL has no path".to_owned())?
+            *request.uri_mut() = gate.upstream.place().path.parse().map_err(|_| "its URL has no path".to_owned())?
         }
     }
     let sent = request.headers_mut();
@@ -66,7 +67,9 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
     }
     let (parts, _) = request.into_parts();
     let described = parts.clone();
-    let request = Request::from_parts(parts, body::once(Arc::clone(&visit.session), parcel));
+    let frame = parcel.ticket.as_ref().map_or(0, |ticket| ticket.frame);
+    let mut request = Request::from_parts(parts, body::once(Arc::clone(&visit.session), parcel));
+    request.extensions_mut().insert(Spoken::new(gate, visit, frame));
     let response = gate.upstream.send(request).await.map_err(|error| error.to_string())?;
     let (head, body) = response.into_parts();
     // What is ours is taken out before it gets here; what else comes has nobody to go to.

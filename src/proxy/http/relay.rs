@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::Gate;
 use super::body::{Gathered, gather_reply};
@@ -19,9 +18,9 @@ use crate::log::record::{Channel, LaneId, Level, OpId};
 use crate::mcp::sse::{BOM, Event, Piece, Splitter};
 use crate::mcp::{Message, Opaque};
 use crate::proxy::session::{Item, Port, Scope};
-use crate::transport::http::Rewrite;
 use crate::transport::http::coding::Decoder;
 use crate::transport::http::upstream::chain;
+use crate::transport::http::{Body, Rewrite};
 
 /// A response on its way.
 pub struct Relay {
@@ -65,7 +64,7 @@ impl Relay {
     ///
     /// # Errors
     /// Why it broke off, when it did.
-    pub async fn whole(&self, body: Incoming) -> Result<(), String> {
+    pub async fn whole(&self, body: Body) -> Result<(), String> {
         match gather_reply(body, self.limit()).await {
             Gathered::Whole(wire) => {
                 let decoded = self.decoded(&wire).await;
@@ -124,7 +123,7 @@ impl Relay {
     ///
     /// # Errors
     /// Why it broke off, when it did.
-    pub async fn through(&self, mut begun: Bytes, mut rest: Incoming) -> Result<(), String> {
+    pub async fn through(&self, mut begun: Bytes, mut rest: Body) -> Result<(), String> {
         let session = &self.visit.session;
         // Many are short, and only do not say so before.
         let mut gathered = BytesMut::from(&begun[..]);
@@ -139,7 +138,7 @@ impl Relay {
                 Some(Ok(frame)) => gathered.extend_from_slice(&frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => {
                     self.port.cut();
-                    return Err(format!("the upstream broke off its answer: {}", chain(&error)));
+                    return Err(format!("the upstream broke off its answer: {}", chain(&*error)));
                 }
                 None => {
                     let wire = gathered.freeze();
@@ -164,7 +163,7 @@ impl Relay {
                 Some(Err(error)) => {
                     session.receive_more(self.lane, Bytes::new(), true);
                     self.port.cut();
-                    return Err(format!("the upstream broke off its answer: {}", chain(&error)));
+                    return Err(format!("the upstream broke off its answer: {}", chain(&*error)));
                 }
             }
         }
@@ -177,7 +176,7 @@ impl Relay {
     ///
     /// # Errors
     /// Why it broke off, when it did.
-    pub async fn events(&self, mut body: Incoming) -> Result<(), String> {
+    pub async fn events(&self, mut body: Body) -> Result<(), String> {
         let session = &self.visit.session;
         let mut decoder = match Decoder::of(&self.head.headers) {
             Ok(decoder) => decoder,
@@ -194,7 +193,7 @@ impl Relay {
             match body.frame().await {
                 None => break Ok(()),
                 Some(Err(error)) => {
-                    break Err(format!("the upstream broke off its stream: {}", chain(&error)));
+                    break Err(format!("the upstream broke off its stream: {}", chain(&*error)));
                 }
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::{Gate, OfClient, own};
 use crate::clock::Stamp;
-use crate::log::record::{Channel, Opened};
+use crate::log::record::{Channel, Exit, Opened};
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Message, json};
 use crate::proxy::session::{Form, Lane, Port, Scope, Session};
@@ -31,7 +31,7 @@ pub struct Visit {
     /// Its messages are posted to an endpoint whose address is a secret.
     placed: AtomicBool,
     /// Why it is to end once nothing is under way any more.
-    retired: Mutex<Option<&'static str>>,
+    retired: Mutex<Option<(&'static str, Option<Exit>)>>,
     /// Exchanges under way.
     under_way: AtomicUsize,
     last: Mutex<Stamp>,
@@ -144,14 +144,14 @@ impl Visits {
         drop(by_key);
         // A server that names two sessions alike has given up the first.
         if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, visit)) {
-            before.retire(gate, "another session has its name");
+            before.retire(gate, "another session has its name", None);
         }
     }
 
     /// Ends a session, once what is under way in it has ended.
-    pub fn retire(&self, gate: &Gate, visit: &Arc<Visit>, reason: &'static str) {
+    pub fn retire(&self, gate: &Gate, visit: &Arc<Visit>, reason: &'static str, exit: Option<Exit>) {
         self.by_key.lock().retain(|_, known| !Arc::ptr_eq(known, visit));
-        visit.retire(gate, reason);
+        visit.retire(gate, reason, exit);
     }
 
     /// An exchange has ended.
@@ -159,8 +159,8 @@ impl Visits {
         let left = visit.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
         *visit.last.lock() = gate.host.log().clock().now();
         let reason = *visit.retired.lock();
-        if let Some(reason) = reason.filter(|_| left == 0) {
-            visit.close(gate, reason);
+        if let Some((reason, exit)) = reason.filter(|_| left == 0) {
+            visit.close(gate, reason, exit);
         }
     }
 
@@ -177,7 +177,7 @@ impl Visits {
             !over
         });
         for visit in silent {
-            visit.close(gate, "nothing was said for long");
+            visit.close(gate, "nothing was said for long", None);
         }
     }
 
@@ -185,7 +185,7 @@ impl Visits {
     pub fn close_all(&self, gate: &Gate, reason: &str) {
         let all: Vec<_> = self.by_key.lock().drain().map(|(_, visit)| visit).collect();
         for visit in all {
-            visit.close(gate, reason);
+            visit.close(gate, reason, None);
         }
     }
 }
@@ -240,10 +240,9 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
 
 impl Visit {
     fn open(gate: &Gate, name: Option<Key>, own_client: bool) -> Arc<Self> {
-        let target = gate.cleaner.url(&format!("{}{}", gate.upstream.origin(), gate.upstream.path()));
         let session = gate.host.open(Opened {
             name: gate.name.clone(),
-            target: vec![target],
+            target: gate.target.clone(),
             directory: None,
             pid: None,
             own_client,
@@ -276,20 +275,29 @@ impl Visit {
         self.name.lock().is_some()
     }
 
+    /// Whether the server has named it with an id of its own.
+    pub fn is_by_id(&self) -> bool {
+        matches!(*self.name.lock(), Some(Key::Named(_)))
+    }
+
     /// Whether the address that its messages are posted to is a secret.
     pub fn is_placed(&self) -> bool {
         self.placed.load(Ordering::Acquire)
     }
 
-    fn retire(&self, gate: &Gate, reason: &'static str) {
-        *self.retired.lock() = Some(reason);
+    fn retire(&self, gate: &Gate, reason: &'static str, exit: Option<Exit>) {
+        // The first reason is the one that counts; how a process ended is known only later.
+        let mut retired = self.retired.lock();
+        let reason = retired.map_or(reason, |(reason, _)| reason);
+        *retired = Some((reason, exit));
+        drop(retired);
         if self.under_way.load(Ordering::Acquire) == 0 {
-            self.close(gate, reason);
+            self.close(gate, reason, exit);
         }
     }
 
-    fn close(&self, gate: &Gate, reason: &str) {
-        self.session.close(reason, None);
+    fn close(&self, gate: &Gate, reason: &str, exit: Option<Exit>) {
+        self.session.close(reason, exit);
         gate.host.release(self.session.id());
     }
 }

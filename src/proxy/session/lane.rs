@@ -14,7 +14,7 @@ use crate::transport::Outlet;
 /// What comes back when a frame's bytes were written.
 #[derive(Debug)]
 pub struct Ticket {
-    pub(super) frame: Seq,
+    pub frame: Seq,
     pub(super) held_since: Option<Stamp>,
     /// The true length of a frame that was recorded truncated.
     pub(super) length: Option<u64>,

@@ -26,7 +26,7 @@ use crate::log::Log;
 use crate::log::http::Http;
 use crate::log::operation::{Course, Operations};
 use crate::log::record::{
-    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Sent, Seq,
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Ruling, Sent, Seq,
     SessionId,
 };
 use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
@@ -504,6 +504,11 @@ impl Session {
     fn stir(&self) {
         self.moved.notify_all();
         self.stirred.notify_waiters();
+    }
+
+    /// Records what was done to a frame on its way that no stage of the chain ruled.
+    pub fn remark(&self, frame: Seq, by: &str, verdict: Ruling, why: &str) {
+        self.ruled(frame, by, verdict, Some(why.to_owned()));
     }
 
     /// Adds a remark of the engine to the log.

@@ -10,6 +10,8 @@ use http::{HeaderMap, Uri};
 #[derive(Debug, Clone)]
 pub struct Guard {
     names: Vec<String>,
+    /// Any address of this machine may be how it was reached, and none can be rebound.
+    any_address: bool,
 }
 
 /// Why a request was refused.
@@ -35,7 +37,7 @@ impl Guard {
             });
         }
         names.extend(more.iter().map(|name| name.to_ascii_lowercase()));
-        Self { names }
+        Self { names, any_address: address.is_unspecified() }
     }
 
     /// Checks the host that a request names and the page that it comes from.
@@ -51,7 +53,7 @@ impl Guard {
             return Err(Forbidden::NoHost);
         }
         for host in hosts {
-            if !self.knows(&host) {
+            if !self.knows(&host) && !(self.any_address && is_address(&host)) {
                 return Err(Forbidden::Host(host));
             }
         }
@@ -67,12 +69,23 @@ impl Guard {
 
     /// Whether `host`, with or without a port, is one of the names.
     fn knows(&self, host: &str) -> bool {
-        let name = match host.rfind(':') {
-            Some(at) if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) => &host[..at],
-            _ => host,
-        };
+        let name = without_port(host);
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(at) if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) => &host[..at],
+        _ => host,
+    }
+}
+
+/// Whether a host is an address rather than a name.
+fn is_address(host: &str) -> bool {
+    let host = without_port(host);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -99,6 +112,22 @@ mod tests {
         {
             assert!(matches!(check(host, None), Err(Forbidden::Host(_))), "{host}");
         }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_by_any_of_them_and_by_no_page() {
+        let guard = Guard::new(IpAddr::from([0, 0, 0, 0]), &[]);
+        let check = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            origin.map(|origin| headers.insert(ORIGIN, origin.parse().unwrap()));
+            guard.check(&Uri::from_static("/mcp"), &headers)
+        };
+        for host in ["10.1.2.3:8080", "[fd00::1]:80", "localhost"] {
+            assert_eq!(check(host, None), Ok(()), "{host}");
+        }
+        assert!(check("evil.example", None).is_err() && check("10.1.2.3.evil.example", None).is_err());
+        assert!(check("10.1.2.3", Some("http://10.6.6.6")).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::Body;
 /// A socket that listens.
 pub struct Listener {
     socket: TcpListener,
+    grace: Duration,
 }
 
 /// The connection is closed without an answer.
@@ -48,7 +49,13 @@ impl Listener {
     /// # Errors
     /// When the address is in use or not ours.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+        Ok(Self { socket: TcpListener::bind(address).await?, grace: GRACE })
+    }
+
+    /// Gives what is under way this long to end once the listener is to stop.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// Where it listens.
@@ -115,6 +122,6 @@ impl Listener {
             });
         }
         drop(self.socket);
-        let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+        let _ = tokio::time::timeout(self.grace, graceful.shutdown()).await;
     }
 }

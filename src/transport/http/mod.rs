@@ -17,6 +17,7 @@
 //! | HTTP version | each hop has its own |
 
 pub mod coding;
+pub mod connect;
 pub mod guard;
 pub mod headers;
 pub mod listen;
@@ -33,6 +34,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// A body that goes out.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+pub use connect::{Connect, Place, Sending, Unanswered};
 pub use guard::Guard;
 pub use listen::{Cut, Listener};
 pub use origin::Rewrite;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 
-use super::{Body, BodyError};
+use super::{Body, BodyError, Connect, Place, Sending, Unanswered};
 
 /// How an upstream is reached.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +41,12 @@ pub struct UpstreamOptions {
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
-    path: PathAndQuery,
+    place: Place,
     preserve_host: bool,
     client: Client<HttpsConnector<Dialer>, Body>,
 }
 
-/// Why an upstream could not be set up or reached.
+/// Why an upstream could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     #[error("{0:?} is no URL of an HTTP server: {1}")]
@@ -55,16 +55,6 @@ pub enum UpstreamError {
     Certificates { path: String, why: String },
     #[error("cannot set up TLS: {0}")]
     Tls(String),
-    /// Nothing came back: it refused the connection, or broke it off.
-    #[error("{}", chain(.0))]
-    Unreachable(ClientError),
-}
-
-impl UpstreamError {
-    /// Whether no connection came about.
-    pub fn is_connect(&self) -> bool {
-        matches!(self, Self::Unreachable(error) if error.is_connect())
-    }
 }
 
 /// How long a connection may take to come about.
@@ -111,43 +101,50 @@ impl Upstream {
             .retry_canceled_requests(true)
             .build(connector);
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Ok(Arc::new(Self { scheme, authority, path, preserve_host: options.preserve_host, client }))
+        let origin = format!("{scheme}://{authority}");
+        let place = Place {
+            target: vec![format!("{origin}{path}")],
+            origin,
+            authority: authority.to_string(),
+            path: path.to_string(),
+        };
+        Ok(Arc::new(Self { scheme, authority, place, preserve_host: options.preserve_host, client }))
     }
 
-    /// The path that the server's URL names.
-    pub fn path(&self) -> &str {
-        self.path.as_str()
-    }
-
-    /// `http://host:port`, without a path.
-    pub fn origin(&self) -> String {
-        format!("{}://{}", self.scheme, self.authority)
-    }
-
-    pub fn authority(&self) -> &str {
-        self.authority.as_str()
-    }
-
-    /// Sends a request and waits for the head of its response. Path, query, method and headers
-    /// are the request's own.
-    ///
-    /// # Errors
-    /// When the upstream cannot be reached or speaks no HTTP.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
+    async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query =
             Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-        *request.uri_mut() =
-            Uri::from_parts(parts).map_err(|_| UpstreamError::Url(self.origin(), "it has no path"))?;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Unanswered::bad_gateway(error.to_string()))?;
         *request.version_mut() = http::Version::HTTP_11;
         if !self.preserve_host
             && let Ok(host) = HeaderValue::from_str(self.authority.as_str())
         {
             request.headers_mut().insert(HOST, host);
         }
-        self.client.request(request).await.map_err(UpstreamError::Unreachable)
+        let response = self.client.request(request).await.map_err(|error| self.unanswered(&error))?;
+        Ok(response.map(|body| body.map_err(BodyError::from).boxed_unsync()))
+    }
+
+    fn unanswered(&self, error: &ClientError) -> Unanswered {
+        let (authority, why) = (&self.authority, chain(error));
+        Unanswered::bad_gateway(match error.is_connect() {
+            true => format!("the upstream {authority} cannot be reached: {why}"),
+            false => format!("the upstream {authority} broke off before it answered: {why}"),
+        })
+    }
+}
+
+impl Connect for Upstream {
+    /// Path, query, method and headers are the request's own.
+    fn send(&self, request: Request<Body>) -> Sending<'_> {
+        Box::pin(self.pass(request))
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 }
 

@@ -1,0 +1,130 @@
+//! `shadowcat reverse`: a server behind one HTTP endpoint.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::http::{UpstreamArguments, bind, target};
+use super::{output, record};
+use crate::gateway::{self, Gateway, Hop};
+use crate::proxy::host::Host;
+use crate::proxy::http::{Face, Gate, GateOptions};
+use crate::proxy::supervise;
+use crate::transport::child::Spec;
+use crate::transport::http::{Connect, Guard};
+
+/// Arguments of `reverse`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The URL of an HTTP server, or the command line of a stdio server in one word.
+    #[arg(long, value_name = "URL|COMMAND LINE")]
+    upstream: String,
+    /// Where clients connect to; MCP is at /mcp.
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080))]
+    bind: SocketAddr,
+    /// Also answer to this host name, and to web pages of it.
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    #[command(flatten)]
+    way: UpstreamArguments,
+    /// Sessions of a stdio server that may be open at a time; each has a process of its own.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    max_sessions: usize,
+    /// Seconds that calls under way get to end when the gateway is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    grace: u64,
+    /// What to call the server; found from its URL or command line otherwise.
+    #[arg(long)]
+    name: Option<String>,
+    /// Record to the library.
+    #[arg(long)]
+    record: bool,
+    /// Record to this file.
+    #[arg(long, value_name = "FILE")]
+    tape: Option<PathBuf>,
+    #[command(flatten)]
+    bounds: record::Bounds,
+}
+
+/// The server, and its processes where it has some.
+type Server = (Arc<dyn Connect>, Option<Arc<Face>>);
+
+/// Serves until a signal comes.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { upstream, bind: address, allow_host, way, max_sessions, grace, name, record, tape, bounds } =
+        arguments;
+    let record = record::Recording { name, no_tape: !record && tape.is_none(), tape, bounds };
+    // From the clients to the server and back, outermost first:
+    // the log, that everything is recorded in before anyone rules on it …
+    let log = record.log();
+    // … the engine, with nobody to decide, so nothing is ever held …
+    let (host, _engine) = Host::start(Arc::clone(&log), record.settings());
+    // … the server: elsewhere, or processes of ours …
+    let (words, is_url) = words(&upstream)?;
+    let name = record.name_for(&words);
+    let (server, face): Server = match is_url {
+        true => (Hop::new(way.upstream(&upstream, false)?, way.headers()), None),
+        false => {
+            let spec = Spec { command: words.clone(), directory: None };
+            let face = Face::new(Arc::clone(&host), name.clone(), spec, max_sessions);
+            (Arc::clone(&face) as Arc<dyn Connect>, Some(face))
+        }
+    };
+    // … the listener, the gate between it and the server, and the edge around the gate …
+    let listener = bind(address, "--bind").await?;
+    let address = listener.address().map_err(Failure::usage)?;
+    let guard = Guard::new(address.ip(), &allow_host);
+    let gate = Gate::new(Arc::clone(&host), server, guard.clone(), name.clone(), GateOptions::default());
+    let gateway = Gateway::new(Arc::clone(&gate), face.clone(), guard, &log, name);
+    let router = gateway.router();
+    // … and the tape, which follows the log at its own pace.
+    let mut recorder = record.record(&log, &words);
+    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
+    output::say(&format!("listening on http://{address}{}", gateway::ENDPOINT));
+    if let Some(face) = face.clone() {
+        tokio::spawn(async move { face.look_ahead().await });
+    }
+    let listener = listener.with_grace(Duration::from_secs(grace));
+    listener.serve(move |request, peer| gateway::answer(router.clone(), request, peer), stop).await;
+    gate.close("the gateway was stopped");
+    if let Some(face) = face {
+        face.close().await;
+    }
+    if let Some(recorder) = &mut recorder {
+        recorder.finish();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The words of a server's command line, or its URL.
+fn words(upstream: &str) -> Result<(Vec<String>, bool), Failure> {
+    if upstream.starts_with("http://") || upstream.starts_with("https://") {
+        return Ok((vec![target(upstream)], true));
+    }
+    let words = shell_words::split(upstream).map_err(|error| {
+        Failure::usage(format!("--upstream {upstream:?} is no command line: {error}"))
+            .hint("quote its words as in a shell; it is started without one")
+    })?;
+    match words.is_empty() {
+        true => Err(Failure::usage("--upstream is empty").hint("name a URL or a command line")),
+        false => Ok((words, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_url_or_a_command_line() {
+        assert_eq!(words("https://a.example/mcp").unwrap(), (vec!["https://a.example/mcp".to_owned()], true));
+        let (command, is_url) = words("npx -y 'a b' stdio").unwrap();
+        assert_eq!((command.join("|"), is_url), ("npx|-y|a b|stdio".to_owned(), false));
+        assert!(words("npx 'open").is_err() && words(" ").is_err());
+    }
+}

@@ -1,0 +1,218 @@
+//! `/metrics`: a fold of the log, in the text format of Prometheus (OpenMetrics 1.0).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::health::Upstream;
+use crate::clock::Stamp;
+use crate::log::Log;
+use crate::log::record::{Body, Channel, Frame, OpId, Origin, Record, Role, SessionId};
+use crate::mcp::{Direction, Kind, Method};
+
+/// What is counted.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    processes: Gauge,
+    started: Counter<u64, AtomicU64>,
+    fold: Mutex<Fold>,
+}
+
+/// The media type of the text.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: tools answer within milliseconds or take minutes.
+const BOUNDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
+
+/// The state that the counters are made from.
+struct Fold {
+    sessions: Gauge,
+    opened: Counter,
+    messages: Family<OfMessage, Counter>,
+    requests: Family<OfRequest, Counter>,
+    durations: Family<OfMethod, Histogram>,
+    responses: Family<OfStatus, Counter>,
+    held: Gauge,
+    lost: Counter<u64, AtomicU64>,
+    open: HashMap<SessionId, ()>,
+    /// Requests without an answer.
+    asked: HashMap<OpId, (SessionId, Stamp, &'static str)>,
+    upstream: Upstream,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMessage {
+    direction: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfMethod {
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: u16,
+}
+
+impl Metrics {
+    /// Metrics that follow `log` for as long as it lives.
+    pub fn follow(log: &Arc<Log>) -> Arc<Self> {
+        let metrics = Arc::new(Self::new());
+        let (mut tail, following) = (log.tail(1), Arc::downgrade(&metrics));
+        tokio::spawn(async move {
+            /// Records read at once.
+            const BATCH: usize = 1024;
+            loop {
+                tail.changed().await;
+                let Some(metrics) = following.upgrade() else { return };
+                let mut fold = metrics.fold.lock();
+                for record in tail.read(BATCH) {
+                    fold.take(&record);
+                }
+            }
+        });
+        metrics
+    }
+
+    fn new() -> Self {
+        let mut registry = Registry::with_prefix("shadowcat");
+        let histogram: fn() -> Histogram = || Histogram::new(BOUNDS);
+        let fold = Fold {
+            sessions: Gauge::default(),
+            opened: Counter::default(),
+            messages: Family::default(),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            responses: Family::default(),
+            held: Gauge::default(),
+            lost: Counter::default(),
+            open: HashMap::new(),
+            asked: HashMap::new(),
+            upstream: Upstream::default(),
+        };
+        let (processes, started) = (Gauge::default(), Counter::<u64, AtomicU64>::default());
+        registry.register("sessions", "Sessions that are open", fold.sessions.clone());
+        registry.register("sessions_opened", "Sessions opened so far", fold.opened.clone());
+        registry.register("messages", "Messages of JSON-RPC seen on the wire", fold.messages.clone());
+        registry.register("requests", "Requests of clients that were answered", fold.requests.clone());
+        registry.register(
+            "request_duration_seconds",
+            "Time from a request of a client to its answer",
+            fold.durations.clone(),
+        );
+        registry.register("http_responses", "Responses given to clients", fold.responses.clone());
+        registry.register("held", "Frames that wait for a decision", fold.held.clone());
+        registry.register("records_lost", "Records dropped to keep within memory", fold.lost.clone());
+        registry.register("processes", "Server processes that run", processes.clone());
+        registry.register("processes_started", "Server processes started so far", started.clone());
+        Self { registry: Mutex::new(registry), processes, started, fold: Mutex::new(fold) }
+    }
+
+    /// The text, with the numbers of processes that run and were started.
+    pub fn text(&self, processes: Option<(usize, usize)>) -> String {
+        let (running, started) = processes.unwrap_or_default();
+        self.processes.set(i64::try_from(running).unwrap_or(i64::MAX));
+        // The count is kept where processes are started.
+        self.started.inner().store(started as u64, Ordering::Relaxed);
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut out, &self.registry.lock());
+        out
+    }
+
+    /// What was last seen of the server.
+    pub fn upstream(&self) -> Upstream {
+        self.fold.lock().upstream.clone()
+    }
+}
+
+impl Fold {
+    fn take(&mut self, record: &Record) {
+        match &record.body {
+            Body::Opened(opened) if !opened.own_client => {
+                self.open.insert(record.session, ());
+                self.opened.inc();
+            }
+            Body::Closed(_) => {
+                self.open.remove(&record.session);
+                self.asked.retain(|_, (session, ..)| *session != record.session);
+            }
+            Body::Frame(frame) => self.frame(record, frame),
+            Body::Held(_) => drop(self.held.inc()),
+            Body::Sent(sent) if sent.held.is_some() => drop(self.held.dec()),
+            Body::Gap(gap) => drop(self.lost.inc_by(gap.last + 1 - gap.first)),
+            _ => {}
+        }
+        self.sessions.set(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
+    }
+
+    fn frame(&mut self, record: &Record, frame: &Frame) {
+        let status = frame.http.as_ref().and_then(|http| http.status);
+        if let Some(status) = status.filter(|_| frame.direction == Direction::ToClient) {
+            self.upstream = match (frame.origin, frame.message.outcome(&["message"])) {
+                (Origin::Answered(_), Some(why)) if matches!(status, 502..=504) => {
+                    let why = crate::mcp::json::unescape(why).unwrap_or_default();
+                    Upstream::Down(why.trim_start_matches("shadowcat: ").to_owned())
+                }
+                (Origin::Answered(_), _) => std::mem::take(&mut self.upstream),
+                _ => Upstream::Up,
+            };
+            let is_first = frame.http.as_ref().is_some_and(|http| http.event.is_none());
+            if is_first {
+                self.responses.get_or_create(&OfStatus { status }).inc();
+            }
+        }
+        if frame.channel != Channel::Main || !matches!(frame.origin, Origin::Wire | Origin::Answered(_)) {
+            return;
+        }
+        let all = match frame.message.kind() {
+            Kind::Batch(all) => all.as_slice(),
+            _ => std::slice::from_ref(&frame.message),
+        };
+        let direction = match frame.direction {
+            Direction::ToServer => "to_server",
+            Direction::ToClient => "to_client",
+        };
+        for (message, link) in all.iter().zip(frame.links()) {
+            let kind = message.kind().as_str();
+            self.messages.get_or_create(&OfMessage { direction, kind }).inc();
+            let Some(op) = link.op else { continue };
+            match (frame.direction, link.role) {
+                (Direction::ToServer, Role::Request | Role::Retry) => {
+                    // Names that clients make up must not become labels without end.
+                    let method = message.method().and_then(Method::find).map_or("other", |known| known.name);
+                    self.asked.insert(op, (record.session, record.at, method));
+                }
+                (Direction::ToClient, Role::Response | Role::InputRequired) => {
+                    let Some((_, at, method)) = self.asked.remove(&op) else { continue };
+                    let outcome = match message.kind() {
+                        Kind::Failure { .. } => "error",
+                        _ if message.is_error() => "tool_error",
+                        _ => "ok",
+                    };
+                    self.requests.get_or_create(&OfRequest { method, outcome }).inc();
+                    let took = record.at.since(at).as_secs_f64();
+                    self.durations.get_or_create(&OfMethod { method }).observe(took);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The gateway: a server behind one HTTP endpoint, with what it takes to run it.
+//!
+//! What needs headers happens here, in the order of [`routes`](Gateway::router); what needs a
+//! message is a stage of the chain behind [`Gate`]; what
+//! chooses and reaches a server is a [`Connect`](crate::transport::http::Connect).
+
+mod health;
+mod hop;
+mod metrics;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body as EdgeBody;
+use axum::extract::{Extension, Request, State};
+use axum::response::{IntoResponse, Response as Answer};
+use axum::routing::{any, get};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::log::Log;
+use crate::mcp::compose;
+use crate::proxy::http::{Face, Gate};
+use crate::transport::http::{Body, Cut, Guard};
+
+pub use hop::Hop;
+pub use metrics::Metrics;
+
+/// A gateway in front of one server.
+pub struct Gateway {
+    gate: Arc<Gate>,
+    /// The server's processes, where it is a stdio server.
+    face: Option<Arc<Face>>,
+    guard: Guard,
+    metrics: Arc<Metrics>,
+    /// What people call the server.
+    name: String,
+}
+
+/// The path of the endpoint of MCP.
+pub const ENDPOINT: &str = crate::proxy::http::face::ENDPOINT;
+
+/// Marks an answer that is not to be given: the connection is closed instead.
+#[derive(Clone)]
+struct Closed;
+
+impl Gateway {
+    /// A gateway for those whom `guard` lets in.
+    pub fn new(
+        gate: Arc<Gate>,
+        face: Option<Arc<Face>>,
+        guard: Guard,
+        log: &Arc<Log>,
+        name: String,
+    ) -> Arc<Self> {
+        let metrics = Metrics::follow(log);
+        Arc::new(Self { gate, face, guard, metrics, name })
+    }
+
+    /// The edge. Every route checks who asks; the endpoint does so itself, since what it refuses is in
+    /// the log.
+    pub fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route(ENDPOINT, any(endpoint))
+            .route("/health", get(health))
+            .route("/metrics", get(metrics_text))
+            .fallback(nowhere)
+            .with_state(self)
+    }
+
+    fn metrics_text(&self) -> String {
+        let processes = self.face.as_ref().map(|face| face.processes());
+        self.metrics.text(processes)
+    }
+
+    fn health(&self) -> serde_json::Value {
+        let processes = self.face.as_ref().map(|face| face.processes().0);
+        health::report(&self.name, &self.metrics.upstream(), processes)
+    }
+}
+
+/// Answers one request of a listener.
+///
+/// # Errors
+/// [`Cut`] when the connection is to be closed without an answer.
+pub async fn answer(
+    mut router: Router,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<http::Response<Body>, Cut> {
+    let mut request = request.map(EdgeBody::new);
+    request.extensions_mut().insert(peer);
+    let routed: Result<Answer, Infallible> = router.call(request).await;
+    let response = match routed {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    match response.extensions().get::<Closed>() {
+        Some(Closed) => Err(Cut),
+        None => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
+    }
+}
+
+async fn endpoint(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(peer): Extension<SocketAddr>,
+    request: Request,
+) -> Answer {
+    match Arc::clone(&gateway.gate).handle(request, peer).await {
+        Ok(response) => response.map(EdgeBody::new),
+        Err(Cut) => {
+            let mut closed = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            closed.extensions_mut().insert(Closed);
+            closed
+        }
+    }
+}
+
+async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {
+    guarded(&gateway, &request, || json(StatusCode::OK, gateway.health().to_string()))
+}
+
+async fn metrics_text(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {
+    guarded(&gateway, &request, || {
+        let mut response = gateway.metrics_text().into_response();
+        let text = HeaderValue::from_static(metrics::MEDIA_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        response
+    })
+}
+
+async fn nowhere(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {
+    guarded(&gateway, &request, || {
+        let why = format!("shadowcat: {} is not here; MCP is at {ENDPOINT}", request.uri().path());
+        let error = compose::failure(None, i64::from(StatusCode::NOT_FOUND.as_u16()), &why);
+        // CONNECT has no path at all.
+        let status = match *request.method() == Method::CONNECT {
+            true => StatusCode::METHOD_NOT_ALLOWED,
+            false => StatusCode::NOT_FOUND,
+        };
+        json(status, String::from_utf8_lossy(&error).into_owned())
+    })
+}
+
+fn guarded(gateway: &Gateway, request: &Request, answer: impl FnOnce() -> Answer) -> Answer {
+    match gateway.guard.check(request.uri(), request.headers()) {
+        Ok(()) => answer(),
+        Err(forbidden) => {
+            let error = compose::failure(None, i64::from(StatusCode::FORBIDDEN.as_u16()), &format!("shadowcat: {forbidden}"));
+            json(StatusCode::FORBIDDEN, String::from_utf8_lossy(&error).into_owned())
+        }
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Answer {
+    let mut response = (status, body).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,156 @@
+//! What an HTTP server of MCP demands of a request before it looks at what it asks (2025-11-25 and
+//! 2026-07-28, basic/transports).
+
+use http::header::{ACCEPT, ALLOW, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+
+use crate::mcp::{Revision, compose};
+use crate::transport::http::Unanswered;
+use crate::transport::http::headers::{is_json, text};
+
+/// What servers answer where the protocol names no code.
+const REFUSED: i64 = -32000;
+/// What the official SDKs answer to a session that is gone.
+const NO_SESSION: i64 = -32001;
+/// JSON-RPC 2.0 section 5.1.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+/// 2026-07-28, basic/transports: headers that say something else than the body.
+const HEADER_MISMATCH: i64 = -32020;
+
+/// Checks the media types of a POST.
+///
+/// # Errors
+/// 415 for a body that is no JSON, 406 where an answer of either kind would not be taken.
+pub fn post(headers: &HeaderMap) -> Result<(), Unanswered> {
+    if !is_json(headers) {
+        let why = "Content-Type must be application/json";
+        return Err(Unanswered::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, REFUSED, why));
+    }
+    match accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
+        true => Ok(()),
+        false => {
+            let why = "Accept must name both application/json and text/event-stream";
+            Err(Unanswered::new(StatusCode::NOT_ACCEPTABLE, REFUSED, why))
+        }
+    }
+}
+
+/// Checks the media type of a GET.
+///
+/// # Errors
+/// 406.
+pub fn get(headers: &HeaderMap) -> Result<(), Unanswered> {
+    match accepts(headers, "text/event-stream") {
+        true => Ok(()),
+        false => {
+            let why = "Accept must name text/event-stream";
+            Err(Unanswered::new(StatusCode::NOT_ACCEPTABLE, REFUSED, why))
+        }
+    }
+}
+
+/// Checks the revision that a request of a session names; one that names none speaks 2025-03-26.
+///
+/// # Errors
+/// 400.
+pub fn version(headers: &HeaderMap) -> Result<(), Unanswered> {
+    match text(headers, "mcp-protocol-version") {
+        Some(version) if Revision::parse(version).is_none() => {
+            let known = Revision::ALL.map(Revision::as_str).join(", ");
+            let why = format!("MCP-Protocol-Version {version:?} is unknown; known are {known}");
+            Err(Unanswered::new(StatusCode::BAD_REQUEST, REFUSED, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a media type is among those that a client takes.
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let family = wanted.split('/').next().unwrap_or_default();
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        |range| {
+            let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family)
+        },
+    )
+}
+
+// --- refusals
+
+pub fn not_json(why: impl std::fmt::Display) -> Unanswered {
+    Unanswered::new(StatusCode::BAD_REQUEST, PARSE_ERROR, format!("the body is not JSON: {why}"))
+}
+
+pub fn invalid(why: impl Into<String>) -> Unanswered {
+    Unanswered::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, why)
+}
+
+pub fn no_envelope() -> Unanswered {
+    let why = format!("params._meta must name {}", compose::meta::PROTOCOL_VERSION);
+    Unanswered::new(StatusCode::BAD_REQUEST, compose::INVALID_PARAMS, why)
+}
+
+pub fn mismatch(why: String) -> Unanswered {
+    Unanswered::new(StatusCode::BAD_REQUEST, HEADER_MISMATCH, why)
+}
+
+pub fn too_long(limit: usize) -> Unanswered {
+    let why = format!("the body is longer than {limit} bytes");
+    Unanswered::new(StatusCode::PAYLOAD_TOO_LARGE, REFUSED, why)
+}
+
+pub fn no_such_method(allowed: &'static str) -> Unanswered {
+    Unanswered::new(StatusCode::METHOD_NOT_ALLOWED, REFUSED, format!("this endpoint takes {allowed}"))
+        .with_header(ALLOW, HeaderValue::from_static(allowed))
+}
+
+pub fn no_session_named() -> Unanswered {
+    let why = "Mcp-Session-Id is missing; a session begins with initialize";
+    Unanswered::new(StatusCode::BAD_REQUEST, REFUSED, why)
+}
+
+pub fn session_unknown() -> Unanswered {
+    Unanswered::new(StatusCode::NOT_FOUND, NO_SESSION, "there is no such session, or not any more")
+}
+
+/// A client of the other era. It must not look like an answer of its own era, or the client would
+/// not fall back to `initialize` (2026-07-28, basic/transports, backward compatibility).
+pub fn stateful_only() -> Unanswered {
+    let why = "the server speaks revisions up to 2025-11-25 only: begin with initialize";
+    let data = json!({ "era": "2025", "fallback": "initialize" });
+    Unanswered::new(StatusCode::BAD_REQUEST, REFUSED, why).with_data(data)
+}
+
+pub fn busy(why: impl Into<String>, seconds: u32) -> Unanswered {
+    Unanswered::new(StatusCode::SERVICE_UNAVAILABLE, REFUSED, why)
+        .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+pub fn silent(seconds: u64) -> Unanswered {
+    let why = format!("the server did not answer initialize within {seconds} s");
+    Unanswered::new(StatusCode::GATEWAY_TIMEOUT, 504, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_answers_must_be_acceptable() {
+        let of = |accept: &'static str| {
+            HeaderMap::from_iter([
+                (ACCEPT, HeaderValue::from_static(accept)),
+                (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            ])
+        };
+        for fine in ["application/json, text/event-stream", "*/*", "application/*;q=0.5,Text/Event-Stream"] {
+            assert!(post(&of(fine)).is_ok(), "{fine}");
+        }
+        for bad in ["application/json", "text/event-stream", "text/html", ""] {
+            assert_eq!(post(&of(bad)).unwrap_err().status, StatusCode::NOT_ACCEPTABLE, "{bad}");
+        }
+        assert!(get(&of("text/event-stream")).is_ok() && get(&of("application/json")).is_err());
+    }
+}
