@@ -56,8 +56,18 @@ type Server = (Arc<dyn Connect>, Option<Arc<Face>>);
 
 /// Serves until a signal comes.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { upstream, bind: address, allow_host, way, max_sessions, grace, name, record, tape, bounds } =
-        arguments;
+    let Arguments {
+        upstream,
+        bind: address,
+        allow_host,
+        way,
+        max_sessions,
+        grace,
+        name,
+        record,
+        tape,
+        bounds,
+    } = arguments;
     let record = record::Recording { name, no_tape: !record && tape.is_none(), tape, bounds };
     // From the clients to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …

@@ -151,7 +151,11 @@ fn guarded(gateway: &Gateway, request: &Request, answer: impl FnOnce() -> Answer
     match gateway.guard.check(request.uri(), request.headers()) {
         Ok(()) => answer(),
         Err(forbidden) => {
-            let error = compose::failure(None, i64::from(StatusCode::FORBIDDEN.as_u16()), &format!("shadowcat: {forbidden}"));
+            let error = compose::failure(
+                None,
+                i64::from(StatusCode::FORBIDDEN.as_u16()),
+                &format!("shadowcat: {forbidden}"),
+            );
             json(StatusCode::FORBIDDEN, String::from_utf8_lossy(&error).into_owned())
         }
     }

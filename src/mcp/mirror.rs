@@ -82,10 +82,7 @@ impl Annotations {
 ///
 /// # Errors
 /// What is missing or different, in words.
-pub fn compare(
-    mirrored: &[Mirrored],
-    find: impl Fn(&str) -> Vec<Option<String>>,
-) -> Result<(), String> {
+pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>) -> Result<(), String> {
     for (name, value) in mirrored {
         let found = find(name);
         let same = match (&found[..], value) {

@@ -112,6 +112,44 @@ fn the_suite_cannot_tell_that_we_stand_before_a_server_of_2026() {
     judge_server("2026-07-28", 197);
 }
 
+/// The suite as client, our fixture behind the gateway: over HTTP it sees the same; over stdio all
+/// but `lost`, the scenarios whose every check is about what an HTTP server does by itself.
+fn judge_gateway(revision: &str, over_stdio: bool, lost: &[&str]) {
+    let out = tempfile::tempdir().unwrap();
+    let fixture = example("fixture_server");
+    let (_fixture, direct) = start(Command::new(&fixture).args(["http", "127.0.0.1:0"]), "");
+    let upstream = if over_stdio { format!("{} stdio", fixture.display()) } else { direct.clone() };
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    gateway.args(["reverse", "--bind", "127.0.0.1:0", "--upstream", &upstream]);
+    let (_gateway, through) = start(&mut gateway, "listening on ");
+    let mut seen = Vec::new();
+    for (name, url) in [("direct", &direct), ("through", &through)] {
+        let out = out.path().join(name);
+        let said = suite(&["server", "--url", url, "--requirements", revision], &out);
+        let mut checks = checks(&out);
+        assert!(checks.keys().all(|(_, _, status)| status != "FAILURE"), "{revision} {name}: {said}");
+        checks.retain(|(scenario, ..), _| !lost.contains(&scenario.as_str()));
+        seen.push(checks);
+    }
+    assert!(seen[0].len() > 60, "{:#?}", seen[0]);
+    assert_eq!(seen[0], seen[1], "{revision}: the suite sees the gateway");
+}
+
+#[test]
+fn the_suite_judges_the_gateway_before_an_http_server() {
+    judge_gateway("2025-11-25", false, &[]);
+    judge_gateway("2026-07-28", false, &[]);
+}
+
+/// A server on stdio has no streams of its own to close (sse-polling), and the gateway answers with
+/// plain JSON where nothing comes before the answer, which the suite does not count (multiple-streams).
+#[test]
+fn the_suite_judges_the_gateway_before_a_stdio_server() {
+    let lost = ["server-server-sse-polling", "server-server-sse-multiple-streams"];
+    judge_gateway("2025-11-25", true, &lost);
+    judge_gateway("2026-07-28", true, &lost);
+}
+
 /// The suite as server, our fixture as client, through a hop with `options`. The check `differs`
 /// may come out differently.
 fn judge_client(revision: &str, scenarios: &[impl AsRef<str>], options: &str, differs: &str) {

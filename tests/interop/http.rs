@@ -51,6 +51,33 @@ fn compare(client_name: &str, server_name: &str, era: &str) {
     assert!(tapes > 1, "they went through us");
 }
 
+/// What a client sees of a stdio server through the gateway, against what it sees of it directly.
+fn compare_gateway(client_name: &str, server: &[String], era: &str) {
+    let data = tempfile::tempdir().unwrap();
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    gateway.env("SHADOWCAT_DATA_DIR", data.path()).args(["reverse", "--bind", "127.0.0.1:0", "--upstream"]);
+    let (_gateway, url) = start(gateway.arg(server.join(" ")).stdin(Stdio::null()), "listening on ");
+    let alone = sees(client_name, era, server);
+    assert!(alone["calls"].as_array().is_some_and(|calls| calls.len() > 3), "{alone}");
+    let through = sees(client_name, era, &[url]);
+    for key in ["negotiated", "server", "tools", "elicitations", "calls"] {
+        assert_eq!(through[key], alone[key], "{client_name} and {server:?} in {era}: {key}");
+    }
+}
+
+#[test]
+fn sdk_clients_see_through_the_gateway_what_they_see_of_a_stdio_server() {
+    let everything = crate::server("everything", std::path::Path::new(""));
+    let fixture = [example("fixture_server").display().to_string(), "stdio".to_owned()];
+    for client in ["py", "ts1", "ts2"] {
+        compare_gateway(client, &everything, "2025");
+    }
+    for client in ["py", "ts2"] {
+        compare_gateway(client, &fixture, "2026");
+    }
+    compare_gateway("ts2", &everything, "auto");
+}
+
 #[test]
 fn the_python_client_sees_over_http_what_it_sees_without_us() {
     for (server, era) in

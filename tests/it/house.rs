@@ -16,7 +16,22 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("gateway", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("tui", &["mcp", "clock", "log", "tape", "engine"]),
-    ("cli", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy", "gateway", "demo", "tui"]),
+    (
+        "cli",
+        &[
+            "mcp",
+            "clock",
+            "log",
+            "tape",
+            "transport",
+            "intercept",
+            "engine",
+            "proxy",
+            "gateway",
+            "demo",
+            "tui",
+        ],
+    ),
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

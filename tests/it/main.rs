@@ -12,6 +12,8 @@ mod house;
 mod http;
 mod pty;
 mod readme;
+mod reverse;
 mod screens;
 mod support;
 mod tapes;
+mod wire;

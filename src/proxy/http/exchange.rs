@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::facts::{self, Facts};
+use super::fit::{fit, mirror};
 use super::relay::Relay;
 use super::spoken::Spoken;
 use super::visits::Visit;
@@ -264,10 +265,11 @@ impl Exchange {
         asked: &Asked,
         unanswered: Unanswered,
     ) -> Result<Response<Body>, Cut> {
-        let Unanswered { status, code, why, data, headers } = unanswered;
+        let Unanswered { status, code, why, data, header } = unanswered;
+        let headers = HeaderMap::from_iter(header);
         self.lost(visit, status);
         let why = format!("shadowcat: {why}");
-        let line = compose::failure_with(asked.id.as_ref(), code, &why, data.as_ref());
+        let line = compose::failure_with(asked.id.as_ref(), code, &why, data.as_deref());
         let http = asked.facts.of_response(status, facts::recorded(&self.gate.cleaner, &headers));
         let message = Message::parse(line);
         let item = Item { message, channel: Channel::Main, http: Some(http), wire: None };
@@ -443,30 +445,5 @@ impl Drop for Exchange {
         }
         visit.session.close_lane(self.lane, why);
         self.gate.visits.leave(&self.gate, &visit);
-    }
-}
-
-/// Makes headers fit a body that is not the one they came with.
-fn fit(headers: &mut HeaderMap, body: &Bytes) {
-    for name in [CONTENT_ENCODING, TRANSFER_ENCODING, ETAG, HeaderName::from_static("content-digest")] {
-        headers.remove(name);
-    }
-    if body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
-        return;
-    }
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-}
-
-/// Makes a header that repeats a part of the body say what the body says. Where the client does
-/// not repeat, as in the stateful era, nothing is added.
-fn mirror(headers: &mut HeaderMap, name: &str, value: Option<&str>) {
-    let Ok(name) = name.parse::<HeaderName>() else { return };
-    let repeats = headers.contains_key(&name)
-        || (name.as_str() != "mcp-protocol-version" && headers.contains_key("mcp-method"));
-    match value.and_then(|value| HeaderValue::from_str(value).ok()) {
-        Some(value) if repeats => drop(headers.insert(name, value)),
-        None if name.as_str() != "mcp-protocol-version" => drop(headers.remove(name)),
-        _ => {}
     }
 }

@@ -6,6 +6,7 @@ mod bridge;
 mod exchange;
 pub mod face;
 mod facts;
+mod fit;
 mod own;
 mod relay;
 mod spoken;

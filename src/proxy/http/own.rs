@@ -49,7 +49,8 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
         }
         // Nobody has said anything yet that could be imitated.
         None => {
-            *request.uri_mut() = gate.upstream.place().path.parse().map_err(|_| "its URL has no path".to_owned())?
+            *request.uri_mut() =
+                gate.upstream.place().path.parse().map_err(|_| "its URL has no path".to_owned())?
         }
     }
     let sent = request.headers_mut();

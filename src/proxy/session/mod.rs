@@ -26,8 +26,8 @@ use crate::log::Log;
 use crate::log::http::Http;
 use crate::log::operation::{Course, Operations};
 use crate::log::record::{
-    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Ruling, Sent, Seq,
-    SessionId,
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Ruling, Sent,
+    Seq, SessionId,
 };
 use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
 use crate::transport::{Parcel, PieceOf};

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::Body;
 
@@ -42,14 +42,15 @@ pub struct Unanswered {
     pub code: i64,
     pub why: String,
     /// The `data` of the JSON-RPC error.
-    pub data: Option<serde_json::Value>,
-    pub headers: HeaderMap,
+    pub data: Option<Box<serde_json::Value>>,
+    /// What the response says beside it.
+    pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Unanswered {
     /// An answer with `status`, and `code` in its JSON-RPC error.
     pub fn new(status: StatusCode, code: i64, why: impl Into<String>) -> Self {
-        Self { status, code, why: why.into(), data: None, headers: HeaderMap::new() }
+        Self { status, code, why: why.into(), data: None, header: None }
     }
 
     /// The server is not there (RFC 9110, 15.6.3).
@@ -59,13 +60,13 @@ impl Unanswered {
 
     #[must_use]
     pub fn with_data(mut self, data: serde_json::Value) -> Self {
-        self.data = Some(data);
+        self.data = Some(Box::new(data));
         self
     }
 
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.header = Some((name, value));
         self
     }
 }

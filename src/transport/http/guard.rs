@@ -53,7 +53,8 @@ impl Guard {
             return Err(Forbidden::NoHost);
         }
         for host in hosts {
-            if !self.knows(&host) && !(self.any_address && is_address(&host)) {
+            let known = self.knows(&host) || (self.any_address && is_address(&host));
+            if !known {
                 return Err(Forbidden::Host(host));
             }
         }

@@ -117,7 +117,8 @@ impl Upstream {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query =
             Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Unanswered::bad_gateway(error.to_string()))?;
+        *request.uri_mut() =
+            Uri::from_parts(parts).map_err(|error| Unanswered::bad_gateway(error.to_string()))?;
         *request.version_mut() = http::Version::HTTP_11;
         if !self.preserve_host
             && let Ok(host) = HeaderValue::from_str(self.authority.as_str())

@@ -69,12 +69,15 @@ pub fn version(headers: &HeaderMap) -> Result<(), Unanswered> {
 /// Whether a media type is among those that a client takes.
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let family = wanted.split('/').next().unwrap_or_default();
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |range| {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
             let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family)
-        },
-    )
+        })
 }
 
 // --- refusals

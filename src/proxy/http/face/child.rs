@@ -85,8 +85,11 @@ impl Worker {
         tokio::spawn(write(stdin, lines));
         let reader = tokio::spawn(read(stdout, Arc::clone(&desk), limit, Arc::clone(&leaving)));
         tokio::spawn(overhear(stderr, Arc::clone(&session)));
-        let worker =
-            Arc::new(Self { lines: Mutex::new(Some(sender)), leaving: Arc::clone(&leaving), desk: Arc::clone(&desk) });
+        let worker = Arc::new(Self {
+            lines: Mutex::new(Some(sender)),
+            leaving: Arc::clone(&leaving),
+            desk: Arc::clone(&desk),
+        });
         let counted = Counted::new(count);
         let hung_up = Arc::downgrade(&worker);
         tokio::spawn(async move {
@@ -191,11 +194,7 @@ async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>) {
         scope: Scope::Session,
         form: Form::Line,
         open_to_us: false,
-        ..Lane::of_lines(
-            Direction::ToClient,
-            &Arc::new(Port::new(std::io::sink())),
-            &Arc::new(Port::queue()),
-        )
+        ..Lane::of_lines(Direction::ToClient, &Arc::new(Port::new(std::io::sink())), &Arc::new(Port::queue()))
     });
     let mut splitter = Splitter::new(STDERR);
     let mut chunk = vec![0; 4096];

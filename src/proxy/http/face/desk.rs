@@ -299,10 +299,9 @@ impl Desk {
                     let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
                     let line = match self.clients {
                         Clients::One => Bytes::copy_from_slice(body),
-                        Clients::Many => replace(
-                            body,
-                            &[(&["id"], Some(&waiting.id)), (subscription, Some(&waiting.id))],
-                        ),
+                        Clients::Many => {
+                            replace(body, &[(&["id"], Some(&waiting.id)), (subscription, Some(&waiting.id))])
+                        }
                     };
                     (waiting.mail, Said { line, answer: Some(Answer { id: waiting.id, code }) })
                 })
@@ -333,12 +332,7 @@ impl Desk {
         }
     }
 
-    fn notified(
-        &self,
-        state: &State,
-        message: &Message,
-        method: &str,
-    ) -> Option<(mpsc::Sender<Said>, Said)> {
+    fn notified(&self, state: &State, message: &Message, method: &str) -> Option<(mpsc::Sender<Said>, Said)> {
         let body = message.body();
         let to = |waiting: &Waiting, edits: &[(&[&str], Option<&Id>)]| {
             let line = match self.clients {
@@ -397,11 +391,8 @@ impl Desk {
             _ => None,
         };
         if let Some(waiting) = only.and_then(|id| state.forget(&id)) {
-            let error = compose::failure(
-                Some(&waiting.id),
-                compose::INTERNAL_ERROR,
-                &format!("shadowcat: {text}"),
-            );
+            let error =
+                compose::failure(Some(&waiting.id), compose::INTERNAL_ERROR, &format!("shadowcat: {text}"));
             let answer = Some(Answer { id: waiting.id, code: Some(compose::INTERNAL_ERROR) });
             // Who does not read will not miss it.
             let _ = waiting.mail.try_send(Said { line: error, answer });
@@ -424,7 +415,8 @@ impl State {
     /// anything else to the client's own stream, and either to the other where there is no better.
     fn listener(&self, of_a_call: bool) -> Option<mpsc::Sender<Said>> {
         let open = |mail: &&mpsc::Sender<Said>| !mail.is_closed();
-        let latest = || self.waiting.values().max_by_key(|waiting| waiting.order).map(|waiting| &waiting.mail);
+        let latest =
+            || self.waiting.values().max_by_key(|waiting| waiting.order).map(|waiting| &waiting.mail);
         let (call, stream) = (latest().filter(open), self.stream.as_ref().filter(open));
         match of_a_call {
             true => call.or(stream).cloned(),

@@ -63,7 +63,8 @@ pub async fn probe(
         eras.observe(Direction::ToClient, &answer, Some("server/discover"));
         eras.server.era == Some(Era::Stateless)
     });
-    let speaks = if stateless { "2026-07-28, and perhaps older revisions" } else { "revisions up to 2025-11-25" };
+    let speaks =
+        if stateless { "2026-07-28, and perhaps older revisions" } else { "revisions up to 2025-11-25" };
     session.note(None, Level::Info, format!("asked server/discover: the server speaks {speaks}"));
     Ok(stateless)
 }
