@@ -12,6 +12,8 @@
 //!   [`log::Tail`]s and can never slow the wire. [`log::world`] folds records into what a screen
 //!   shows, [`log::operation`] ties messages together, [`log::query`] asks about them.
 //! - [`tape`]: recordings on disk, JSON Lines with marks and a seal; writing, reading, finding.
+//! - [`oauth`]: being the OAuth client of a server: finding who issues tokens, asking the person,
+//!   keeping and renewing.
 //! - [`transport`]: what carries bytes. [`transport::Outlet`] is the way out of a lane: an ordered
 //!   queue with one writer at a time. Child processes, our own standard streams, memory,
 //!   HTTP.
@@ -34,6 +36,7 @@ pub mod clock;
 pub mod mcp;
 
 pub mod log;
+pub mod oauth;
 pub mod tape;
 pub mod transport;
 

@@ -9,9 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 use super::output;
+use crate::log::record::{Level, SessionId};
+use crate::oauth::{self, Keeper, LoginError};
 use crate::proxy::host::Host;
 use crate::proxy::http::{Gate, GateOptions};
-use crate::transport::http::{Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
+use crate::tape::library;
+use crate::transport::http::{Authorized, Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
 
 /// How an HTTP server is reached.
 #[derive(Debug, Args)]
@@ -25,6 +28,37 @@ pub struct UpstreamArguments {
     /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'.
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    login: LoginArguments,
+}
+
+/// How shadowcat gets a token of its own for the server.
+#[derive(Debug, Args)]
+struct LoginArguments {
+    /// Log in at the server ourselves, in a browser: clients need no token of their own then.
+    #[arg(long)]
+    login: bool,
+    /// The client id that the authorization server gave to you. A secret that belongs to it comes
+    /// from SHADOWCAT_CLIENT_SECRET.
+    #[arg(long, value_name = "ID", requires = "login")]
+    client_id: Option<String>,
+    /// Ask for these scopes too.
+    #[arg(long, value_name = "SCOPES", requires = "login")]
+    scope: Option<String>,
+    /// Say which address to open, and open no browser.
+    #[arg(long, requires = "login")]
+    no_browser: bool,
+}
+
+/// The way to a server, and who keeps our token for it.
+pub type Way = (Arc<dyn Connect>, Option<Arc<Keeper>>);
+
+/// A listener, the gate behind it, and the URL that clients use.
+pub struct Door {
+    pub listener: Listener,
+    pub gate: Arc<Gate>,
+    pub url: String,
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 /// Where the clients of an HTTP server connect to.
@@ -56,6 +90,48 @@ impl UpstreamArguments {
             .map_err(|error| Failure::usage(error).hint("write it like http://127.0.0.1:3000/mcp"))
     }
 
+    /// The way to the server at `url`, with a token of ours where that is asked for: then this
+    /// waits for the person.
+    pub async fn connect(&self, url: &str, preserve_host: bool, host: &Arc<Host>) -> Result<Way, Failure> {
+        let upstream = self.upstream(url, preserve_host)?;
+        if !self.login.login {
+            return Ok((upstream, None));
+        }
+        let keeper = self.log_in(url, host).await.map_err(|error| {
+            Failure::peer(error)
+                .hint("--client-id names a client that the server knows; --scope asks for more")
+        })?;
+        Ok((Authorized::new(upstream, Arc::clone(&keeper)), Some(keeper)))
+    }
+
+    async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<Keeper>, LoginError> {
+        let LoginArguments { client_id, scope, no_browser, .. } = &self.login;
+        let directory = library::data().unwrap_or_else(|| std::env::temp_dir().join("shadowcat"));
+        let options = oauth::Options {
+            client_id: client_id.clone(),
+            client_secret: std::env::var("SHADOWCAT_CLIENT_SECRET").ok().filter(|secret| !secret.is_empty()),
+            scope: scope.clone(),
+            browser: !no_browser,
+            directory: directory.join("oauth"),
+        };
+        let web = oauth::Web::new(self.ca.as_deref(), self.insecure)?;
+        let speaker = Arc::downgrade(host);
+        let tell: oauth::Tell = Box::new(move |text, at_terminal| match (at_terminal, speaker.upgrade()) {
+            (false, Some(host)) => {
+                // The screen has the terminal. Addresses stay off the tape.
+                let line = text.lines().next().unwrap_or_default();
+                host.note(SessionId(0), Level::Warning, line);
+            }
+            _ => output::say(text),
+        });
+        let clock = host.log().clock().clone();
+        let keeper = Arc::new(Keeper::new(web, url, options, clock, tell)?);
+        if !keeper.look_ahead().await? {
+            output::say("the server asks for no authorization yet; --login waits until it does");
+        }
+        Ok(keeper)
+    }
+
     /// What requests of our own carry.
     pub fn headers(&self) -> HeaderMap {
         let sensitive = |(name, value): &(HeaderName, HeaderValue)| {
@@ -68,21 +144,21 @@ impl UpstreamArguments {
 }
 
 impl ListenArguments {
-    /// Opens the listener and the gate behind it. Returns the URL that clients use, too.
+    /// Opens the listener and the gate behind it.
     pub async fn open(
         &self,
         host: &Arc<Host>,
         way: &UpstreamArguments,
         url: &str,
         name: Option<&str>,
-    ) -> Result<(Listener, Arc<Gate>, String), Failure> {
-        let upstream = way.upstream(url, self.preserve_host)?;
+    ) -> Result<Door, Failure> {
+        let (upstream, keeper) = way.connect(url, self.preserve_host, host).await?;
         let listener = bind(self.listen, "--listen").await?;
         let address = listener.address().map_err(Failure::usage)?;
         let guard = Guard::new(address.ip(), &self.allow_host);
         let url = format!("http://{address}{}", upstream.place().path);
         let options = GateOptions { rewrites: self.rewrite_origin };
-        Ok((listener, gate(host, upstream, guard, name, options), url))
+        Ok(Door { listener, gate: gate(host, upstream, guard, name, options), url, keeper })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, Kind};
-use super::http::{ListenArguments, UpstreamArguments, target};
+use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
 use super::{record, tape};
 use crate::engine::Engine;
@@ -123,7 +123,8 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     let (host, engine) = Host::start(log, record.settings());
     host.breakpoints().attend();
     // … the listener that clients connect to, and the gate between it and the server …
-    let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
+    let Door { listener, gate, url, keeper } =
+        listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
     // … the tape …
     let recorder = record.record(host.log(), &[target(&upstream)]);
@@ -139,6 +140,9 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     // … a client of our own beside those that connect …
     let client = client.map(|era| call_on(&gate, way.headers(), era));
     // … and the screen on top.
+    if let Some(keeper) = &keeper {
+        keeper.leave_terminal();
+    }
     let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
     let outcome = show_until(&host, engine, recorder, look, || async {
         drop(client);

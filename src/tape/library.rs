@@ -38,14 +38,19 @@ pub const KEEP_BYTES: u64 = 2 << 30;
 /// How long automatic recordings are kept.
 pub const KEEP_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The directory that tapes are written to. It comes from the password database, since clients
+/// The directory of everything that we keep. It comes from the password database, since clients
 /// with a window trim the environment of the servers they start; `SHADOWCAT_DATA_DIR` overrides.
-pub fn directory() -> Option<PathBuf> {
+pub fn data() -> Option<PathBuf> {
     if let Some(chosen) = std::env::var_os("SHADOWCAT_DATA_DIR").filter(|value| !value.is_empty()) {
-        return Some(PathBuf::from(chosen).join("tapes"));
+        return Some(PathBuf::from(chosen));
     }
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-    Some(user.dir.join(".local/share/shadowcat/tapes"))
+    Some(user.dir.join(".local/share/shadowcat"))
+}
+
+/// The directory that tapes are written to.
+pub fn directory() -> Option<PathBuf> {
+    Some(data()?.join("tapes"))
 }
 
 /// The directories that tapes are looked for in: where we write, and where `XDG_DATA_HOME` says.

@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and the rooms it may use. `cli` may use all.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("clock", &[]),
     ("mcp", &[]),
     ("log", &["mcp", "clock"]),
     ("tape", &["mcp", "clock", "log"]),
-    ("transport", &["mcp", "clock"]),
+    ("oauth", &["clock"]),
+    ("transport", &["mcp", "clock", "oauth"]),
     ("intercept", &["mcp", "clock", "log"]),
     ("engine", &["mcp", "log"]),
-    ("proxy", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine"]),
-    ("gateway", &["mcp", "clock", "log", "tape", "transport", "intercept", "engine", "proxy"]),
+    ("proxy", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine"]),
+    ("gateway", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine", "proxy"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("tui", &["mcp", "clock", "log", "tape", "engine"]),
     (

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::failure::Failure;
-use crate::cli::http::{ListenArguments, UpstreamArguments, target};
+use crate::cli::http::{Door, ListenArguments, UpstreamArguments, target};
 use crate::cli::{output, record};
 use crate::proxy::host::Host;
 use crate::proxy::supervise;
@@ -33,7 +33,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … the engine, with nobody to decide, so nothing is ever held …
     let (host, _engine) = Host::start(log, record.settings());
     // … the listener that clients connect to, and the gate between it and the server …
-    let (listener, gate, url) = listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
+    let Door { listener, gate, url, .. } =
+        listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(host.log(), &[target(&upstream)]);
     let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);

@@ -86,7 +86,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
     let (host, _engine) = Host::start(log, record.settings());
-    let upstream = way.upstream(url, false)?;
+    let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());
     let mut signals = supervise::signals().map_err(Failure::peer)?;

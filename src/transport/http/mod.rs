@@ -16,6 +16,7 @@
 //! | `Origin` | checked, then passed on |
 //! | HTTP version | each hop has its own |
 
+pub mod authorized;
 pub mod coding;
 pub mod connect;
 pub mod guard;
@@ -34,6 +35,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// A body that goes out.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+pub use authorized::Authorized;
 pub use connect::{Connect, Place, Sending, Unanswered};
 pub use guard::Guard;
 pub use listen::{Cut, Listener};

@@ -1,0 +1,277 @@
+//! Asking the person: a browser that comes back to a port of ours (RFC 8252, 7.3), or an answer that
+//! is pasted.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Html;
+use axum::routing::get;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use url::{Url, form_urlencoded};
+
+use super::LoginError;
+use super::discovery::AuthorizationServer;
+
+/// Where the browser comes back to.
+pub struct Door {
+    listener: TcpListener,
+    redirect_uri: String,
+}
+
+/// What is asked of the person.
+pub struct Question<'a> {
+    /// The address of the authorization server's page.
+    pub url: &'a Url,
+    /// What only an answer to this question can know.
+    pub state: &'a str,
+    pub server: &'a AuthorizationServer,
+    /// Opens a browser.
+    pub browser: bool,
+    /// Someone is at a terminal, and can paste.
+    pub terminal: bool,
+}
+
+/// How long a person may take.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const PATH: &str = "/callback";
+
+impl Door {
+    /// Opens a port; the one of `before` where it is free, since some servers compare ports.
+    ///
+    /// # Errors
+    /// When no port can be opened.
+    pub async fn open(before: Option<&str>) -> Result<Self, LoginError> {
+        let port = before.and_then(|uri| Url::parse(uri).ok()).and_then(|uri| uri.port()).unwrap_or_default();
+        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.map_err(LoginError::Listen)?,
+        };
+        let port = listener.local_addr().map_err(LoginError::Listen)?.port();
+        Ok(Self { listener, redirect_uri: format!("http://127.0.0.1:{port}{PATH}") })
+    }
+
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    /// Asks, and waits for the code.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn ask(
+        self,
+        question: &Question<'_>,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<String, LoginError> {
+        let opened = question.browser && browse(question.url);
+        let how = match (opened, question.terminal) {
+            (true, true) => {
+                "a browser was opened; if it does not come back by itself, open the address below, and paste here where it sends you"
+            }
+            (true, false) => "a browser was opened",
+            (false, _) => {
+                "open this address in a browser; if it does not come back by itself, paste here where it sends you"
+            }
+        };
+        tell(&format!("authorize at {}: {how}\n  {}", question.server.issuer, question.url));
+        let (sender, mut answers) = mpsc::channel::<String>(4);
+        let asked = Asked { state: question.state.to_owned(), answers: sender.clone() };
+        let router = Router::new().route(PATH, get(come_back)).with_state(Arc::new(asked));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(async {
+            // Told, or forgotten: it ends either way.
+            let _ = stopped.await;
+        });
+        let serving = tokio::spawn(async move { serving.await });
+        let over = Arc::new(AtomicBool::new(false));
+        if question.terminal {
+            let (over, sender) = (Arc::clone(&over), sender);
+            tokio::task::spawn_blocking(move || paste(&over, &sender));
+        }
+        let answered = async {
+            loop {
+                let Some(answer) = answers.recv().await else { std::future::pending().await };
+                match judge(&answer, question) {
+                    // Whoever pastes may paste something else; nothing is decided by it.
+                    Err(LoginError::Untrusted(why)) if question.terminal => tell(&why),
+                    decided => return decided,
+                }
+            }
+        };
+        let outcome = tokio::time::timeout(PATIENCE, answered).await;
+        over.store(true, Ordering::Release);
+        drop(stop);
+        // The page that says so is still to be read.
+        let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        outcome.unwrap_or(Err(LoginError::Patience(PATIENCE.as_secs() / 60)))
+    }
+}
+
+struct Asked {
+    state: String,
+    answers: mpsc::Sender<String>,
+}
+
+async fn come_back(
+    State(asked): State<Arc<Asked>>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, Html<&'static str>) {
+    let query = query.unwrap_or_default();
+    if parameters(&query).get("state") != Some(&asked.state) {
+        // Someone else's: it must not end the question.
+        return (StatusCode::BAD_REQUEST, Html("<p>This is no answer to what was asked."));
+    }
+    // One that comes when the question is decided is not needed.
+    let _ = asked.answers.try_send(format!("?{query}"));
+    (
+        StatusCode::OK,
+        Html("<title>Shadowcat</title><p>Thank you. You can close this page and go back to the terminal."),
+    )
+}
+
+/// What an answer says: the address that the browser was sent to, or the code alone.
+fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
+    let server = question.server;
+    let untrusted = |why: &str| Err(LoginError::Untrusted(why.to_owned()));
+    let Some((_, query)) = answer.split_once('?') else {
+        return match server.authorization_response_iss_parameter_supported {
+            true => untrusted("paste the whole address; it says which server it comes from"),
+            false => Ok(answer.to_owned()),
+        };
+    };
+    let parameters = parameters(query.split('#').next().unwrap_or(query));
+    let of = |name: &str| parameters.get(name).map(String::as_str);
+    if of("state") != Some(question.state) {
+        return untrusted("it answers another question (its state is not the one that was sent)");
+    }
+    // RFC 9207, 2.4: an answer of another server must not be taken for this one's.
+    match of("iss") {
+        Some(issuer) if issuer != server.issuer => {
+            return Err(LoginError::Refused(format!(
+                "the answer comes from {issuer}, not from {}",
+                server.issuer
+            )));
+        }
+        None if server.authorization_response_iss_parameter_supported => {
+            return Err(LoginError::Refused("the answer does not say which server it comes from".into()));
+        }
+        _ => {}
+    }
+    match (of("code"), of("error")) {
+        (_, Some(error)) => {
+            let why = of("error_description").map_or_else(String::new, |why| format!(": {why}"));
+            Err(LoginError::Refused(format!("{error}{why}")))
+        }
+        (Some(code), None) => Ok(code.to_owned()),
+        (None, None) => untrusted("there is no code in it"),
+    }
+}
+
+fn parameters(query: &str) -> HashMap<String, String> {
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// Opens a browser without a shell, and without waiting for it. Returns whether one was started.
+fn browse(url: &Url) -> bool {
+    // It was checked before; what begins with a scheme is no option of a program either.
+    if !matches!(url.scheme(), "http" | "https") {
+        return false;
+    }
+    let named = std::env::var("BROWSER").ok().filter(|named| !named.is_empty());
+    let programs = match &named {
+        Some(named) => named.split(':').map(str::to_owned).collect(),
+        None if cfg!(target_os = "macos") => vec!["open".to_owned()],
+        None if std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some() => {
+            vec!["xdg-open".to_owned()]
+        }
+        None => Vec::new(),
+    };
+    programs.iter().any(|program| {
+        let mut words = shell_words::split(program).unwrap_or_default();
+        match words.iter_mut().find(|word| word.contains("%s")) {
+            Some(word) => *word = word.replace("%s", url.as_str()),
+            None => words.push(url.to_string()),
+        }
+        let Some((program, arguments)) = words.split_first() else { return false };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.spawn() {
+            Ok(mut child) => {
+                // It ends when it likes; somebody has to take note of it.
+                std::thread::spawn(move || child.wait());
+                true
+            }
+            Err(_) => false,
+        }
+    })
+}
+
+/// Reads lines that are pasted into the terminal, until the question is over.
+fn paste(over: &AtomicBool, answers: &mpsc::Sender<String>) -> io::Result<()> {
+    /// How often is looked whether the question is over.
+    const LOOK: u16 = 100;
+    let terminal = std::fs::File::open("/dev/tty")?;
+    let mut lines = BufReader::new(&terminal);
+    while !over.load(Ordering::Acquire) {
+        let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::from(LOOK))? == 0 {
+            continue;
+        }
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let line = line.trim();
+        if !line.is_empty() && answers.blocking_send(line.to_owned()).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(names_itself: bool) -> AuthorizationServer {
+        let text = format!(
+            r#"{{"issuer":"https://as.example","authorization_endpoint":"https://as.example/a","token_endpoint":"https://as.example/t",
+            "authorization_response_iss_parameter_supported":{names_itself}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn judged(answer: &str, names_itself: bool) -> Result<String, LoginError> {
+        let (server, url) = (server(names_itself), Url::parse("https://as.example/a").unwrap());
+        judge(answer, &Question { url: &url, state: "s", server: &server, browser: false, terminal: true })
+    }
+
+    #[test]
+    fn only_an_answer_to_the_question_from_the_server_that_was_asked_counts() {
+        let address = "http://127.0.0.1:1/callback?code=c%2F1&state=s";
+        assert_eq!(judged(address, false).unwrap(), "c/1");
+        assert_eq!(judged("c/1", false).unwrap(), "c/1");
+        assert!(matches!(judged("c/1", true), Err(LoginError::Untrusted(_))));
+        assert!(matches!(judged(address, true), Err(LoginError::Refused(_))), "it must name itself");
+        assert_eq!(judged(&format!("{address}&iss=https%3A%2F%2Fas.example"), true).unwrap(), "c/1");
+        for iss in ["https://evil.example", "https://as.example/"] {
+            assert!(
+                matches!(judged(&format!("{address}&iss={iss}"), false), Err(LoginError::Refused(_))),
+                "{iss}"
+            );
+        }
+        assert!(matches!(judged("?code=c&state=other", false), Err(LoginError::Untrusted(_))));
+        let refused = judged("?error=access_denied&error_description=no+way&state=s", false).unwrap_err();
+        assert!(refused.to_string().contains("access_denied: no way"), "{refused}");
+    }
+}

@@ -1,0 +1,259 @@
+//! Finding who issues tokens for a server: RFC 9728 (the server names its authorization servers),
+//! then RFC 8414 or OpenID Connect Discovery (the authorization server names its endpoints).
+
+use http::HeaderMap;
+use http::header::WWW_AUTHENTICATE;
+use http_auth::parser::ChallengeParser;
+use serde::Deserialize;
+use url::Url;
+
+use super::web::allowed;
+use super::{LoginError, Web};
+
+/// What a server says when it wants a token (RFC 6750, 3; RFC 9728, 5.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Challenge {
+    pub resource_metadata: Option<String>,
+    pub scope: Option<String>,
+    pub error: Option<String>,
+}
+
+/// Who issues tokens, and for what.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What tokens are to be for (RFC 8707).
+    pub resource: String,
+    /// The scopes that the server knows.
+    pub scopes: Option<Vec<String>>,
+    pub server: AuthorizationServer,
+}
+
+/// Metadata of an authorization server (RFC 8414, 2), as far as we need it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuthorizationServer {
+    pub issuer: String,
+    pub authorization_endpoint: String,
+    pub token_endpoint: String,
+    pub registration_endpoint: Option<String>,
+    #[serde(default)]
+    pub scopes_supported: Vec<String>,
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    pub code_challenge_methods_supported: Vec<String>,
+    /// RFC 9207: its answers name it.
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
+    pub client_id_metadata_document_supported: bool,
+}
+
+/// RFC 9728, 2.
+#[derive(Debug, Deserialize)]
+struct ResourceMetadata {
+    resource: String,
+    #[serde(default)]
+    authorization_servers: Vec<String>,
+    scopes_supported: Option<Vec<String>>,
+}
+
+impl Challenge {
+    /// The `Bearer` challenge of a response.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenges = values.flat_map(|value| ChallengeParser::new(value).flatten().collect::<Vec<_>>());
+        let bearer = challenges.into_iter().find(|each| each.scheme.eq_ignore_ascii_case("bearer"))?;
+        let parameter = |name: &str| {
+            let found = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        Some(Self {
+            resource_metadata: parameter("resource_metadata"),
+            scope: parameter("scope"),
+            error: parameter("error"),
+        })
+    }
+}
+
+/// Finds who issues tokens for the server at `url`.
+///
+/// # Errors
+/// [`LoginError`].
+pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Found, LoginError> {
+    for place in resource_places(url, challenge) {
+        let Some(metadata) =
+            document::<ResourceMetadata>(web, "the metadata of the resource", &place).await?
+        else {
+            continue;
+        };
+        covers(&metadata.resource, url).then_some(()).ok_or_else(|| {
+            LoginError::OtherResource(place.clone(), metadata.resource.clone(), url.to_string())
+        })?;
+        // Without a list, the server is its own (2025-03-26).
+        let issuer = metadata.authorization_servers.first().cloned().unwrap_or_else(|| origin(url));
+        let server = authorization_server(web, &issuer).await?;
+        let server = server.ok_or_else(|| LoginError::NoMetadata(issuer.clone()))?;
+        return Ok(Found { resource: metadata.resource, scopes: metadata.scopes_supported, server });
+    }
+    // Up to 2025-03-26 a server is its own authorization server, and its endpoints may be at fixed
+    // places (2025-03-26, basic/authorization, fallbacks).
+    let issuer = origin(url);
+    let server = match authorization_server(web, &issuer).await? {
+        Some(server) => server,
+        None => AuthorizationServer {
+            authorization_endpoint: format!("{issuer}/authorize"),
+            token_endpoint: format!("{issuer}/token"),
+            registration_endpoint: Some(format!("{issuer}/register")),
+            issuer,
+            scopes_supported: Vec::new(),
+            token_endpoint_auth_methods_supported: None,
+            code_challenge_methods_supported: vec!["S256".to_owned()],
+            authorization_response_iss_parameter_supported: false,
+            client_id_metadata_document_supported: false,
+        },
+    };
+    Ok(Found { resource: canonical(url), scopes: None, server })
+}
+
+/// Where the metadata of a resource may be, in the order to look (2025-11-25, authorization server
+/// discovery).
+fn resource_places(url: &Url, challenge: &Challenge) -> Vec<String> {
+    let root = format!("{}/.well-known/oauth-protected-resource", origin(url));
+    let path = url.path().trim_end_matches('/');
+    let mut places: Vec<String> = challenge.resource_metadata.iter().cloned().collect();
+    if !path.is_empty() {
+        places.push(format!("{root}{path}"));
+    }
+    places.push(root);
+    places
+}
+
+/// Where the metadata of an issuer may be, in the order to look (2025-11-25, authorization server
+/// metadata discovery).
+fn issuer_places(issuer: &Url) -> Vec<String> {
+    let root = origin(issuer);
+    let path = issuer.path().trim_end_matches('/');
+    let mut places = vec![
+        format!("{root}/.well-known/oauth-authorization-server{path}"),
+        format!("{root}/.well-known/openid-configuration{path}"),
+    ];
+    if !path.is_empty() {
+        places.push(format!("{root}{path}/.well-known/openid-configuration"));
+    }
+    places
+}
+
+async fn authorization_server(web: &Web, issuer: &str) -> Result<Option<AuthorizationServer>, LoginError> {
+    let url = allowed(issuer)?;
+    for place in issuer_places(&url) {
+        let Some(server) =
+            document::<AuthorizationServer>(web, "the metadata of the authorization server", &place).await?
+        else {
+            continue;
+        };
+        // A document that names another issuer was put there by someone else (RFC 8414, 3.3).
+        if server.issuer != issuer {
+            return Err(LoginError::Document {
+                document: "the metadata of the authorization server",
+                url: place,
+                why: format!("it names the issuer {}, and {issuer} was asked for", server.issuer),
+            });
+        }
+        for endpoint in [&server.authorization_endpoint, &server.token_endpoint] {
+            allowed(endpoint)?;
+        }
+        return Ok(Some(server));
+    }
+    Ok(None)
+}
+
+/// A document; none where there is none.
+async fn document<T: serde::de::DeserializeOwned>(
+    web: &Web,
+    document: &'static str,
+    url: &str,
+) -> Result<Option<T>, LoginError> {
+    let answer = web.get(url).await?;
+    if !(200..300).contains(&answer.status) {
+        return Ok(None);
+    }
+    let read = serde_json::from_slice(&answer.body);
+    read.map(Some).map_err(|error| LoginError::Document {
+        document,
+        url: url.to_owned(),
+        why: error.to_string(),
+    })
+}
+
+/// Whether a token for `resource` is one for `url`: the same place, or one above it.
+fn covers(resource: &str, url: &Url) -> bool {
+    let Ok(resource) = Url::parse(resource) else { return false };
+    let (above, below) = (resource.path().trim_end_matches('/'), url.path().trim_end_matches('/'));
+    let inside = below.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    resource.origin() == url.origin() && inside
+}
+
+/// A URL as a resource is named: absolute, without a fragment (RFC 8707, 2).
+fn canonical(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    let text = url.to_string();
+    match url.path() {
+        "/" => text.trim_end_matches('/').to_owned(),
+        _ => text,
+    }
+}
+
+/// Scheme, host and port.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_challenge_is_read_among_others() {
+        let value = r#"Basic realm="x", Bearer error="invalid_token", resource_metadata="https://a.example/w?x=\"1\"", scope="a b""#;
+        let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, value.parse().unwrap())]);
+        let challenge = Challenge::of(&headers).unwrap();
+        assert_eq!(challenge.resource_metadata.as_deref(), Some(r#"https://a.example/w?x="1""#));
+        assert_eq!(
+            (challenge.scope.as_deref(), challenge.error.as_deref()),
+            (Some("a b"), Some("invalid_token"))
+        );
+        assert_eq!(Challenge::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn places_are_looked_at_in_the_order_of_the_specification() {
+        let root = "https://a.example/.well-known";
+        assert_eq!(
+            resource_places(&url("https://a.example/deep/mcp"), &Challenge::default()),
+            [format!("{root}/oauth-protected-resource/deep/mcp"), format!("{root}/oauth-protected-resource")]
+        );
+        assert_eq!(
+            issuer_places(&url("https://a.example/t1")),
+            [
+                format!("{root}/oauth-authorization-server/t1"),
+                format!("{root}/openid-configuration/t1"),
+                "https://a.example/t1/.well-known/openid-configuration".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_token_for_another_place_is_none_for_this() {
+        let here = url("https://a.example/v1/mcp");
+        for fine in ["https://a.example/v1/mcp", "https://a.example", "https://A.example:443/v1/"] {
+            assert!(covers(fine, &here), "{fine}");
+        }
+        for other in ["https://b.example/v1/mcp", "https://a.example/v1/m", "http://a.example/v1/mcp", "x"] {
+            assert!(!covers(other, &here), "{other}");
+        }
+    }
+}
