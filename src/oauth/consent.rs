@@ -46,16 +46,12 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 const PATH: &str = "/callback";
 
 impl Door {
-    /// Opens a port; the one of `before` where it is free, since some servers compare ports.
+    /// Opens a port of this machine.
     ///
     /// # Errors
-    /// When no port can be opened.
-    pub async fn open(before: Option<&str>) -> Result<Self, LoginError> {
-        let port = before.and_then(|uri| Url::parse(uri).ok()).and_then(|uri| uri.port()).unwrap_or_default();
-        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => listener,
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.map_err(LoginError::Listen)?,
-        };
+    /// When none can be opened.
+    pub async fn open() -> Result<Self, LoginError> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(LoginError::Listen)?;
         let port = listener.local_addr().map_err(LoginError::Listen)?.port();
         Ok(Self { listener, redirect_uri: format!("http://127.0.0.1:{port}{PATH}") })
     }

@@ -66,7 +66,7 @@ type Carried = Pin<Box<dyn Future<Output = Result<HttpResponse, WebError>> + Sen
 
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
-/// A token is renewed this long before it ends.
+/// A token is renewed this long before it ends, but not before the last quarter of its life.
 const EARLY: Duration = Duration::from_secs(60);
 /// After an attempt that failed, nobody is asked for this long.
 const REST: Duration = Duration::from_secs(30);
@@ -171,7 +171,7 @@ impl Keeper {
 
     fn ends_soon(&self, tokens: &Tokens) -> bool {
         let now = self.clock.wall(self.clock.now());
-        tokens.expires.is_some_and(|expires| expires < now + EARLY.as_micros() as u64)
+        tokens.renew.is_some_and(|renew| renew <= now)
     }
 
     async fn refresh(&self, state: &mut State, tokens: &Tokens) -> Result<(), LoginError> {
@@ -201,14 +201,14 @@ impl Keeper {
         }
         let before = state.kept.tokens.get(&found.resource).and_then(|tokens| tokens.scope.clone());
         let scope = self.scope(found, challenge, before.as_deref());
-        let known = state.kept.registration.as_ref().filter(|_| self.options.client_id.is_none());
-        let door = Door::open(known.map(|known| known.redirect_uri.as_str())).await?;
-        let registration = match (&self.options.client_id, known) {
-            (Some(id), _) => {
+        let door = Door::open().await?;
+        // An id that the server gave out earlier it may have forgotten, and it would only tell the
+        // browser; and our port is another one.
+        let registration = match &self.options.client_id {
+            Some(id) => {
                 Registration::given(id, self.options.client_secret.as_deref(), server, door.redirect_uri())
             }
-            (None, Some(known)) if known.redirect_uri == door.redirect_uri() => known.clone(),
-            (None, _) => register(&self.web, server, door.redirect_uri(), scope.as_deref()).await?,
+            None => register(&self.web, server, door.redirect_uri(), scope.as_deref()).await?,
         };
         state.kept.registration = Some(registration.clone());
         self.store.save(&state.kept)?;
@@ -266,7 +266,10 @@ impl Keeper {
         let tokens = Tokens {
             access: answer.access_token().secret().clone(),
             refresh: answer.refresh_token().map(|token| token.secret().clone()).or(refresh),
-            expires: answer.expires_in().map(|lasts| now + lasts.as_micros() as u64),
+            renew: answer.expires_in().map(|lasts| {
+                let early = EARLY.min(lasts / 4);
+                now + u64::try_from((lasts - early).as_micros()).unwrap_or(u64::MAX / 2)
+            }),
             scope: granted.or(scope),
         };
         state.kept.tokens.insert(found.resource.clone(), tokens);

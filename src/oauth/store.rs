@@ -36,9 +36,10 @@ pub struct Tokens {
     pub access: String,
     #[serde(default)]
     pub refresh: Option<String>,
-    /// Microseconds since 1970 at which the access token ends; none where the server did not say.
+    /// Microseconds since 1970 from which on the access token is to be renewed; none where the server
+    /// did not say how long it lives.
     #[serde(default)]
-    pub expires: Option<u64>,
+    pub renew: Option<u64>,
     #[serde(default)]
     pub scope: Option<String>,
 }
@@ -46,7 +47,7 @@ pub struct Tokens {
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokens")
-            .field("expires", &self.expires)
+            .field("renew", &self.renew)
             .field("scope", &self.scope)
             .finish_non_exhaustive()
     }
@@ -111,7 +112,7 @@ mod tests {
     fn what_is_kept_of_one_issuer_is_its_owners_alone() {
         let place = tempfile::tempdir().unwrap();
         let store = Store::new(place.path().join("oauth"));
-        let tokens = Tokens { access: "a".into(), refresh: Some("r".into()), expires: Some(7), scope: None };
+        let tokens = Tokens { access: "a".into(), refresh: Some("r".into()), renew: Some(7), scope: None };
         let kept = Kept {
             issuer: "https://a.example".into(),
             tokens: BTreeMap::from([("https://r.example/mcp".to_owned(), tokens)]),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::peers;
 
 /// A process that ends with its test.
-pub struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -221,6 +221,30 @@ fn judge_authorization(revision: &str) {
     let scenarios = authorizing(revision);
     assert!(scenarios.len() > 10, "{scenarios:?}");
     judge_client(revision, &scenarios, "--rewrite-origin", "resource-parameter-matches-prm");
+}
+
+/// The suite as authorization server and server, ourselves as the client that it judges: `--login`.
+fn judge_login(revision: &str) {
+    let script = peers().join("login.sh").display().to_string();
+    let client = example("fixture_client").display().to_string();
+    let command = format!("sh {script} {} {client}", env!("CARGO_BIN_EXE_shadowcat"));
+    for scenario in authorizing(revision) {
+        let out = tempfile::tempdir().unwrap();
+        let words =
+            ["client", "--command", &command, "--scenario", &scenario, "--spec-version", revision, "--force"];
+        let said = suite(&words, out.path());
+        let checks = checks(out.path());
+        assert!(passed(&checks) > 1, "{scenario}: {said}");
+        assert!(checks.keys().all(|(_, _, status)| status != "FAILURE"), "{scenario}: {checks:#?}");
+    }
+}
+
+#[test]
+fn the_suite_judges_how_we_log_in() {
+    judge_login("2026-07-28");
+    if std::env::var_os("SHADOWCAT_SOAK").is_some() {
+        judge_login("2025-11-25");
+    }
 }
 
 #[test]

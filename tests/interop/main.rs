@@ -8,6 +8,7 @@
 
 mod conformance;
 mod http;
+mod login;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,7 +3,7 @@
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1" && cd "$1"
-cp "$here"/*.json "$here"/*.txt "$here"/*.py "$here"/*.mjs "$here"/through.sh .
+cp "$here"/*.json "$here"/*.txt "$here"/*.py "$here"/*.mjs "$here"/through.sh "$here"/login.sh .
 npm ci --no-fund --no-audit --silent
 [ -x venv/bin/python ] || python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check -r requirements.txt -c requirements.lock.txt
