@@ -1,25 +1,35 @@
 //! `shadowcat demo`: a look around, with nothing to install.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use http::HeaderMap;
+use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::output::Color;
 use super::{record, tui};
 use crate::demo::{script, server};
+use crate::log::Log;
 use crate::mcp::Era;
 use crate::proxy::client::{Attendance, Client};
 use crate::proxy::host::Host;
+use crate::proxy::http::{Call, Face, Gate, GateOptions, call_on};
 use crate::proxy::launch::{Launch, launch};
 use crate::transport::child::Spec;
+use crate::transport::http::{Guard, Listener, Upstream, UpstreamOptions};
+use crate::tui::Look;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Speak HTTP with the server.
+    #[arg(long)]
+    http: bool,
     #[command(flatten)]
     record: record::Recording,
     #[command(flatten)]
@@ -34,25 +44,89 @@ pub struct ServerArguments {
     pace: u64,
 }
 
+/// Both sessions of the demo: one follows a script, in the other a person may answer.
+fn sessions() -> [(&'static str, Era, Attendance); 2] {
+    [
+        ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),
+        ("demo-2025", Era::Stateful, Attendance::Person),
+    ]
+}
+
 /// Opens the screen on the built-in server, in both eras, with a client that follows a script.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { record, look } = arguments;
+    let Arguments { http, record, look } = arguments;
     let look = look.look(color)?;
     let program = std::env::current_exe().map_err(Failure::usage)?;
-    let command = vec![program.display().to_string(), "demo-server".to_owned()];
+    let spec =
+        Spec { command: vec![program.display().to_string(), "demo-server".to_owned()], directory: None };
+    if http {
+        return over_http(spec, &record, look).await;
+    }
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
     host.breakpoints().attend();
-    for (name, era, attendance) in [
-        ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),
-        ("demo-2025", Era::Stateful, Attendance::Person),
-    ] {
-        let spec = Spec { command: command.clone(), directory: None };
-        let server = Launch { name: name.to_owned(), spec, era: Some(era), attendance };
+    for (name, era, attendance) in sessions() {
+        let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
     tui::show(&host, engine, recorder, look).await
+}
+
+/// The same over HTTP, between real sockets on this machine.
+async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result<ExitCode, Failure> {
+    let (stop, stopped) = oneshot::channel();
+    let (url, served) = serve_http(spec, record, stopped).await?;
+    // The log and its tape, the engine, the gate, and both clients, as in front of any server.
+    let log = record.log();
+    let recorder = record.record(&log, &["demo".to_owned()]);
+    let (host, engine) = Host::start(log, record.settings());
+    host.breakpoints().attend();
+    let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
+    let gate = Gate::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), GateOptions::default());
+    let clients = sessions().map(|(_, era, attendance)| {
+        let call = Call { given: HeaderMap::new(), era: Some(era), attendance };
+        call_on(&gate, call, move |client| play(client, era))
+    });
+    let outcome = tui::show_until(&host, engine, recorder, look, || async {
+        drop(clients);
+        gate.close("the screen was closed");
+        drop(stop);
+        // It has a bound of its own.
+        let _ = served.await;
+    });
+    outcome.await
+}
+
+/// Serves the demo's server over HTTP, as the gateway would. It has a log of its own, which nobody
+/// looks into.
+async fn serve_http(
+    spec: Spec,
+    record: &record::Recording,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(String, tokio::task::JoinHandle<()>), Failure> {
+    /// Sessions at a time: those of the demo, and some that a person opens to try.
+    const MOST: usize = 16;
+    let (host, _) = Host::start(Log::new(record.log().clock().clone(), 1 << 20), record.settings());
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(Failure::usage)?;
+    let address = listener.address().map_err(Failure::usage)?;
+    let face = Face::new(Arc::clone(&host), "demo".into(), spec, MOST);
+    let gate = Gate::new(host, Arc::clone(&face) as _, nobody(), "demo".into(), GateOptions::default());
+    let served = tokio::spawn(async move {
+        let serving = Arc::clone(&gate);
+        let stopped = async {
+            // Told, or forgotten by whoever would tell: it ends either way.
+            let _ = stopped.await;
+        };
+        listener.serve(move |request, peer| Arc::clone(&serving).handle(request, peer), stopped).await;
+        gate.close("the demo is over");
+        face.close().await;
+    });
+    Ok((format!("http://{address}/mcp"), served))
+}
+
+fn nobody() -> Guard {
+    Guard::new(Ipv4Addr::LOCALHOST.into(), &[])
 }
 
 /// Makes the calls of the script, each in its time.

@@ -18,7 +18,7 @@ use crate::log::world::World;
 use crate::mcp::Era;
 use crate::proxy::client::Attendance;
 use crate::proxy::host::Host;
-use crate::proxy::http::call_on;
+use crate::proxy::http::{Call, call_on};
 use crate::proxy::launch::{Launch, launch};
 use crate::proxy::supervise::{self, PATIENCE};
 use crate::tape::{Recorder, Status};
@@ -138,7 +138,10 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         },
     ));
     // … a client of our own beside those that connect …
-    let client = client.map(|era| call_on(&gate, way.headers(), era));
+    let client = client.map(|era| {
+        let call = Call { given: way.headers(), era, attendance: Attendance::Person };
+        call_on(&gate, call, |_| ())
+    });
     // … and the screen on top.
     if let Some(keeper) = &keeper {
         keeper.leave_terminal();
@@ -166,7 +169,7 @@ pub async fn show(
 }
 
 /// The same, with something to be ended between the last release and the end of the tape.
-async fn show_until<F: Future<Output = ()>>(
+pub async fn show_until<F: Future<Output = ()>>(
     host: &Arc<Host>,
     engine: Engine,
     mut recorder: Option<Recorder>,

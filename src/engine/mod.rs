@@ -42,6 +42,8 @@ pub enum Command {
     Edit {
         frame: Seq,
         line: Bytes,
+        /// HTTP headers that repeat the body stay as they came, whatever the body says now.
+        keeps_headers: bool,
     },
     /// Keeps a held frame from its peer.
     Drop {

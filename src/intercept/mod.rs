@@ -6,4 +6,4 @@ pub mod verdict;
 
 pub use breakpoints::Breakpoints;
 pub use chain::{Arriving, Chain, Interceptor};
-pub use verdict::{Decision, Ruling, Verdict};
+pub use verdict::{Decision, Outgoing, Ruling, Verdict};

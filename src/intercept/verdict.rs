@@ -14,13 +14,21 @@ pub enum Verdict {
     Pass,
     /// These go on in its place, each a whole line without its terminator. They may be anything,
     /// invalid JSON included: that is a test.
-    Deliver(Vec<Bytes>),
+    Deliver(Vec<Outgoing>),
     /// It goes no further and its sender gets this.
     Answer(Bytes),
     /// It goes no further.
     Drop,
     /// It goes no further and both ends of its connection are closed.
     Close,
+}
+
+/// A line that goes on in the place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub line: Bytes,
+    /// HTTP headers that repeat the body stay as they came: how a server takes the mismatch is a test.
+    pub keeps_headers: bool,
 }
 
 /// A verdict now, from a person, or later.
@@ -39,6 +47,21 @@ pub struct Ruling {
 }
 
 impl Verdict {
+    /// This line goes on in its place.
+    pub fn replace(line: Bytes) -> Self {
+        Self::Deliver(vec![line.into()])
+    }
+
+    /// What is odd about it.
+    pub fn remark(&self) -> Option<&'static str> {
+        match self {
+            Self::Deliver(all) if all.iter().any(|each| each.keeps_headers) => {
+                Some("its headers stay as they came")
+            }
+            _ => None,
+        }
+    }
+
     /// The word for the log.
     pub fn word(&self) -> Word {
         match self {
@@ -48,6 +71,12 @@ impl Verdict {
             Self::Drop => Word::Drop,
             Self::Close => Word::Close,
         }
+    }
+}
+
+impl From<Bytes> for Outgoing {
+    fn from(line: Bytes) -> Self {
+        Self { line, keeps_headers: false }
     }
 }
 

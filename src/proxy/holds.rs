@@ -26,6 +26,8 @@ pub struct Passage {
     pub ours: Vec<bool>,
     /// When it was stopped first.
     pub held_since: Option<Stamp>,
+    /// HTTP headers that repeat the body stay as they came.
+    pub keeps_headers: bool,
     /// The bytes to pass on, where they are not those of the message.
     pub wire: Option<Bytes>,
 }

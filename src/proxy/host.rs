@@ -16,7 +16,7 @@ use super::drive;
 use super::refused::Refused;
 use super::session::{BY_PERSON, Form, Lane, Port, Scope, Session};
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Tell};
-use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
+use crate::intercept::{Breakpoints, Chain, Interceptor, Outgoing, Verdict};
 use crate::log::operation::Course;
 use crate::log::query::Query;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, Role, SessionId};
@@ -308,7 +308,9 @@ impl Host {
                 self.release_all(BY_PERSON);
                 Ok(Reply::Done)
             }
-            Command::Edit { frame, line } => self.decide(frame, Verdict::Deliver(vec![line])),
+            Command::Edit { frame, line, keeps_headers } => {
+                self.decide(frame, Verdict::Deliver(vec![Outgoing { line, keeps_headers }]))
+            }
             Command::Drop { frame, tell } => self.drop_frame(frame, &tell),
             Command::Answer { frame, line } => self.decide(frame, Verdict::Answer(line)),
             Command::Delay { frame, by } => {
@@ -400,7 +402,7 @@ impl Host {
             (_, None) => return Err(Refusal("nobody waits for an answer to this; drop it silently".into())),
         };
         let is_reply = matches!(held.link.role, Role::Response | Role::InputRequired);
-        self.decide(frame, if is_reply { Verdict::Deliver(vec![line]) } else { Verdict::Answer(line) })
+        self.decide(frame, if is_reply { Verdict::replace(line) } else { Verdict::Answer(line) })
     }
 
     fn inject(&self, session: SessionId, to: Direction, line: &[u8]) -> Result<Reply, Refusal> {

@@ -142,6 +142,7 @@ commands! {
     Answer "hold.answer" ["s"], INTERCEPT, "answer", "answer a held request in the place of the other side";
     AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, "accept+hold reply", "let it go on and hold its reply";
     Delay "hold.delay" ["t"], INTERCEPT, "delay", "let it go on after some seconds";
+    KeepHeaders "hold.keep-headers" ["H"], INTERCEPT, "keep headers", "leave the HTTP headers that repeat the body as they came";
     Compare "hold.compare" ["="], INTERCEPT, "compare", "the message as it came beside your edit";
 
     Resend "send.again" ["r"], MESSAGES, "resend", "send this message again as it is";

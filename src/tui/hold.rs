@@ -28,6 +28,8 @@ pub struct Editing {
     pub text: TextArea<'static>,
     pub original: String,
     pub answers: bool,
+    /// HTTP headers that repeat the body stay as they came.
+    pub keeps_headers: bool,
     /// The text has the keys.
     pub inserting: bool,
     /// It is wrong, and Ctrl-s was pressed once.
@@ -98,7 +100,8 @@ impl Hold {
 
     fn begin(&mut self, frame: Seq, original: String, answers: bool) {
         let text = text_area(&original);
-        self.editing = Some(Editing { frame, text, original, answers, inserting: true, confirm: None });
+        let (keeps_headers, inserting, confirm) = (false, true, None);
+        self.editing = Some(Editing { frame, text, original, answers, keeps_headers, inserting, confirm });
     }
 }
 
@@ -126,7 +129,7 @@ impl Editing {
         let line = layout::one_line(&self.written()).into();
         Ok(match self.answers {
             true => Command::Answer { frame: self.frame, line },
-            false => Command::Edit { frame: self.frame, line },
+            false => Command::Edit { frame: self.frame, line, keeps_headers: self.keeps_headers },
         })
     }
 }

@@ -134,7 +134,7 @@ fn an_edit_keeps_the_terminator_and_the_place() {
     bench.break_on("body:HOLD");
     bench.receive(link.there, &request(1, "HOLD").replace('\n', "\r\n"));
     let held = bench.session.held();
-    bench.session.decide(held[0], "person", Verdict::Deliver(vec!["{oops".into()])).unwrap();
+    bench.session.decide(held[0], "person", Verdict::replace("{oops".into())).unwrap();
     bench.flush();
     assert_eq!(link.server.bytes(), b"{oops\r\n");
     let story = bench.story().join("\n");
@@ -170,7 +170,7 @@ fn answers_to_our_own_held_request_stay_ours_even_when_it_was_edited() {
     bench.session.decide(bench.session.held()[0], "person", Verdict::Answer(answer.into())).unwrap();
     bench.session.inject(Direction::ToServer, ours("2").as_bytes()).unwrap();
     let edited = r#"{"jsonrpc":"2.0","id":"sc-2","method":"other"}"#;
-    bench.session.decide(bench.session.held()[0], "person", Verdict::Deliver(vec![edited.into()])).unwrap();
+    bench.session.decide(bench.session.held()[0], "person", Verdict::replace(edited.into())).unwrap();
     bench.flush();
     assert_eq!(link.server.lines(), [edited]);
     bench.receive(link.back, "{\"jsonrpc\":\"2.0\",\"id\":\"sc-2\",\"result\":{}}\n");

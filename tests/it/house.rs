@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "clock",
             "log",
             "tape",
+            "oauth",
             "transport",
             "intercept",
             "engine",

@@ -237,7 +237,7 @@ async fn a_held_call_is_edited_and_its_headers_follow() {
     let held = stand.held().await;
     assert!(origin.seen().is_empty());
     let line = Bytes::from(call.replace("\"echo\"", "\"größer\""));
-    stand.command(Command::Edit { frame: held, line: line.clone() }).await;
+    stand.command(Command::Edit { frame: held, line: line.clone(), keeps_headers: false }).await;
     assert_eq!(read(client).await.line, "HTTP/1.1 200 OK");
     let seen = &origin.seen()[0];
     assert_eq!(seen.body, line);
@@ -248,13 +248,30 @@ async fn a_held_call_is_edited_and_its_headers_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn headers_that_do_not_fit_are_left_to_the_server_where_that_is_asked() {
+    let origin = Server::start(|_, stream| json(stream, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#));
+    let stand = Stand::before(origin.address).await;
+    stand.break_on("kind:req").await;
+    let client = stand.post("Mcp-Method: tools/call\r\nMcp-Name: echo\r\n", CALL);
+    let (frame, line) = (stand.held().await, Bytes::from(CALL.replace("\"echo\"", "\"other\"")));
+    stand.command(Command::Edit { frame, line: line.clone(), keeps_headers: true }).await;
+    assert_eq!(read(client).await.line, "HTTP/1.1 200 OK");
+    let seen = &origin.seen()[0];
+    assert_eq!((seen.body.as_slice(), seen.header("mcp-name")), (&line[..], Some("echo")));
+    assert_eq!(seen.header("content-length"), Some(line.len().to_string().as_str()), "but it must arrive");
+    assert!(stand.tape().contains("its headers stay as they came"), "and the tape says so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_reply_is_edited_and_its_length_follows() {
     let origin = Server::start(|_, stream| json(stream, RESULT));
     let stand = Stand::before(origin.address).await;
     stand.break_on("kind:resp").await;
     let client = stand.post("", CALL);
     let line = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1.0,"result":{"content":["other"]}}"#);
-    stand.command(Command::Edit { frame: stand.held().await, line: line.clone() }).await;
+    stand
+        .command(Command::Edit { frame: stand.held().await, line: line.clone(), keeps_headers: false })
+        .await;
     let reply = read(client).await;
     assert_eq!(reply.body, line);
 }
@@ -280,7 +297,7 @@ async fn a_held_event_keeps_its_stream_open_and_its_place() {
         .await;
     let line =
         Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"MINE"}}"#);
-    stand.command(Command::Edit { frame: held, line }).await;
+    stand.command(Command::Edit { frame: held, line, keeps_headers: false }).await;
     let all = rest(client).await;
     let at = |text: &str| all.find(text).unwrap_or_else(|| panic!("{text} in {all}"));
     assert!(at(": alive") < at("MINE"), "keep-alives pass a hold");
@@ -496,7 +513,9 @@ async fn an_encoded_body_passes_encoded_and_is_read_decoded() {
     stand.break_on("kind:resp").await;
     let client = stand.post("", CALL);
     let line = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1.0,"result":{}}"#);
-    stand.command(Command::Edit { frame: stand.held().await, line: line.clone() }).await;
+    stand
+        .command(Command::Edit { frame: stand.held().await, line: line.clone(), keeps_headers: false })
+        .await;
     let reply = read(client).await;
     assert_eq!((reply.header("content-encoding"), &reply.body[..]), (None, &line[..]));
 }

@@ -72,9 +72,12 @@ impl Terminal {
 
     /// The processes that the program started.
     fn children(&self) -> Vec<i32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid());
-        let children = std::fs::read_to_string(path).unwrap_or_default();
-        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+        // Each thread has children of its own.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
+        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        lists
+            .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>())
+            .collect()
     }
 
     #[track_caller]
@@ -117,6 +120,34 @@ fn the_demo_is_watched_stopped_edited_and_left() {
     terminal.is_given_back();
     terminal.sees("frames");
     assert_eq!(tapes(data.path()).len(), 1);
+}
+
+#[test]
+fn the_demo_runs_over_http_and_leaves_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(data.path(), &["demo", "--http", "--no-tape"]);
+    terminal.sees("SSE");
+    terminal.sees("tools/call hang");
+    terminal.press(" rb");
+    terminal.sees("break on:");
+    terminal.press("tool:add dir:c2s\r");
+    terminal.sees("ARMED 1");
+    terminal.press("4\r");
+    terminal.sees("add · form");
+    terminal.press("20\t22\x13");
+    terminal.sees("is held, 3 shows it");
+    terminal.press("\x1b");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    terminal.press("3H");
+    terminal.sees("headers stay");
+    terminal.press("\x1b\x1ba");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let children = terminal.children();
+    assert!(!children.is_empty());
+    terminal.press("2q");
+    assert!(terminal.child.wait().unwrap().success());
+    terminal.is_given_back();
+    eventually("its servers are gone", || !children.iter().any(|pid| is_alive(*pid)));
 }
 
 #[test]

@@ -215,8 +215,10 @@ impl Exchange {
         headers::leave_hop(&mut headers);
         if first.ticket.as_ref().is_some_and(|ticket| !ticket.as_it_came) {
             fit(&mut headers, &first.bytes);
+            let keeps = first.ticket.as_ref().is_some_and(|ticket| ticket.keeps_headers);
             let message = Message::parse(first.bytes.clone());
-            for (name, value) in self.gate.annotations.lock().headers(&message) {
+            for (name, value) in self.gate.annotations.lock().headers(&message).into_iter().filter(|_| !keeps)
+            {
                 mirror(&mut headers, &name, value.as_deref());
             }
         }

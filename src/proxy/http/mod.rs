@@ -63,8 +63,19 @@ pub struct GateOptions {
     pub rewrites: bool,
 }
 
-/// Connects a client of our own to the server, through the same gate as any other client.
-pub fn call_on(gate: &Arc<Gate>, given: http::HeaderMap, era: Option<Era>) -> Arc<Client> {
+/// How a client of our own calls on a server.
+pub struct Call {
+    /// What every request carries.
+    pub given: http::HeaderMap,
+    /// The era to speak; found out when none is given.
+    pub era: Option<Era>,
+    pub attendance: Attendance,
+}
+
+/// Connects a client of our own to the server, through the same gate as any other client. The
+/// greeting done, `then` runs with the client.
+pub fn call_on(gate: &Arc<Gate>, call: Call, then: impl FnOnce(Arc<Client>) + Send + 'static) -> Arc<Client> {
+    let Call { given, era, attendance } = call;
     /// Chunks in flight between the client and its bridge.
     const PIPE: usize = 64;
     let (to_bridge, from_client) = memory::pipe(PIPE);
@@ -72,13 +83,16 @@ pub fn call_on(gate: &Arc<Gate>, given: http::HeaderMap, era: Option<Era>) -> Ar
     let limit = gate.host.settings().inspect_limit;
     let bridge = Bridge::new(Arc::clone(gate), to_client, given);
     let root = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let client = Client::start(to_bridge, from_bridge, root, Attendance::Person, limit);
+    let client = Client::start(to_bridge, from_bridge, root, attendance, limit);
     bridge.speaks_for(Arc::clone(&client));
     tokio::spawn(bridge.run(from_client, limit));
     let (greeting, host) = (Arc::clone(&client), Arc::clone(&gate.host));
     tokio::spawn(async move {
         match greet(&greeting, era).await {
-            Ok(()) => greeting.list_all().await,
+            Ok(()) => {
+                greeting.list_all().await;
+                then(greeting);
+            }
             Err(error) => {
                 host.note(SessionId(0), Level::Error, format!("our own client found no server: {error}"))
             }

@@ -225,13 +225,13 @@ fn key(gate: &Gate, parts: &http::request::Parts, message: Option<&Message>, pee
         |name: http::HeaderName| parts.headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
     let peer = peer.to_string();
     // Our own client is never taken for another's.
-    let is_own = parts.extensions.get::<OfClient>().is_some();
-    let who = match (is_own, stateless) {
-        (true, _) => [&b"own"[..], b"", b"", b"", b""],
-        (false, true) => {
+    let own = parts.extensions.get::<OfClient>().map(|client| Arc::as_ptr(&client.0).addr().to_ne_bytes());
+    let who = match (&own, stateless) {
+        (Some(own), _) => [&b"own"[..], own, b"", b"", b""],
+        (None, true) => {
             [b"2026", header(AUTHORIZATION), info_of("name"), info_of("version"), peer.as_bytes()]
         }
-        (false, false) => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
+        (None, false) => [b"2025", header(USER_AGENT), b"", b"", peer.as_bytes()],
     };
     Key::Guest(finger(&who.join(&0)))
 }

@@ -20,6 +20,8 @@ pub struct Ticket {
     pub(super) length: Option<u64>,
     /// Whether the bytes are those that arrived.
     pub as_it_came: bool,
+    /// Whether HTTP headers that repeat the body are to stay as they came.
+    pub keeps_headers: bool,
 }
 
 /// The outlet of a lane.

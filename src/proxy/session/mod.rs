@@ -311,6 +311,7 @@ impl Session {
             held_since: None,
             length: Some(*length),
             as_it_came: true,
+            keeps_headers: false,
         });
         open.lane.forward.push(Parcel { bytes, ticket, piece: Some(PieceOf { lane: lane.0, last }) });
         if last {
@@ -361,7 +362,7 @@ impl Session {
             return Err(Refused::NoRequest(seq));
         }
         self.log.unpin(seq);
-        self.ruled(seq, by, verdict.word(), None);
+        self.ruled(seq, by, verdict.word(), verdict.remark().map(str::to_owned));
         self.apply(&mut state, passage, verdict, resume);
         self.advance(&mut state);
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::lane::{Form, Item, Lane, OpenLane, Port, Ticket};
 use super::{Session, State};
 use crate::clock::time_of_day;
-use crate::intercept::{Arriving, Decision, Verdict};
+use crate::intercept::{Arriving, Decision, Outgoing, Verdict};
 use crate::log::operation::{Course, Observed};
 use crate::log::record::{
     Body, Channel, Frame, HELD_BY_ORDER, Held, LaneId, Link, Origin, Outcome, Role, Ruled, Ruling, Sent, Seq,
@@ -62,7 +62,16 @@ impl Session {
             };
             Body::Frame(Box::new(Frame { lane, direction, channel, origin, message, link, elements, http }))
         });
-        let passage = Passage { order: record.seq, lane, record, operation, ours, held_since: None, wire };
+        let passage = Passage {
+            order: record.seq,
+            lane,
+            record,
+            operation,
+            ours,
+            held_since: None,
+            keeps_headers: false,
+            wire,
+        };
         self.learn(state, &passage);
         passage
     }
@@ -95,7 +104,7 @@ impl Session {
         if frame.origin == Origin::Wire && passage.ours.contains(&true) {
             match without_ours(&passage) {
                 None => self.gone(&passage, Outcome::Dropped, Some("it answers our own request")),
-                Some(rest) => self.apply(state, passage, Verdict::Deliver(vec![rest]), 0),
+                Some(rest) => self.apply(state, passage, Verdict::replace(rest), 0),
             }
             return;
         }
@@ -192,11 +201,12 @@ impl Session {
                     Form::Body | Form::Event => form.terminator(),
                 };
                 self.gone(&passage, Outcome::Dropped, Some("replaced"));
-                for line in lines {
+                for Outgoing { line, keeps_headers } in lines {
                     let message = Message::parse(terminated(&line, terminator));
                     let mut replacement = self.replace(state, &passage, Origin::Replaced(seq), message);
                     replacement.order = passage.order;
                     replacement.held_since = passage.held_since;
+                    replacement.keeps_headers = keeps_headers;
                     // One of several may wait for the one before it.
                     if state.holds.blocks(&replacement) {
                         self.log.pin(&replacement.record);
@@ -325,6 +335,7 @@ impl Session {
             held_since: passage.held_since,
             length: None,
             as_it_came: frame.origin == Origin::Wire,
+            keeps_headers: passage.keeps_headers,
         };
         let bytes = passage.wire.clone().unwrap_or_else(|| form.dress(frame));
         port.push(Parcel { bytes, ticket: Some(ticket), piece: None });

@@ -7,6 +7,7 @@ use super::super::hold;
 use super::super::overlay::{Choice, Menu, Overlay};
 use crate::engine::{Command, Tell};
 use crate::log::record::{Level, Seq};
+use crate::mcp::Direction;
 use crate::mcp::compose::INTERNAL_ERROR;
 
 impl App {
@@ -50,6 +51,28 @@ impl App {
             && let Some(frame) = record.frame()
         {
             self.hold.edit(record.seq, frame);
+        }
+    }
+
+    /// Leaves a mismatch between headers and body for the server to find, or not.
+    pub(in crate::tui) fn keep_headers(&mut self) {
+        let seq = self.hold.selected(&self.world);
+        let record = seq.and_then(|seq| self.log().get(seq));
+        let frame = record.as_ref().and_then(|record| record.frame());
+        if frame.is_none_or(|frame| frame.http.is_none() || frame.direction == Direction::ToClient) {
+            self.say(Level::Info, "only requests over HTTP have headers that repeat the body");
+            return;
+        }
+        if self.hold.editing.is_none() {
+            self.edit_held();
+        }
+        if let Some(editing) = &mut self.hold.editing {
+            editing.keeps_headers ^= true;
+            let text = match editing.keeps_headers {
+                true => "headers that repeat the body stay as they came",
+                false => "headers that repeat the body follow it",
+            };
+            self.say(Level::Info, text);
         }
     }
 

@@ -121,6 +121,7 @@ impl App {
                     self.prompt(Wants::Delay(frame), "5");
                 }
             }
+            Cmd::KeepHeaders => self.keep_headers(),
             Cmd::Compare => self.hold.compare = !self.hold.compare,
             Cmd::Resend => self.resend(),
             Cmd::Compose => self.compose(),
@@ -179,6 +180,7 @@ impl App {
             | Cmd::Drop
             | Cmd::Answer
             | Cmd::Delay
+            | Cmd::KeepHeaders
                 if !held =>
             {
                 Some("nothing is held; b on a frame makes a breakpoint, I holds everything")

@@ -112,7 +112,11 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 }
 
 fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, areas: &mut Areas) {
-    let verb = if editing.answers { "answer to" } else { "editing" };
+    let verb = match (editing.answers, editing.keeps_headers) {
+        (true, _) => "answer to",
+        (false, true) => "editing, headers stay,",
+        (false, false) => "editing",
+    };
     let mode = if editing.inserting {
         "INS, Esc leaves, Ctrl-s sends"
     } else {
