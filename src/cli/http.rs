@@ -157,7 +157,7 @@ impl ListenArguments {
         let address = listener.address().map_err(Failure::usage)?;
         let guard = Guard::new(address.ip(), &self.allow_host);
         let url = format!("http://{address}{}", upstream.place().path);
-        let options = GateOptions { rewrites: self.rewrite_origin };
+        let options = GateOptions { rewrites: self.rewrite_origin, explains: false };
         Ok(Door { listener, gate: gate(host, upstream, guard, name, options), url, keeper })
     }
 }

@@ -11,6 +11,7 @@ use crate::log::record::{Body, Level, Note, SessionId};
 use crate::proxy::host::Settings;
 use crate::tape::writer::Subject;
 use crate::tape::{Recorder, TapeWriter, library};
+use crate::transport::http::Cleaner;
 
 /// Options of commands that record.
 #[derive(Debug, Args)]
@@ -75,7 +76,7 @@ impl Recording {
                 }
             }
         };
-        let subject = Subject { name, target: command.to_vec() };
+        let subject = Subject { name, target: Cleaner::new().command(command) };
         match TapeWriter::create(&path, subject, log).and_then(Recorder::start) {
             Ok(recorder) => Some(recorder),
             Err(error) => {

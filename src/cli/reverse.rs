@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::http::{UpstreamArguments, bind, target};
 use super::{output, record};
 use crate::gateway::{self, Gateway, Hop};
@@ -81,6 +81,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         true => (Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()), None),
         false => {
             let spec = Spec { command: words.clone(), directory: None };
+            spec.find().map_err(|error| {
+                Failure::usage(error)
+                    .hint("--upstream is a URL, or a command line that is started without a shell")
+            })?;
             let face = Face::new(Arc::clone(&host), name.clone(), spec, max_sessions);
             (Arc::clone(&face) as Arc<dyn Connect>, Some(face))
         }
@@ -89,26 +93,60 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let listener = bind(address, "--bind").await?;
     let address = listener.address().map_err(Failure::usage)?;
     let guard = Guard::new(address.ip(), &allow_host);
-    let gate = Gate::new(Arc::clone(&host), server, guard.clone(), name.clone(), GateOptions::default());
+    let gate = Gate::new(
+        Arc::clone(&host),
+        server,
+        guard.clone(),
+        name.clone(),
+        GateOptions { explains: true, ..GateOptions::default() },
+    );
     let gateway = Gateway::new(Arc::clone(&gate), face.clone(), guard, &log, name);
     let router = gateway.router();
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(&log, &words);
-    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
     output::say(&format!("listening on http://{address}{}", gateway::ENDPOINT));
     if let Some(face) = face.clone() {
-        tokio::spawn(async move { face.look_ahead().await });
+        tokio::spawn(async move {
+            if let Err(why) = face.look_ahead().await {
+                output::say(&format!("warning: {why}"));
+            }
+        });
     }
     let listener = listener.with_grace(Duration::from_secs(grace));
-    listener.serve(move |request, peer| gateway::answer(router.clone(), request, peer), stop).await;
-    gate.close("the gateway was stopped");
-    if let Some(face) = face {
-        face.close().await;
-    }
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving =
+        listener.serve(move |request, peer| gateway::answer(router.clone(), request, peer), async {
+            // Told, or forgotten by whoever would tell: it ends either way.
+            let _ = stopped.await;
+        });
+    let ending = async {
+        serving.await;
+        gate.close("the gateway was stopped");
+        if let Some(face) = &face {
+            face.close().await;
+        }
+    };
+    let signalled = async {
+        supervise::stopped(&mut signals).await;
+        gate.hush();
+        drop(stop);
+        // Whoever asks a second time does not want to wait.
+        supervise::stopped(&mut signals).await;
+    };
+    let code = tokio::select! {
+        () = ending => ExitCode::SUCCESS,
+        () = signalled => {
+            if let Some(face) = &face {
+                face.kill();
+            }
+            ExitCode::from(Kind::Interrupted as u8)
+        }
+    };
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// The words of a server's command line, or its URL.

@@ -180,7 +180,8 @@ pub async fn show_until<F: Future<Output = ()>>(
     let nothing = tokio::sync::watch::channel(Status::default()).1;
     let recording = recorder.as_ref().map_or(nothing, Recorder::status);
     let app = App::new(engine, recording, look, size);
-    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let stop = supervise::stopped(&mut signals);
     let mut console = Screen::open().map_err(|error| {
         Failure::usage(error).hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
     })?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE, WWW_AUTHENTICATE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 
 use super::ENDPOINT;
+use crate::transport::http::secrets::is_telling;
 use crate::transport::http::{Body, Connect, Place, Sending, Unanswered};
 
 /// A server at another path than ours, reached with credentials of ours.
@@ -27,22 +27,13 @@ impl Hop {
         Arc::new(Self { inner, place, given })
     }
 
-    /// The path of the server's own endpoint, with what the client asked of ours.
-    fn uri(&self, asked: &Uri) -> Option<Uri> {
-        let path = &self.inner.place().path;
-        let path = match asked.query() {
-            Some(query) if path.contains('?') => format!("{path}&{query}"),
-            Some(query) => format!("{path}?{query}"),
-            None => path.clone(),
-        };
-        Some(path.parse::<PathAndQuery>().ok()?.into())
-    }
-
     async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
-        if let Some(uri) = self.uri(request.uri()) {
-            *request.uri_mut() = uri;
-        }
-        for name in [AUTHORIZATION, COOKIE] {
+        // No revision gives the endpoint's URL a query of the client's; the server's own may be a key.
+        let path = &self.inner.place().path;
+        *request.uri_mut() = path.parse().map_err(|_| Unanswered::bad_gateway("its URL has no path"))?;
+        let secrets: Vec<HeaderName> =
+            request.headers().keys().filter(|name| is_credential(name)).cloned().collect();
+        for name in secrets {
             request.headers_mut().remove(name);
         }
         for (name, value) in &self.given {
@@ -53,11 +44,21 @@ impl Hop {
             let why = "the upstream refuses the gateway's credentials; --header or --login gives it some";
             return Err(Unanswered::bad_gateway(why));
         }
+        if response.status().is_redirection() {
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            let why = format!("the upstream redirects to {to}; name that URL if it is the right one");
+            return Err(Unanswered::bad_gateway(why));
+        }
         for name in [WWW_AUTHENTICATE, SET_COOKIE] {
             response.headers_mut().remove(name);
         }
         Ok(response)
     }
+}
+
+/// Whether a header is meant for us alone. The session's id is the server's own.
+fn is_credential(name: &HeaderName) -> bool {
+    matches!(*name, AUTHORIZATION | COOKIE) || (name != "mcp-session-id" && is_telling(name.as_str()))
 }
 
 impl Connect for Hop {

@@ -1,8 +1,9 @@
 //! `/metrics`: a fold of the log, in the text format of Prometheus (OpenMetrics 1.0).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -33,6 +34,10 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
+/// Requests whose answer is waited for; where there are more, those of long ago are given up.
+const ASKED: usize = 65_536;
+const LONG: Duration = Duration::from_secs(3600);
+
 /// The state that the counters are made from.
 struct Fold {
     sessions: Gauge,
@@ -43,7 +48,7 @@ struct Fold {
     responses: Family<OfStatus, Counter>,
     held: Gauge,
     lost: Counter<u64, AtomicU64>,
-    open: HashMap<SessionId, ()>,
+    open: HashSet<SessionId>,
     /// Requests without an answer.
     asked: HashMap<OpId, (SessionId, Stamp, &'static str)>,
     upstream: Upstream,
@@ -103,12 +108,16 @@ impl Metrics {
             responses: Family::default(),
             held: Gauge::default(),
             lost: Counter::default(),
-            open: HashMap::new(),
+            open: HashSet::new(),
             asked: HashMap::new(),
             upstream: Upstream::default(),
         };
         let (processes, started) = (Gauge::default(), Counter::<u64, AtomicU64>::default());
-        registry.register("sessions", "Sessions that are open", fold.sessions.clone());
+        registry.register(
+            "sessions",
+            "Sessions that are open, of clients that said who they are",
+            fold.sessions.clone(),
+        );
         registry.register("sessions_opened", "Sessions opened so far", fold.opened.clone());
         registry.register("messages", "Messages of JSON-RPC seen on the wire", fold.messages.clone());
         registry.register("requests", "Requests of clients that were answered", fold.requests.clone());
@@ -146,9 +155,9 @@ impl Metrics {
 impl Fold {
     fn take(&mut self, record: &Record) {
         match &record.body {
-            Body::Opened(opened) if !opened.own_client => {
-                self.open.insert(record.session, ());
-                self.opened.inc();
+            // One in which a client has said who it is; others are refused, or are ours.
+            Body::Facts(facts) if facts.side == Direction::ToServer => {
+                self.opened.inc_by(u64::from(self.open.insert(record.session)));
             }
             Body::Closed(_) => {
                 self.open.remove(&record.session);
@@ -172,6 +181,7 @@ impl Fold {
                     Upstream::Down(why.trim_start_matches("shadowcat: ").to_owned())
                 }
                 (Origin::Answered(_), _) => std::mem::take(&mut self.upstream),
+                _ if status >= 500 => Upstream::Down(format!("it answered {status}")),
                 _ => Upstream::Up,
             };
             let is_first = frame.http.as_ref().is_some_and(|http| http.event.is_none());
@@ -198,6 +208,9 @@ impl Fold {
                 (Direction::ToServer, Role::Request | Role::Retry) => {
                     // Names that clients make up must not become labels without end.
                     let method = message.method().and_then(Method::find).map_or("other", |known| known.name);
+                    if self.asked.len() >= ASKED {
+                        self.asked.retain(|_, (_, at, _)| record.at.since(*at) < LONG);
+                    }
                     self.asked.insert(op, (record.session, record.at, method));
                 }
                 (Direction::ToClient, Role::Response | Role::InputRequired) => {

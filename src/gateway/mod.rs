@@ -16,8 +16,8 @@ use axum::Router;
 use axum::body::Body as EdgeBody;
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response as Answer};
-use axum::routing::{any, get};
-use http::header::CONTENT_TYPE;
+use axum::routing::any;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -27,6 +27,8 @@ use crate::log::Log;
 use crate::mcp::compose;
 use crate::proxy::http::{Face, Gate};
 use crate::transport::http::{Body, Cut, Guard};
+
+use health::Upstream;
 
 pub use hop::Hop;
 pub use metrics::Metrics;
@@ -67,8 +69,8 @@ impl Gateway {
     pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route(ENDPOINT, any(endpoint))
-            .route("/health", get(health))
-            .route("/metrics", get(metrics_text))
+            .route("/health", any(health))
+            .route("/metrics", any(metrics_text))
             .fallback(nowhere)
             .with_state(self)
     }
@@ -80,7 +82,11 @@ impl Gateway {
 
     fn health(&self) -> serde_json::Value {
         let processes = self.face.as_ref().map(|face| face.processes().0);
-        health::report(&self.name, &self.metrics.upstream(), processes)
+        let seen = match (self.metrics.upstream(), self.face.as_ref().and_then(|face| face.trouble())) {
+            (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
+            (seen, _) => seen,
+        };
+        health::report(&self.name, &seen, processes)
     }
 }
 
@@ -122,15 +128,17 @@ async fn endpoint(
 }
 
 async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {
-    guarded(&gateway, &request, || json(StatusCode::OK, gateway.health().to_string()))
+    guarded(&gateway, &request, || read_only(&request, || json(StatusCode::OK, gateway.health().to_string())))
 }
 
 async fn metrics_text(State(gateway): State<Arc<Gateway>>, request: Request) -> Answer {
     guarded(&gateway, &request, || {
-        let mut response = gateway.metrics_text().into_response();
-        let text = HeaderValue::from_static(metrics::MEDIA_TYPE);
-        response.headers_mut().insert(CONTENT_TYPE, text);
-        response
+        read_only(&request, || {
+            let mut response = gateway.metrics_text().into_response();
+            let text = HeaderValue::from_static(metrics::MEDIA_TYPE);
+            response.headers_mut().insert(CONTENT_TYPE, text);
+            response
+        })
     })
 }
 
@@ -159,6 +167,15 @@ fn guarded(gateway: &Gateway, request: &Request, answer: impl FnOnce() -> Answer
             json(StatusCode::FORBIDDEN, String::from_utf8_lossy(&error).into_owned())
         }
     }
+}
+
+fn read_only(request: &Request, answer: impl FnOnce() -> Answer) -> Answer {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return answer();
+    }
+    let mut response = json(StatusCode::METHOD_NOT_ALLOWED, String::new());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 fn json(status: StatusCode, body: String) -> Answer {

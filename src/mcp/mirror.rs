@@ -13,8 +13,15 @@ use super::compose::meta;
 use super::message::Message;
 use super::{Kind, json};
 
-/// Header and value; none for a header that the body gives no value.
-pub type Mirrored = (String, Option<String>);
+/// What a header has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirrored {
+    pub name: String,
+    /// None for a header that the body gives no value.
+    pub value: Option<String>,
+    /// The body has a number there, which headers may write in other ways.
+    is_number: bool,
+}
 
 /// Which arguments of which tools are repeated in `Mcp-Param-…`, as far as lists of tools said so.
 #[derive(Debug, Default, Clone)]
@@ -39,15 +46,18 @@ impl Annotations {
     pub fn learn(&mut self, message: &Message) {
         const KEY: &[u8] = b"x-mcp-header";
         let Some(tools) = message.outcome(&["tools"]) else { return };
-        if memchr::memmem::find(tools, KEY).is_none() {
+        if self.tools.is_empty() && memchr::memmem::find(tools, KEY).is_none() {
             return;
         }
         let Ok(tools) = serde_json::from_slice::<Vec<Value>>(tools) else { return };
         for tool in tools {
             let mut found = Vec::new();
             collect(&tool["inputSchema"], &mut Vec::new(), &mut found);
-            if let (Some(name), false) = (tool["name"].as_str(), found.is_empty()) {
-                self.tools.insert(name.to_owned(), found);
+            let Some(name) = tool["name"].as_str() else { continue };
+            // A tool may lose its annotations.
+            match found.is_empty() {
+                true => drop(self.tools.remove(name)),
+                false => drop(self.tools.insert(name.to_owned(), found)),
             }
         }
     }
@@ -59,20 +69,26 @@ impl Annotations {
         let version = text(message.param(&["_meta", meta::PROTOCOL_VERSION]));
         let key = NAMED.iter().find(|(named, _)| *named == &**method).map(|(_, key)| *key);
         let name = key.and_then(|key| text(message.param(&[key])));
+        let plain = |name: &str, value| Mirrored { name: name.to_owned(), value, is_number: false };
         let mut headers = vec![
-            ("mcp-protocol-version".to_owned(), version),
-            ("mcp-method".to_owned(), Some(method.to_string())),
-            ("mcp-name".to_owned(), name.as_deref().map(encode)),
+            plain("mcp-protocol-version", version),
+            plain("mcp-method", Some(method.to_string())),
+            plain("mcp-name", name.as_deref().map(encode)),
         ];
         let annotated = name.filter(|_| &**method == "tools/call").and_then(|name| self.tools.get(&name));
         for (header, path) in annotated.into_iter().flatten() {
             let path: Vec<&str> = ["arguments"].into_iter().chain(path.iter().map(String::as_str)).collect();
             let value = message.param(&path).filter(|token| *token != b"null");
+            let is_number = value.is_some_and(|token| !token.starts_with(b"\""));
             let value = value.map(|token| match json::unescape(token) {
                 Some(text) => encode(&text),
                 None => String::from_utf8_lossy(token).into_owned(),
             });
-            headers.push((format!("mcp-param-{}", header.to_ascii_lowercase()), value));
+            headers.push(Mirrored {
+                name: format!("mcp-param-{}", header.to_ascii_lowercase()),
+                value,
+                is_number,
+            });
         }
         headers
     }
@@ -83,14 +99,15 @@ impl Annotations {
 /// # Errors
 /// What is missing or different, in words.
 pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>) -> Result<(), String> {
-    for (name, value) in mirrored {
+    for mirrored in mirrored {
+        let Mirrored { name, value, .. } = mirrored;
         let found = find(name);
         let same = match (&found[..], value) {
             ([], None) => true,
             ([], Some(_)) => return Err(format!("the header {name} is missing")),
             // Whether other methods have a name is for extensions to say.
             ([_], None) if !name.starts_with("mcp-param-") => true,
-            ([Some(found)], Some(value)) => is_same(found, value),
+            ([Some(found)], Some(value)) => mirrored.is_said(found, value),
             ([None], _) => return Err(format!("the header {name} is not text")),
             (_, None) => return Err(format!("the header {name} repeats what the body does not have")),
             _ => return Err(format!("the header {name} is there more than once")),
@@ -102,15 +119,17 @@ pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>
     Ok(())
 }
 
-/// Whether a header says a value, as text or as a number.
-fn is_same(found: &str, value: &str) -> bool {
-    let plain = |text: &str| decode(text).map(|text| text.trim().to_owned());
-    match (plain(found), plain(value)) {
-        (Some(found), Some(value)) => {
-            let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-            found == value || number(&found).is_some_and(|found| number(&value) == Some(found))
+impl Mirrored {
+    /// Whether a header that was found says the value.
+    fn is_said(&self, found: &str, value: &str) -> bool {
+        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        match self.name.as_str() {
+            "mcp-protocol-version" | "mcp-method" => found == value,
+            _ if self.is_number => {
+                found == value || number(found).is_some_and(|found| number(value) == Some(found))
+            }
+            _ => decode(found).is_some_and(|found| Some(found) == decode(value)),
         }
-        _ => false,
     }
 }
 
@@ -176,15 +195,17 @@ mod tests {
             ("mcp-param-gone", None),
         ];
         let found: Vec<(&str, Option<&str>)> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            headers.iter().map(|each| (each.name.as_str(), each.value.as_deref())).collect();
         assert_eq!(found.len(), expected.len());
         assert!(expected.iter().all(|each| found.contains(each)), "{found:?}");
     }
 
     #[test]
     fn headers_that_say_something_else_are_named() {
-        let mirrored =
-            [("mcp-name".to_owned(), Some(encode("köln"))), ("mcp-param-n".to_owned(), Some("7".to_owned()))];
+        let mirrored = [
+            Mirrored { name: "mcp-name".into(), value: Some(encode("köln")), is_number: false },
+            Mirrored { name: "mcp-param-n".into(), value: Some("7".into()), is_number: true },
+        ];
         let check = |name: &str, n: &[&str]| {
             compare(&mirrored, |header| match header {
                 "mcp-name" => vec![Some(name.to_owned())],
@@ -196,6 +217,8 @@ mod tests {
         assert!(check("=?base64?!?=", &["7"]).is_err());
         assert!(check(&encode("köln"), &[]).unwrap_err().contains("missing"));
         assert!(check(&encode("köln"), &["7", "8"]).unwrap_err().contains("once"));
+        let named = [Mirrored { name: "mcp-name".into(), value: Some("1e1".into()), is_number: false }];
+        assert!(compare(&named, |_| vec![Some("10".into())]).is_err(), "a name is no number");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, Role, Session
 use crate::log::{Log, Seq};
 use crate::mcp::{Direction, Id, Kind, Message, compose, json};
 use crate::transport::child::{Child, Ended, Process, Spec};
+use crate::transport::http::Cleaner;
 
 /// How a host treats what passes.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +56,7 @@ pub struct Host {
     /// Makes ids of ours unlike those of any other run.
     chance: String,
     runtime: Handle,
+    cleaner: Cleaner,
     /// Nothing is started any more.
     ending: AtomicBool,
 }
@@ -104,6 +106,7 @@ impl Host {
             injected: AtomicU32::new(0),
             chance: chance[26..].to_owned(),
             runtime: Handle::current(),
+            cleaner: Cleaner::new(),
             ending: AtomicBool::new(false),
         });
         tokio::spawn(Arc::clone(&host).serve(requests));
@@ -112,6 +115,11 @@ impl Host {
 
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// Keeps secrets out of the log.
+    pub fn cleaner(&self) -> &Cleaner {
+        &self.cleaner
     }
 
     pub fn breakpoints(&self) -> &Arc<Breakpoints> {
@@ -157,7 +165,7 @@ impl Host {
         let directory = spec.directory.clone().or_else(|| std::env::current_dir().ok());
         let session = self.open(Opened {
             name: name.to_owned(),
-            target: spec.command.clone(),
+            target: self.cleaner.command(&spec.command),
             directory: directory.map(|directory| directory.display().to_string()),
             pid: Some(child.process.id()),
             own_client,

@@ -57,7 +57,7 @@ pub fn signals() -> io::Result<mpsc::Receiver<Signal>> {
 }
 
 /// Waits for a signal that asks us to stop.
-pub async fn stopped(mut signals: mpsc::Receiver<Signal>) {
+pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
     while let Some(signal) = signals.recv().await {
         if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
             return;

@@ -69,6 +69,20 @@ pub enum SpawnError {
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
 impl Spec {
+    /// Looks for the program without starting it.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn find(&self) -> Result<(), SpawnError> {
+        let program = self.command.first().ok_or(SpawnError::Empty)?;
+        let here = |directory: PathBuf| directory.join(program).is_file();
+        let found = match program.contains('/') {
+            true => here(self.directory.clone().unwrap_or_default()),
+            false => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(here),
+        };
+        found.then_some(()).ok_or_else(|| SpawnError::NotFound { command: program.clone() })
+    }
+
     /// Starts the command with piped streams, in a process group of its own so that all that it
     /// starts can be ended with it.
     ///

@@ -13,6 +13,7 @@ mod http;
 mod pty;
 mod readme;
 mod reverse;
+mod reverse_trouble;
 mod screens;
 mod support;
 mod tapes;

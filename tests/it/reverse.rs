@@ -12,8 +12,8 @@ use crate::support::{self, eventually, program, shadowcat, signal};
 use crate::wire::{Seen, Server, respond};
 
 /// A running gateway.
-struct Gateway {
-    child: Child,
+pub struct Gateway {
+    pub child: Child,
     address: SocketAddr,
     data: tempfile::TempDir,
 }
@@ -27,11 +27,11 @@ impl Drop for Gateway {
 }
 
 /// One connection for one request.
-struct Exchange(BufReader<TcpStream>);
+pub struct Exchange(pub BufReader<TcpStream>);
 
 impl Exchange {
     /// The head of the response: its status and its headers.
-    fn head(&mut self) -> (u16, Seen) {
+    pub fn head(&mut self) -> (u16, Seen) {
         let mut head = Seen::default();
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
@@ -47,7 +47,7 @@ impl Exchange {
     }
 
     /// The next message on a stream of events.
-    fn event(&mut self) -> Value {
+    pub fn event(&mut self) -> Value {
         loop {
             let mut line = String::new();
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended");
@@ -58,7 +58,7 @@ impl Exchange {
     }
 
     /// Status, head and JSON body.
-    fn whole(mut self) -> (u16, Seen, Value) {
+    pub fn whole(mut self) -> (u16, Seen, Value) {
         let (status, head) = self.head();
         let length = head.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
@@ -68,7 +68,7 @@ impl Exchange {
 }
 
 impl Gateway {
-    fn start(upstream: &str, more: &[&str]) -> Self {
+    pub fn start(upstream: &str, more: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = shadowcat(data.path());
         command.args(["reverse", "--bind", "127.0.0.1:0", "--upstream", upstream]).args(more);
@@ -83,11 +83,11 @@ impl Gateway {
     }
 
     /// In front of the demo's server, which speaks both eras.
-    fn demo() -> Self {
+    pub fn demo() -> Self {
         Self::start(&format!("{} demo-server --pace 20", program()), &[])
     }
 
-    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Exchange {
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Exchange {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let length = body.len();
@@ -98,12 +98,12 @@ impl Gateway {
         Exchange(BufReader::new(stream))
     }
 
-    fn post(&self, headers: &str, body: &Value) -> Exchange {
+    pub fn post(&self, headers: &str, body: &Value) -> Exchange {
         self.send("POST", "/mcp", &format!("{JSON}{headers}"), &body.to_string())
     }
 
     /// Opens a session of 2025, and returns the header that names it.
-    fn initialize(&self) -> String {
+    pub fn initialize(&self) -> String {
         let (status, head, answer) = self.post("", &initialize()).whole();
         assert_eq!((status, &answer["result"]["protocolVersion"]), (200, &json!("2025-11-25")), "{answer}");
         let session = head.header("mcp-session-id").unwrap();
@@ -111,7 +111,7 @@ impl Gateway {
     }
 
     /// A request of 2026 with the headers that go with it.
-    fn stateless(&self, id: Value, method: &str, mut params: Value) -> Exchange {
+    pub fn stateless(&self, id: Value, method: &str, mut params: Value) -> Exchange {
         let name = params["name"].as_str().map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
@@ -120,7 +120,7 @@ impl Gateway {
     }
 
     /// The value of a metric.
-    fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> f64 {
         let mut exchange = self.send("GET", "/metrics", "", "");
         let mut text = String::new();
         exchange.0.read_to_string(&mut text).unwrap();
@@ -129,25 +129,25 @@ impl Gateway {
         line.unwrap_or_else(|| panic!("{name}: {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    fn processes(&self) -> u32 {
+    pub fn processes(&self) -> u32 {
         self.metric("shadowcat_processes") as u32
     }
 
-    fn health(&self) -> Value {
+    pub fn health(&self) -> Value {
         let (status, _, health) = self.send("GET", "/health", "", "").whole();
         assert_eq!(status, 200);
         health
     }
 }
 
-const JSON: &str = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
+pub const JSON: &str = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
 
-fn initialize() -> Value {
+pub fn initialize() -> Value {
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
     json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
 }
 
-fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
+pub fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": id.into(), "method": "tools/call", "params": params })
 }
@@ -306,10 +306,12 @@ fn a_server_that_dies_is_an_error_and_the_next_session_another_process() {
         assert_eq!((&health["status"], &health["upstream"]["state"]), (&json!("degraded"), &json!("down")));
         assert_eq!(gateway.post(&session, &call(2, "any", json!({}))).whole().0, 404);
     }
-    let missing = Gateway::start("no-such-command-here", &[]);
-    let (status, _, answer) = missing.post("", &initialize()).whole();
-    assert_eq!(status, 502);
-    assert!(answer["error"]["message"].as_str().unwrap().contains("not found in PATH"), "{answer}");
+    let data = tempfile::tempdir().unwrap();
+    let mut missing = shadowcat(data.path());
+    missing.args(["reverse", "--bind", "127.0.0.1:0", "--upstream", "no-such-command-here"]);
+    let missing = missing.output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("not found in PATH"), "{missing:?}");
 }
 
 #[test]
@@ -365,15 +367,15 @@ fn an_http_server_is_reached_at_its_own_path_and_sees_no_credentials_of_the_clie
     });
     let url = format!("http://{}/deep/api?v=1", origin.address);
     let gateway = Gateway::start(&url, &["--header", "Authorization: Bearer ours"]);
-    let headers = "Authorization: Bearer theirs\r\nCookie: c=d\r\nX-Mine: kept\r\n";
+    let headers = "Authorization: Bearer theirs\r\nCookie: c=d\r\nX-Api-Key: theirs\r\nX-Mine: kept\r\n";
     let (status, head, answer) = gateway.post(headers, &call(1, "any", json!({}))).whole();
     assert_eq!((status, head.header("set-cookie"), &answer["result"]), (200, None, &json!({})));
     let seen = &origin.seen()[0];
     assert_eq!(seen.line, "POST /deep/api?v=1 HTTP/1.1");
     let of = |name: &str| seen.header(name).map(str::to_owned);
     assert_eq!(
-        (of("authorization"), of("cookie"), of("x-mine")),
-        (Some("Bearer ours".into()), None, Some("kept".into()))
+        (of("authorization"), of("cookie"), of("x-api-key"), of("x-mine")),
+        (Some("Bearer ours".into()), None, None, Some("kept".into()))
     );
     let (status, head, answer) = gateway.post("X-Mine: refused\r\n", &call(1, "any", json!({}))).whole();
     assert_eq!((status, head.header("www-authenticate")), (502, None));
@@ -392,6 +394,7 @@ fn every_route_checks_who_asks() {
         assert_eq!(evil, 403, "{path}");
     }
     assert_eq!(gateway.send("GET", "/elsewhere", "", "").head().0, 404);
+    assert_eq!(gateway.send("POST", "/health", "", "").head().0, 405);
 }
 
 #[test]
@@ -423,7 +426,7 @@ fn two_hundred_sessions_at_once_leave_no_process_behind() {
 
 #[test]
 fn a_gateway_records_when_it_is_told_to_and_no_secret_with_it() {
-    let mut gateway = Gateway::start(&format!("{} demo-server", program()), &["--record"]);
+    let mut gateway = Gateway::start(&format!("env API_KEY=hush {} demo-server", program()), &["--record"]);
     let session = gateway.initialize();
     assert_eq!(gateway.post(&session, &call(1, "add", json!({ "a": 1, "b": 1 }))).whole().0, 200);
     let (status, ..) = gateway.stateless(json!("s"), "tools/list", json!({})).whole();
@@ -436,4 +439,5 @@ fn a_gateway_records_when_it_is_told_to_and_no_secret_with_it() {
     assert!(!text.contains(id), "the session's id is a secret");
     assert!(text.contains(r#""by":"remap""#) && text.contains(r#"id \"s\" goes on as"#), "{text}");
     assert!(text.contains("started process"), "{text}");
+    assert!(text.contains("API_KEY=[secret") && !text.contains("hush"), "{text}");
 }

@@ -37,7 +37,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(host.log(), &[target(&upstream)]);
-    let stop = supervise::stopped(supervise::signals().map_err(Failure::peer)?);
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let stop = supervise::stopped(&mut signals);
     output::say(&format!("listening on {url}"));
     let serving = std::sync::Arc::clone(&gate);
     listener.serve(move |request, peer| std::sync::Arc::clone(&serving).handle(request, peer), stop).await;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::Gate;
+use super::{Gate, fit};
 use crate::mcp::compose::meta;
 use crate::mcp::line::{Piece as LinePiece, Splitter as LineSplitter};
 use crate::mcp::sse::{Event, Piece, Splitter};
@@ -163,13 +163,7 @@ impl Bridge {
         sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         sent.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some() {
-            for (name, value) in self.gate.annotations.lock().headers(message) {
-                if let (Ok(name), Some(Ok(value))) =
-                    (name.parse::<HeaderName>(), value.map(|value| HeaderValue::from_str(&value)))
-                {
-                    sent.insert(name, value);
-                }
-            }
+            fit::repeat(sent, &self.gate.annotations.lock().headers(message));
         }
         let response = match self.send(request).await {
             Some(response) => response,

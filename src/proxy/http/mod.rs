@@ -50,6 +50,8 @@ pub struct Gate {
     /// The upstream as the log names it.
     target: Vec<String>,
     annotations: Mutex<Annotations>,
+    /// An answer that breaks off before it began is a 502 rather than a connection that breaks off.
+    explains: bool,
     /// Our address is put in the place of the upstream's where OAuth speaks.
     rewrites: bool,
     /// The person was told why clients will refuse to authorize.
@@ -61,6 +63,9 @@ pub struct Gate {
 pub struct GateOptions {
     /// Puts our address in the place of the upstream's where OAuth speaks (`--rewrite-origin`).
     pub rewrites: bool,
+    /// Says 502 where the upstream only breaks off: a debugger shows what a server does, a gateway
+    /// answers for it.
+    pub explains: bool,
 }
 
 /// How a client of our own calls on a server.
@@ -115,8 +120,8 @@ impl Gate {
         name: String,
         options: GateOptions,
     ) -> Arc<Self> {
-        let cleaner = Cleaner::new();
-        let target = upstream.place().target.iter().map(|word| cleaner.url(word)).collect();
+        let cleaner = host.cleaner().clone();
+        let target = cleaner.command(&upstream.place().target);
         let gate = Arc::new(Self {
             host,
             upstream,
@@ -126,6 +131,7 @@ impl Gate {
             name,
             target,
             annotations: Mutex::default(),
+            explains: options.explains,
             rewrites: options.rewrites,
             told: AtomicBool::new(false),
         });
@@ -187,6 +193,11 @@ impl Gate {
             }
             Gathered::Broken => Err(Cut),
         }
+    }
+
+    /// Ends the streams that nobody waits on for an answer: they would hold up a stop for nothing.
+    pub fn hush(&self) {
+        self.visits.hush();
     }
 
     /// Ends every session.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 
 use super::spoken::Spoken;
 use super::visits::Visit;
-use super::{Gate, body, facts, relay};
+use super::{Gate, body, facts, fit, relay};
 use crate::log::operation::Course;
 use crate::log::record::{Channel, Level};
+use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Message};
 use crate::proxy::session::{Form, Lane, Port, Scope, Ticket};
 use crate::transport::Parcel;
@@ -58,13 +59,8 @@ async fn exchange(gate: &Arc<Gate>, visit: &Arc<Visit>, parcel: Parcel<Ticket>) 
     OF_THE_BODY.into_iter().for_each(|name| drop(sent.remove(name)));
     sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     sent.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    for (name, value) in gate.annotations.lock().headers(&message) {
-        let stateful = message.param(&["_meta", crate::mcp::compose::meta::PROTOCOL_VERSION]).is_none();
-        if let (false, Some(value), Ok(name)) = (stateful, value, name.parse::<HeaderName>())
-            && let Ok(value) = HeaderValue::from_str(&value)
-        {
-            sent.insert(name, value);
-        }
+    if message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some() {
+        fit::repeat(sent, &gate.annotations.lock().headers(&message));
     }
     let (parts, _) = request.into_parts();
     let described = parts.clone();

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -30,6 +30,10 @@ pub struct Visit {
     name: Mutex<Option<Key>>,
     /// Its messages are posted to an endpoint whose address is a secret.
     placed: AtomicBool,
+    /// The server has given a good answer in it.
+    is_known: AtomicBool,
+    /// Streams on which the server speaks when it likes.
+    streams: Mutex<Vec<Weak<Port>>>,
     /// Why it is to end once nothing is under way any more.
     retired: Mutex<Option<(&'static str, Option<Exit>)>>,
     /// Exchanges under way.
@@ -64,6 +68,8 @@ enum Key {
     Guest(Fingerprint),
 }
 
+/// Sessions that are told apart at a time.
+const MOST: usize = 16_384;
 /// How long a guest may be silent.
 const GUEST_IDLE: Duration = Duration::from_secs(15 * 60);
 /// How long a session may be silent.
@@ -91,6 +97,12 @@ impl Visits {
         if matches!(key, Key::Guest(_)) && opens(parts, message) && by_key.get(&key).is_some_and(taken) {
             key = Key::Guest(gate.cleaner.fingerprint(uuid::Uuid::new_v4().as_bytes()));
         }
+        // A session that is over is not gone on with.
+        if by_key.get(&key).is_some_and(|visit| visit.session.is_closed()) {
+            by_key.remove(&key);
+        }
+        let crowded = by_key.len() >= MOST && !by_key.contains_key(&key);
+        let idlest = crowded.then(|| idlest(&mut by_key)).flatten();
         let visit = by_key.entry(key).or_insert_with(|| {
             let visit =
                 Visit::open(gate, Some(key).filter(|key| matches!(key, Key::Named(_))), client.is_some());
@@ -102,6 +114,10 @@ impl Visits {
         });
         let visit = Arc::clone(visit);
         visit.under_way.fetch_add(1, Ordering::AcqRel);
+        drop(by_key);
+        if let Some(idlest) = idlest {
+            idlest.close(gate, "others needed its place", None);
+        }
         if message.is_some_and(Message::is_rpc) {
             *visit.head.lock() = Some(Head { uri: parts.uri.clone(), headers: sensitive(&parts.headers) });
         }
@@ -138,6 +154,10 @@ impl Visits {
             return;
         }
         let mut by_key = self.by_key.lock();
+        // What is over is not found again under its name.
+        if visit.retired.lock().is_some() {
+            return;
+        }
         // Whoever knocks next without an id is a new guest.
         by_key.retain(|key, known| !(matches!(key, Key::Guest(_)) && Arc::ptr_eq(known, visit)));
         let before = by_key.insert(key, Arc::clone(visit));
@@ -155,11 +175,19 @@ impl Visits {
     }
 
     /// An exchange has ended.
-    pub fn leave(&self, gate: &Gate, visit: &Visit) {
+    pub fn leave(&self, gate: &Gate, visit: &Arc<Visit>) {
         let left = visit.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
         *visit.last.lock() = gate.host.log().clock().now();
+        if left > 0 {
+            return;
+        }
+        // A name that the server has never known is anybody's invention.
+        if visit.is_by_id() && !visit.is_known.load(Ordering::Acquire) {
+            self.retire(gate, visit, "the server knows no such session", None);
+            return;
+        }
         let reason = *visit.retired.lock();
-        if let Some((reason, exit)) = reason.filter(|_| left == 0) {
+        if let Some((reason, exit)) = reason {
             visit.close(gate, reason, exit);
         }
     }
@@ -181,6 +209,16 @@ impl Visits {
         }
     }
 
+    /// Ends the streams on which nobody waits for an answer.
+    pub fn hush(&self) {
+        let all: Vec<_> = self.by_key.lock().values().cloned().collect();
+        for port in all.iter().flat_map(|visit| std::mem::take(&mut *visit.streams.lock())) {
+            if let Some(port) = port.upgrade() {
+                port.end();
+            }
+        }
+    }
+
     /// Ends all sessions.
     pub fn close_all(&self, gate: &Gate, reason: &str) {
         let all: Vec<_> = self.by_key.lock().drain().map(|(_, visit)| visit).collect();
@@ -188,6 +226,13 @@ impl Visits {
             visit.close(gate, reason, None);
         }
     }
+}
+
+/// Takes out the session in which nothing was said for the longest time.
+fn idlest(by_key: &mut HashMap<Key, Arc<Visit>>) -> Option<Arc<Visit>> {
+    let idle = by_key.iter().filter(|(_, visit)| visit.under_way.load(Ordering::Acquire) == 0);
+    let key = idle.min_by_key(|(_, visit)| *visit.last.lock()).map(|(key, _)| *key)?;
+    by_key.remove(&key)
 }
 
 /// Headers that do not show their values when they are printed.
@@ -262,6 +307,8 @@ impl Visit {
             session,
             name: Mutex::new(name),
             placed: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+            streams: Mutex::default(),
             retired: Mutex::default(),
             under_way: AtomicUsize::new(0),
             last: Mutex::new(gate.host.log().clock().now()),
@@ -273,6 +320,18 @@ impl Visit {
     /// Whether ids are unique in it.
     pub fn is_named(&self) -> bool {
         self.name.lock().is_some()
+    }
+
+    /// The server has given a good answer in it.
+    pub fn recognise(&self) {
+        self.is_known.store(true, Ordering::Release);
+    }
+
+    /// A stream was opened on which nobody waits for an answer.
+    pub fn hears(&self, port: &Arc<Port>) {
+        let mut streams = self.streams.lock();
+        streams.retain(|port| port.strong_count() > 0);
+        streams.push(Arc::downgrade(port));
     }
 
     /// Whether the server has named it with an id of its own.

@@ -132,6 +132,9 @@ impl Session {
         let mut state = self.state.lock();
         state.opened += 1;
         let id = LaneId(state.opened);
+        if state.closed {
+            lane.forward.end();
+        }
         state.lanes.insert(id, OpenLane { lane, ended: false });
         id
     }

@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -29,7 +30,10 @@ pub struct Cut;
 
 /// How long a client may take to send its headers.
 const HEADERS: Duration = Duration::from_secs(30);
-/// How often a client of HTTP/2 is asked whether it is still there.
+/// How long a client may acknowledge nothing of what it is sent.
+#[cfg(target_os = "linux")]
+const VANISHED: Duration = Duration::from_secs(120);
+/// How often a client is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Bytes of headers that are read.
 const HEADER_BYTES: usize = 64 << 10;
@@ -41,6 +45,17 @@ async fn silent(spoke: &Notify) {
     if tokio::time::timeout(HEADERS, spoke.notified()).await.is_ok() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Sees to it that a client that vanished without a word is noticed: it neither answers nor takes
+/// what it is sent.
+fn watch_over(stream: &tokio::net::TcpStream) {
+    let socket = SockRef::from(stream);
+    let probing = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+    // Without it such a client costs memory for longer.
+    let _ = socket.set_tcp_keepalive(&probing);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(VANISHED));
 }
 
 impl Listener {
@@ -104,6 +119,7 @@ impl Listener {
             };
             // Small events must not wait for each other; without it they are only slower.
             let _ = stream.set_nodelay(true);
+            watch_over(&stream);
             let handler = Arc::clone(&handler);
             let spoke = Arc::new(Notify::new());
             let speaking = Arc::clone(&spoke);

@@ -51,6 +51,11 @@ const PARAMETERS: [&str; 11] = [
     "pat",
 ];
 
+/// Whether the name of a header gives away that its value is a secret.
+pub fn is_telling(name: &str) -> bool {
+    TELLING.iter().any(|telling| name.contains(telling))
+}
+
 /// Members of the JSON that token and registration endpoints speak (RFC 6749, 5.1; RFC 7591, 3.2.1).
 static MEMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
@@ -62,9 +67,40 @@ static MEMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 // === impl Cleaner ===
 
 impl Cleaner {
-    /// A cleaner with a salt of its own.
+    /// A cleaner. All of one run of the program have the same salt.
     pub fn new() -> Self {
-        Self { salt: *uuid::Uuid::new_v4().as_bytes() }
+        static SALT: LazyLock<[u8; 16]> = LazyLock::new(|| *uuid::Uuid::new_v4().as_bytes());
+        Self { salt: *SALT }
+    }
+
+    /// A command line as a tape may have it: values of options and variables whose names tell are
+    /// cleaned, and URLs.
+    pub fn command(&self, words: &[String]) -> Vec<String> {
+        let telling = |name: &str| {
+            let name = name.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
+            TELLING.iter().any(|telling| name.contains(&telling.replace('_', "-")))
+        };
+        let mut is_value = false;
+        let mut clean = |word: &String| {
+            if std::mem::take(&mut is_value) && !word.starts_with('-') {
+                return self.mark(word);
+            }
+            match word.split_once('=') {
+                Some((name, value)) if !name.contains("://") && telling(name) => {
+                    format!("{name}={}", self.mark(value))
+                }
+                Some((name, value)) if !name.contains("://") && value.contains("://") => {
+                    format!("{name}={}", self.url(value))
+                }
+                None if word.starts_with("--") => {
+                    is_value = telling(word);
+                    word.clone()
+                }
+                _ if word.contains("://") => self.url(word),
+                _ => word.clone(),
+            }
+        };
+        words.iter().map(&mut clean).collect()
     }
 
     /// The fingerprint of a secret.
@@ -99,7 +135,7 @@ impl Cleaner {
             "cookie" | "set-cookie" => self.cookie(value),
             "location" | "referer" | "content-location" => self.url(value),
             "www-authenticate" => value.to_owned(),
-            name if TELLING.iter().any(|telling| name.contains(telling)) => self.mark(value),
+            name if is_telling(name) => self.mark(value),
             _ => value.to_owned(),
         }
     }
@@ -223,10 +259,22 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_secrets_apart_and_runs_alike() {
-        let (one, other) = (Cleaner::new(), Cleaner::new());
+        let (one, other) = (Cleaner::new(), Cleaner { salt: [7; 16] });
+        assert_eq!(one.mark("a"), Cleaner::new().mark("a"));
         assert_eq!(one.mark("a"), one.mark("a"));
         assert_ne!(one.mark("a"), one.mark("b"));
         assert_ne!(one.mark("a"), other.mark("a"), "each run has its own salt");
+    }
+
+    #[test]
+    fn command_lines_keep_what_is_no_secret() {
+        let words = "env API_KEY=hush PORT=1 server --api-key=hush --token hush --verbose -x --url https://u:hush@a.example/?token=hush --secret --flag a=b";
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let clean = Cleaner::new().command(&words).join(" ");
+        assert!(!clean.contains("hush"), "{clean}");
+        for kept in ["PORT=1", "--verbose", "-x", "a.example", "--flag", "a=b"] {
+            assert!(clean.contains(kept), "{kept} in {clean}");
+        }
     }
 
     #[test]

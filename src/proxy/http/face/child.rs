@@ -1,28 +1,57 @@
 //! A stdio server at work behind the face: its process, and the tasks that read and write it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
+use super::crew::Crew;
 use super::desk::Desk;
-use crate::log::record::Channel;
+use super::remap::id_of_long;
+use crate::log::record::{Channel, Exit};
 use crate::mcp::line::{Piece, Splitter};
-use crate::mcp::{Direction, layout};
+use crate::mcp::{Direction, compose, layout};
 use crate::proxy::session::{Form, Lane, Port, Scope, Session};
 use crate::proxy::supervise::PATIENCE;
 use crate::transport::child::{Ended, Process, SpawnError, Spec};
+use crate::transport::stdio::Blocking;
 
 /// A server process that is spoken to.
 pub struct Worker {
-    lines: Mutex<Option<mpsc::Sender<Bytes>>>,
+    process: Process,
+    lines: Mutex<Option<mpsc::Sender<Written>>>,
+    /// Bytes that may wait for it.
+    budget: Arc<Semaphore>,
     leaving: Arc<Notify>,
     pub desk: Arc<Desk>,
+}
+
+/// What it takes to start one.
+pub struct Start<'a> {
+    pub spec: &'a Spec,
+    pub desk: Arc<Desk>,
+    /// Where its stderr is recorded.
+    pub session: Arc<Session>,
+    /// Lines over this many bytes are not taken to anyone.
+    pub limit: usize,
+    pub crew: &'a Arc<Crew>,
+    /// The place that it takes in the crew, where it is that of a session.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// A line on its way, and its share of what may wait.
+type Written = (Bytes, Option<OwnedSemaphorePermit>);
+
+/// Room for a line to a server.
+pub struct Room {
+    slot: mpsc::OwnedPermit<Written>,
+    share: OwnedSemaphorePermit,
 }
 
 /// The server's standard input is closed.
@@ -30,43 +59,32 @@ pub struct Worker {
 #[error("the server takes nothing any more")]
 pub struct Gone;
 
-/// How many processes run, for those who wait for their end.
-#[derive(Default)]
-pub struct Headcount {
-    running: AtomicUsize,
-    started: AtomicUsize,
-    left: Notify,
-}
-
-/// One of those counted.
-struct Counted(Arc<Headcount>);
-
-/// Lines that may wait for a server that does not read.
+/// Lines, and units of bytes, that may wait for a server that does not read.
 const LINES: usize = 64;
+const UNIT: usize = 1 << 10;
+const BUDGET: usize = (32 << 20) / UNIT;
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
+/// Bytes kept of the end of a line that is too long.
+const TAIL: usize = 512;
 /// Lines of stderr over this many bytes are recorded in pieces.
 const STDERR: usize = 64 << 10;
 /// How long a server may take to end once its stdin is closed: healthy ones take up to 1.3 s.
-const GRACE: Duration = Duration::from_millis(2500);
+pub const GRACE: Duration = Duration::from_millis(2500);
 /// How long the rest of what an ended server wrote may take to be read: a process that left its
 /// group can keep the pipe open for ever.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
 impl Worker {
-    /// Starts a server whose words go to `desk`, and whose stderr is recorded in `session`. `ended` is
-    /// called with how it ended.
+    /// Starts a server. `ended` is called with how it ended.
     ///
     /// # Errors
     /// When it cannot be started.
     pub async fn start(
-        spec: &Spec,
-        desk: Arc<Desk>,
-        session: Arc<Session>,
-        limit: usize,
-        count: &Arc<Headcount>,
+        start: Start<'_>,
         ended: impl FnOnce(Ended) + Send + 'static,
-    ) -> Result<(Arc<Self>, u32), SpawnError> {
+    ) -> Result<Arc<Self>, SpawnError> {
+        let Start { spec, desk, session, limit, crew, place } = start;
         let starting = spec.clone();
         let failed = |source: std::io::Error| SpawnError::Failed {
             command: spec.command.first().cloned().unwrap_or_default(),
@@ -75,50 +93,71 @@ impl Worker {
         let child = tokio::task::spawn_blocking(move || starting.spawn()).await;
         let child = child.map_err(|error| failed(std::io::Error::other(error)))??;
         let process = child.process;
-        let id = process.id();
-        let descriptor = |stream: crate::transport::stdio::Blocking| stream.into_descriptor();
-        let stdin = descriptor(child.stdin).and_then(pipe::Sender::from_owned_fd).map_err(failed)?;
-        let stdout = descriptor(child.stdout).and_then(pipe::Receiver::from_owned_fd).map_err(failed)?;
-        let stderr = descriptor(child.stderr).and_then(pipe::Receiver::from_owned_fd).map_err(failed)?;
+        let receiver = |stream: Blocking| stream.into_descriptor().and_then(pipe::Receiver::from_owned_fd);
+        let stdin = child.stdin.into_descriptor().and_then(pipe::Sender::from_owned_fd).map_err(failed)?;
+        let stdout = receiver(child.stdout).map_err(failed)?;
+        let stderr = receiver(child.stderr).map_err(failed)?;
         let (sender, lines) = mpsc::channel(LINES);
         let leaving = Arc::new(Notify::new());
-        tokio::spawn(write(stdin, lines));
-        let reader = tokio::spawn(read(stdout, Arc::clone(&desk), limit, Arc::clone(&leaving)));
-        tokio::spawn(overhear(stderr, Arc::clone(&session)));
+        let reading = Reading {
+            desk: Arc::clone(&desk),
+            limit,
+            leaving: Arc::clone(&leaving),
+            lines: sender.downgrade(),
+        };
+        let writer = tokio::spawn(write(stdin, lines));
+        let reader = tokio::spawn(reading.read(stdout));
+        let listener = tokio::spawn(overhear(stderr, session, Arc::clone(&desk)));
         let worker = Arc::new(Self {
+            process: process.clone(),
             lines: Mutex::new(Some(sender)),
+            budget: Arc::new(Semaphore::new(BUDGET)),
             leaving: Arc::clone(&leaving),
             desk: Arc::clone(&desk),
         });
-        let counted = Counted::new(count);
+        let counted = crew.join(&worker, place);
         let hung_up = Arc::downgrade(&worker);
         tokio::spawn(async move {
             let how = until_end(&process, &leaving).await;
-            let _ = tokio::time::timeout(STRAGGLERS, reader).await;
+            for task in [reader, listener, writer] {
+                finish(task).await;
+            }
             if let Some(worker) = hung_up.upgrade() {
                 worker.hang_up();
             }
-            desk.close(format!("the server process {}", crate::log::record::Exit::from(how)));
+            desk.close(&format!("the server process {}", Exit::from(how)));
             ended(how);
             drop(counted);
         });
-        Ok((worker, id))
+        Ok(worker)
     }
 
-    /// Writes a line, given without a terminator. Waits while the server does not read.
+    /// The process id on this machine.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until there is room for a line of `length` bytes.
     ///
     /// # Errors
     /// [`Gone`].
-    pub async fn say(&self, body: &[u8]) -> Result<(), Gone> {
+    pub async fn room(&self, length: usize) -> Result<Room, Gone> {
         let sender = self.lines.lock().clone().ok_or(Gone)?;
-        sender.send(layout::as_line(body)).await.map_err(|_| Gone)
+        let units = u32::try_from((length / UNIT + 1).min(BUDGET)).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.budget).acquire_many_owned(units);
+        // A server that ends while it does not read gives no room.
+        let share = tokio::select! {
+            share = share => share.map_err(|_| Gone)?,
+            () = sender.closed() => return Err(Gone),
+        };
+        Ok(Room { slot: sender.reserve_owned().await.map_err(|_| Gone)?, share })
     }
 
-    /// Writes a line, unless the server does not read.
+    /// Writes a line, given without a terminator, unless the server does not read.
     pub fn mention(&self, body: &[u8]) {
         if let Some(sender) = &*self.lines.lock() {
             // Who does not read has no use for a hint.
-            let _ = sender.try_send(layout::as_line(body));
+            let _ = sender.try_send((layout::as_line(body), None));
         }
     }
 
@@ -126,6 +165,18 @@ impl Worker {
     pub fn hang_up(&self) {
         self.lines.lock().take();
         self.leaving.notify_one();
+    }
+
+    /// Ends the server at once.
+    pub fn kill(&self) {
+        self.process.signal(Signal::SIGKILL);
+    }
+}
+
+impl Room {
+    /// Writes a line, given without a terminator.
+    pub fn say(self, body: &[u8]) {
+        self.slot.send((layout::as_line(body), Some(self.share)));
     }
 }
 
@@ -147,57 +198,110 @@ async fn until_end(process: &Process, leaving: &Notify) -> Ended {
     }
 }
 
-async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Bytes>) {
-    while let Some(line) = lines.recv().await {
+/// Waits for a task that ends with its pipe, but not for ever.
+async fn finish(mut task: JoinHandle<()>) {
+    if tokio::time::timeout(STRAGGLERS, &mut task).await.is_err() {
+        task.abort();
+    }
+}
+
+async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Written>) {
+    while let Some((line, _share)) = lines.recv().await {
         if stdin.write_all(&line).await.is_err() {
             return;
         }
     }
 }
 
-async fn read(mut stdout: pipe::Receiver, desk: Arc<Desk>, limit: usize, leaving: Arc<Notify>) {
-    let mut splitter = Splitter::new(limit);
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match stdout.read(&mut chunk).await {
-            Ok(0) | Err(_) => break,
-            Ok(length) => splitter.feed(&chunk[..length]),
-        }
-        while let Some(piece) = splitter.next_piece() {
-            take(&desk, piece, limit).await;
-        }
-    }
-    if let Some(piece) = splitter.finish() {
-        take(&desk, piece, limit).await;
-    }
-    // A server that says nothing any more is of no use, even where it lives on.
-    leaving.notify_one();
+/// Reading what the server says.
+struct Reading {
+    desk: Arc<Desk>,
+    limit: usize,
+    leaving: Arc<Notify>,
+    lines: mpsc::WeakSender<Written>,
 }
 
-async fn take(desk: &Desk, piece: Piece, limit: usize) {
-    match piece {
-        Piece::Line(line) if line.trim_ascii().is_empty() => desk.to_nobody(line),
-        Piece::Line(line) => desk.hear(line).await,
-        Piece::Start(begun) => {
-            desk.to_nobody(Bytes::copy_from_slice(&begun[..begun.len().min(STDERR)]));
-            desk.too_long(limit);
+impl Reading {
+    async fn read(self, mut stdout: pipe::Receiver) {
+        let mut splitter = Splitter::new(self.limit);
+        let mut chunk = vec![0; CHUNK];
+        let mut long = Long::default();
+        loop {
+            match stdout.read(&mut chunk).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => splitter.feed(&chunk[..length]),
+            }
+            while let Some(piece) = splitter.next_piece() {
+                self.take(piece, &mut long).await;
+            }
         }
-        Piece::More(_) | Piece::End(_) => {}
+        if let Some(piece) = splitter.finish() {
+            self.take(piece, &mut long).await;
+        }
+        // A server that says nothing any more is of no use, even where it lives on.
+        self.leaving.notify_one();
+    }
+
+    async fn take(&self, piece: Piece, long: &mut Long) {
+        match piece {
+            Piece::Line(line) if line.trim_ascii().is_empty() => self.desk.to_nobody(line),
+            Piece::Line(line) => {
+                if let Some(id) = self.desk.hear(line).await
+                    && let Some(sender) = self.lines.upgrade()
+                {
+                    // Nobody reads what it is still at.
+                    let line = layout::as_line(&compose::cancelled(&id, "the client does not read"));
+                    let _ = sender.try_send((line, None));
+                }
+            }
+            Piece::Start(begun) => {
+                long.beginning = Bytes::copy_from_slice(&begun[..begun.len().min(STDERR)]);
+                long.push(&begun);
+            }
+            Piece::More(more) => long.push(&more),
+            Piece::End(end) => {
+                long.push(&end);
+                let Long { beginning, end } = std::mem::take(long);
+                self.desk.too_long(self.limit, id_of_long(&beginning, &end));
+                self.desk.to_nobody(beginning);
+            }
+        }
+    }
+}
+
+/// Both ends of a line that is too long.
+#[derive(Default)]
+struct Long {
+    beginning: Bytes,
+    end: Vec<u8>,
+}
+
+impl Long {
+    fn push(&mut self, more: &[u8]) {
+        self.end.extend_from_slice(&more[more.len().saturating_sub(TAIL)..]);
+        let surplus = self.end.len().saturating_sub(TAIL);
+        self.end.drain(..surplus);
     }
 }
 
 /// Records what the server says on stderr.
-async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>) {
+async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>, desk: Arc<Desk>) {
+    let (nowhere, silence) = (Arc::new(Port::new(std::io::sink())), Arc::new(Port::queue()));
     let lane = session.open_lane(Lane {
         channel: Channel::Stderr,
         back: None,
         scope: Scope::Session,
         form: Form::Line,
         open_to_us: false,
-        ..Lane::of_lines(Direction::ToClient, &Arc::new(Port::new(std::io::sink())), &Arc::new(Port::queue()))
+        ..Lane::of_lines(Direction::ToClient, &nowhere, &silence)
     });
     let mut splitter = Splitter::new(STDERR);
     let mut chunk = vec![0; 4096];
+    let take = |line: Bytes| {
+        desk.overhear(&line);
+        session.receive(lane, line);
+        session.flush(lane);
+    };
     loop {
         match stderr.read(&mut chunk).await {
             Ok(0) | Err(_) => break,
@@ -206,49 +310,10 @@ async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>) {
         while let Some(Piece::Line(line) | Piece::Start(line) | Piece::More(line) | Piece::End(line)) =
             splitter.next_piece()
         {
-            session.receive(lane, line);
+            take(line);
         }
-        session.flush(lane);
     }
     if let Some(Piece::Line(line) | Piece::End(line)) = splitter.finish() {
-        session.receive(lane, line);
-        session.flush(lane);
-    }
-}
-
-// === impl Headcount ===
-
-impl Headcount {
-    /// Processes that run, and all that were started.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.running.load(Ordering::Acquire), self.started.load(Ordering::Acquire))
-    }
-
-    /// Waits until none is left.
-    pub async fn none(&self) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            if self.counts().0 == 0 {
-                return;
-            }
-            left.await;
-        }
-    }
-}
-
-impl Counted {
-    fn new(count: &Arc<Headcount>) -> Self {
-        count.running.fetch_add(1, Ordering::AcqRel);
-        count.started.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
-        self.0.left.notify_waiters();
+        take(line);
     }
 }

@@ -1,39 +1,21 @@
 //! Who waits for what a stdio server says: every line of it finds its exchange here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
+use super::mailbox::{Answer, Mail, Mailbox, Said};
+use super::remap::{alike, number, replace, token};
+use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
 use crate::mcp::mirror::{self, Annotations};
-use crate::mcp::{Direction, Id, Kind, Message, json};
+use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::{Form, Item, Lane, Port, Scope, Session};
-
-/// One message of the server, for one exchange.
-#[derive(Debug)]
-pub struct Said {
-    /// The message without a terminator.
-    pub line: Bytes,
-    /// The answer that it is to a request of the exchange.
-    pub answer: Option<Answer>,
-}
-
-/// An answer to a request.
-#[derive(Debug)]
-pub struct Answer {
-    /// The client's id of the request.
-    pub id: Id,
-    /// The code of the error that it reports.
-    pub code: Option<i64>,
-}
-
-/// What an exchange is told.
-pub type Mail = mpsc::Receiver<Said>;
 
 /// Whose requests a server is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,39 +30,45 @@ pub enum Clients {
 /// The desk of one server process.
 pub struct Desk {
     clients: Clients,
+    clock: Clock,
     /// Where what nobody gets is recorded.
     session: Arc<Session>,
     nowhere: LaneId,
     state: Mutex<State>,
     annotations: Mutex<Annotations>,
+    /// What concerns no request, for the stream on which the server speaks by itself (2025 era).
+    standing: Mailbox,
 }
 
+#[derive(Default)]
 struct State {
     waiting: HashMap<Id, Waiting>,
     /// Progress tokens as the server knows them.
     tokens: HashMap<Id, Id>,
-    /// The stream on which the server speaks by itself (2025 era), and what waits for one.
-    stream: Option<mpsc::Sender<Said>>,
-    kept: VecDeque<Bytes>,
-    kept_bytes: usize,
+    /// Requests that nobody waits for any more, which the server may still be busy with.
+    left: HashMap<Id, Stamp>,
     /// Requests so far; ids of ours are counted from a start that nobody can guess.
     asked: u64,
     start: u64,
+    /// What the server said last on stderr.
+    last_words: Option<String>,
     /// Why nothing more will be said.
     over: Option<String>,
 }
 
 struct Waiting {
-    mail: mpsc::Sender<Said>,
+    mailbox: Mailbox,
     order: u64,
-    /// The client's own id and progress token.
+    /// The client's own id.
     id: Id,
+    /// Its progress token, as the server knows it and as the client does.
     token: Option<(Id, Id)>,
     /// It asked for a subscription, which may be open for ever.
     listens: bool,
 }
 
 /// A request as the server is to be asked it.
+#[derive(Debug)]
 pub struct Asking {
     /// The line for the server, without a terminator.
     pub line: Bytes,
@@ -99,17 +87,25 @@ pub enum Refused {
     Over(String),
 }
 
-/// Messages that may wait for one exchange.
-const MAIL: usize = 256;
-/// What may wait for a stream of the client's, messages and bytes.
-const KEPT: usize = MAIL;
-const KEPT_BYTES: usize = 1 << 20;
+/// What a line of the server could not reach: an exchange whose client does not read.
+enum Unread {
+    /// Its client may be given time.
+    Full(Mailbox, Said),
+    Nobody,
+}
+
+/// Bytes that are kept for a stream that is not open.
+const KEPT: usize = 1 << 20;
+/// How long a client that shares its server may not read before it is let go.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a server may still speak of a request that nobody waits for any more.
+const ECHO: Duration = Duration::from_secs(60);
 
 // === impl Desk ===
 
 impl Desk {
     /// The desk of a server whose unclaimed words are recorded in `session`.
-    pub fn new(clients: Clients, session: Arc<Session>) -> Arc<Self> {
+    pub fn new(clients: Clients, session: Arc<Session>, clock: Clock) -> Arc<Self> {
         let port = Arc::new(Port::queue());
         port.abandon();
         let nowhere = session.open_lane(Lane {
@@ -119,19 +115,11 @@ impl Desk {
             open_to_us: false,
             ..Lane::of_lines(Direction::ToClient, &port, &port)
         });
-        let chance = uuid::Uuid::new_v4().as_u64_pair().0;
-        let state = State {
-            waiting: HashMap::new(),
-            tokens: HashMap::new(),
-            stream: None,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
-            asked: 0,
-            // Any JSON parser can hold it with room to count.
-            start: chance >> 24,
-            over: None,
-        };
-        Arc::new(Self { clients, session, nowhere, state: Mutex::new(state), annotations: Mutex::default() })
+        // Any JSON parser can hold it with room to count.
+        let start = uuid::Uuid::new_v4().as_u64_pair().0 >> 24;
+        let state = Mutex::new(State { start, ..State::default() });
+        let (annotations, standing) = (Mutex::default(), Mailbox::new());
+        Arc::new(Self { clients, clock, session, nowhere, state, annotations, standing })
     }
 
     /// Compares what headers repeat of a request with its body.
@@ -146,97 +134,96 @@ impl Desk {
         })
     }
 
-    /// A way for messages to one exchange.
-    pub fn mail() -> (mpsc::Sender<Said>, Mail) {
-        mpsc::channel(MAIL)
-    }
-
-    /// Takes in a request, whose answer and progress go to `mail`.
+    /// Takes in requests, whose answers and progress go to one mailbox: all of them, or none.
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn ask(&self, request: &Message, mail: mpsc::Sender<Said>) -> Result<Asking, Refused> {
-        let Kind::Request { id, method, .. } = request.kind() else {
-            return Err(Refused::Over("this is no request".into()));
-        };
-        let token = request.param(&["_meta", "progressToken"]).map(token);
+    pub fn ask(&self, requests: &[&Message]) -> Result<(Vec<Asking>, Mail), Refused> {
+        let mailbox = Mailbox::new();
+        let mail = mailbox.open();
         let mut state = self.state.lock();
         if let Some(why) = &state.over {
             return Err(Refused::Over(why.clone()));
         }
+        if self.clients == Clients::One {
+            let mut seen = HashSet::new();
+            let ids = requests.iter().filter_map(|request| request.id());
+            for id in ids {
+                if state.waiting.contains_key(id) || !seen.insert(id.clone()) {
+                    return Err(Refused::Duplicate(id.token().to_owned()));
+                }
+            }
+        }
+        let asking =
+            requests.iter().filter_map(|request| self.take_in(&mut state, request, &mailbox)).collect();
+        Ok((asking, mail))
+    }
+
+    fn take_in(&self, state: &mut State, request: &Message, mailbox: &Mailbox) -> Option<Asking> {
+        let Kind::Request { id, method, .. } = request.kind() else { return None };
+        let own = request.param(&["_meta", "progressToken"]).map(token);
         state.asked += 1;
         let order = state.asked;
+        let number = state.start + order;
         let (theirs, their_token) = match self.clients {
-            Clients::One if state.waiting.contains_key(id) => {
-                return Err(Refused::Duplicate(id.token().to_owned()));
-            }
-            Clients::One => (id.clone(), token.clone()),
-            Clients::Many => {
-                let number = state.start + order;
-                (alike(id, number), token.as_ref().map(|token| alike(token, number)))
-            }
+            Clients::One => (id.clone(), own.clone()),
+            Clients::Many => (alike(id, number), own.as_ref().map(|own| alike(own, number))),
         };
         let waiting = Waiting {
-            mail,
+            mailbox: mailbox.clone(),
             order,
             id: id.clone(),
-            token: their_token.clone().zip(token.clone()),
+            token: their_token.clone().zip(own.clone()),
             listens: &**method == "subscriptions/listen",
         };
         if let Some(token) = &their_token {
             state.tokens.insert(token.clone(), theirs.clone());
         }
+        state.left.remove(&theirs);
         state.waiting.insert(theirs.clone(), waiting);
-        drop(state);
-        let body = request.body();
-        let line = match self.clients {
-            Clients::One => Bytes::copy_from_slice(body),
-            Clients::Many => {
-                let meta: &[&str] = &["params", "_meta", "progressToken"];
-                let edits = [(&["id"][..], Some(&theirs)), (meta, their_token.as_ref())];
-                replace(body, &edits)
-            }
-        };
-        let remapped = (self.clients == Clients::Many).then(|| {
-            let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
-            if let (Some(token), Some(theirs)) = (token, their_token) {
-                words.push_str(&format!(", progressToken {} as {}", token.token(), theirs.token()));
-            }
-            words
-        });
-        Ok(Asking { line, id: theirs, remapped })
+        if self.clients == Clients::One {
+            return Some(Asking { line: Bytes::copy_from_slice(request.body()), id: theirs, remapped: None });
+        }
+        let path: &[&str] = &["params", "_meta", "progressToken"];
+        let line = replace(request.body(), &[(&["id"][..], Some(&theirs)), (path, their_token.as_ref())]);
+        let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
+        if let (Some(own), Some(theirs)) = (own, their_token) {
+            words.push_str(&format!(", progressToken {} as {}", own.token(), theirs.token()));
+        }
+        Some(Asking { line, id: theirs, remapped: Some(words) })
     }
 
     /// Nobody waits for the answer to a request any more. Returns whether it is still to come.
     pub fn leave(&self, id: &Id) -> bool {
+        let now = self.clock.now();
         let mut state = self.state.lock();
-        match self.clients {
-            // An answer that comes later must still be known as one.
-            Clients::One => state.waiting.contains_key(id),
-            Clients::Many => state.forget(id).is_some(),
+        let waiting = state.forget(id);
+        if let Some(waiting) = &waiting {
+            waiting.mailbox.close();
+            state.left.insert(id.clone(), now);
+            state.left.retain(|_, at| now.since(*at) < ECHO);
         }
+        waiting.is_some()
     }
 
     /// Opens the stream on which the server speaks by itself; one that is open ends.
     pub fn listen(&self) -> Mail {
-        let (mail, stream) = Self::mail();
-        let mut state = self.state.lock();
-        state.kept_bytes = 0;
-        for line in std::mem::take(&mut state.kept) {
-            // There is room for as much as is kept.
-            let _ = mail.try_send(Said { line, answer: None });
-        }
-        if state.over.is_none() {
-            state.stream = Some(mail);
-        }
-        stream
+        self.standing.open()
     }
 
     /// Whether an exchange or a stream is open.
     pub fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        let open = |waiting: &Waiting| !waiting.mail.is_closed();
-        state.waiting.values().any(open) || state.stream.as_ref().is_some_and(|stream| !stream.is_closed())
+        state.waiting.values().any(|waiting| waiting.mailbox.is_read()) || self.standing.is_read()
+    }
+
+    /// The server said this on stderr.
+    pub fn overhear(&self, line: &[u8]) {
+        const LONGEST: usize = 300;
+        let text = String::from_utf8_lossy(line.trim_ascii()).chars().take(LONGEST).collect::<String>();
+        if !text.is_empty() {
+            self.state.lock().last_words = Some(text);
+        }
     }
 
     /// Why nothing more will be said.
@@ -245,20 +232,26 @@ impl Desk {
     }
 
     /// Nothing more will be said: whoever waits is let go.
-    pub fn close(&self, why: String) {
+    pub fn close(&self, why: &str) {
         let mut state = self.state.lock();
-        state.over = Some(why);
-        state.waiting.clear();
+        let words =
+            state.last_words.take().map_or_else(String::new, |words| format!("; its last words: {words}"));
+        state.over = Some(format!("{why}{words}"));
         state.tokens.clear();
-        state.stream = None;
-        let kept = std::mem::take(&mut state.kept);
+        for waiting in std::mem::take(&mut state.waiting).into_values() {
+            waiting.mailbox.close();
+        }
         drop(state);
-        kept.into_iter().for_each(|line| self.to_nobody(line));
+        self.standing.close();
+        if !self.standing.is_read() {
+            self.standing.unread().into_iter().for_each(|said| self.to_nobody(said.line));
+        }
     }
 
     /// Takes a line of the server to whoever it is for. Waits for a lone client that does not read;
-    /// of many clients one that does not is let go, so that the others need not wait for it.
-    pub async fn hear(&self, line: Bytes) {
+    /// of many clients one that does not is let go, so that the others need not wait for it. Returns
+    /// what the server may stop working at.
+    pub async fn hear(&self, line: Bytes) -> Option<Id> {
         let message = Message::parse(line);
         if self.clients == Clients::Many {
             self.annotations.lock().learn(&message);
@@ -267,79 +260,112 @@ impl Desk {
             Kind::Batch(all) => all.as_slice(),
             _ => std::slice::from_ref(&message),
         };
+        let mut let_go = None;
         for message in all {
-            let Some((mail, said)) = self.find(message) else { continue };
-            let undelivered = match self.clients {
-                Clients::One => mail.send(said).await.map_err(|unsent| unsent.0.line).err(),
-                Clients::Many => mail.try_send(said).map_err(|unsent| unsent.into_inner().line).err(),
-            };
-            if undelivered.is_some() {
-                if self.clients == Clients::Many {
-                    let mut state = self.state.lock();
-                    let slow = state.waiting.iter().find(|(_, waiting)| waiting.mail.same_channel(&mail));
-                    if let Some(id) = slow.map(|(id, _)| id.clone()) {
-                        state.forget(&id);
-                    }
+            let unread = match self.deliver(message) {
+                Some(Unread::Full(mailbox, said)) => {
+                    let unread = !self.wait_for(&mailbox, said).await;
+                    let_go = self.let_go(&mailbox, unread).or(let_go);
+                    unread
                 }
+                unread => unread.is_some(),
+            };
+            if unread {
                 self.to_nobody(message.raw().clone());
             }
         }
+        let_go
     }
 
-    /// Who a message is for, and the message as it is for them.
-    fn find(&self, message: &Message) -> Option<(mpsc::Sender<Said>, Said)> {
-        let mut state = self.state.lock();
-        let plain = |line: &[u8]| Said { line: Bytes::copy_from_slice(line), answer: None };
-        let body = message.body();
-        let found = match message.kind() {
-            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
-                state.forget(id).map(|waiting| {
-                    let code = matches!(message.kind(), Kind::Failure { .. })
-                        .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
-                    let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
-                    let line = match self.clients {
-                        Clients::One => Bytes::copy_from_slice(body),
-                        Clients::Many => {
-                            replace(body, &[(&["id"], Some(&waiting.id)), (subscription, Some(&waiting.id))])
-                        }
-                    };
-                    (waiting.mail, Said { line, answer: Some(Answer { id: waiting.id, code }) })
-                })
+    /// Gives a client time to read. Returns whether it did.
+    async fn wait_for(&self, mailbox: &Mailbox, mut said: Said) -> bool {
+        while mailbox.is_read() {
+            said = match mailbox.put(said) {
+                Ok(()) => return true,
+                Err(said) => said,
+            };
+            match self.clients {
+                Clients::One => mailbox.room().await,
+                Clients::Many if tokio::time::timeout(PATIENCE, mailbox.room()).await.is_err() => {
+                    return false;
+                }
+                Clients::Many => {}
             }
-            Kind::Notification { method, .. } => self.notified(&state, message, method),
-            Kind::Request { .. } if self.clients == Clients::One => {
-                state.listener(true).map(|mail| (mail, plain(body)))
-            }
-            _ => None,
+        }
+        false
+    }
+
+    /// Lets a client go, if it does not read.
+    fn let_go(&self, mailbox: &Mailbox, unread: bool) -> Option<Id> {
+        let id = {
+            let state = self.state.lock();
+            let slow = state.waiting.iter().find(|(_, waiting)| waiting.mailbox.is(mailbox));
+            slow.map(|(id, _)| id.clone())
         };
-        let found = found.filter(|(mail, _)| !mail.is_closed());
-        let keeps = self.clients == Clients::One
-            && state.over.is_none()
-            && matches!(message.kind(), Kind::Request { .. } | Kind::Notification { .. });
-        match found {
-            Some(found) => Some(found),
-            None if keeps => {
-                let dropped = state.keep(Bytes::copy_from_slice(body));
-                drop(state);
-                dropped.into_iter().for_each(|line| self.to_nobody(line));
-                None
+        id.filter(|id| unread && self.leave(id))
+    }
+
+    /// Puts a message where it belongs; what it could not reach comes back.
+    fn deliver(&self, message: &Message) -> Option<Unread> {
+        let mut state = self.state.lock();
+        let body = message.body();
+        let (mailbox, said) = match message.kind() {
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                state.left.remove(id);
+                let Some(waiting) = state.forget(id) else { return Some(Unread::Nobody) };
+                let code = matches!(message.kind(), Kind::Failure { .. })
+                    .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
+                let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
+                let line = match self.clients {
+                    Clients::One => Bytes::copy_from_slice(body),
+                    Clients::Many => {
+                        replace(body, &[(&["id"], Some(&waiting.id)), (subscription, Some(&waiting.id))])
+                    }
+                };
+                let answer = Some(Answer { id: waiting.id, code });
+                // Nothing comes behind it; it may find less room than there should be.
+                waiting.mailbox.keep(Said { line, answer }, usize::MAX);
+                return (!waiting.mailbox.is_read()).then_some(Unread::Nobody);
             }
-            None => {
-                drop(state);
-                self.to_nobody(message.raw().clone());
-                None
-            }
+            Kind::Notification { method, .. } => match self.notified(&state, message, method) {
+                Some(found) => found,
+                None if self.clients == Clients::Many => return Some(Unread::Nobody),
+                None => return self.stand(state, body),
+            },
+            Kind::Request { .. } if self.clients == Clients::One => match state.latest() {
+                Some(mailbox) => (mailbox, Said { line: Bytes::copy_from_slice(body), answer: None }),
+                None => return self.stand(state, body),
+            },
+            _ => return Some(Unread::Nobody),
+        };
+        drop(state);
+        match mailbox.is_read() {
+            true => mailbox.put(said).err().map(|said| Unread::Full(mailbox, said)),
+            false => Some(Unread::Nobody),
         }
     }
 
-    fn notified(&self, state: &State, message: &Message, method: &str) -> Option<(mpsc::Sender<Said>, Said)> {
+    /// Keeps a message for the stream on which the server speaks by itself. One that is not read must
+    /// not hold up what is.
+    fn stand(&self, state: parking_lot::MutexGuard<'_, State>, body: &[u8]) -> Option<Unread> {
+        if state.over.is_some() {
+            return Some(Unread::Nobody);
+        }
+        drop(state);
+        let said = Said { line: Bytes::copy_from_slice(body), answer: None };
+        self.standing.keep(said, KEPT).into_iter().for_each(|said| self.to_nobody(said.line));
+        None
+    }
+
+    /// Which exchange a notification belongs to.
+    fn notified(&self, state: &State, message: &Message, method: &str) -> Option<(Mailbox, Said)> {
         let body = message.body();
         let to = |waiting: &Waiting, edits: &[(&[&str], Option<&Id>)]| {
             let line = match self.clients {
                 Clients::One => Bytes::copy_from_slice(body),
                 Clients::Many => replace(body, edits),
             };
-            (waiting.mail.clone(), Said { line, answer: None })
+            (waiting.mailbox.clone(), Said { line, answer: None })
         };
         let subscription: &[&str] = &["params", "_meta", meta::SUBSCRIPTION_ID];
         if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
@@ -358,44 +384,41 @@ impl Desk {
                 let waiting = state.waiting.get(&message.param(&["requestId"]).map(token)?)?;
                 Some(to(waiting, &[(&["params", "requestId"], Some(&waiting.id))]))
             }
-            // Between requests a server of this era says nothing, so it must be about the only one.
+            // A server of this era speaks of requests alone: of the only one, if there is no other that
+            // it may still be busy with.
             _ if self.clients == Clients::Many => {
+                let now = self.clock.now();
+                if state.left.values().any(|at| now.since(*at) < ECHO) {
+                    return None;
+                }
                 let mut calls = state.waiting.values().filter(|waiting| !waiting.listens);
                 let only = calls.next().filter(|_| calls.next().is_none())?;
                 Some(to(only, &[]))
             }
-            _ => {
-                let mail = state.listener(method == "notifications/message")?;
-                Some((mail, Said { line: Bytes::copy_from_slice(body), answer: None }))
+            "notifications/message" => {
+                Some((state.latest()?, Said { line: Bytes::copy_from_slice(body), answer: None }))
             }
+            _ => None,
         }
     }
 
     /// Records what nobody gets.
     pub fn to_nobody(&self, line: Bytes) {
-        let message = Message::parse(line);
-        self.session.receive_item(self.nowhere, Item::message(message));
+        self.session.receive_item(self.nowhere, Item::message(Message::parse(line)));
     }
 
-    /// A line that is too long to be taken to anyone.
-    pub fn too_long(&self, limit: usize) {
+    /// A line that is too long to be taken to anyone; `id` is the one that it has, if it could be found.
+    pub fn too_long(&self, limit: usize, id: Option<Id>) {
         let text = format!(
-            "the server wrote a line of more than {limit} bytes, which cannot be told apart and goes to nobody; \
-             --inspect-limit raises the bound"
+            "the server wrote a line of more than {limit} bytes, which goes to nobody; --inspect-limit raises the bound"
         );
         self.session.note(None, Level::Error, text.clone());
-        let mut state = self.state.lock();
-        // With one request under way there is no doubt what it answered.
-        let only = match state.waiting.len() {
-            1 => state.waiting.keys().next().cloned(),
-            _ => None,
-        };
-        if let Some(waiting) = only.and_then(|id| state.forget(&id)) {
-            let error =
-                compose::failure(Some(&waiting.id), compose::INTERNAL_ERROR, &format!("shadowcat: {text}"));
-            let answer = Some(Answer { id: waiting.id, code: Some(compose::INTERNAL_ERROR) });
-            // Who does not read will not miss it.
-            let _ = waiting.mail.try_send(Said { line: error, answer });
+        let waiting = id.and_then(|id| self.state.lock().forget(&id));
+        if let Some(waiting) = waiting {
+            let code = compose::INTERNAL_ERROR;
+            let line = compose::failure(Some(&waiting.id), code, &format!("shadowcat: {text}"));
+            let answer = Some(Answer { id: waiting.id, code: Some(code) });
+            waiting.mailbox.keep(Said { line, answer }, usize::MAX);
         }
     }
 }
@@ -411,60 +434,9 @@ impl State {
         Some(waiting)
     }
 
-    /// Where what concerns no request by name is to go: what belongs to a call to the latest one,
-    /// anything else to the client's own stream, and either to the other where there is no better.
-    fn listener(&self, of_a_call: bool) -> Option<mpsc::Sender<Said>> {
-        let open = |mail: &&mpsc::Sender<Said>| !mail.is_closed();
-        let latest =
-            || self.waiting.values().max_by_key(|waiting| waiting.order).map(|waiting| &waiting.mail);
-        let (call, stream) = (latest().filter(open), self.stream.as_ref().filter(open));
-        match of_a_call {
-            true => call.or(stream).cloned(),
-            false => stream.or(call).cloned(),
-        }
+    /// The latest call whose client reads: what a server asks or logs while it works belongs to one.
+    fn latest(&self) -> Option<Mailbox> {
+        let read = self.waiting.values().filter(|waiting| waiting.mailbox.is_read());
+        read.max_by_key(|waiting| waiting.order).map(|waiting| waiting.mailbox.clone())
     }
-
-    /// Keeps a message until there is a stream for it. Returns what had to make room.
-    fn keep(&mut self, line: Bytes) -> Vec<Bytes> {
-        self.kept_bytes += line.len();
-        self.kept.push_back(line);
-        let mut dropped = Vec::new();
-        while self.kept.len() > KEPT || self.kept_bytes > KEPT_BYTES {
-            let Some(oldest) = self.kept.pop_front() else { break };
-            self.kept_bytes -= oldest.len();
-            dropped.push(oldest);
-        }
-        dropped
-    }
-}
-
-fn token(json: &[u8]) -> Id {
-    Id::new(&String::from_utf8_lossy(json))
-}
-
-fn number(json: &[u8]) -> Option<i64> {
-    std::str::from_utf8(json).ok()?.parse().ok()
-}
-
-/// An id of ours of the same JSON type as `id`.
-fn alike(id: &Id, number: u64) -> Id {
-    match id.token().starts_with('"') {
-        true => Id::text(&format!("sc-{number}")),
-        false => Id::new(&number.to_string()),
-    }
-}
-
-/// Replaces the values at these paths, where there are any.
-fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
-    let whole = 0..body.len();
-    let mut spans: Vec<_> = edits
-        .iter()
-        .filter_map(|(path, id)| Some((json::lookup(body, whole.clone(), path)?, (*id)?.token())))
-        .collect();
-    spans.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut out = body.to_vec();
-    for (span, token) in spans {
-        out.splice(span, token.bytes());
-    }
-    out.into()
 }

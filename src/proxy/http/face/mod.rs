@@ -6,8 +6,11 @@
 
 mod check;
 mod child;
+mod crew;
 mod desk;
+mod mailbox;
 mod probe;
+mod remap;
 mod reply;
 mod stateful;
 mod stateless;
@@ -22,18 +25,20 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
 use super::body::{self, Gathered};
-use crate::clock::Stamp;
+use crate::clock::Clock;
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Kind, Message, Opaque, Revision};
 use crate::proxy::host::Host;
+use crate::proxy::supervise::PATIENCE;
 use crate::transport::child::{SpawnError, Spec};
 use crate::transport::http::headers::text;
 use crate::transport::http::{Body, Connect, Place, Sending, Unanswered, full};
 
-use child::{Headcount, Worker};
+use child::{GRACE, Worker};
+use crew::Crew;
 use desk::Refused;
 use stateful::Member;
-use stateless::Shared;
+use stateless::{Probed, Shared};
 
 /// A stdio server as an HTTP one.
 pub struct Face {
@@ -42,12 +47,12 @@ pub struct Face {
     name: String,
     spec: Spec,
     place: Place,
-    most: usize,
-    count: Arc<Headcount>,
+    crew: Arc<Crew>,
     sessions: Mutex<HashMap<String, Arc<Member>>>,
     shared: tokio::sync::Mutex<Shared>,
-    /// Whether the server speaks the stateless era, and when that was found.
-    probed: tokio::sync::Mutex<Option<(Stamp, bool)>>,
+    probed: tokio::sync::Mutex<Option<Probed>>,
+    /// Why the server could not be started last.
+    trouble: Mutex<Option<String>>,
 }
 
 /// The path at which clients find it.
@@ -65,7 +70,7 @@ impl Face {
             origin: "http://localhost".into(),
             authority: "localhost".into(),
             path: ENDPOINT.into(),
-            target: spec.command.clone(),
+            target: host.cleaner().command(&spec.command),
         };
         let face = Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -73,11 +78,11 @@ impl Face {
             name,
             spec,
             place,
-            most,
-            count: Arc::default(),
+            crew: Crew::new(most),
             sessions: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
             probed: tokio::sync::Mutex::default(),
+            trouble: Mutex::default(),
         });
         let sweeping = Arc::downgrade(&face);
         tokio::spawn(async move {
@@ -91,28 +96,42 @@ impl Face {
     }
 
     /// Finds out ahead of the first request which era the server speaks.
-    pub async fn look_ahead(&self) {
-        // Whoever asks first is told why it cannot be known.
-        let _ = self.is_stateless().await;
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn look_ahead(&self) -> Result<(), Unanswered> {
+        self.is_stateless().await.map(drop)
     }
 
     /// Server processes that run, and all that were started.
     pub fn processes(&self) -> (usize, usize) {
-        self.count.counts()
+        self.crew.counts()
+    }
+
+    /// Why the server could not be started last, where it could not.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// Ends every server process, and waits until they are gone.
     pub async fn close(&self) {
-        let sessions = std::mem::take(&mut *self.sessions.lock());
-        sessions.values().for_each(|member| member.worker.hang_up());
-        if let Some(worker) = self.shared.lock().await.worker.take() {
-            worker.hang_up();
-        }
-        self.count.none().await;
+        self.sessions.lock().clear();
+        self.crew.close(GRACE + PATIENCE * 2).await;
     }
 
-    fn now(&self) -> Stamp {
-        self.host.log().clock().now()
+    /// Ends every server process at once.
+    pub fn kill(&self) {
+        self.crew.kill();
+    }
+
+    fn clock(&self) -> Clock {
+        self.host.log().clock().clone()
+    }
+
+    /// Remembers whether the server could be started.
+    fn started<T>(&self, started: Result<T, SpawnError>) -> Result<T, Unanswered> {
+        *self.trouble.lock() = started.as_ref().err().map(ToString::to_string);
+        started.map_err(|error| Unanswered::bad_gateway(format!("the server cannot be started: {error}")))
     }
 
     async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
@@ -166,10 +185,6 @@ fn is_stateless(parts: &Parts, message: &Message) -> bool {
         || (message.method() != Some("initialize")
             && parts.headers.get(SESSION_ID).is_none()
             && (claims || parts.headers.contains_key("mcp-method")))
-}
-
-fn not_started(error: SpawnError) -> Unanswered {
-    Unanswered::bad_gateway(format!("the server cannot be started: {error}"))
 }
 
 fn refused(refused: Refused) -> Unanswered {

@@ -5,73 +5,94 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::child::{Headcount, Worker};
+use super::Face;
+use super::child::{Start, Worker};
 use super::desk::{Clients, Desk};
 use crate::log::record::{Level, Opened};
 use crate::mcp::{Direction, Era, Eras, Id, Message, compose};
 use crate::proxy::client::PROBE_PATIENCE;
-use crate::proxy::host::Host;
-use crate::transport::child::{SpawnError, Spec};
+use crate::transport::child::{Ended, SpawnError};
 
-/// Asks `server/discover`, and returns whether the answer is one of the stateless era. Silence for long means the stateful era (2026-07-28, basic/transports/stdio).
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Stateless,
+    Stateful,
+    /// No answer: a server of the stateful era, or a slow one.
+    Silent,
+    /// It ended, and said why.
+    Dead(String),
+}
+
+/// Asks `server/discover` (2026-07-28, basic/transports/stdio, backward compatibility).
 ///
 /// # Errors
 /// When the server cannot be started.
-pub async fn probe(
-    host: &Arc<Host>,
-    name: &str,
-    spec: &Spec,
-    count: &Arc<Headcount>,
-) -> Result<bool, SpawnError> {
+pub async fn probe(face: &Face) -> Result<Verdict, SpawnError> {
+    let host = &face.host;
     let session = host.open(Opened {
-        name: format!("{name} (probe)"),
-        target: spec.command.clone(),
+        name: format!("{} (probe)", face.name),
+        target: face.place.target.clone(),
         directory: None,
         pid: None,
         own_client: true,
     });
     let (ending_host, own) = (Arc::clone(host), Arc::clone(&session));
-    let ended = move |how: crate::transport::child::Ended| {
+    let ended = move |how: Ended| {
         own.close("the probe is over", Some(how.into()));
         ending_host.release(own.id());
     };
-    let desk = Desk::new(Clients::One, Arc::clone(&session));
-    let limit = host.settings().inspect_limit;
-    let started = Worker::start(spec, desk, Arc::clone(&session), limit, count, ended).await;
-    let (worker, _) = started.inspect_err(|_| {
+    let start = Start {
+        spec: &face.spec,
+        desk: Desk::new(Clients::One, Arc::clone(&session), face.clock()),
+        session: Arc::clone(&session),
+        limit: host.settings().inspect_limit,
+        crew: &face.crew,
+        place: None,
+    };
+    let worker = Worker::start(start, ended).await.inspect_err(|_| {
         session.close("the server could not be started", None);
         host.release(session.id());
     })?;
-    let discover = request("server/discover");
-    let (mail, mut awaited) = Desk::mail();
-    let mut answer = None;
-    if let Ok(asking) = worker.desk.ask(&discover, mail)
-        && worker.say(&asking.line).await.is_ok()
-    {
-        let answered = async {
-            while let Some(said) = awaited.recv().await {
-                if said.answer.is_some() {
-                    return Some(Message::parse(said.line));
-                }
-            }
-            None
-        };
-        answer = tokio::time::timeout(PROBE_PATIENCE, answered).await.ok().flatten();
+    let verdict = tokio::time::timeout(PROBE_PATIENCE, ask(&worker)).await.unwrap_or(Verdict::Silent);
+    let found = match &verdict {
+        Verdict::Stateless => "the server speaks 2026-07-28, and perhaps older revisions",
+        Verdict::Stateful => "the server speaks revisions up to 2025-11-25",
+        Verdict::Silent => {
+            "the server does not answer it, so it is taken for one of revisions up to 2025-11-25"
+        }
+        Verdict::Dead(_) => "the server ended",
+    };
+    session.note(None, Level::Info, format!("asked server/discover: {found}"));
+    Ok(verdict)
+}
+
+async fn ask(worker: &Worker) -> Verdict {
+    let dead = || Verdict::Dead(worker.desk.over().unwrap_or_else(|| "it takes nothing".into()));
+    let discover = request("server/discover", None);
+    let (Ok(room), Ok((_, mut mail))) =
+        (worker.room(discover.raw().len()).await, worker.desk.ask(&[&discover]))
+    else {
+        return dead();
+    };
+    room.say(discover.raw());
+    while let Some(said) = mail.recv().await {
+        if said.answer.is_some() {
+            let mut eras = Eras::default();
+            eras.observe(Direction::ToClient, &Message::parse(said.line), Some("server/discover"));
+            return match eras.server.era {
+                Some(Era::Stateless) => Verdict::Stateless,
+                _ => Verdict::Stateful,
+            };
+        }
     }
-    let stateless = answer.is_some_and(|answer| {
-        let mut eras = Eras::default();
-        eras.observe(Direction::ToClient, &answer, Some("server/discover"));
-        eras.server.era == Some(Era::Stateless)
-    });
-    let speaks =
-        if stateless { "2026-07-28, and perhaps older revisions" } else { "revisions up to 2025-11-25" };
-    session.note(None, Level::Info, format!("asked server/discover: the server speaks {speaks}"));
-    Ok(stateless)
+    dead()
 }
 
 /// A request of our own in the stateless era.
-pub fn request(method: &str) -> Message {
+pub fn request(method: &str, cursor: Option<String>) -> Message {
     let info = json!({ "name": "shadowcat", "version": env!("CARGO_PKG_VERSION") });
-    let params = compose::enveloped(None, &info, &json!({}));
+    let params = cursor.map(|cursor| json!({ "cursor": cursor }));
+    let params = compose::enveloped(params, &info, &json!({}));
     Message::parse(compose::request(&Id::text("sc-gateway"), method, Some(&params)))
 }

@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::child::Worker;
-use super::desk::{Mail, Said};
+use super::mailbox::{Mail, Said};
 use crate::mcp::{Id, compose, sse};
 use crate::transport::http::{Body, BodyError, Unanswered, full};
 
@@ -49,7 +49,11 @@ impl Awaited {
         let first = match self.streams {
             true => None,
             false => match tokio::time::timeout(QUIET, self.mail.recv()).await {
-                Ok(None) => return Err(Unanswered::bad_gateway(self.pending.why())),
+                Ok(None) => match self.pending.why() {
+                    Some(why) => return Err(Unanswered::bad_gateway(why)),
+                    // It took its request back, and a server says nothing to that.
+                    None => None,
+                },
                 Ok(Some(said)) => Some(said),
                 Err(_) => None,
             },
@@ -73,14 +77,22 @@ impl Pending {
         }
     }
 
-    /// Why there will be no answer.
-    fn why(&self) -> String {
-        self.worker.desk.over().unwrap_or_else(|| "the client read too slowly and was let go".into())
+    /// Why there will be no answer; none where the client took its request back.
+    fn why(&self) -> Option<String> {
+        match (self.worker.desk.over(), self.tells) {
+            (Some(why), _) => Some(why),
+            (None, true) => Some("the client read too slowly and was let go".into()),
+            (None, false) => None,
+        }
     }
 
     /// An error for everything that is not answered.
     fn give_up(&mut self) -> Bytes {
-        let why = format!("shadowcat: {}", self.why());
+        let Some(why) = self.why() else {
+            self.ids.clear();
+            return Bytes::new();
+        };
+        let why = format!("shadowcat: {why}");
         let error = |(_, id): (Id, Id)| compose::failure(Some(&id), compose::INTERNAL_ERROR, &why);
         let events = self.ids.drain(..).flat_map(|ids| sse::compose(&error(ids)));
         events.collect::<Vec<u8>>().into()

@@ -8,14 +8,16 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 
-use super::child::Worker;
-use super::desk::{Clients, Desk, Said};
+use super::child::{Start, Worker};
+use super::desk::{Clients, Desk};
+use super::mailbox::Said;
+use super::remap::token;
 use super::reply::{self, Awaited, Pending};
 use super::stateless::status_of;
-use super::{Face, SESSION_ID, accepted, check, not_started, refused};
+use super::{Face, SESSION_ID, accepted, check, refused};
 use crate::clock::Stamp;
 use crate::log::record::Level;
-use crate::mcp::{Kind, Message, Revision, json, sse};
+use crate::mcp::{Era, Kind, Message, Revision, json, sse};
 use crate::proxy::http::spoken::Spoken;
 use crate::transport::child::Ended;
 use crate::transport::http::headers::text;
@@ -30,12 +32,14 @@ pub struct Member {
 
 /// How long a server may take to answer `initialize`: some install themselves first.
 const GREETING: Duration = Duration::from_secs(120);
+/// Messages before the answer that are passed on.
+const BEFORE: usize = 256;
 /// How long a session may be silent.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
 impl Face {
     pub(super) fn sweep(&self) {
-        let now = self.now();
+        let now = self.clock().now();
         self.sessions.lock().retain(|_, member| {
             let over = !member.worker.desk.is_busy() && now.since(*member.last.lock()) > IDLE;
             if over {
@@ -67,29 +71,38 @@ impl Face {
             Kind::Batch(all) => all.as_slice(),
             _ => std::slice::from_ref(&message),
         };
-        let (mail, awaited) = Desk::mail();
-        let mut ids = Vec::new();
-        for each in all.iter().filter(|each| matches!(each.kind(), Kind::Request { .. })) {
-            let asking = member.worker.desk.ask(each, mail.clone()).map_err(refused)?;
-            ids.extend(each.id().map(|id| (asking.id, id.clone())));
-        }
-        drop(mail);
+        let requests: Vec<&Message> =
+            all.iter().filter(|each| matches!(each.kind(), Kind::Request { .. })).collect();
+        // With room for it, it is taken in and said in one step: a client may leave while it waits.
+        let room = member.worker.room(message.body().len()).await.map_err(|_| self.gone(&member.worker))?;
+        let (asking, mail) = member.worker.desk.ask(&requests).map_err(refused)?;
+        let own = requests.iter().filter_map(|request| request.id().cloned());
+        let ids = asking.into_iter().map(|asking| asking.id).zip(own).collect();
         let pending = Pending { worker: Arc::clone(&member.worker), ids, tells: false };
-        member.worker.say(message.body()).await.map_err(|_| self.gone(&member.worker))?;
+        room.say(message.body());
+        if message.method() == Some("notifications/cancelled")
+            && let Some(id) = message.param(&["requestId"]).map(token)
+        {
+            // Whoever took a request back gets no answer to it.
+            member.worker.desk.leave(&id);
+        }
         if pending.ids.is_empty() {
             return Ok(accepted());
         }
         let streams = matches!(message.kind(), Kind::Batch(_));
-        Awaited { mail: awaited, pending, streams }.respond(|_| StatusCode::OK).await
+        Awaited { mail, pending, streams }.respond(|_| StatusCode::OK).await
     }
 
     /// Starts the server of a new session.
     async fn initialize(&self, parts: &Parts, message: Message) -> Result<Response<Body>, Unanswered> {
         let spoken = parts.extensions.get::<Spoken>().cloned();
         let spoken = spoken.ok_or_else(|| Unanswered::bad_gateway("this request belongs to no session"))?;
-        if self.sessions.lock().len() >= self.most {
-            return Err(check::busy(format!("{} sessions are open, as many as may be", self.most), 5));
+        if self.crew.is_closed() {
+            return Err(check::busy("the gateway is being stopped", 1));
         }
+        let place = self.crew.place();
+        let place =
+            place.ok_or_else(|| check::busy("as many sessions are open as may be (--max-sessions)", 5))?;
         let key = uuid::Uuid::new_v4().to_string();
         let (me, own) = (self.me.clone(), key.clone());
         let ending = spoken.clone();
@@ -99,25 +112,31 @@ impl Face {
             }
             ending.end("the server ended", Some(how.into()));
         };
-        let desk = Desk::new(Clients::One, Arc::clone(&spoken.session));
-        let limit = self.host.settings().inspect_limit;
-        let started = Worker::start(&self.spec, desk, Arc::clone(&spoken.session), limit, &self.count, ended);
-        let (worker, pid) = started.await.map_err(not_started)?;
-        spoken.session.note(
-            Some(spoken.frame),
-            Level::Info,
-            format!("started process {pid} for this session"),
-        );
-        let (mail, mut awaited) = Desk::mail();
-        let asking = worker.desk.ask(&message, mail).map_err(refused)?;
-        worker.say(&asking.line).await.map_err(|_| self.gone(&worker))?;
+        let desk = Desk::new(Clients::One, Arc::clone(&spoken.session), self.clock());
+        let start = Start {
+            spec: &self.spec,
+            desk,
+            session: Arc::clone(&spoken.session),
+            limit: self.host.settings().inspect_limit,
+            crew: &self.crew,
+            place: Some(place),
+        };
+        let worker = self.started(Worker::start(start, ended).await)?;
+        let text = format!("started process {} for this session", worker.id());
+        spoken.session.note(Some(spoken.frame), Level::Info, text);
+        let room = worker.room(message.body().len()).await.map_err(|_| self.gone(&worker))?;
+        let (_, mut mail) = worker.desk.ask(&[&message]).map_err(refused)?;
+        room.say(message.body());
         let mut before: Vec<Said> = Vec::new();
         let greeted = tokio::time::timeout(GREETING, async {
-            while let Some(said) = awaited.recv().await {
+            while let Some(said) = mail.recv().await {
                 if said.answer.is_some() {
                     return Some(said);
                 }
-                before.push(said);
+                match before.len() < BEFORE {
+                    true => before.push(said),
+                    false => worker.desk.to_nobody(said.line),
+                }
             }
             None
         });
@@ -142,22 +161,32 @@ impl Face {
         }
         let version =
             answer.outcome(&["protocolVersion"]).and_then(json::unescape).map(|text| text.into_owned());
-        let member = Member { worker, version, last: Mutex::new(self.now()) };
+        let member = Member { worker, version, last: Mutex::new(self.clock().now()) };
         if let Ok(mut value) = HeaderValue::from_str(&key) {
             value.set_sensitive(true);
             response.headers_mut().insert(SESSION_ID, value);
         }
-        self.sessions.lock().insert(key, Arc::new(member));
+        let mut sessions = self.sessions.lock();
+        // It may have ended already, and then nobody else takes it out.
+        if member.worker.desk.over().is_none() {
+            sessions.insert(key, Arc::new(member));
+        }
         Ok(response)
     }
 
     pub(super) fn get(&self, parts: &Parts) -> Result<Response<Body>, Unanswered> {
+        if stateless_hop(parts) {
+            return Err(check::no_such_method("POST"));
+        }
         check::get(&parts.headers)?;
         let member = self.member(parts)?;
         Ok(reply::stream(member.worker.desk.listen(), None, None))
     }
 
     pub(super) fn delete(&self, parts: &Parts) -> Result<Response<Body>, Unanswered> {
+        if stateless_hop(parts) {
+            return Err(check::no_such_method("POST"));
+        }
         let member = self.member(parts)?;
         if let Some(key) = text(&parts.headers, SESSION_ID.as_str()) {
             self.sessions.lock().remove(key);
@@ -171,7 +200,13 @@ impl Face {
         let key = text(&parts.headers, SESSION_ID.as_str()).ok_or_else(check::no_session_named)?;
         let member = self.sessions.lock().get(key).cloned().ok_or_else(check::session_unknown)?;
         check::version(&parts.headers)?;
-        *member.last.lock() = self.now();
+        *member.last.lock() = self.clock().now();
         Ok(member)
     }
+}
+
+/// Whether a client of the stateless era uses what that era does not have.
+fn stateless_hop(parts: &Parts) -> bool {
+    let version = text(&parts.headers, "mcp-protocol-version").and_then(Revision::parse);
+    parts.headers.get(SESSION_ID).is_none() && version.is_some_and(|version| version.era() == Era::Stateless)
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::child::Worker;
+use super::child::{Start, Worker};
 use super::desk::{Clients, Desk};
+use super::probe::{self, Verdict};
 use super::reply::{Awaited, Pending};
-use super::{Face, accepted, check, not_started, probe, refused};
+use super::{Face, accepted, check, refused, remap};
 use crate::clock::Stamp;
 use crate::log::record::{Level, Opened};
 use crate::mcp::compose::{self, meta};
-use crate::mcp::{Kind, Message, Quirks};
+use crate::mcp::{Kind, Message, json};
 use crate::proxy::http::spoken::Spoken;
 use crate::transport::child::Ended;
 use crate::transport::http::{Body, Unanswered};
@@ -25,10 +26,21 @@ pub struct Shared {
     started: Option<Stamp>,
 }
 
+/// What was found of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Probed {
+    stateless: bool,
+    at: Stamp,
+    /// How long that is believed; none for ever.
+    believed: Option<Duration>,
+}
+
 /// A server that ended is not started again sooner than this after its last start.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long it is believed that a server speaks the stateful era only: it may only have been slow.
+/// How long it is believed that a server speaks the stateful era only: it may be another one by then.
 const BELIEVED: Duration = Duration::from_secs(10 * 60);
+/// The same of one that only did not answer: it may have been slow.
+const SILENT: Duration = Duration::from_secs(30);
 /// How long a new server may take to list its tools before others are let in.
 const LISTING: Duration = Duration::from_secs(5);
 
@@ -42,9 +54,8 @@ impl Face {
             Kind::Request { id, .. } if !id.is_legal() => {
                 return Err(check::invalid("an id must be a string or an integer"));
             }
-            // What a parser reads in two ways could be one client's request and another's answer.
-            Kind::Request { .. } if message.quirks().has(Quirks::DUPLICATE_KEY) => {
-                return Err(check::invalid("a key is there twice"));
+            Kind::Request { .. } if remap::is_ambiguous(&message) => {
+                return Err(check::invalid("a key is there twice, and servers disagree on which one counts"));
             }
             Kind::Request { .. } => {}
             // There is none that a client would send over HTTP, and none may touch what is another's.
@@ -61,34 +72,54 @@ impl Face {
         let complete = message.param(&["_meta", meta::CLIENT_CAPABILITIES]).is_some();
         let worker = self.shared().await?;
         worker.desk.check(&message, &parts.headers).map_err(check::mismatch)?;
-        let (mail, awaited) = Desk::mail();
-        let asking = worker.desk.ask(&message, mail).map_err(refused)?;
-        if let (Some(spoken), Some(how)) = (parts.extensions.get::<Spoken>(), &asking.remapped) {
-            spoken.remapped(how);
+        // With room for it, it is taken in and said in one step: a client may leave while it waits.
+        let room = worker.room(message.body().len()).await.map_err(|_| self.gone(&worker))?;
+        let (asking, mail) = worker.desk.ask(&[&message]).map_err(refused)?;
+        let mut pending = Pending { worker: Arc::clone(&worker), ids: Vec::new(), tells: true };
+        if let (Some(asking), Some(own)) = (asking.into_iter().next(), message.id()) {
+            if let (Some(spoken), Some(how)) = (parts.extensions.get::<Spoken>(), &asking.remapped) {
+                spoken.remapped(how);
+            }
+            pending.ids.push((asking.id, own.clone()));
+            room.say(&asking.line);
         }
-        let own = message.id().map(|id| (asking.id.clone(), id.clone()));
-        let pending = Pending { worker: Arc::clone(&worker), ids: own.into_iter().collect(), tells: true };
-        worker.say(&asking.line).await.map_err(|_| self.gone(&worker))?;
-        Awaited { mail: awaited, pending, streams: false }.respond(|code| status_of(code, complete)).await
+        Awaited { mail, pending, streams: false }.respond(|code| status_of(code, complete)).await
     }
 
     /// The one child of this era, started if it does not run.
     async fn shared(&self) -> Result<Arc<Worker>, Unanswered> {
-        let mut shared = self.shared.lock().await;
-        if let Some(worker) = shared.worker.as_ref().filter(|worker| worker.desk.over().is_none()) {
-            return Ok(Arc::clone(worker));
+        if let Ok(shared) = self.shared.try_lock()
+            && let Some(worker) = shared.running()
+        {
+            return Ok(worker);
         }
-        let now = self.now();
+        self.outlived(|face| async move { face.find_shared().await }).await
+    }
+
+    async fn find_shared(&self) -> Result<Arc<Worker>, Unanswered> {
+        let mut shared = self.shared.lock().await;
+        if let Some(worker) = shared.running() {
+            return Ok(worker);
+        }
+        if self.crew.is_closed() {
+            return Err(check::busy("the gateway is being stopped", 1));
+        }
+        let now = self.clock().now();
         if shared.started.is_some_and(|started| now.since(started) < AGAIN) {
-            return Err(check::busy(
-                "the server ended as soon as it was started; it is started again shortly",
-                1,
-            ));
+            let why = shared.worker.as_ref().and_then(|worker| worker.desk.over()).unwrap_or_default();
+            return Err(check::busy(format!("{why}; it was started a moment ago, and is again shortly"), 1));
         }
         shared.started = Some(now);
+        let worker = self.start_shared().await?;
+        self.list(&worker).await;
+        shared.worker = Some(Arc::clone(&worker));
+        Ok(worker)
+    }
+
+    async fn start_shared(&self) -> Result<Arc<Worker>, Unanswered> {
         let session = self.host.open(Opened {
             name: format!("{} (shared)", self.name),
-            target: self.spec.command.clone(),
+            target: self.place.target.clone(),
             directory: self.spec.directory.as_ref().map(|directory| directory.display().to_string()),
             pid: None,
             own_client: false,
@@ -98,45 +129,107 @@ impl Face {
             own.close("the server ended", Some(how.into()));
             host.release(own.id());
         };
-        let desk = Desk::new(Clients::Many, Arc::clone(&session));
-        let limit = self.host.settings().inspect_limit;
-        let started = Worker::start(&self.spec, desk, Arc::clone(&session), limit, &self.count, ended).await;
-        let (worker, pid) = match started {
-            Ok(started) => started,
-            Err(error) => {
-                session.close("the server could not be started", None);
-                self.host.release(session.id());
-                return Err(not_started(error));
-            }
+        let start = Start {
+            spec: &self.spec,
+            desk: Desk::new(Clients::Many, Arc::clone(&session), self.clock()),
+            session: Arc::clone(&session),
+            limit: self.host.settings().inspect_limit,
+            crew: &self.crew,
+            place: None,
         };
+        let worker = self.started(Worker::start(start, ended).await).inspect_err(|_| {
+            session.close("the server could not be started", None);
+            self.host.release(session.id());
+        })?;
         let text = format!(
-            "process {pid} serves all requests of 2026-07-28; its stderr and what belongs to no request is here"
+            "process {} serves all requests of 2026-07-28; its stderr and what belongs to no request is here",
+            worker.id()
         );
         session.note(None, Level::Info, text);
-        // Which arguments are repeated in headers is known from the list of tools alone.
-        let list = probe::request("tools/list");
-        let (mail, mut listed) = Desk::mail();
-        if let Ok(asking) = worker.desk.ask(&list, mail)
-            && worker.say(&asking.line).await.is_ok()
-        {
-            let _ = tokio::time::timeout(LISTING, listed.recv()).await;
-        }
-        shared.worker = Some(Arc::clone(&worker));
         Ok(worker)
+    }
+
+    /// Lists the server's tools: which arguments are repeated in headers is known from there alone.
+    async fn list(&self, worker: &Arc<Worker>) {
+        /// Pages that are read; a server with more is checked by what its clients list.
+        const PAGES: usize = 20;
+        let mut cursor = None;
+        for _ in 0..PAGES {
+            let request = probe::request("tools/list", cursor.take());
+            let (Ok(room), Ok((asking, mut mail))) =
+                (worker.room(request.raw().len()).await, worker.desk.ask(&[&request]))
+            else {
+                return;
+            };
+            let Some(asking) = asking.into_iter().next() else { return };
+            room.say(&asking.line);
+            let Ok(Some(said)) = tokio::time::timeout(LISTING, mail.recv()).await else { return };
+            let page = Message::parse(said.line);
+            cursor = page.outcome(&["nextCursor"]).and_then(json::unescape).map(|cursor| cursor.into_owned());
+            if cursor.is_none() {
+                return;
+            }
+        }
     }
 
     /// Whether the server speaks the stateless era, found out on a process that is thrown away.
     pub(super) async fn is_stateless(&self) -> Result<bool, Unanswered> {
-        let mut probed = self.probed.lock().await;
-        if let Some((at, stateless)) = *probed
-            && (stateless || self.now().since(at) < BELIEVED)
+        if let Ok(probed) = self.probed.try_lock()
+            && let Some(stateless) = self.believed(*probed)
         {
             return Ok(stateless);
         }
-        let stateless = probe::probe(&self.host, &self.name, &self.spec, &self.count).await;
-        let stateless = stateless.map_err(not_started)?;
-        *probed = Some((self.now(), stateless));
+        self.outlived(|face| async move { face.find_era().await }).await
+    }
+
+    async fn find_era(&self) -> Result<bool, Unanswered> {
+        let mut probed = self.probed.lock().await;
+        if let Some(stateless) = self.believed(*probed) {
+            return Ok(stateless);
+        }
+        if self.crew.is_closed() {
+            return Err(check::busy("the gateway is being stopped", 1));
+        }
+        let verdict = match self.started(probe::probe(self).await)? {
+            Verdict::Dead(why) => {
+                *self.trouble.lock() = Some(why.clone());
+                return Err(Unanswered::bad_gateway(format!(
+                    "the server {} ended at once: {why}",
+                    self.name
+                )));
+            }
+            verdict => verdict,
+        };
+        let (stateless, believed) = match verdict {
+            Verdict::Stateless => (true, None),
+            Verdict::Silent => (false, Some(SILENT)),
+            Verdict::Stateful | Verdict::Dead(_) => (false, Some(BELIEVED)),
+        };
+        *probed = Some(Probed { stateless, at: self.clock().now(), believed });
         Ok(stateless)
+    }
+
+    fn believed(&self, probed: Option<Probed>) -> Option<bool> {
+        let Probed { stateless, at, believed } = probed?;
+        let fresh = believed.is_none_or(|believed| self.clock().now().since(at) < believed);
+        fresh.then_some(stateless)
+    }
+
+    /// Does what is not one client's alone: it goes on when the one that asked for it leaves.
+    async fn outlived<T, F>(&self, work: impl FnOnce(Arc<Self>) -> F) -> Result<T, Unanswered>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Unanswered>> + Send + 'static,
+    {
+        let face = self.me.upgrade().ok_or_else(|| Unanswered::bad_gateway("the gateway was stopped"))?;
+        let done = tokio::spawn(work(face)).await;
+        done.unwrap_or_else(|error| Err(Unanswered::bad_gateway(error.to_string())))
+    }
+}
+
+impl Shared {
+    fn running(&self) -> Option<Arc<Worker>> {
+        self.worker.as_ref().filter(|worker| worker.desk.over().is_none()).map(Arc::clone)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One exchange, from the request of a client to the end of its response.
 
+mod reply;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,22 +9,22 @@ use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 
 use super::facts::{self, Facts};
 use super::fit::{fit, mirror};
 use super::relay::Relay;
 use super::spoken::Spoken;
 use super::visits::Visit;
-use super::{Gate, body, plain};
+use super::{Gate, body};
 use crate::log::Seq;
 use crate::log::http::Http;
 use crate::log::operation::Course;
 use crate::log::record::{Channel, LaneId, OpId};
-use crate::mcp::{Direction, Id, Kind, Message, compose};
+use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::{Arrived, Form, Item, Lane, Port, Scope, Session, Ticket};
 use crate::transport::Parcel;
-use crate::transport::http::{Body, BodyError, Cut, Rewrite, Unanswered, headers};
+use crate::transport::http::{Body, BodyError, Cut, Rewrite, headers};
 
 /// An exchange under way. Dropped before it is finished, it tells the upstream at once: that is
 /// how a client cancels (2026-07-28, basic/patterns/cancellation), and what a server would see of
@@ -60,6 +62,8 @@ struct Asked {
     id: Option<Id>,
     /// Whether its sender waits for an answer.
     awaits: bool,
+    /// What it opens is a stream of its own, with no answer that is waited for.
+    listens: bool,
     facts: Facts,
 }
 
@@ -160,13 +164,14 @@ impl Exchange {
                 session.receive_more(lane, Bytes::new(), true);
                 session.end(lane);
             });
-            return Asked { seq, op: None, id: None, awaits: true, facts };
+            return Asked { seq, op: None, id: None, awaits: true, listens: false, facts };
         }
         let item = match bytes.is_empty() {
             true => facts::of_http(Bytes::new(), Bytes::new(), http),
             false => facts::item(cleaner, &self.parts.headers, bytes.clone(), bytes, http),
         };
         let id = item.message.id().cloned();
+        let listens = item.message.method() == Some("subscriptions/listen");
         let awaits = match item.message.kind() {
             Kind::Notification { .. } | Kind::Response { .. } | Kind::Failure { .. } => false,
             Kind::Batch(all) => all.iter().any(|each| matches!(each.kind(), Kind::Request { .. })),
@@ -174,7 +179,7 @@ impl Exchange {
         };
         let Arrived { seq, op } = self.arrive(session, item);
         session.end(self.lane);
-        Asked { seq, op, id, awaits, facts }
+        Asked { seq, op, id, awaits, listens, facts }
     }
 
     /// Takes the request in, with the upstream's address in the place of ours where that is asked.
@@ -217,9 +222,8 @@ impl Exchange {
             fit(&mut headers, &first.bytes);
             let keeps = first.ticket.as_ref().is_some_and(|ticket| ticket.keeps_headers);
             let message = Message::parse(first.bytes.clone());
-            for (name, value) in self.gate.annotations.lock().headers(&message).into_iter().filter(|_| !keeps)
-            {
-                mirror(&mut headers, &name, value.as_deref());
+            for mirrored in self.gate.annotations.lock().headers(&message).iter().filter(|_| !keeps) {
+                mirror(&mut headers, mirrored);
             }
         }
         let session = Arc::clone(&visit.session);
@@ -237,51 +241,6 @@ impl Exchange {
         request
     }
 
-    /// Nothing goes to the upstream: the request was answered, dropped, or an answer to us.
-    async fn unsent(mut self, asked: &Asked) -> Result<Response<Body>, Cut> {
-        if self.there.is_cut() {
-            return Err(Cut);
-        }
-        if !asked.awaits {
-            self.finish();
-            let mut response = Response::new(crate::transport::http::full(Bytes::new()));
-            *response.status_mut() = StatusCode::ACCEPTED;
-            return Ok(response);
-        }
-        let answer = self.first_reply().await?;
-        Ok(self.answer(StatusCode::OK, answer))
-    }
-
-    /// An answer of ours.
-    fn answer(mut self, status: StatusCode, parcel: Parcel<Ticket>) -> Response<Body> {
-        let response = plain(status, parcel.bytes);
-        self.unconfirmed = parcel.ticket;
-        self.finish();
-        response
-    }
-
-    /// Tells the client why the upstream gave no answer.
-    async fn fail(
-        mut self,
-        visit: &Arc<Visit>,
-        asked: &Asked,
-        unanswered: Unanswered,
-    ) -> Result<Response<Body>, Cut> {
-        let Unanswered { status, code, why, data, header } = unanswered;
-        let headers = HeaderMap::from_iter(header);
-        self.lost(visit, status);
-        let why = format!("shadowcat: {why}");
-        let line = compose::failure_with(asked.id.as_ref(), code, &why, data.as_deref());
-        let http = asked.facts.of_response(status, facts::recorded(&self.gate.cleaner, &headers));
-        let message = Message::parse(line);
-        let item = Item { message, channel: Channel::Main, http: Some(http), wire: None };
-        visit.session.answer(self.lane, asked.seq, item);
-        let answer = self.first_reply().await?;
-        let mut response = self.answer(status, answer);
-        response.headers_mut().extend(headers);
-        Ok(response)
-    }
-
     async fn respond(
         mut self,
         visit: Arc<Visit>,
@@ -289,11 +248,15 @@ impl Exchange {
         response: Response<Body>,
     ) -> Result<Response<Body>, Cut> {
         let (mut head, incoming) = response.into_parts();
+        let (told, id) = (Arc::clone(&visit), asked.id.clone());
         if let Some(id) = head.headers.get("mcp-session-id").filter(|_| head.status.is_success()) {
             self.gate.visits.name(&self.gate, &visit, id);
         }
         self.gate.warn_of_challenge(&visit.session, head.status);
         self.lost(&visit, head.status);
+        if head.status.is_success() {
+            visit.recognise();
+        }
         let is_stream =
             headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD;
         let lane = visit.session.open_lane(Lane {
@@ -308,6 +271,9 @@ impl Exchange {
         });
         self.response = Some(lane);
         let opens = is_stream && self.parts.method == Method::GET;
+        if opens || (is_stream && asked.listens) {
+            visit.hears(&self.reply);
+        }
         let relay = Relay {
             gate: Arc::clone(&self.gate),
             visit: Arc::clone(&visit),
@@ -350,7 +316,13 @@ impl Exchange {
         headers::leave_hop(&mut head.headers);
         let mut first = None;
         if !is_stream {
-            let parcel = self.first_reply().await?;
+            let parcel = match self.first_reply().await {
+                // Nothing of it was passed on yet, so its client can be told.
+                Err(Cut) if self.gate.explains && !self.is_over() => {
+                    return Ok(self.broken(&told, id.as_ref()));
+                }
+                first => first?,
+            };
             if parcel.ticket.as_ref().is_some_and(|ticket| !ticket.as_it_came) {
                 fit(&mut head.headers, &parcel.bytes);
             }
@@ -369,83 +341,5 @@ impl Exchange {
         *response.headers_mut() = head.headers;
         *response.extensions_mut() = head.extensions;
         Ok(response)
-    }
-
-    /// A server that has ended a session answers 404 to whoever names it (2025-03-26 to 2025-11-25,
-    /// basic/transports, session management): this one is over, or never was.
-    fn lost(&self, visit: &Arc<Visit>, status: StatusCode) {
-        if status == StatusCode::NOT_FOUND && visit.is_by_id() {
-            self.gate.visits.retire(&self.gate, visit, "the server knows no such session", None);
-        }
-    }
-
-    /// What the client is answered. Where that was dropped in silence, the client waits until it
-    /// has had enough, which ends this.
-    async fn first_reply(&mut self) -> Result<Parcel<Ticket>, Cut> {
-        match self.next_reply().await {
-            Some(parcel) => Ok(parcel),
-            None if self.is_cut() || self.is_over() => Err(Cut),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The next piece for the client.
-    pub async fn next_reply(&mut self) -> Option<Parcel<Ticket>> {
-        self.reply.next().await
-    }
-
-    /// Remembers what the client is being given now. With the last of it the exchange is finished:
-    /// who has been given as much as was promised asks for no more.
-    pub fn giving(&mut self, ticket: Option<Ticket>, length: usize) {
-        self.unconfirmed = ticket;
-        self.left = self.left.map(|left| left.saturating_sub(length as u64));
-        if self.left == Some(0) || (self.reply.is_over() && !self.is_cut()) {
-            self.finish();
-        }
-    }
-
-    /// What the client was given last has been taken, or not.
-    pub fn confirm_last(&mut self, taken: bool) {
-        if let (Some(ticket), Some(visit)) = (self.unconfirmed.take(), &self.visit) {
-            visit.session.confirm(ticket, taken);
-        }
-    }
-
-    /// Whether the session has ended, and nothing more can come.
-    fn is_over(&self) -> bool {
-        self.visit.as_ref().is_none_or(|visit| visit.session.is_closed())
-    }
-
-    /// Whether the response is to end as a connection that breaks.
-    pub fn is_cut(&self) -> bool {
-        self.reply.is_cut()
-    }
-
-    /// The client has everything.
-    pub fn finish(&mut self) {
-        self.confirm_last(true);
-        self.finished = true;
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some(relay) = self.relay.take().filter(|_| !self.finished) {
-            relay.abort();
-        }
-        self.confirm_last(false);
-        let broken = self.reply.is_cut();
-        let Some(visit) = self.visit.take() else { return };
-        for parcel in self.there.abandon().into_iter().chain(self.reply.abandon()) {
-            if let Some(ticket) = parcel.ticket {
-                visit.session.confirm(ticket, false);
-            }
-        }
-        let why = (!self.finished).then_some(if broken { "it broke off" } else { "the client left" });
-        if let Some(lane) = self.response {
-            visit.session.close_lane(lane, why);
-        }
-        visit.session.close_lane(self.lane, why);
-        self.gate.visits.leave(&self.gate, &visit);
     }
 }
