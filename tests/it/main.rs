@@ -17,4 +17,5 @@ mod reverse_trouble;
 mod screens;
 mod support;
 mod tapes;
+mod tls;
 mod wire;

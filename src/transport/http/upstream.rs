@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
@@ -43,6 +43,9 @@ pub struct Upstream {
     authority: Authority,
     place: Place,
     preserve_host: bool,
+    /// What a proxy that reads our requests is to be told; one that passes a tunnel on is told when
+    /// the tunnel is dug.
+    proxy_credentials: Option<HeaderValue>,
     client: Client<HttpsConnector<Dialer>, Body>,
 }
 
@@ -72,7 +75,7 @@ impl Upstream {
     pub fn new(url: &str, options: &UpstreamOptions) -> Result<Arc<Self>, UpstreamError> {
         let wrong = |why| UpstreamError::Url(url.to_owned(), why);
         let uri: Uri = url.parse().map_err(|_| wrong("it cannot be parsed"))?;
-        let parts = uri.into_parts();
+        let parts = uri.clone().into_parts();
         let scheme = parts.scheme.ok_or_else(|| wrong("it begins with neither http:// nor https://"))?;
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
             return Err(wrong("it begins with neither http:// nor https://"));
@@ -85,7 +88,10 @@ impl Upstream {
         direct.enforce_http(false);
         direct.set_connect_timeout(Some(CONNECT));
         direct.set_nodelay(true);
-        let dialer = Dialer { direct, proxies: Arc::new(Matcher::from_env()) };
+        let proxies = Arc::new(Matcher::from_env());
+        let proxy = proxies.intercept(&uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP));
+        let proxy_credentials = proxy.and_then(|proxy| proxy.basic_auth().cloned());
+        let dialer = Dialer { direct, proxies };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(options)?)
             .https_or_http()
@@ -108,7 +114,8 @@ impl Upstream {
             authority: authority.to_string(),
             path: path.to_string(),
         };
-        Ok(Arc::new(Self { scheme, authority, place, preserve_host: options.preserve_host, client }))
+        let preserve_host = options.preserve_host;
+        Ok(Arc::new(Self { scheme, authority, place, preserve_host, proxy_credentials, client }))
     }
 
     async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
@@ -124,6 +131,9 @@ impl Upstream {
             && let Ok(host) = HeaderValue::from_str(self.authority.as_str())
         {
             request.headers_mut().insert(HOST, host);
+        }
+        if let Some(credentials) = &self.proxy_credentials {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         let response = self.client.request(request).await.map_err(|error| self.unanswered(&error))?;
         Ok(response.map(|body| body.map_err(BodyError::from).boxed_unsync()))
