@@ -3,6 +3,10 @@
 
 use std::process::{Command, Stdio};
 
+use rmcp::model::ProtocolVersion;
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt};
+use rmcp::transport::StreamableHttpClientTransport;
+
 use crate::conformance::{Running, example, start};
 use crate::{client, peers, run};
 
@@ -17,6 +21,8 @@ fn server(name: &str) -> (Running, String) {
             let (running, port) = start(&mut command, "MCP Streamable HTTP Server listening on port ");
             (running, format!("http://127.0.0.1:{port}/mcp"))
         }
+        "py" => start(Command::new(peers().join("venv/bin/python")).arg(peers().join("server_py.py")), ""),
+        "ts2" => start(Command::new("node").arg(peers().join("server_ts2.mjs")).arg("http"), ""),
         _ => start(Command::new(example("fixture_server")).args(["http", "127.0.0.1:0"]), ""),
     }
 }
@@ -80,9 +86,14 @@ fn sdk_clients_see_through_the_gateway_what_they_see_of_a_stdio_server() {
 
 #[test]
 fn the_python_client_sees_over_http_what_it_sees_without_us() {
-    for (server, era) in
-        [("everything", "2025"), ("fixture", "2025"), ("fixture", "2026"), ("fixture", "auto")]
-    {
+    for (server, era) in [
+        ("everything", "2025"),
+        ("fixture", "2025"),
+        ("fixture", "2026"),
+        ("fixture", "auto"),
+        ("py", "2026"),
+        ("ts2", "2026"),
+    ] {
         compare("py", server, era);
     }
 }
@@ -91,11 +102,88 @@ fn the_python_client_sees_over_http_what_it_sees_without_us() {
 fn the_typescript_client_of_2025_sees_over_http_what_it_sees_without_us() {
     compare("ts1", "everything", "2025");
     compare("ts1", "fixture", "2025");
+    compare("ts1", "py", "2025");
+    compare("ts1", "ts2", "2025");
 }
 
 #[test]
 fn the_typescript_client_of_2026_sees_over_http_what_it_sees_without_us() {
-    for (server, era) in [("everything", "auto"), ("fixture", "2025"), ("fixture", "2026")] {
+    for (server, era) in
+        [("everything", "auto"), ("fixture", "2025"), ("fixture", "2026"), ("py", "2026"), ("ts2", "2026")]
+    {
         compare("ts2", server, era);
     }
+}
+
+/// The Rust SDK's client, in this process.
+async fn ask(url: &str, lifecycle: ClientLifecycleMode) -> String {
+    let transport = StreamableHttpClientTransport::from_uri(url.to_owned());
+    let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
+    let info = format!("{:?}", client.peer_info());
+    let tools = serde_json::to_string(&client.list_all_tools().await.unwrap()).unwrap();
+    let nothing = serde_json::from_value(serde_json::json!({ "name": "nothing" })).unwrap();
+    let unknown = client.call_tool(nothing).await.map_err(|error| error.to_string());
+    client.cancel().await.unwrap();
+    format!("{info}\n{tools}\n{unknown:?}")
+}
+
+#[tokio::test]
+async fn the_rust_client_sees_over_http_what_it_sees_without_us() {
+    let discover = || ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
+    for (name, stateless) in
+        [("everything", false), ("fixture", false), ("fixture", true), ("py", true), ("ts2", true)]
+    {
+        let (_server, direct) = server(name);
+        let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+        hop.args(["forward", "http", "--no-tape", "--upstream", &direct]);
+        let (_hop, through) = start(hop.stdin(Stdio::null()), "listening on ");
+        let mode = || if stateless { discover() } else { ClientLifecycleMode::Initialize };
+        assert_eq!(ask(&through, mode()).await, ask(&direct, mode()).await, "{name}");
+    }
+}
+
+/// Resumption after a stream that was cut, cancellation and subscriptions, by the SDKs: directly, and
+/// through us. Returns what `tape show` finds on the tape for `filter`.
+fn streams(words: &[&str], server_name: &str, filter: &str) -> serde_json::Value {
+    let data = tempfile::tempdir().unwrap();
+    let (_server, direct) = server(server_name);
+    let tape = data.path().join("streams.tape");
+    let tape = tape.to_str().unwrap();
+    let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    hop.args(["forward", "http", "--tape", tape, "--upstream", &direct]);
+    let (mut hop, through) = start(hop.stdin(Stdio::null()), "listening on ");
+    let mut seen = Vec::new();
+    for url in [&direct, &through] {
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        words.push(url.clone());
+        let output = run(&words);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let saw: serde_json::Value = serde_json::from_str(&said)
+            .unwrap_or_else(|error| panic!("{error} {said} {}", String::from_utf8_lossy(&output.stderr)));
+        assert!(!saw.as_object().unwrap().is_empty(), "{words:?}: {saw}");
+        seen.push(saw);
+    }
+    assert_eq!(seen[0], seen[1], "{words:?} {server_name}");
+    // The tape is whole when it has ended.
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(hop.0.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    hop.0.wait().unwrap();
+    let mut show = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+    show.args(["tape", "show", tape, "--output", "json", "--filter", filter]);
+    serde_json::from_slice(&show.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn streams_are_resumed_cancelled_and_subscribed_to_through_us() {
+    let (ts1, ts2, py) = ("streams_ts1.mjs", "streams_ts2.mjs", "streams_py.py");
+    let python = peers().join("venv/bin/python").display().to_string();
+    let some = |found: serde_json::Value| assert!(!found.as_array().unwrap().is_empty(), "it is on the tape");
+    some(streams(&["node", ts1], "fixture", "http:last-event-id*"));
+    some(streams(&["node", ts1], "everything", "method:notifications/cancelled"));
+    some(streams(&["node", ts2], "fixture", "method:notifications/tools/list_changed http:stream"));
+    some(streams(&["node", ts2], "py", "status:lost tool:sleep"));
+    some(streams(&[&python, py, "2025"], "fixture", "tool:test_reconnection"));
+    some(streams(&[&python, py, "2025"], "py", "method:notifications/cancelled"));
+    some(streams(&[&python, py, "2026"], "fixture", "method:subscriptions/listen"));
+    some(streams(&[&python, py, "2026"], "py", "status:lost tool:sleep"));
 }

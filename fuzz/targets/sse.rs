@@ -1,0 +1,31 @@
+//! Server-sent events: whatever a server sends, in whatever pieces, leaves as it came.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shadowcat::mcp::sse::{Event, Piece, Splitter};
+
+fuzz_target!(|input: (Vec<Vec<u8>>, u8)| {
+    let (chunks, limit) = input;
+    let mut splitter = Splitter::new(usize::from(limit) + 1);
+    let mut out = Vec::new();
+    let mut take = |piece: Piece| match piece {
+        Piece::Event(event) => {
+            let edited = Event::parse(event.with_data(b"edited"));
+            assert_eq!(edited.data.as_deref(), Some(&b"edited"[..]));
+            out.extend_from_slice(&event.raw);
+        }
+        Piece::Idle(bytes) | Piece::Start(bytes) | Piece::More(bytes) | Piece::End(bytes) => {
+            out.extend_from_slice(&bytes);
+        }
+    };
+    for chunk in &chunks {
+        splitter.feed(chunk);
+        while let Some(piece) = splitter.next_piece() {
+            take(piece);
+        }
+    }
+    while let Some(piece) = splitter.finish() {
+        take(piece);
+    }
+    assert_eq!(out, chunks.concat());
+});
