@@ -187,3 +187,121 @@ fn streams_are_resumed_cancelled_and_subscribed_to_through_us() {
     some(streams(&[&python, py, "2026"], "fixture", "method:subscriptions/listen"));
     some(streams(&[&python, py, "2026"], "py", "status:lost tool:sleep"));
 }
+
+/// What an exchange was: status line, headers with their case and order, and the body without its
+/// transfer coding.
+#[derive(Debug, PartialEq, Eq)]
+struct Exchanged {
+    status: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+/// Headers that may differ, and why: they belong to a hop (RFC 9110, 7.6.1), name a moment, or are
+/// another session's.
+const DIFFER: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", "date", "mcp-session-id"];
+
+fn exchange(url: &str, method: &str, headers: &str, body: &str) -> (Exchanged, Option<String>) {
+    use std::io::{Read, Write};
+    let authority = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let mut stream = std::net::TcpStream::connect(authority).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} /mcp HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // Some servers keep the connection for seconds, although they are asked not to.
+    let mut all = Vec::new();
+    let mut chunk = [0; 65536];
+    while !is_whole(&all) {
+        match stream.read(&mut chunk).unwrap() {
+            0 => break,
+            length => all.extend_from_slice(&chunk[..length]),
+        }
+    }
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().to_owned();
+    let headers: Vec<(String, String)> =
+        lines.map(|line| line.split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap()).collect();
+    let find = |name: &str| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    let session = find("mcp-session-id").map(|(_, value)| value.clone());
+    let mut body = String::new();
+    if find("transfer-encoding").is_some() {
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            body += &after[..size];
+            rest = after.get(size + 2..).unwrap_or_default();
+        }
+    } else {
+        rest.clone_into(&mut body);
+    }
+    // Ids of events are made up anew in each session.
+    let body = body.split('\n').map(|line| if line.starts_with("id: ") { "id: MASKED" } else { line });
+    let body = body.collect::<Vec<_>>().join("\n");
+    // A 204 must not have a length, and loses it on the way (RFC 9110, 8.6).
+    let no_content = status.contains(" 204 ");
+    let differs = |name: &str| {
+        DIFFER.iter().any(|each| name.eq_ignore_ascii_case(each))
+            || (no_content && name.eq_ignore_ascii_case("content-length"))
+    };
+    let headers = headers.into_iter().filter(|(name, _)| !differs(name)).collect();
+    (Exchanged { status, headers, body }, session)
+}
+
+/// Whether a response says that it is there whole.
+fn is_whole(response: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(response).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: "));
+    match length {
+        Some(length) => body.len() >= length.parse().unwrap(),
+        None => head.contains("transfer-encoding: chunked") && text.ends_with("0\r\n\r\n"),
+    }
+}
+
+#[test]
+fn recorded_exchanges_are_the_same_byte_by_byte_and_header_by_header() {
+    let json = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
+    let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
+    let discover = r#"{"jsonrpc":"2.0","id":"d","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let modern = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: server/discover\r\n";
+    for name in ["everything", "fixture", "py", "ts2"] {
+        let (_server, direct) = server(name);
+        let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
+        hop.args(["forward", "http", "--no-tape", "--upstream", &direct]);
+        let (_hop, through) = start(hop.stdin(Stdio::null()), "listening on ");
+        let story = |url: &str| {
+            let ask = |method: &str, headers: &str, body: &str| exchange(url, method, headers, body).0;
+            let (first, session) = exchange(url, "POST", json, initialize);
+            let named =
+                session.map(|id| format!("{json}Mcp-Session-Id: {id}\r\n")).unwrap_or(json.to_owned());
+            let post = |body: &str| ask("POST", &named, body);
+            vec![
+                first,
+                post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#),
+                post(r#"{ "jsonrpc": "2.0", "id": "é", "method": "tools/list" }"#),
+                post(r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call","params":{"name":"nothing"}}"#),
+                post(r#"{"jsonrpc":"2.0","id":2,"method":"no/such"}"#),
+                post("{oops"),
+                ask("POST", &format!("{json}{modern}"), discover),
+                ask(
+                    "POST",
+                    &format!("{json}Mcp-Session-Id: nobody\r\n"),
+                    r#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#,
+                ),
+                ask("POST", "Content-Type: text/plain\r\nAccept: text/html\r\n", "hello"),
+                ask("PUT", json, "{}"),
+                ask("OPTIONS", "", ""),
+                ask("GET", "Accept: application/json\r\nMcp-Session-Id: nobody\r\n", ""),
+                ask("DELETE", &named, ""),
+            ]
+        };
+        let (alone, with_us) = (story(&direct), story(&through));
+        for (number, (alone, with_us)) in alone.iter().zip(&with_us).enumerate() {
+            assert_eq!(with_us, alone, "exchange {number} with {name}");
+        }
+    }
+}

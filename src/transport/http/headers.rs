@@ -22,11 +22,15 @@ pub fn leave_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in OF_A_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-    for name in ["expect", "keep-alive", "proxy-connection", "upgrade"] {
-        headers.remove(name);
+    let stays = |name: &HeaderName| {
+        OF_A_HOP.contains(name)
+            || named.contains(name)
+            || matches!(name.as_str(), "expect" | "keep-alive" | "proxy-connection" | "upgrade")
+    };
+    if headers.keys().any(stays) {
+        // Taking one out would move another into its place, and the order is the peer's.
+        let passed = headers.iter().filter(|(name, _)| !stays(name));
+        *headers = passed.map(|(name, value)| (name.clone(), value.clone())).collect();
     }
 }
 
@@ -66,6 +70,20 @@ mod tests {
         }
         leave_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn what_goes_on_keeps_its_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("a", "1"), ("transfer-encoding", "chunked"), ("b", "1"), ("a", "2"), ("c", "1")]
+        {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        leave_hop(&mut headers);
+        let left: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(left, [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")], "a name's values stand together");
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! | `HEAD`, `OPTIONS` and any other method | passed on |
 //! | `Host` | checked, then the upstream's, unless `--preserve-host` |
 //! | `Origin` | checked, then passed on |
+//! | `Content-Length` of a 204 | dropped: it must not have one (RFC 9110, 8.6) |
+//! | `Date` | passed on; none is added |
 //! | HTTP version | each hop has its own |
 
 pub mod authorized;
@@ -42,6 +44,13 @@ pub use listen::{Cut, Listener};
 pub use origin::Rewrite;
 pub use secrets::Cleaner;
 pub use upstream::{Upstream, UpstreamError, UpstreamOptions};
+
+/// A body of no bytes that does not say so before: an upstream that did not say so is not to look as
+/// if it had.
+pub fn nothing() -> Body {
+    use http_body_util::BodyExt;
+    http_body_util::StreamBody::new(futures_util::stream::empty::<Result<_, BodyError>>()).boxed_unsync()
+}
 
 /// A body of these bytes.
 pub fn full(bytes: Bytes) -> Body {

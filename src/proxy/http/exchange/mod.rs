@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, Response};
 
@@ -287,6 +287,7 @@ impl Exchange {
         if opens {
             relay.opened();
         }
+        let chunked = head.headers.contains_key(TRANSFER_ENCODING);
         let known = headers::is_json(&head.headers)
             || head.headers.contains_key(CONTENT_LENGTH)
             || http_body::Body::is_end_stream(&incoming);
@@ -333,7 +334,10 @@ impl Exchange {
             Some(parcel) if parcel.bytes.is_empty() && parcel.ticket.is_some() => {
                 self.unconfirmed = parcel.ticket;
                 self.finish();
-                crate::transport::http::full(Bytes::new())
+                match chunked {
+                    true => crate::transport::http::nothing(),
+                    false => crate::transport::http::full(Bytes::new()),
+                }
             }
             first => body::reply(self, first),
         });
