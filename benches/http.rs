@@ -1,4 +1,4 @@
-//! What `forward http` costs: requests a second, the time that one takes and memory per open
+//! What `forward http` and `reverse` cost: requests a second, the time that one takes and memory per open
 //! stream, against the server alone and against nginx as a plain reverse proxy, in the same run and
 //! in turn. Run with `cargo bench --bench http`; nginx is left out where it is not installed.
 
@@ -120,12 +120,9 @@ impl Drop for Running {
     }
 }
 
-fn shadowcat(upstream: SocketAddr, data: &Path, tape: bool) -> (Running, SocketAddr) {
+fn shadowcat(upstream: SocketAddr, data: &Path, words: &[&str]) -> (Running, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
-    command.args(["forward", "http", "--upstream", &format!("http://{upstream}/mcp")]);
-    if !tape {
-        command.arg("--no-tape");
-    }
+    command.args(words).args(["--upstream", &format!("http://{upstream}/mcp")]);
     let mut child =
         command.env("SHADOWCAT_DATA_DIR", data).stderr(Stdio::piped()).spawn().expect("start shadowcat");
     let mut line = String::new();
@@ -200,12 +197,17 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let server = serve();
-    let plain = shadowcat(server, directory.path(), false);
-    let recording = shadowcat(server, directory.path(), true);
+    let plain = shadowcat(server, directory.path(), &["forward", "http", "--no-tape"]);
+    let recording = shadowcat(server, directory.path(), &["forward", "http"]);
+    let gateway = shadowcat(server, directory.path(), &["reverse", "--bind", "127.0.0.1:0"]);
     let nginx = nginx(server, directory.path());
     let mut variants = vec![("the server alone", server)];
     variants.extend(nginx.as_ref().map(|(_, address)| ("nginx", *address)));
-    variants.extend([("forward http, no tape", plain.1), ("forward http, recording", recording.1)]);
+    variants.extend([
+        ("forward http, no tape", plain.1),
+        ("forward http, recording", recording.1),
+        ("reverse", gateway.1),
+    ]);
     let mut found = vec![Vec::new(); variants.len()];
     for _ in 0..ROUNDS {
         for (at, (_, address)) in variants.iter().enumerate() {
@@ -227,5 +229,7 @@ fn main() {
             ratios.0, ratios.1, ratios.2
         );
     }
-    println!("\n{STREAMS} open streams: {:.1} kB each, recording", streams(&recording.0, recording.1));
+    for (name, running) in [("forward http, recording", &recording), ("reverse", &gateway)] {
+        println!("{STREAMS} open streams: {:.1} kB each, {name}", streams(&running.0, running.1));
+    }
 }

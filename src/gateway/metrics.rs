@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::health::Upstream;
 use crate::clock::Stamp;
-use crate::log::Log;
+use crate::log::{Log, Tail};
 use crate::log::record::{Body, Channel, Frame, OpId, Origin, Record, Role, SessionId};
 use crate::mcp::{Direction, Kind, Method};
 
@@ -34,12 +34,15 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
+/// How often the log is looked into; it keeps more than is written in between.
+const LOOK: Duration = Duration::from_millis(200);
 /// Requests whose answer is waited for; where there are more, those of long ago are given up.
 const ASKED: usize = 65_536;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The state that the counters are made from.
 struct Fold {
+    tail: Tail,
     sessions: Gauge,
     opened: Counter,
     messages: Family<OfMessage, Counter>,
@@ -79,27 +82,38 @@ struct OfStatus {
 impl Metrics {
     /// Metrics that follow `log` for as long as it lives.
     pub fn follow(log: &Arc<Log>) -> Arc<Self> {
-        let metrics = Arc::new(Self::new());
-        let (mut tail, following) = (log.tail(1), Arc::downgrade(&metrics));
+        let metrics = Arc::new(Self::new(log.tail(1)));
+        let following = Arc::downgrade(&metrics);
         tokio::spawn(async move {
-            /// Records read at once.
-            const BATCH: usize = 1024;
             loop {
-                tail.changed().await;
+                // By the clock and not by the record: each would wake this up.
+                tokio::time::sleep(LOOK).await;
                 let Some(metrics) = following.upgrade() else { return };
-                let mut fold = metrics.fold.lock();
-                for record in tail.read(BATCH) {
-                    fold.take(&record);
-                }
+                metrics.catch_up();
             }
         });
         metrics
     }
 
-    fn new() -> Self {
+    /// Counts what was recorded since the last time.
+    fn catch_up(&self) {
+        /// Records read at once.
+        const BATCH: usize = 1024;
+        let mut fold = self.fold.lock();
+        loop {
+            let records = fold.tail.read(BATCH);
+            if records.is_empty() {
+                return;
+            }
+            records.iter().for_each(|record| fold.take(record));
+        }
+    }
+
+    fn new(tail: Tail) -> Self {
         let mut registry = Registry::with_prefix("shadowcat");
         let histogram: fn() -> Histogram = || Histogram::new(BOUNDS);
         let fold = Fold {
+            tail,
             sessions: Gauge::default(),
             opened: Counter::default(),
             messages: Family::default(),
@@ -136,6 +150,7 @@ impl Metrics {
 
     /// The text, with the numbers of processes that run and were started.
     pub fn text(&self, processes: Option<(usize, usize)>) -> String {
+        self.catch_up();
         let (running, started) = processes.unwrap_or_default();
         self.processes.set(i64::try_from(running).unwrap_or(i64::MAX));
         // The count is kept where processes are started.
@@ -148,6 +163,7 @@ impl Metrics {
 
     /// What was last seen of the server.
     pub fn upstream(&self) -> Upstream {
+        self.catch_up();
         self.fold.lock().upstream.clone()
     }
 }
