@@ -1,5 +1,6 @@
 //! What every command in front of an HTTP server shares: its listener, and the way upstream.
 
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ struct LoginArguments {
     /// from SHADOWCAT_CLIENT_SECRET.
     #[arg(long, value_name = "ID", requires = "login")]
     client_id: Option<String>,
+    /// Log in at this authorization server only; a secret needs it.
+    #[arg(long, value_name = "URL", requires = "login")]
+    issuer: Option<String>,
     /// Ask for these scopes too.
     #[arg(long, value_name = "SCOPES", requires = "login")]
     scope: Option<String>,
@@ -97,20 +101,23 @@ impl UpstreamArguments {
         if !self.login.login {
             return Ok((upstream, None));
         }
-        let keeper = self.log_in(url, host).await.map_err(|error| {
-            Failure::peer(error)
-                .hint("--client-id names a client that the server knows; --scope asks for more")
+        let keeper = self.log_in(url, host).await.map_err(|error| match error.hint() {
+            Some(hint) => Failure::peer(error).hint(hint),
+            None => Failure::peer(error),
         })?;
         Ok((Authorized::new(upstream, Arc::clone(&keeper)), Some(keeper)))
     }
 
     async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<Keeper>, LoginError> {
-        let LoginArguments { client_id, scope, no_browser, .. } = &self.login;
-        let directory = library::data().unwrap_or_else(|| std::env::temp_dir().join("shadowcat"));
+        let LoginArguments { client_id, issuer, scope, no_browser, .. } = &self.login;
+        let directory = library::data().ok_or(LoginError::NoPlace)?;
         let options = oauth::Options {
             client_id: client_id.clone(),
             client_secret: std::env::var("SHADOWCAT_CLIENT_SECRET").ok().filter(|secret| !secret.is_empty()),
+            issuer: issuer.clone(),
             scope: scope.clone(),
+            // What belongs to a client is not ours to read.
+            terminal: io::stdin().is_terminal() && io::stderr().is_terminal(),
             browser: !no_browser,
             directory: directory.join("oauth"),
         };
@@ -125,7 +132,7 @@ impl UpstreamArguments {
             _ => output::say(text),
         });
         let clock = host.log().clock().clone();
-        let keeper = Arc::new(Keeper::new(web, url, options, clock, tell)?);
+        let keeper = Keeper::new(web, url, options, clock, tell)?;
         if !keeper.look_ahead().await? {
             output::say("the server asks for no authorization yet; --login waits until it does");
         }

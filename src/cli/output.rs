@@ -54,6 +54,11 @@ pub fn print(text: &str) -> io::Result<()> {
 
 /// Says something to the person, beside the result.
 pub fn say(text: &str) {
+    // What peers say is in it: it must not reach the terminal as commands.
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
     // With nobody to hear it there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

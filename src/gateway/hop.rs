@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 
 use super::ENDPOINT;
 use crate::transport::http::secrets::is_telling;
-use crate::transport::http::{Body, Connect, Place, Sending, Unanswered};
+use crate::transport::http::{Body, Cleaner, Connect, Place, Sending, Unanswered};
 
 /// A server at another path than ours, reached with credentials of ours.
 ///
@@ -41,11 +41,12 @@ impl Hop {
         }
         let mut response = self.inner.send(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let why = "the upstream refuses the gateway's credentials; --header or --login gives it some";
+            let why = "the upstream refuses the gateway: it needs credentials, by --header or --login";
             return Err(Unanswered::bad_gateway(why));
         }
         if response.status().is_redirection() {
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            let to = Cleaner::new().url(to);
             let why = format!("the upstream redirects to {to}; name that URL if it is the right one");
             return Err(Unanswered::bad_gateway(why));
         }

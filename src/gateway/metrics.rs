@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 
 use super::health::Upstream;
 use crate::clock::Stamp;
-use crate::log::{Log, Tail};
 use crate::log::record::{Body, Channel, Frame, OpId, Origin, Record, Role, SessionId};
+use crate::log::{Log, Tail};
 use crate::mcp::{Direction, Kind, Method};
 
 /// What is counted.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Html;
 use axum::routing::get;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use url::{Url, form_urlencoded};
 
-use super::LoginError;
 use super::discovery::AuthorizationServer;
+use super::{LoginError, printable};
 
 /// Where the browser comes back to.
 pub struct Door {
@@ -39,6 +40,17 @@ pub struct Question<'a> {
     pub browser: bool,
     /// Someone is at a terminal, and can paste.
     pub terminal: bool,
+    /// Where the address is written down, where there is no terminal.
+    pub note: PathBuf,
+}
+
+/// Tells that a question is over, however it ended.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// How long a person may take.
@@ -51,8 +63,10 @@ impl Door {
     /// # Errors
     /// When none can be opened.
     pub async fn open() -> Result<Self, LoginError> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(LoginError::Listen)?;
-        let port = listener.local_addr().map_err(LoginError::Listen)?.port();
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .map_err(|error| LoginError::Listen(error.to_string()))?;
+        let port = listener.local_addr().map_err(|error| LoginError::Listen(error.to_string()))?.port();
         Ok(Self { listener, redirect_uri: format!("http://127.0.0.1:{port}{PATH}") })
     }
 
@@ -64,22 +78,26 @@ impl Door {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub async fn ask(
-        self,
-        question: &Question<'_>,
-        tell: &(dyn Fn(&str) + Sync),
-    ) -> Result<String, LoginError> {
+    pub async fn ask(self, question: Question<'_>, tell: impl Fn(&str) + Sync) -> Result<String, LoginError> {
         let opened = question.browser && browse(question.url);
-        let how = match (opened, question.terminal) {
-            (true, true) => {
-                "a browser was opened; if it does not come back by itself, open the address below, and paste here where it sends you"
-            }
-            (true, false) => "a browser was opened",
-            (false, _) => {
-                "open this address in a browser; if it does not come back by itself, paste here where it sends you"
-            }
-        };
-        tell(&format!("authorize at {}: {how}\n  {}", question.server.issuer, question.url));
+        let issuer = &question.server.issuer;
+        match (opened, question.terminal) {
+            (true, true) => tell(&format!(
+                "authorize at {issuer}: a browser was opened. If it does not come back by itself, open this address, \
+                 and paste here where it sends you:\n  {}",
+                question.url
+            )),
+            (false, true) => tell(&format!(
+                "authorize at {issuer}: open this address in a browser. If it does not come back by itself, paste \
+                 here where it sends you:\n  {}",
+                question.url
+            )),
+            (true, false) => tell(&format!("authorize at {issuer}: a browser was opened")),
+            (false, false) => tell(&format!(
+                "authorize at {issuer}: open the address in {} with a browser of this machine",
+                question.note.display()
+            )),
+        }
         let (sender, mut answers) = mpsc::channel::<String>(4);
         let asked = Asked { state: question.state.to_owned(), answers: sender.clone() };
         let router = Router::new().route(PATH, get(come_back)).with_state(Arc::new(asked));
@@ -88,27 +106,29 @@ impl Door {
             // Told, or forgotten: it ends either way.
             let _ = stopped.await;
         });
-        let serving = tokio::spawn(async move { serving.await });
-        let over = Arc::new(AtomicBool::new(false));
+        let mut serving = tokio::spawn(async move { serving.await });
+        let over = Over(Arc::default());
         if question.terminal {
-            let (over, sender) = (Arc::clone(&over), sender);
-            tokio::task::spawn_blocking(move || paste(&over, &sender));
+            let (over, sender) = (Arc::clone(&over.0), sender);
+            // A thread of its own: nothing waits for one that is not done when the program ends.
+            std::thread::spawn(move || paste(&over, &sender));
         }
         let answered = async {
             loop {
                 let Some(answer) = answers.recv().await else { std::future::pending().await };
-                match judge(&answer, question) {
+                match judge(&answer, &question) {
                     // Whoever pastes may paste something else; nothing is decided by it.
-                    Err(LoginError::Untrusted(why)) if question.terminal => tell(&why),
+                    Err(LoginError::Untrusted(why)) => tell(&why),
                     decided => return decided,
                 }
             }
         };
         let outcome = tokio::time::timeout(PATIENCE, answered).await;
-        over.store(true, Ordering::Release);
-        drop(stop);
+        drop((over, stop));
         // The page that says so is still to be read.
-        let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        if tokio::time::timeout(Duration::from_secs(1), &mut serving).await.is_err() {
+            serving.abort();
+        }
         outcome.unwrap_or(Err(LoginError::Patience(PATIENCE.as_secs() / 60)))
     }
 }
@@ -120,30 +140,32 @@ struct Asked {
 
 async fn come_back(
     State(asked): State<Arc<Asked>>,
+    method: Method,
     RawQuery(query): RawQuery,
 ) -> (StatusCode, Html<&'static str>) {
     let query = query.unwrap_or_default();
-    if parameters(&query).get("state") != Some(&asked.state) {
+    let parameters = parameters(&query);
+    let answers = parameters.contains_key("code") || parameters.contains_key("error");
+    if method != Method::GET || !answers || parameters.get("state") != Some(&asked.state) {
         // Someone else's: it must not end the question.
         return (StatusCode::BAD_REQUEST, Html("<p>This is no answer to what was asked."));
     }
     // One that comes when the question is decided is not needed.
     let _ = asked.answers.try_send(format!("?{query}"));
-    (
-        StatusCode::OK,
-        Html("<title>Shadowcat</title><p>Thank you. You can close this page and go back to the terminal."),
-    )
+    let page = match parameters.contains_key("error") {
+        true => "<title>Shadowcat</title><p>It was refused; the terminal says why.",
+        false => "<title>Shadowcat</title><p>Thank you. You can close this page and go back to the terminal.",
+    };
+    (StatusCode::OK, Html(page))
 }
 
-/// What an answer says: the address that the browser was sent to, or the code alone.
+/// What an answer says: the address that the browser was sent to. A code alone would not say what it
+/// answers, nor whose it is.
 fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
     let server = question.server;
     let untrusted = |why: &str| Err(LoginError::Untrusted(why.to_owned()));
     let Some((_, query)) = answer.split_once('?') else {
-        return match server.authorization_response_iss_parameter_supported {
-            true => untrusted("paste the whole address; it says which server it comes from"),
-            false => Ok(answer.to_owned()),
-        };
+        return untrusted("paste the whole address that the browser was sent to, with its ?code=…&state=…");
     };
     let parameters = parameters(query.split('#').next().unwrap_or(query));
     let of = |name: &str| parameters.get(name).map(String::as_str);
@@ -153,10 +175,10 @@ fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
     // RFC 9207, 2.4: an answer of another server must not be taken for this one's.
     match of("iss") {
         Some(issuer) if issuer != server.issuer => {
-            return Err(LoginError::Refused(format!(
+            return Err(LoginError::Refused(printable(&format!(
                 "the answer comes from {issuer}, not from {}",
                 server.issuer
-            )));
+            ))));
         }
         None if server.authorization_response_iss_parameter_supported => {
             return Err(LoginError::Refused("the answer does not say which server it comes from".into()));
@@ -166,7 +188,7 @@ fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
     match (of("code"), of("error")) {
         (_, Some(error)) => {
             let why = of("error_description").map_or_else(String::new, |why| format!(": {why}"));
-            Err(LoginError::Refused(format!("{error}{why}")))
+            Err(LoginError::Refused(printable(&format!("{error}{why}"))))
         }
         (Some(code), None) => Ok(code.to_owned()),
         (None, None) => untrusted("there is no code in it"),
@@ -200,7 +222,12 @@ fn browse(url: &Url) -> bool {
         }
         let Some((program, arguments)) = words.split_first() else { return false };
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .env_remove("SHADOWCAT_CLIENT_SECRET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         match command.spawn() {
             Ok(mut child) => {
                 // It ends when it likes; somebody has to take note of it.
@@ -249,15 +276,24 @@ mod tests {
 
     fn judged(answer: &str, names_itself: bool) -> Result<String, LoginError> {
         let (server, url) = (server(names_itself), Url::parse("https://as.example/a").unwrap());
-        judge(answer, &Question { url: &url, state: "s", server: &server, browser: false, terminal: true })
+        judge(
+            answer,
+            &Question {
+                url: &url,
+                state: "s",
+                server: &server,
+                browser: false,
+                terminal: true,
+                note: PathBuf::new(),
+            },
+        )
     }
 
     #[test]
     fn only_an_answer_to_the_question_from_the_server_that_was_asked_counts() {
         let address = "http://127.0.0.1:1/callback?code=c%2F1&state=s";
         assert_eq!(judged(address, false).unwrap(), "c/1");
-        assert_eq!(judged("c/1", false).unwrap(), "c/1");
-        assert!(matches!(judged("c/1", true), Err(LoginError::Untrusted(_))));
+        assert!(matches!(judged("c/1", false), Err(LoginError::Untrusted(_))), "whose would it be?");
         assert!(matches!(judged(address, true), Err(LoginError::Refused(_))), "it must name itself");
         assert_eq!(judged(&format!("{address}&iss=https%3A%2F%2Fas.example"), true).unwrap(), "c/1");
         for iss in ["https://evil.example", "https://as.example/"] {

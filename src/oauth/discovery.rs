@@ -7,7 +7,7 @@ use http_auth::parser::ChallengeParser;
 use serde::Deserialize;
 use url::Url;
 
-use super::web::allowed;
+use super::web::{WebError, allowed_by};
 use super::{LoginError, Web};
 
 /// What a server says when it wants a token (RFC 6750, 3; RFC 9728, 5.1).
@@ -80,24 +80,21 @@ impl Challenge {
 /// [`LoginError`].
 pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Found, LoginError> {
     for place in resource_places(url, challenge) {
-        let Some(metadata) =
-            document::<ResourceMetadata>(web, "the metadata of the resource", &place).await?
-        else {
-            continue;
-        };
+        allowed_by(&place, url)?;
+        let Some(metadata) = document::<ResourceMetadata>(web, &place).await? else { continue };
         covers(&metadata.resource, url).then_some(()).ok_or_else(|| {
             LoginError::OtherResource(place.clone(), metadata.resource.clone(), url.to_string())
         })?;
         // Without a list, the server is its own (2025-03-26).
         let issuer = metadata.authorization_servers.first().cloned().unwrap_or_else(|| origin(url));
-        let server = authorization_server(web, &issuer).await?;
+        let server = authorization_server(web, &issuer, url).await?;
         let server = server.ok_or_else(|| LoginError::NoMetadata(issuer.clone()))?;
         return Ok(Found { resource: metadata.resource, scopes: metadata.scopes_supported, server });
     }
     // Up to 2025-03-26 a server is its own authorization server, and its endpoints may be at fixed
     // places (2025-03-26, basic/authorization, fallbacks).
     let issuer = origin(url);
-    let server = match authorization_server(web, &issuer).await? {
+    let server = match authorization_server(web, &issuer, url).await? {
         Some(server) => server,
         None => AuthorizationServer {
             authorization_endpoint: format!("{issuer}/authorize"),
@@ -142,14 +139,14 @@ fn issuer_places(issuer: &Url) -> Vec<String> {
     places
 }
 
-async fn authorization_server(web: &Web, issuer: &str) -> Result<Option<AuthorizationServer>, LoginError> {
-    let url = allowed(issuer)?;
+async fn authorization_server(
+    web: &Web,
+    issuer: &str,
+    by: &Url,
+) -> Result<Option<AuthorizationServer>, LoginError> {
+    let url = allowed_by(issuer, by)?;
     for place in issuer_places(&url) {
-        let Some(server) =
-            document::<AuthorizationServer>(web, "the metadata of the authorization server", &place).await?
-        else {
-            continue;
-        };
+        let Some(server) = document::<AuthorizationServer>(web, &place).await? else { continue };
         // A document that names another issuer was put there by someone else (RFC 8414, 3.3).
         if server.issuer != issuer {
             return Err(LoginError::Document {
@@ -159,33 +156,26 @@ async fn authorization_server(web: &Web, issuer: &str) -> Result<Option<Authoriz
             });
         }
         for endpoint in [&server.authorization_endpoint, &server.token_endpoint] {
-            allowed(endpoint)?;
+            allowed_by(endpoint, by)?;
         }
         return Ok(Some(server));
     }
     Ok(None)
 }
 
-/// A document; none where there is none.
-async fn document<T: serde::de::DeserializeOwned>(
-    web: &Web,
-    document: &'static str,
-    url: &str,
-) -> Result<Option<T>, LoginError> {
+/// A document; none where there is none, or where a site answers everything with a page.
+async fn document<T: serde::de::DeserializeOwned>(web: &Web, url: &str) -> Result<Option<T>, LoginError> {
     let answer = web.get(url).await?;
-    if !(200..300).contains(&answer.status) {
-        return Ok(None);
+    match answer.status {
+        200..300 => Ok(serde_json::from_slice(&answer.body).ok()),
+        // A server in trouble may have it all the same; to go on without would be to ask someone else.
+        429 | 500.. => Err(WebError::Status { url: url.to_owned(), status: answer.status }.into()),
+        _ => Ok(None),
     }
-    let read = serde_json::from_slice(&answer.body);
-    read.map(Some).map_err(|error| LoginError::Document {
-        document,
-        url: url.to_owned(),
-        why: error.to_string(),
-    })
 }
 
 /// Whether a token for `resource` is one for `url`: the same place, or one above it.
-fn covers(resource: &str, url: &Url) -> bool {
+pub fn covers(resource: &str, url: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else { return false };
     let (above, below) = (resource.path().trim_end_matches('/'), url.path().trim_end_matches('/'));
     let inside = below.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

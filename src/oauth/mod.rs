@@ -6,6 +6,7 @@
 
 pub mod consent;
 pub mod discovery;
+mod exchange;
 mod keeper;
 pub mod registration;
 pub mod store;
@@ -15,7 +16,7 @@ pub use keeper::{Keeper, Options, Tell};
 pub use web::{Web, WebError};
 
 /// Why there is no token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LoginError {
     #[error(transparent)]
     Web(#[from] WebError),
@@ -38,9 +39,39 @@ pub enum LoginError {
     #[error("the token endpoint refused: {0}")]
     Token(String),
     #[error("cannot listen for the answer of the browser: {0}")]
-    Listen(std::io::Error),
-    #[error("cannot keep tokens in {path}: {source}")]
-    Store { path: String, source: std::io::Error },
-    #[error("the server asked for a token that it was given already: {0}")]
-    Again(String),
+    Listen(String),
+    #[error("cannot keep tokens in {path}: {why}")]
+    Store { path: String, why: String },
+    #[error("there is no place to keep tokens in: this user has no home directory")]
+    NoPlace,
+    #[error("the server refuses the token that was issued for it a moment ago")]
+    Again,
+    #[error("a client secret is for one authorization server, and none is named")]
+    SecretForAnyone,
+    #[error("the server names the authorization server {0}, and only {1} may be logged in at")]
+    OtherIssuer(String, String),
+}
+
+impl LoginError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoRegistration(_) => Some("--client-id names a client that it knows"),
+            Self::SecretForAnyone => Some("--issuer names it, as its metadata does"),
+            Self::OtherIssuer(..) => Some("--issuer names the one to trust"),
+            Self::Store { .. } | Self::NoPlace => Some("SHADOWCAT_DATA_DIR names another place"),
+            Self::NoPkce(_) => {
+                Some("without PKCE the answer could be anybody's; the server has to be mended")
+            }
+            Self::Refused(_) => Some("--scope asks for more, --client-id asks as another client"),
+            _ => None,
+        }
+    }
+}
+
+/// What a peer said, as a line that a terminal can be shown.
+fn printable(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(LONGEST).collect()
 }

@@ -54,6 +54,22 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// The same with the secret that the person gave, which is not kept.
+    #[must_use]
+    pub fn with_secret(mut self, given: Option<&str>) -> Self {
+        self.client_secret = self.client_secret.or_else(|| given.map(str::to_owned));
+        self
+    }
+
+    /// The same without the secret that the person gave.
+    #[must_use]
+    pub fn without_secret(mut self, given: Option<&str>) -> Self {
+        self.client_secret = self.client_secret.filter(|secret| Some(secret.as_str()) != given);
+        self
+    }
+}
+
 /// Asks the server for an id.
 ///
 /// # Errors
@@ -94,7 +110,7 @@ pub async fn register(
         why,
     };
     if !(200..300).contains(&answer.status) {
-        let said = String::from_utf8_lossy(&answer.body).chars().take(300).collect::<String>();
+        let said = super::printable(&String::from_utf8_lossy(&answer.body));
         return Err(wrong(format!("status {}: {said}", answer.status)));
     }
     let mut registration: Registration =

@@ -2,11 +2,12 @@
 //! authorization server are never sent to another (2026-07-28, client registration).
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,14 +21,12 @@ pub struct Store {
 }
 
 /// What is kept of one issuer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub issuer: String,
-    #[serde(default)]
-    pub registration: Option<Registration>,
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    issuer: String,
     /// Tokens by what they are for.
     #[serde(default)]
-    pub tokens: BTreeMap<String, Tokens>,
+    tokens: BTreeMap<String, Tokens>,
 }
 
 /// The tokens for one resource.
@@ -42,6 +41,8 @@ pub struct Tokens {
     pub renew: Option<u64>,
     #[serde(default)]
     pub scope: Option<String>,
+    /// Who they were given to.
+    pub registration: Registration,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -54,39 +55,90 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Store {
-    pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+    /// The store in `directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is another user's.
+    pub fn open(directory: PathBuf) -> Result<Self, LoginError> {
+        let store = Self { directory };
+        store.prepare().map_err(|source| store.error(&store.directory, &source))?;
+        Ok(store)
     }
 
-    /// What is kept of `issuer`; nothing where there is nothing, or nothing that can be read.
-    pub fn load(&self, issuer: &str) -> Kept {
+    fn prepare(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let found = fs::symlink_metadata(&self.directory)?;
+        if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(io::Error::other("it is no directory of yours"));
+        }
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
+        let probe = self.directory.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
+        File::create_new(&probe)?;
+        fs::remove_file(probe)
+    }
+
+    /// The tokens of `issuer` for `resource`.
+    pub fn tokens(&self, issuer: &str, resource: &str) -> Option<Tokens> {
+        self.load(issuer).tokens.remove(resource)
+    }
+
+    /// Keeps the tokens of `issuer` for `resource`, beside those for others.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep(&self, issuer: &str, resource: &str, tokens: &Tokens) -> Result<(), LoginError> {
+        let mut kept = self.load(issuer);
+        kept.tokens.insert(resource.to_owned(), tokens.clone());
+        let path = self.path(issuer, "json");
+        let written = serde_json::to_vec_pretty(&kept).map_err(io::Error::from);
+        written.and_then(|text| self.write(&path, &text)).map_err(|source| self.error(&path, &source))
+    }
+
+    /// Keeps other programs from renewing tokens of `issuer`, until the lock is dropped.
+    ///
+    /// # Errors
+    /// When there can be no lock.
+    pub async fn lock(&self, issuer: &str) -> Result<Flock<File>, LoginError> {
+        let path = self.path(issuer, "lock");
+        let (store, locking) = (self.clone(), path.clone());
+        let locked = tokio::task::spawn_blocking(move || {
+            let file =
+                OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&locking)?;
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| io::Error::from(error))
+        });
+        let locked = locked.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        locked.map_err(|source| store.error(&path, &source))
+    }
+
+    /// Writes down the address that a person is to open, where there is nowhere else to show it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self, text: &str) -> Result<(), LoginError> {
+        let path = self.note_path();
+        self.write(&path, text.as_bytes()).map_err(|source| self.error(&path, &source))
+    }
+
+    /// Where that is.
+    pub fn note_path(&self) -> PathBuf {
+        self.directory.join("open-this-address")
+    }
+
+    fn load(&self, issuer: &str) -> Kept {
         let fresh = || Kept { issuer: issuer.to_owned(), ..Kept::default() };
-        let Ok(text) = fs::read(self.path(issuer)) else { return fresh() };
+        let Ok(text) = fs::read(self.path(issuer, "json")) else { return fresh() };
         match serde_json::from_slice::<Kept>(&text) {
             Ok(kept) if kept.issuer == issuer => kept,
             _ => fresh(),
         }
     }
 
-    /// Keeps `kept` in the place of what was kept of its issuer.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn save(&self, kept: &Kept) -> Result<(), LoginError> {
-        let path = self.path(&kept.issuer);
-        self.write(&path, kept)
-            .map_err(|source| LoginError::Store { path: path.display().to_string(), source })
-    }
-
-    fn write(&self, path: &Path, kept: &Kept) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
-        let text = serde_json::to_vec_pretty(kept)?;
-        // Beside it and then in its place, so that a reader finds the one or the other whole.
+    /// Beside it and then in its place, so that a reader finds the one or the other whole.
+    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         let beside = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            file.write_all(&text)?;
+            file.write_all(text)?;
             file.sync_all()?;
             fs::rename(&beside, path)
         })();
@@ -97,10 +149,14 @@ impl Store {
         written
     }
 
-    fn path(&self, issuer: &str) -> PathBuf {
+    fn path(&self, issuer: &str, ending: &str) -> PathBuf {
         let hash = Sha256::digest(issuer.as_bytes());
         let name: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        self.directory.join(format!("{name}.json"))
+        self.directory.join(format!("{name}.{ending}"))
+    }
+
+    fn error(&self, path: &Path, source: &io::Error) -> LoginError {
+        LoginError::Store { path: path.display().to_string(), why: source.to_string() }
     }
 }
 
@@ -108,27 +164,38 @@ impl Store {
 mod tests {
     use super::*;
 
+    fn tokens(access: &str) -> Tokens {
+        let registration = Registration {
+            client_id: "me".into(),
+            client_secret: None,
+            token_endpoint_auth_method: "none".into(),
+            redirect_uri: "http://127.0.0.1:1/callback".into(),
+        };
+        Tokens { access: access.into(), refresh: Some("r".into()), renew: Some(7), scope: None, registration }
+    }
+
     #[test]
     fn what_is_kept_of_one_issuer_is_its_owners_alone() {
         let place = tempfile::tempdir().unwrap();
-        let store = Store::new(place.path().join("oauth"));
-        let tokens = Tokens { access: "a".into(), refresh: Some("r".into()), renew: Some(7), scope: None };
-        let kept = Kept {
-            issuer: "https://a.example".into(),
-            tokens: BTreeMap::from([("https://r.example/mcp".to_owned(), tokens)]),
-            ..Kept::default()
-        };
-        store.save(&kept).unwrap();
-        store.save(&kept).unwrap();
-        assert_eq!(store.load("https://a.example"), kept);
-        assert_eq!(store.load("https://b.example").tokens.len(), 0);
+        let store = Store::open(place.path().join("oauth")).unwrap();
+        store.keep("https://a.example", "https://r.example/mcp", &tokens("a")).unwrap();
+        store.keep("https://a.example", "https://other.example/mcp", &tokens("b")).unwrap();
+        assert_eq!(store.tokens("https://a.example", "https://r.example/mcp"), Some(tokens("a")));
+        assert_eq!(store.tokens("https://b.example", "https://r.example/mcp"), None);
         let files: Vec<_> = fs::read_dir(place.path().join("oauth")).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len(), 1);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&files[0].path()), 0o600);
         assert_eq!(mode(&place.path().join("oauth")), 0o700);
-        assert!(!format!("{kept:?}").contains("\"r\""), "nothing prints a token");
+        assert!(!format!("{:?}", tokens("hush")).contains("hush"), "nothing prints a token");
         fs::write(files[0].path(), "{oops").unwrap();
-        assert_eq!(store.load("https://a.example").tokens.len(), 0);
+        assert_eq!(store.tokens("https://a.example", "https://r.example/mcp"), None);
+    }
+
+    #[test]
+    fn a_directory_that_someone_else_prepared_is_not_used() {
+        let place = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(place.path(), place.path().join("oauth")).unwrap();
+        assert!(matches!(Store::open(place.path().join("oauth")), Err(LoginError::Store { .. })));
     }
 }

@@ -12,13 +12,22 @@ use url::{Host, Url};
 
 /// A client for what OAuth needs.
 #[derive(Clone)]
-pub struct Web(Client);
+pub struct Web {
+    /// By the proxies of the environment …
+    away: Client,
+    /// … which have no business with what is on this machine.
+    here: Client,
+}
 
 /// Why a request came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum WebError {
     #[error("{0} is neither https nor on this machine")]
     Insecure(String),
+    #[error("{by} points to {url}, which is on this machine")]
+    PointsHere { url: String, by: String },
+    #[error("{url} answered {status}")]
+    Status { url: String, status: u16 },
     #[error("{0:?} is no URL")]
     NoUrl(String),
     #[error("cannot reach {url}: {why}")]
@@ -48,17 +57,21 @@ impl Web {
     /// When the certificates cannot be read.
     pub fn new(ca: Option<&Path>, insecure: bool) -> Result<Self, WebError> {
         let tls = |error: &dyn std::fmt::Display| WebError::Tls(error.to_string());
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .timeout(PATIENCE)
-            .user_agent(concat!("shadowcat/", env!("CARGO_PKG_VERSION")))
-            .tls_danger_accept_invalid_certs(insecure);
+        let mut certificates = Vec::new();
         if let Some(ca) = ca {
             let pem = std::fs::read(ca).map_err(|error| tls(&error))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| tls(&error))?;
-            builder = builder.tls_certs_merge(certificates);
+            certificates = Certificate::from_pem_bundle(&pem).map_err(|error| tls(&error))?;
         }
-        Ok(Self(builder.build().map_err(|error| tls(&error))?))
+        let builder = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .timeout(PATIENCE)
+                .user_agent(concat!("shadowcat/", env!("CARGO_PKG_VERSION")))
+                .tls_danger_accept_invalid_certs(insecure)
+                .tls_certs_merge(certificates.clone())
+        };
+        let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| tls(&error));
+        Ok(Self { away: built(builder())?, here: built(builder().no_proxy())? })
     }
 
     /// Sends a request and reads its answer.
@@ -66,15 +79,30 @@ impl Web {
     /// # Errors
     /// [`WebError`]; an answer with an error status is none.
     pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, WebError> {
+        let (response, url) = self.start(request).await?;
+        read(response, &url).await
+    }
+
+    /// Sends a request, and returns the head of its answer alone: its body may never end.
+    ///
+    /// # Errors
+    /// [`WebError`].
+    pub async fn head(&self, request: http::Request<Vec<u8>>) -> Result<(u16, http::HeaderMap), WebError> {
+        let (response, _) = self.start(request).await?;
+        Ok((response.status().as_u16(), response.headers().clone()))
+    }
+
+    async fn start(&self, request: http::Request<Vec<u8>>) -> Result<(Response, Url), WebError> {
         let (parts, body) = request.into_parts();
         let url = allowed(&parts.uri.to_string())?;
         let unreachable = |error: reqwest::Error| WebError::Unreachable {
             url: url.to_string(),
             why: chain(&error.without_url()),
         };
-        let request = self.0.request(parts.method, url.clone()).headers(parts.headers).body(body);
+        let client = if is_here(&url) { &self.here } else { &self.away };
+        let request = client.request(parts.method, url.clone()).headers(parts.headers).body(body);
         let response = request.send().await.map_err(unreachable)?;
-        read(response, &url).await
+        Ok((response, url))
     }
 
     /// Fetches a document.
@@ -115,16 +143,33 @@ async fn read(mut response: Response, url: &Url) -> Result<Answer, WebError> {
 /// When it is none, or neither https nor on this machine.
 pub fn allowed(url: &str) -> Result<Url, WebError> {
     let parsed = Url::parse(url).map_err(|_| WebError::NoUrl(url.to_owned()))?;
-    let here = match parsed.host() {
+    match parsed.scheme() {
+        "https" => Ok(parsed),
+        "http" if is_here(&parsed) => Ok(parsed),
+        _ => Err(WebError::Insecure(url.to_owned())),
+    }
+}
+
+/// A URL that a server named, to which requests of ours may go: a server elsewhere has no business
+/// with what is on this machine.
+///
+/// # Errors
+/// As [`allowed`], and when it points here from elsewhere.
+pub fn allowed_by(url: &str, by: &Url) -> Result<Url, WebError> {
+    let parsed = allowed(url)?;
+    match is_here(&parsed) && !is_here(by) {
+        true => Err(WebError::PointsHere { url: url.to_owned(), by: by.to_string() }),
+        false => Ok(parsed),
+    }
+}
+
+/// Whether a URL is of this machine.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
         Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
         None => false,
-    };
-    match parsed.scheme() {
-        "https" => Ok(parsed),
-        "http" if here => Ok(parsed),
-        _ => Err(WebError::Insecure(url.to_owned())),
     }
 }
 

@@ -76,6 +76,9 @@ fn a_browser_logs_in_and_what_was_given_is_kept_and_renewed() {
         use std::os::unix::fs::PermissionsExt;
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        if entry.path().extension().is_none_or(|ending| ending != "json") {
+            continue;
+        }
         let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(entry.path()).unwrap()).unwrap();
         let tokens = kept["tokens"].as_object().unwrap().values().next().unwrap();
         for entry in std::fs::read_dir(data.path().join("tapes")).unwrap() {
@@ -83,6 +86,34 @@ fn a_browser_logs_in_and_what_was_given_is_kept_and_renewed() {
             assert!(!tape.contains("eyJ"), "no token is on a tape");
             assert!(!tape.contains(tokens["refresh"].as_str().unwrap()));
         }
+    }
+}
+
+/// Each token is renewed once, whoever finds first that it has ended: the server would take a second
+/// use of what renews it for theft.
+#[test]
+fn programs_that_share_a_login_do_not_revoke_each_other() {
+    let data = tempfile::tempdir().unwrap();
+    let (_authority, upstream) = authority("2");
+    let mut first = hop(data.path(), &upstream);
+    first.env("BROWSER", browser(""));
+    let (_first, one) = listening(first);
+    let mut second = hop(data.path(), &upstream);
+    second.env("BROWSER", "false");
+    let (_second, two) = listening(second);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(2200));
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..12)
+                .map(|number| {
+                    let url = if number % 2 == 0 { &one } else { &two };
+                    scope.spawn(move || whoami(url))
+                })
+                .collect();
+            for thread in all {
+                assert_eq!(thread.join().unwrap(), ADA);
+            }
+        });
     }
 }
 

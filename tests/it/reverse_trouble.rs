@@ -42,7 +42,8 @@ while read -r line; do
         head -c 2000000 /dev/zero | tr '\0' x
         printf '"},"id":%s}\n' "$id" ;;
     *'"flood"'*)
-        many 3000 '{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://%01000d"}}\n'
+        # More than all sockets on the way hold.
+        many 20000 '{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x://%01000d"}}\n'
         answer "$id" '{"done":true}' ;;
     esac
 done

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::{Body, Connect, Place, Sending, Unanswered, full};
-use crate::oauth::Keeper;
 use crate::oauth::discovery::Challenge;
+use crate::oauth::{Keeper, LoginError};
 
 /// A server that is sent a token of ours with every request.
 pub struct Authorized {
@@ -21,8 +21,6 @@ pub struct Authorized {
 
 /// A body up to this length is kept until the token was accepted.
 const KEPT: u64 = 1 << 20;
-/// How often a request is sent again with another token: one that has ended, then one for more.
-const AGAIN: usize = 2;
 
 impl Authorized {
     /// `inner` with the tokens of `keeper`.
@@ -32,40 +30,77 @@ impl Authorized {
 
     async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
         let short = body.size_hint().upper().is_some_and(|length| length <= KEPT);
         if !short {
-            self.sign(&mut parts).await;
-            return self.inner.send(Request::from_parts(parts, body)).await;
+            let token = self.sign(&mut parts, &path);
+            let response = self.inner.send(Request::from_parts(parts, body)).await?;
+            let Some((_, challenge)) = asks(&response) else { return Ok(response) };
+            self.renew(token.as_deref(), &challenge).await?;
+            let why = "the token was renewed, and the request is too long to have been kept: send it again";
+            return Err(Unanswered::new(StatusCode::SERVICE_UNAVAILABLE, 503, why)
+                .with_header(RETRY_AFTER, HeaderValue::from(0)));
         }
         let broken =
             |error: super::BodyError| Unanswered::bad_gateway(format!("the request broke off: {error}"));
         let body = gather(body).await.map_err(broken)?;
-        for _ in 0..AGAIN {
-            let token = self.sign(&mut parts).await;
+        let (mut renewed, mut stepped_up) = (false, false);
+        loop {
+            let token = self.sign(&mut parts, &path);
             let response = self.inner.send(Request::from_parts(parts.clone(), full(body.clone()))).await?;
-            let challenge = Challenge::of(response.headers()).unwrap_or_default();
-            let more = response.status() == StatusCode::FORBIDDEN
-                && challenge.error.as_deref() == Some("insufficient_scope");
             // Nothing was done that could be done twice: the server refused to look at it.
-            if response.status() != StatusCode::UNAUTHORIZED && !more {
-                return Ok(response);
-            }
-            drop(response);
-            if let Err(error) = self.keeper.renew(token.as_deref(), &challenge).await {
-                return Err(Unanswered::bad_gateway(format!("there is no token for the upstream: {error}")));
+            match asks(&response) {
+                None => return Ok(response),
+                Some((Want::Token, challenge)) if !renewed => {
+                    renewed = true;
+                    self.renew(token.as_deref(), &challenge).await?;
+                }
+                // What was not granted is the client's to know.
+                Some((Want::More, challenge)) if !stepped_up => {
+                    stepped_up = true;
+                    if self.renew(token.as_deref(), &challenge).await.is_err() {
+                        return Ok(response);
+                    }
+                }
+                Some((Want::More, _)) => return Ok(response),
+                // Its challenge names a server that the client did not dial.
+                Some((Want::Token, _)) => return Err(Unanswered::bad_gateway(LoginError::Again.to_string())),
             }
         }
-        self.sign(&mut parts).await;
-        self.inner.send(Request::from_parts(parts, full(body))).await
+    }
+
+    async fn renew(&self, refused: Option<&str>, challenge: &Challenge) -> Result<(), Unanswered> {
+        let renewed = self.keeper.renew(refused, challenge).await;
+        renewed
+            .map_err(|error| Unanswered::bad_gateway(format!("there is no token for the upstream: {error}")))
     }
 
     /// Puts the token in, and returns it.
-    async fn sign(&self, parts: &mut Parts) -> Option<String> {
-        let token = self.keeper.token().await?;
+    fn sign(&self, parts: &mut Parts, path: &str) -> Option<String> {
+        let token = self.keeper.token(path)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
         parts.headers.insert(AUTHORIZATION, value);
         Some(token)
+    }
+}
+
+/// What a server wants before it looks at a request.
+enum Want {
+    /// A token, or another one.
+    Token,
+    /// One that allows more.
+    More,
+}
+
+fn asks(response: &Response<Body>) -> Option<(Want, Challenge)> {
+    let challenge = Challenge::of(response.headers());
+    match response.status() {
+        StatusCode::UNAUTHORIZED => Some((Want::Token, challenge.unwrap_or_default())),
+        StatusCode::FORBIDDEN => challenge
+            .filter(|challenge| challenge.error.as_deref() == Some("insufficient_scope"))
+            .map(|challenge| (Want::More, challenge)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A stdio server at work behind the face: its process, and the tasks that read and write it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,8 +27,9 @@ use crate::transport::stdio::Blocking;
 pub struct Worker {
     process: Process,
     lines: Mutex<Option<mpsc::Sender<Written>>>,
-    /// Bytes that may wait for it.
+    /// Bytes that may wait for it, and requests that wait for those.
     budget: Arc<Semaphore>,
+    waiting: AtomicUsize,
     leaving: Arc<Notify>,
     pub desk: Arc<Desk>,
 }
@@ -54,15 +56,31 @@ pub struct Room {
     share: OwnedSemaphorePermit,
 }
 
-/// The server's standard input is closed.
+/// Why a server cannot be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server takes nothing any more")]
-pub struct Gone;
+pub enum Unheard {
+    #[error("the server takes nothing any more")]
+    Gone,
+    /// Others wait already.
+    #[error("the server does not read, and as many requests wait for it as may")]
+    Busy,
+}
+
+/// A request that waits, as long as it does.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// Lines, and units of bytes, that may wait for a server that does not read.
 const LINES: usize = 64;
 const UNIT: usize = 1 << 10;
 const BUDGET: usize = (32 << 20) / UNIT;
+/// Requests that may wait for room at a time.
+const WAITING: usize = 32;
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 /// Bytes kept of the end of a line that is too long.
@@ -112,6 +130,7 @@ impl Worker {
             process: process.clone(),
             lines: Mutex::new(Some(sender)),
             budget: Arc::new(Semaphore::new(BUDGET)),
+            waiting: AtomicUsize::new(0),
             leaving: Arc::clone(&leaving),
             desk: Arc::clone(&desk),
         });
@@ -140,17 +159,23 @@ impl Worker {
     /// Waits until there is room for a line of `length` bytes.
     ///
     /// # Errors
-    /// [`Gone`].
-    pub async fn room(&self, length: usize) -> Result<Room, Gone> {
-        let sender = self.lines.lock().clone().ok_or(Gone)?;
+    /// [`Unheard`].
+    pub async fn room(&self, length: usize) -> Result<Room, Unheard> {
+        // Each holds a body of its own meanwhile.
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _queued = Queued(&self.waiting);
+        if before >= WAITING {
+            return Err(Unheard::Busy);
+        }
+        let sender = self.lines.lock().clone().ok_or(Unheard::Gone)?;
         let units = u32::try_from((length / UNIT + 1).min(BUDGET)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units);
         // A server that ends while it does not read gives no room.
         let share = tokio::select! {
-            share = share => share.map_err(|_| Gone)?,
-            () = sender.closed() => return Err(Gone),
+            share = share => share.map_err(|_| Unheard::Gone)?,
+            () = sender.closed() => return Err(Unheard::Gone),
         };
-        Ok(Room { slot: sender.reserve_owned().await.map_err(|_| Gone)?, share })
+        Ok(Room { slot: sender.reserve_owned().await.map_err(|_| Unheard::Gone)?, share })
     }
 
     /// Writes a line, given without a terminator, unless the server does not read.

@@ -278,21 +278,22 @@ impl Desk {
     }
 
     /// Gives a client time to read. Returns whether it did.
-    async fn wait_for(&self, mailbox: &Mailbox, mut said: Said) -> bool {
-        while mailbox.is_read() {
-            said = match mailbox.put(said) {
-                Ok(()) => return true,
-                Err(said) => said,
-            };
-            match self.clients {
-                Clients::One => mailbox.room().await,
-                Clients::Many if tokio::time::timeout(PATIENCE, mailbox.room()).await.is_err() => {
-                    return false;
-                }
-                Clients::Many => {}
+    async fn wait_for(&self, mailbox: &Mailbox, said: Said) -> bool {
+        let read = async {
+            let mut said = said;
+            while mailbox.is_read() {
+                mailbox.room(said.line.len()).await;
+                said = match mailbox.put(said) {
+                    Ok(()) => return true,
+                    Err(said) => said,
+                };
             }
+            false
+        };
+        match self.clients {
+            Clients::One => read.await,
+            Clients::Many => tokio::time::timeout(PATIENCE, read).await.unwrap_or(false),
         }
-        false
     }
 
     /// Lets a client go, if it does not read.

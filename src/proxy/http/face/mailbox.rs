@@ -83,11 +83,10 @@ impl Mailbox {
     /// The message.
     pub fn put(&self, said: Said) -> Result<(), Said> {
         let mut state = self.0.state.lock();
-        let cost = said.line.len() + EACH;
-        if !state.queue.is_empty() && state.bytes + cost > MOST {
+        if !state.takes(said.line.len()) {
             return Err(said);
         }
-        state.bytes += cost;
+        state.bytes += said.line.len() + EACH;
         state.queue.push_back(said);
         drop(state);
         self.0.filled.notify_waiters();
@@ -109,12 +108,18 @@ impl Mailbox {
         dropped
     }
 
-    /// Waits until something was read, or nobody reads any more.
-    pub async fn room(&self) {
-        let emptied = self.0.emptied.notified();
-        tokio::pin!(emptied);
-        emptied.as_mut().enable();
-        if self.is_read() && self.0.state.lock().bytes > MOST / 2 {
+    /// Waits until there is room for a message of `length` bytes, or nobody reads any more.
+    pub async fn room(&self, length: usize) {
+        loop {
+            let emptied = self.0.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            {
+                let state = self.0.state.lock();
+                if state.reader.is_none() || state.takes(length) {
+                    return;
+                }
+            }
             emptied.await;
         }
     }
@@ -143,6 +148,11 @@ impl Mailbox {
 }
 
 impl State {
+    /// Whether there is room for a message of `length` bytes; an empty mailbox takes any.
+    fn takes(&self, length: usize) -> bool {
+        self.queue.is_empty() || self.bytes + length + EACH <= MOST
+    }
+
     fn take(&mut self) -> Option<Said> {
         let said = self.queue.pop_front()?;
         self.bytes -= said.line.len() + EACH;
@@ -208,6 +218,27 @@ mod tests {
         assert_eq!(mail.recv().await.unwrap().line.len(), 2 * MOST);
         assert_eq!(mailbox.keep(said(60), 400).len() + mailbox.keep(said(60), 400).len(), 0);
         assert_eq!(mailbox.keep(said(60), 400).len(), 1, "the oldest makes room");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_waits_until_there_is_some() {
+        let mailbox = Mailbox::new();
+        let mut mail = mailbox.open();
+        for _ in 0..2 {
+            mailbox.put(said(1 << 20)).unwrap();
+        }
+        let large = 7 << 19;
+        assert!(mailbox.put(said(large)).is_err());
+        let waiting = mailbox.clone();
+        let waiting = tokio::spawn(async move { waiting.room(large).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        mail.recv().await.unwrap();
+        mail.recv().await.unwrap();
+        waiting.await.unwrap();
+        assert!(mailbox.put(said(large)).is_ok());
+        drop(mail);
+        mailbox.room(large).await;
     }
 
     #[tokio::test]

@@ -34,7 +34,7 @@ use crate::transport::child::{SpawnError, Spec};
 use crate::transport::http::headers::text;
 use crate::transport::http::{Body, Connect, Place, Sending, Unanswered, full};
 
-use child::{GRACE, Worker};
+use child::{GRACE, Unheard, Worker};
 use crew::Crew;
 use desk::Refused;
 use stateful::Member;
@@ -161,8 +161,17 @@ impl Face {
     }
 
     fn gone(&self, worker: &Worker) -> Unanswered {
-        let why = worker.desk.over().unwrap_or_else(|| "it takes nothing any more".into());
-        Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name))
+        self.unheard(worker, Unheard::Gone)
+    }
+
+    fn unheard(&self, worker: &Worker, why: Unheard) -> Unanswered {
+        match (why, worker.desk.over()) {
+            (Unheard::Busy, None) => check::busy(why.to_string(), 1),
+            (_, Some(why)) => Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name)),
+            (Unheard::Gone, None) => {
+                Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name))
+            }
+        }
     }
 }
 

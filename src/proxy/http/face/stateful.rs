@@ -41,6 +41,9 @@ impl Face {
     pub(super) fn sweep(&self) {
         let now = self.clock().now();
         self.sessions.lock().retain(|_, member| {
+            if member.worker.desk.is_busy() {
+                *member.last.lock() = now;
+            }
             let over = !member.worker.desk.is_busy() && now.since(*member.last.lock()) > IDLE;
             if over {
                 member.worker.hang_up();
@@ -74,7 +77,11 @@ impl Face {
         let requests: Vec<&Message> =
             all.iter().filter(|each| matches!(each.kind(), Kind::Request { .. })).collect();
         // With room for it, it is taken in and said in one step: a client may leave while it waits.
-        let room = member.worker.room(message.body().len()).await.map_err(|_| self.gone(&member.worker))?;
+        let room = member
+            .worker
+            .room(message.body().len())
+            .await
+            .map_err(|why| self.unheard(&member.worker, why))?;
         let (asking, mail) = member.worker.desk.ask(&requests).map_err(refused)?;
         let own = requests.iter().filter_map(|request| request.id().cloned());
         let ids = asking.into_iter().map(|asking| asking.id).zip(own).collect();
@@ -124,7 +131,7 @@ impl Face {
         let worker = self.started(Worker::start(start, ended).await)?;
         let text = format!("started process {} for this session", worker.id());
         spoken.session.note(Some(spoken.frame), Level::Info, text);
-        let room = worker.room(message.body().len()).await.map_err(|_| self.gone(&worker))?;
+        let room = worker.room(message.body().len()).await.map_err(|why| self.unheard(&worker, why))?;
         let (_, mut mail) = worker.desk.ask(&[&message]).map_err(refused)?;
         room.say(message.body());
         let mut before: Vec<Said> = Vec::new();

@@ -73,7 +73,7 @@ impl Face {
         let worker = self.shared().await?;
         worker.desk.check(&message, &parts.headers).map_err(check::mismatch)?;
         // With room for it, it is taken in and said in one step: a client may leave while it waits.
-        let room = worker.room(message.body().len()).await.map_err(|_| self.gone(&worker))?;
+        let room = worker.room(message.body().len()).await.map_err(|why| self.unheard(&worker, why))?;
         let (asking, mail) = worker.desk.ask(&[&message]).map_err(refused)?;
         let mut pending = Pending { worker: Arc::clone(&worker), ids: Vec::new(), tells: true };
         if let (Some(asking), Some(own)) = (asking.into_iter().next(), message.id()) {

@@ -1,0 +1,144 @@
+//! What is said to the endpoints of an authorization server: by the oauth2 crate, over our own client.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse, BasicTokenType};
+use oauth2::{
+    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    RequestTokenError, Scope, TokenResponse, TokenUrl,
+};
+use url::Url;
+
+use super::discovery::Found;
+use super::registration::Registration;
+use super::{LoginError, Web, WebError, printable};
+
+/// What was granted.
+pub struct Grant {
+    pub access: String,
+    pub refresh: Option<String>,
+    /// How long the access token lives; none where the server does not say.
+    pub lasts: Option<Duration>,
+    pub scope: Option<String>,
+}
+
+/// A question for the person, and what proves that the answer is to it.
+pub struct Asking {
+    pub url: Url,
+    pub state: String,
+    verifier: PkceCodeVerifier,
+}
+
+/// A request of the oauth2 crate under way.
+type Carried = Pin<Box<dyn Future<Output = Result<HttpResponse, WebError>> + Send>>;
+
+type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+
+/// The question (RFC 6749, 4.1.1; RFC 7636; RFC 8707).
+///
+/// # Errors
+/// When an endpoint is no URL.
+pub fn ask(found: &Found, registration: &Registration, scope: Option<&str>) -> Result<Asking, LoginError> {
+    let client = client(found, registration)?;
+    let (proof, verifier) = PkceCodeChallenge::new_random_sha256();
+    let asking = client.authorize_url(CsrfToken::new_random).set_pkce_challenge(proof);
+    let asking = asking.add_extra_param("resource", &found.resource);
+    let scopes = scope.iter().flat_map(|scope| scope.split(' ')).map(|scope| Scope::new(scope.to_owned()));
+    let (url, csrf) = asking.add_scopes(scopes).url();
+    Ok(Asking { url, state: csrf.secret().clone(), verifier })
+}
+
+/// Exchanges the code for tokens.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn redeem(
+    web: &Web,
+    found: &Found,
+    registration: &Registration,
+    asking: Asking,
+    code: String,
+) -> Result<Grant, LoginError> {
+    let client = client(found, registration)?;
+    let exchange = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(asking.verifier);
+    let exchange = exchange.add_extra_param("resource", &found.resource);
+    exchange.request_async(&carrier(web)).await.map_err(refused).and_then(granted)
+}
+
+/// Exchanges a refresh token for others.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn refresh(
+    web: &Web,
+    found: &Found,
+    registration: &Registration,
+    refresh: &str,
+) -> Result<Grant, LoginError> {
+    let client = client(found, registration)?;
+    let token = RefreshToken::new(refresh.to_owned());
+    let request = client.exchange_refresh_token(&token).add_extra_param("resource", &found.resource);
+    request.request_async(&carrier(web)).await.map_err(refused).and_then(granted)
+}
+
+fn granted(answer: BasicTokenResponse) -> Result<Grant, LoginError> {
+    if *answer.token_type() != BasicTokenType::Bearer {
+        return Err(LoginError::Token("it gave a token that is no bearer token".into()));
+    }
+    let scopes = answer.scopes().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>());
+    let access = answer.access_token().secret().clone();
+    if http::HeaderValue::from_str(&access).is_err() {
+        return Err(LoginError::Token("it gave a token that no header can hold".into()));
+    }
+    Ok(Grant {
+        access,
+        refresh: answer.refresh_token().map(|token| token.secret().clone()),
+        lasts: answer.expires_in().filter(|lasts| !lasts.is_zero()),
+        scope: scopes.map(|scopes| scopes.join(" ")),
+    })
+}
+
+fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Carried + Send + Sync + 'static {
+    let web = web.clone();
+    move |request| {
+        let web = web.clone();
+        Box::pin(async move {
+            let answer = web.send(request).await?;
+            let mut response = http::Response::new(answer.body);
+            *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or_default();
+            *response.headers_mut() = answer.headers;
+            Ok(response)
+        })
+    }
+}
+
+fn client(found: &Found, registration: &Registration) -> Result<Client, LoginError> {
+    let url = |_| WebError::NoUrl(found.server.token_endpoint.clone());
+    let mut client = BasicClient::new(ClientId::new(registration.client_id.clone()))
+        .set_auth_uri(AuthUrl::new(found.server.authorization_endpoint.clone()).map_err(url)?)
+        .set_token_uri(TokenUrl::new(found.server.token_endpoint.clone()).map_err(url)?)
+        .set_redirect_uri(RedirectUrl::new(registration.redirect_uri.clone()).map_err(url)?)
+        .set_auth_type(match registration.token_endpoint_auth_method.as_str() {
+            "client_secret_basic" => AuthType::BasicAuth,
+            _ => AuthType::RequestBody,
+        });
+    let uses_secret = registration.token_endpoint_auth_method != "none";
+    if let Some(secret) = registration.client_secret.as_ref().filter(|_| uses_secret) {
+        client = client.set_client_secret(ClientSecret::new(secret.clone()));
+    }
+    Ok(client)
+}
+
+fn refused(error: RequestTokenError<WebError, BasicErrorResponse>) -> LoginError {
+    match error {
+        RequestTokenError::ServerResponse(said) => LoginError::Token(printable(&said.to_string())),
+        RequestTokenError::Request(error) => error.into(),
+        // What it said may hold a token.
+        RequestTokenError::Parse(error, _) => {
+            LoginError::Token(printable(&format!("its answer cannot be read: {error}")))
+        }
+        RequestTokenError::Other(why) => LoginError::Token(why),
+    }
+}
