@@ -213,8 +213,8 @@ impl Gate {
             return;
         }
         let text = format!(
-            "the server asks for authorization, and its documents name {}; a client that dialled us will refuse \
-             them. Start shadowcat with --rewrite-origin, or give the client a token of its own",
+            "clients will refuse to log in here, since the server's documents name {}; --login or --rewrite-origin \
+             helps, or a token of their own",
             self.upstream.place().origin
         );
         session.note(None, Level::Warning, text);
