@@ -12,6 +12,19 @@ use crate::{client, peers, run};
 
 /// A server of the name given, and its URL.
 fn server(name: &str) -> (Running, String) {
+    let (running, url) = started(name);
+    // Some say where they will be before they are there.
+    let authority = url.strip_prefix("http://").and_then(|url| url.split('/').next()).unwrap();
+    for _ in 0..1000 {
+        if std::net::TcpStream::connect(authority).is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    (running, url)
+}
+
+fn started(name: &str) -> (Running, String) {
     match name {
         "everything" => {
             // It does not say which port it took, so one is chosen that is free now.
