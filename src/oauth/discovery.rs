@@ -43,8 +43,6 @@ pub struct AuthorizationServer {
     /// RFC 9207: its answers name it.
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
-    #[serde(default)]
-    pub client_id_metadata_document_supported: bool,
 }
 
 /// RFC 9728, 2.
@@ -105,7 +103,6 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Fou
             token_endpoint_auth_methods_supported: None,
             code_challenge_methods_supported: vec!["S256".to_owned()],
             authorization_response_iss_parameter_supported: false,
-            client_id_metadata_document_supported: false,
         },
     };
     Ok(Found { resource: canonical(url), scopes: None, server })

@@ -26,17 +26,19 @@ use parking_lot::Mutex;
 
 use super::body::{self, Gathered};
 use crate::clock::Clock;
+use crate::log::record::Opened;
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Kind, Message, Opaque, Revision};
 use crate::proxy::host::Host;
+use crate::proxy::session::Session;
 use crate::proxy::supervise::PATIENCE;
-use crate::transport::child::{SpawnError, Spec};
+use crate::transport::child::{Ended, SpawnError, Spec};
 use crate::transport::http::headers::text;
 use crate::transport::http::{Body, Connect, Place, Sending, Unanswered, full};
 
-use child::{GRACE, Unheard, Worker};
+use child::{GRACE, Start, Unheard, Worker};
 use crew::Crew;
-use desk::Refused;
+use desk::{Clients, Desk, Refused};
 use stateful::Member;
 use stateless::{Probed, Shared};
 
@@ -165,13 +167,46 @@ impl Face {
     }
 
     fn unheard(&self, worker: &Worker, why: Unheard) -> Unanswered {
-        match (why, worker.desk.over()) {
-            (Unheard::Busy, None) => check::busy(why.to_string(), 1),
-            (_, Some(why)) => Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name)),
-            (Unheard::Gone, None) => {
-                Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name))
-            }
+        if let (Unheard::Busy, None) = (why, worker.desk.over()) {
+            return check::busy(why.to_string(), 1);
         }
+        let why = worker.desk.over().unwrap_or_else(|| why.to_string());
+        Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name))
+    }
+
+    /// Starts a server that is no client's own, with a session for what it says to nobody. `what` says
+    /// what it is for, `end` what its session ended with.
+    async fn start_apart(
+        &self,
+        what: &str,
+        clients: Clients,
+        end: &'static str,
+    ) -> Result<(Arc<Session>, Arc<Worker>), SpawnError> {
+        let session = self.host.open(Opened {
+            name: format!("{} ({what})", self.name),
+            target: self.place.target.clone(),
+            directory: self.spec.directory.as_ref().map(|directory| directory.display().to_string()),
+            pid: None,
+            own_client: clients == Clients::One,
+        });
+        let (host, own) = (Arc::clone(&self.host), Arc::clone(&session));
+        let ended = move |how: Ended| {
+            own.close(end, Some(how.into()));
+            host.release(own.id());
+        };
+        let start = Start {
+            spec: &self.spec,
+            desk: Desk::new(clients, Arc::clone(&session), self.clock()),
+            session: Arc::clone(&session),
+            limit: self.host.settings().inspect_limit,
+            crew: &self.crew,
+            place: None,
+        };
+        let started = Worker::start(start, ended).await.inspect_err(|_| {
+            session.close("the server could not be started", None);
+            self.host.release(session.id());
+        });
+        Ok((session, started?))
     }
 }
 

@@ -1,17 +1,15 @@
 //! Finding out which era a stdio server speaks, on a process that is thrown away: servers exist
 //! that die of what they do not know.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::Face;
-use super::child::{Start, Worker};
-use super::desk::{Clients, Desk};
-use crate::log::record::{Level, Opened};
+use super::child::Worker;
+use super::desk::Clients;
+use crate::log::record::Level;
 use crate::mcp::{Direction, Era, Eras, Id, Message, compose};
 use crate::proxy::client::PROBE_PATIENCE;
-use crate::transport::child::{Ended, SpawnError};
+use crate::transport::child::SpawnError;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,31 +27,7 @@ pub enum Verdict {
 /// # Errors
 /// When the server cannot be started.
 pub async fn probe(face: &Face) -> Result<Verdict, SpawnError> {
-    let host = &face.host;
-    let session = host.open(Opened {
-        name: format!("{} (probe)", face.name),
-        target: face.place.target.clone(),
-        directory: None,
-        pid: None,
-        own_client: true,
-    });
-    let (ending_host, own) = (Arc::clone(host), Arc::clone(&session));
-    let ended = move |how: Ended| {
-        own.close("the probe is over", Some(how.into()));
-        ending_host.release(own.id());
-    };
-    let start = Start {
-        spec: &face.spec,
-        desk: Desk::new(Clients::One, Arc::clone(&session), face.clock()),
-        session: Arc::clone(&session),
-        limit: host.settings().inspect_limit,
-        crew: &face.crew,
-        place: None,
-    };
-    let worker = Worker::start(start, ended).await.inspect_err(|_| {
-        session.close("the server could not be started", None);
-        host.release(session.id());
-    })?;
+    let (session, worker) = face.start_apart("probe", Clients::One, "the probe is over").await?;
     let verdict = tokio::time::timeout(PROBE_PATIENCE, ask(&worker)).await.unwrap_or(Verdict::Silent);
     let found = match &verdict {
         Verdict::Stateless => "the server speaks 2026-07-28, and perhaps older revisions",

@@ -6,17 +6,16 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::child::{Start, Worker};
-use super::desk::{Clients, Desk};
+use super::child::Worker;
+use super::desk::Clients;
 use super::probe::{self, Verdict};
 use super::reply::{Awaited, Pending};
 use super::{Face, accepted, check, refused, remap};
 use crate::clock::Stamp;
-use crate::log::record::{Level, Opened};
+use crate::log::record::Level;
 use crate::mcp::compose::{self, meta};
 use crate::mcp::{Kind, Message, json};
 use crate::proxy::http::spoken::Spoken;
-use crate::transport::child::Ended;
 use crate::transport::http::{Body, Unanswered};
 
 /// The child of the stateless era.
@@ -117,30 +116,8 @@ impl Face {
     }
 
     async fn start_shared(&self) -> Result<Arc<Worker>, Unanswered> {
-        let session = self.host.open(Opened {
-            name: format!("{} (shared)", self.name),
-            target: self.place.target.clone(),
-            directory: self.spec.directory.as_ref().map(|directory| directory.display().to_string()),
-            pid: None,
-            own_client: false,
-        });
-        let (host, own) = (Arc::clone(&self.host), Arc::clone(&session));
-        let ended = move |how: Ended| {
-            own.close("the server ended", Some(how.into()));
-            host.release(own.id());
-        };
-        let start = Start {
-            spec: &self.spec,
-            desk: Desk::new(Clients::Many, Arc::clone(&session), self.clock()),
-            session: Arc::clone(&session),
-            limit: self.host.settings().inspect_limit,
-            crew: &self.crew,
-            place: None,
-        };
-        let worker = self.started(Worker::start(start, ended).await).inspect_err(|_| {
-            session.close("the server could not be started", None);
-            self.host.release(session.id());
-        })?;
+        let started = self.start_apart("shared", Clients::Many, "the server ended").await;
+        let (session, worker) = self.started(started)?;
         let text = format!(
             "process {} serves all requests of 2026-07-28; its stderr and what belongs to no request is here",
             worker.id()
