@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = std::env::current_exe()?.with_file_name("..").join("shadowcat");
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
     let (host, engine) = Host::start(log, Settings::default());
-    host.breakpoints().attend();
+    host.breakpoints().attend("screenshot");
     for (name, era, attendance) in [
         ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),
         ("demo-2025", Era::Stateful, Attendance::Person),

@@ -69,6 +69,11 @@ impl Clock {
         Self { anchor, source: Source::Manual(Arc::default()) }
     }
 
+    /// A clock that stands still at `now`.
+    pub fn standing(anchor: u64, now: Stamp) -> Self {
+        Self { anchor, source: Source::Manual(Arc::new(AtomicU64::new(now.nanos()))) }
+    }
+
     /// Moves a manual clock and all its clones; the machine's clock moves by itself.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.source {
@@ -103,6 +108,52 @@ pub fn time_of_day(wall: u64) -> u32 {
 /// A wall time in microseconds since the Unix epoch as local time, formatted as by `strftime`.
 pub fn format(wall: u64, pattern: &str) -> String {
     local(wall).map_or_else(String::new, |time| time.format(pattern).to_string())
+}
+
+/// A duration as people write it: `250ms`, `30s`, `1.5m`, `2h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(at);
+    let factor = match unit {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
+}
+
+/// A time of day as people write it, `h:m` or `h:m:s`, in seconds since midnight.
+pub fn seconds_of_day(text: &str) -> Option<f64> {
+    let mut parts = text.split(':');
+    let mut next = |limit: f64| {
+        let part: f64 = parts.next()?.parse().ok()?;
+        (0.0..limit).contains(&part).then_some(part)
+    };
+    let (hours, minutes) = (next(24.0)?, next(60.0)?);
+    let seconds = if text.matches(':').count() == 1 { 0.0 } else { next(60.0)? };
+    parts.next().is_none().then_some(hours * 3600.0 + minutes * 60.0 + seconds)
+}
+
+/// A time in ISO 8601 as microseconds since the Unix epoch; without an offset it is taken for UTC.
+pub fn parse(text: &str) -> Option<u64> {
+    let aware = chrono::DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let naive = || {
+        let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
+        let time = formats.iter().find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok());
+        time.map(|time| time.and_utc())
+    };
+    let time = aware.ok().or_else(naive)?;
+    u64::try_from(time.timestamp_micros()).ok()
+}
+
+/// A wall time in microseconds since the Unix epoch as ISO 8601 in UTC, to the microsecond.
+pub fn iso(wall: u64) -> String {
+    let utc = i64::try_from(wall).ok().and_then(chrono::DateTime::from_timestamp_micros);
+    utc.map_or_else(String::new, |utc| utc.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
 
 fn local(wall: u64) -> Option<chrono::DateTime<chrono::Local>> {

@@ -65,7 +65,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    host.breakpoints().attend();
+    let engine = tui::seated(&host, &engine);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
@@ -81,7 +81,7 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    host.breakpoints().attend();
+    let engine = tui::seated(&host, &engine);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
     let gate = Gate::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), GateOptions::default());
     let clients = sessions().map(|(_, era, attendance)| {

@@ -105,7 +105,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
-        Command::Tape(arguments) => tape::run(arguments),
+        Command::Tape(arguments) => runtime()?.block_on(tape::run(arguments)),
         Command::DemoServer(arguments) => demo::serve(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,9 +3,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use std::path::Path;
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+
+use super::failure::Failure;
+use crate::mcp::layout;
 
 /// The form of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -52,15 +57,48 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Writes a result to a file, or to standard output where none is named. A file has its name only
+/// when it is whole.
+///
+/// # Errors
+/// When it cannot be written; then a file of that name is as it was.
+pub fn write_to(
+    path: Option<&Path>,
+    write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        return match write(&mut out).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(Failure::usage),
+        };
+    };
+    let failed = |error: io::Error| {
+        Failure::usage(format!("write {}: {error}", path.display()))
+            .hint("check the directory, or name another file")
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut out = io::BufWriter::new(file);
+    write(&mut out).map_err(failed)?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
 /// Says something to the person, beside the result.
 pub fn say(text: &str) {
-    // What peers say is in it: it must not reach the terminal as commands.
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
     // With nobody to hear it there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
+}
+
+/// Text of peers, which must not reach the terminal as commands.
+pub fn harmless(text: &str) -> String {
+    let safe = |c: char| match layout::is_harmful(c) && c != '\n' && c != '\t' {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    };
+    text.chars().map(safe).collect()
 }
 
 /// A table with a header line, as wide as the terminal.
@@ -70,7 +108,8 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     for row in rows {
-        table.add_row(row);
+        // What peers wrote must not reach the terminal as commands, nor break its row.
+        table.add_row(row.iter().map(|cell| harmless(cell).replace(['\n', '\t'], " ")));
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
@@ -87,6 +126,14 @@ pub fn list(format: Format, header: &[&str], rows: Vec<(Vec<String>, Value)>) ->
             print(&(pretty(&Value::from(values)) + "\n"))
         }
         Format::Yaml => print(&rows.iter().map(|(_, value)| yaml_item(value)).collect::<String>()),
+    }
+}
+
+/// A value as YAML; nested values are written as JSON, which is YAML.
+pub fn yaml(value: &Value) -> String {
+    match value {
+        Value::Object(members) => members.iter().map(|(key, value)| format!("{key}: {value}\n")).collect(),
+        other => format!("{other}\n"),
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::failure::Failure;
+use super::tape::Secrets;
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::log::record::{Body, Level, Note, SessionId};
@@ -12,6 +14,9 @@ use crate::proxy::host::Settings;
 use crate::tape::writer::Subject;
 use crate::tape::{Recorder, TapeWriter, library};
 use crate::transport::http::Cleaner;
+
+/// Lines longer than this are not looked into, unless told otherwise.
+pub const INSPECT_LIMIT: usize = 16 << 20;
 
 /// Options of commands that record.
 #[derive(Debug, Args)]
@@ -25,6 +30,11 @@ pub struct Recording {
     /// Do not record.
     #[arg(long)]
     pub no_tape: bool,
+    /// Leave secrets out of the tape: tokens and keys of the known forms, members whose names tell.
+    #[arg(long)]
+    pub redact: bool,
+    #[command(flatten)]
+    pub secrets: Secrets,
     #[command(flatten)]
     pub bounds: Bounds,
 }
@@ -76,8 +86,19 @@ impl Recording {
                 }
             }
         };
-        let subject = Subject { name, target: Cleaner::new().command(command) };
-        match TapeWriter::create(&path, subject, log).and_then(Recorder::start) {
+        let subject = Subject { name, target: Cleaner::new().command(command), parent: None };
+        let redactor = match self.redact || self.secrets.is_asked() {
+            true => match self.secrets.redactor() {
+                Ok(redactor) => Some(Arc::new(redactor)),
+                Err(error) => {
+                    // Better no tape than one with what was to be left out.
+                    complain(log, &format!("no tape: {error}"));
+                    return None;
+                }
+            },
+            false => None,
+        };
+        match TapeWriter::create_redacted(&path, subject, log, redactor).and_then(Recorder::start) {
             Ok(recorder) => Some(recorder),
             Err(error) => {
                 complain(log, &explain(&path, &error));
@@ -95,9 +116,19 @@ fn explain(path: &Path, error: &std::io::Error) -> String {
     format!("no tape: create {}: {error}; {next}", path.display())
 }
 
+/// Why a new tape could not be created.
+pub fn refused(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::usage(format!("create {}: {error}", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => failure.hint("a tape is never overwritten; name another file"),
+        _ => failure.hint("check the directory and its permissions, or name another file"),
+    }
+}
+
 fn complain(log: &Log, text: &str) {
     tracing::warn!("{text}");
-    let note = Note { frame: None, level: Level::Error, by: "shadowcat".into(), text: text.to_owned() };
+    let note =
+        Note { frame: None, mark: None, level: Level::Error, by: "shadowcat".into(), text: text.to_owned() };
     log.append(SessionId(0), Body::Note(note));
 }
 
@@ -126,7 +157,7 @@ fn name_of(command: &[String]) -> String {
 }
 
 /// Bytes, with `k`, `m` or `g` for powers of 1024.
-fn size(text: &str) -> Result<usize, String> {
+pub fn size(text: &str) -> Result<usize, String> {
     let lower = text.to_ascii_lowercase();
     let (digits, factor) = match lower.strip_suffix(['k', 'm', 'g']) {
         Some(digits) if lower.ends_with('k') => (digits, 1 << 10),

@@ -47,6 +47,11 @@ pub struct Arguments {
     /// Record to this file.
     #[arg(long, value_name = "FILE")]
     tape: Option<PathBuf>,
+    /// Leave secrets out of the tape.
+    #[arg(long)]
+    redact: bool,
+    #[command(flatten)]
+    secrets: super::tape::Secrets,
     #[command(flatten)]
     bounds: record::Bounds,
 }
@@ -66,9 +71,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         name,
         record,
         tape,
+        redact,
+        secrets,
         bounds,
     } = arguments;
-    let record = record::Recording { name, no_tape: !record && tape.is_none(), tape, bounds };
+    let record =
+        record::Recording { name, no_tape: !record && tape.is_none(), tape, redact, secrets, bounds };
     // From the clients to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();

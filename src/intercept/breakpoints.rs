@@ -1,16 +1,18 @@
 //! Breakpoints: queries that stop what they match until a person decides.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::chain::{Arriving, Interceptor};
 use super::verdict::Ruling;
-use crate::log::breakpoint::{Breakpoint, Snapshot};
+use crate::log::breakpoint::{Breakpoint, Snapshot, Watcher};
 use crate::log::query::{Query, Subject};
-use crate::log::record::{Channel, OpId, Origin, Role};
+use crate::log::record::{Channel, OpId, Origin, Role, Seq};
 use crate::mcp::{Kind, Method};
 
 /// The breakpoints of an engine, shared by the chain and by those who set them.
@@ -26,10 +28,15 @@ struct Inner {
     made: u32,
     disarmed: bool,
     everything: bool,
+    /// Held frames that were changed and are still held.
+    amended: BTreeMap<Seq, Bytes>,
+    /// Frames that patient breakpoints hold.
+    patient: HashMap<Seq, Duration>,
     /// Operations whose reply is to be held, whatever the breakpoints say.
     replies: HashSet<OpId>,
-    /// Those who can decide. With nobody there nothing is held.
-    deciders: u32,
+    /// Those who can decide. With nobody there only patient breakpoints hold.
+    watchers: Vec<Watcher>,
+    seated: u32,
 }
 
 impl Breakpoints {
@@ -39,25 +46,81 @@ impl Breakpoints {
         Arc::new(breakpoints)
     }
 
-    /// Somebody can decide from now on.
-    pub fn attend(&self) {
-        self.change(|inner| inner.deciders += 1);
-    }
-
-    /// One who could decide is gone. Returns whether nobody is left.
-    pub fn leave(&self) -> bool {
+    /// Somebody can decide from now on; the first one does. Returns the seat.
+    pub fn attend(&self, name: &str) -> u32 {
         self.change(|inner| {
-            inner.deciders = inner.deciders.saturating_sub(1);
-            inner.deciders == 0
+            inner.seated += 1;
+            let decides = inner.watchers.is_empty();
+            inner.watchers.push(Watcher { seat: inner.seated, name: name.to_owned(), decides });
+            inner.seated
         })
     }
 
-    /// Adds a breakpoint, armed at once, and returns its number.
-    pub fn add(&self, query: Query) -> u32 {
+    /// The one in this seat decides. Returns whether there is one.
+    pub fn take_over(&self, seat: u32) -> bool {
+        self.change(|inner| {
+            let is_there = inner.watchers.iter().any(|watcher| watcher.seat == seat);
+            if is_there {
+                inner.watchers.iter_mut().for_each(|watcher| watcher.decides = watcher.seat == seat);
+            }
+            is_there
+        })
+    }
+
+    /// One who could decide is gone; if it did, the one who came next does. Returns who it was, and
+    /// whether nobody is left.
+    pub fn leave(&self, seat: u32) -> Option<(Watcher, bool)> {
+        self.change(|inner| {
+            let at = inner.watchers.iter().position(|watcher| watcher.seat == seat)?;
+            let gone = inner.watchers.remove(at);
+            if let Some(next) = inner.watchers.first_mut().filter(|_| gone.decides) {
+                next.decides = true;
+            }
+            Some((gone, inner.watchers.is_empty()))
+        })
+    }
+
+    /// How long a frame that is held waits while nobody is there.
+    pub fn patience(&self, frame: Seq) -> Duration {
+        self.inner.read().patient.get(&frame).copied().unwrap_or_default()
+    }
+
+    /// A frame is held no more.
+    pub fn forget(&self, frame: Seq) {
+        let is_amended = self.inner.read().amended.contains_key(&frame);
+        match is_amended {
+            true => self.change(|inner| inner.forget(frame)),
+            false => self.inner.write().forget(frame),
+        }
+    }
+
+    /// Goes on instead of a held frame, once it may.
+    pub fn amend(&self, frame: Seq, line: Bytes) {
+        self.change(|inner| inner.amended.insert(frame, line));
+    }
+
+    /// What goes on instead of a held frame.
+    pub fn amended(&self, frame: Seq) -> Option<Bytes> {
+        self.inner.read().amended.get(&frame).cloned()
+    }
+
+    /// Wakes those who follow.
+    pub fn stir(&self) {
+        self.change(|_| ());
+    }
+
+    /// Who decides.
+    pub fn decider(&self) -> Option<Watcher> {
+        self.inner.read().watchers.iter().find(|watcher| watcher.decides).cloned()
+    }
+
+    /// Adds a breakpoint, armed at once, and returns its number. What it holds waits for `patience`
+    /// while nobody is there who could decide.
+    pub fn add(&self, query: Query, patience: Duration) -> u32 {
         self.change(|inner| {
             inner.made += 1;
             inner.disarmed = false;
-            inner.points.push(Breakpoint { id: inner.made, query, enabled: true, hits: 0 });
+            inner.points.push(Breakpoint { id: inner.made, query, enabled: true, hits: 0, patience });
             inner.made
         })
     }
@@ -108,8 +171,24 @@ impl Breakpoints {
 }
 
 impl Inner {
+    /// Whether there is somebody to decide, or a breakpoint that waits for one.
+    fn can_hold(&self) -> bool {
+        !self.watchers.is_empty() || self.points.iter().any(|point| !point.patience.is_zero())
+    }
+
+    fn forget(&mut self, frame: Seq) {
+        self.patient.remove(&frame);
+        self.amended.remove(&frame);
+    }
+
     fn snapshot(&self) -> Snapshot {
-        Snapshot { points: self.points.clone(), armed: !self.disarmed, everything: self.everything }
+        Snapshot {
+            points: self.points.clone(),
+            armed: !self.disarmed,
+            everything: self.everything,
+            watchers: self.watchers.clone(),
+            amended: self.amended.clone(),
+        }
     }
 }
 
@@ -124,18 +203,19 @@ impl Interceptor for Breakpoints {
             let inner = self.inner.read();
             let idle = inner.points.is_empty() && inner.replies.is_empty() && !inner.everything;
             // Answers that we made ourselves were decided already.
-            if idle || inner.deciders == 0 || matches!(frame.origin, Origin::Answered(_)) {
+            if idle || !inner.can_hold() || matches!(frame.origin, Origin::Answered(_)) {
                 return None;
             }
         }
         let mut inner = self.inner.write();
+        let is_attended = !inner.watchers.is_empty();
         let is_reply = matches!(frame.link.role, Role::Response | Role::InputRequired);
-        if is_reply && frame.link.op.is_some_and(|op| inner.replies.remove(&op)) {
+        if is_attended && is_reply && frame.link.op.is_some_and(|op| inner.replies.remove(&op)) {
             return Some(Ruling::hold("the reply of a call that was let through"));
         }
         let vital = arriving.method().filter(|method| Method::is_vital(method)).map(str::to_owned);
         let stderr = frame.channel == Channel::Stderr;
-        if inner.everything && vital.is_none() && !stderr {
+        if is_attended && inner.everything && vital.is_none() && !stderr {
             return Some(Ruling::hold("hold everything"));
         }
         if inner.disarmed || stderr {
@@ -147,16 +227,21 @@ impl Interceptor for Breakpoints {
             }
             _ => Vec::new(),
         };
-        let hit = inner.points.iter_mut().filter(|point| point.enabled).find(|point| {
+        let holds = |point: &&mut Breakpoint| point.enabled && (is_attended || !point.patience.is_zero());
+        let hit = inner.points.iter_mut().filter(holds).find(|point| {
             let named = vital.as_ref().is_none_or(|method| point.query.names_method(method));
             let matches = |subject: &dyn Subject| point.query.matches(subject);
             named && (matches(arriving) || elements.iter().any(|element| matches(element)))
         })?;
         hit.hits += 1;
+        let patience = hit.patience;
         let why = match hit.query.is_empty() {
             true => "matches everything".to_owned(),
             false => hit.query.text().to_owned(),
         };
+        if !patience.is_zero() {
+            inner.patient.insert(arriving.seq, patience);
+        }
         self.shown.send_replace(inner.snapshot());
         Some(Ruling::hold(why))
     }

@@ -70,7 +70,7 @@ impl Subject for Arriving<'_> {
     }
 
     fn kind(&self) -> &str {
-        self.frame.kind()
+        self.frame.kind().as_str()
     }
 
     fn method(&self) -> Option<&str> {

@@ -1,12 +1,16 @@
 //! What happened: records, the log that keeps them, and what can be derived from them.
 
 pub mod breakpoint;
+pub mod digest;
+pub mod facts;
+pub mod frame;
 pub mod http;
 pub mod operation;
 pub mod query;
 pub mod record;
 pub mod store;
 pub mod subject;
+mod words;
 pub mod world;
 
 pub use query::Query;

@@ -4,15 +4,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http::Http;
+use super::words::words;
 use crate::clock::Stamp;
-use crate::mcp::{Direction, Era, Message};
+use crate::mcp::{Direction, Era};
+
+pub use super::frame::{Cause, Channel, Flags, Frame, FrameKind, Link, Origin, Role};
 
 /// The position of a record in its log, counted from 1. A frame is named by it.
 pub type Seq = u64;
 
 /// A session of an engine, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(transparent)]
 pub struct SessionId(pub u32);
 
 /// A lane of a session: one ordered one-way stream.
@@ -72,130 +87,6 @@ pub struct Opened {
     pub own_client: bool,
 }
 
-/// One thing seen on the wire, or made by us.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    pub lane: LaneId,
-    pub direction: Direction,
-    pub channel: Channel,
-    pub origin: Origin,
-    pub message: Message,
-    pub link: Link,
-    /// The links of a batch's elements, in their order; empty for any other message.
-    pub elements: Vec<Link>,
-    /// The HTTP exchange it was part of.
-    pub http: Option<Box<Http>>,
-}
-
-/// Which kind of stream a frame came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Channel {
-    /// The protocol's own stream.
-    Main,
-    /// The server's stderr: free text, never protocol.
-    Stderr,
-    /// What HTTP says without a message: a status, a keep-alive, the opening of a stream.
-    Http,
-}
-
-/// Where a frame came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
-    Wire,
-    /// Sent in the place of the frame named.
-    Replaced(Seq),
-    /// An answer made by us to the frame named.
-    Answered(Seq),
-    /// Made by us without anything on the wire asking for it.
-    Injected,
-    /// Sent again from a tape.
-    Replayed,
-    /// The frame named, with ids rewritten.
-    Remapped(Seq),
-}
-
-/// What a frame belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Link {
-    pub op: Option<OpId>,
-    pub role: Role,
-    /// The request that a response answers or a cancellation ends, or the leg that a retry continues.
-    pub to: Option<Seq>,
-    /// Of a request by the server: the client's operation in whose course it asks.
-    pub cause: Option<Cause>,
-    pub flags: Flags,
-}
-
-/// The operation in whose course the other side asks for something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cause {
-    pub op: OpId,
-    /// Nothing in the messages says so: it was the only call in flight that may ask.
-    pub presumed: bool,
-}
-
-/// What part a message plays in its operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Role {
-    #[default]
-    None,
-    Request,
-    /// A request that continues an operation after `input_required` (2026-07-28, patterns/mrtr).
-    Retry,
-    Progress,
-    Cancel,
-    /// A notification of a subscription.
-    Event,
-    /// A response that asks for input; the operation goes on.
-    InputRequired,
-    Response,
-}
-
-/// What is wrong with a frame's place in its operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// A response after its request was cancelled.
-    pub const LATE: Self = Self(1);
-    /// A response without a request.
-    pub const ORPHAN: Self = Self(2);
-    /// A request whose id is in flight already, or a second response.
-    pub const DUPLICATE: Self = Self(4);
-    /// A response that spells the id differently than its request.
-    pub const RESPELLED: Self = Self(8);
-
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::LATE, "late"),
-        (Self::ORPHAN, "orphan"),
-        (Self::DUPLICATE, "duplicate"),
-        (Self::RESPELLED, "respelled"),
-    ];
-
-    pub fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// The words of tapes and of the query language.
-    pub fn words(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, word)| word)
-    }
-
-    /// The flag that `word` names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::NAMES.into_iter().find(|(_, name)| *name == word).map(|(flag, _)| flag)
-    }
-}
-
 /// A frame was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -206,6 +97,9 @@ pub struct Held {
 
 /// Who stops a frame only because an earlier one is held.
 pub const HELD_BY_ORDER: &str = "order";
+
+/// Who decides for a person.
+pub const BY_PERSON: &str = "person";
 
 /// A verdict and who gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,6 +166,8 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub frame: Option<Seq>,
+    /// The letter that makes it a bookmark of its frame.
+    pub mark: Option<char>,
     pub level: Level,
     /// Who says it: `shadowcat`, or a person.
     pub by: Arc<str>,
@@ -330,28 +226,6 @@ pub enum Exit {
     Signal(i32),
 }
 
-macro_rules! words {
-    ($type:ty { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl $type {
-            /// The word of tapes and of the query language.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// What `word` names.
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
 words!(Ruling {
     Forward = "forward",
     Replace = "replace",
@@ -363,69 +237,6 @@ words!(Ruling {
 });
 words!(Outcome { Forwarded = "forwarded", Dropped = "dropped", Answered = "answered", Withdrawn = "withdrawn" });
 words!(Level { Info = "info", Warning = "warning", Error = "error" });
-words!(Channel { Main = "main", Stderr = "stderr", Http = "http" });
-words!(Role {
-    None = "none",
-    Request = "request",
-    Retry = "retry",
-    Progress = "progress",
-    Cancel = "cancel",
-    Event = "event",
-    InputRequired = "input_required",
-    Response = "response",
-});
-
-impl Origin {
-    /// The word of tapes and of the query language.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Wire => "wire",
-            Self::Replaced(_) => "replaced",
-            Self::Answered(_) => "answered",
-            Self::Injected => "injected",
-            Self::Replayed => "replayed",
-            Self::Remapped(_) => "remapped",
-        }
-    }
-
-    /// The frame it stands for or answers.
-    pub const fn of(self) -> Option<Seq> {
-        match self {
-            Self::Replaced(seq) | Self::Answered(seq) | Self::Remapped(seq) => Some(seq),
-            Self::Wire | Self::Injected | Self::Replayed => None,
-        }
-    }
-
-    /// The origin that `word` names, with the frame it refers to.
-    pub fn parse(word: &str, of: Option<Seq>) -> Option<Self> {
-        match (word, of) {
-            ("wire", _) => Some(Self::Wire),
-            ("injected", _) => Some(Self::Injected),
-            ("replayed", _) => Some(Self::Replayed),
-            ("replaced", Some(seq)) => Some(Self::Replaced(seq)),
-            ("answered", Some(seq)) => Some(Self::Answered(seq)),
-            ("remapped", Some(seq)) => Some(Self::Remapped(seq)),
-            _ => None,
-        }
-    }
-}
-
-impl Frame {
-    /// The word of the query language: `req`, `resp`, `notify`, `batch`, `invalid`, `stderr` or
-    /// `http`.
-    pub fn kind(&self) -> &'static str {
-        match self.channel {
-            Channel::Stderr => "stderr",
-            Channel::Http => "http",
-            Channel::Main => self.message.kind().as_str(),
-        }
-    }
-
-    /// The links of the message or of its elements.
-    pub fn links(&self) -> &[Link] {
-        if self.elements.is_empty() { std::slice::from_ref(&self.link) } else { &self.elements }
-    }
-}
 
 impl Record {
     /// The frame, if this record is one.

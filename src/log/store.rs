@@ -18,20 +18,11 @@ pub trait Archive: Send + Sync {
 
     /// The position of the first record behind `seq` that is there.
     fn next(&self, seq: Seq) -> Option<Seq>;
-}
 
-/// The records of a finished tape.
-struct Finished(Vec<Arc<Record>>);
-
-impl Archive for Finished {
-    fn read(&self, seq: Seq) -> Option<Arc<Record>> {
-        let at = self.0.binary_search_by_key(&seq, |record| record.seq).ok()?;
-        self.0.get(at).cloned()
-    }
-
-    fn next(&self, seq: Seq) -> Option<Seq> {
-        let at = self.0.partition_point(|record| record.seq <= seq);
-        self.0.get(at).map(|record| record.seq)
+    /// The frames from `first` to `last` whose messages may contain `text`, in order; none where
+    /// that cannot be said without reading each.
+    fn containing(&self, _text: &[u8], _first: Seq, _last: Seq) -> Option<Vec<Seq>> {
+        None
     }
 }
 
@@ -127,12 +118,14 @@ impl Log {
         let _ = self.pressed.set(wake);
     }
 
-    /// A log that holds the records of a finished tape, in the order of their positions.
-    pub fn finished(clock: Clock, records: Vec<Record>) -> Arc<Self> {
+    /// A log whose records up to `last` are in `archive`.
+    pub fn finished(clock: Clock, last: Seq, archive: Arc<dyn Archive>) -> Arc<Self> {
         let log = Self::new(clock, usize::MAX);
-        let last = records.last().map_or(0, |record| record.seq);
-        log.inner.write().last = last;
-        log.set_archive(Arc::new(Finished(records.into_iter().map(Arc::new).collect())));
+        {
+            let mut inner = log.inner.write();
+            (inner.last, inner.archived) = (last, last);
+        }
+        log.set_archive(archive);
         log.length.send_replace(last);
         log
     }
@@ -157,6 +150,20 @@ impl Log {
             inner.archive.clone()?
         };
         archive.read(seq)
+    }
+
+    /// The frames from `first` to `last` that have left memory and may contain `text`, in order;
+    /// none where that cannot be said without reading each.
+    pub fn containing(&self, text: &[u8], first: Seq, last: Seq) -> Option<Vec<Seq>> {
+        let (kept, archive) = {
+            let inner = self.inner.read();
+            (inner.first(), inner.archive.clone())
+        };
+        match last < kept {
+            true => archive?.containing(text, first, last),
+            // They are at hand.
+            false => None,
+        }
     }
 
     /// Up to `most` records from `from` on. Where records are gone, one [`Gap`] stands for them.
@@ -313,7 +320,7 @@ mod tests {
     use crate::log::record::{Level, Note};
 
     fn note(text: &str) -> Body {
-        Body::Note(Note { frame: None, level: Level::Info, by: "test".into(), text: text.into() })
+        Body::Note(Note { frame: None, mark: None, level: Level::Info, by: "test".into(), text: text.into() })
     }
 
     const S: SessionId = SessionId(1);

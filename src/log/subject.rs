@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Log;
+use super::Query;
 use super::query::Subject;
-use super::record::{Note, OpId, Seq, SessionId};
+use super::record::{FrameKind, Note, OpId, Seq, SessionId};
 use super::world::{Row, World};
 use crate::clock::{Stamp, time_of_day};
 use crate::mcp::{Direction, Era, Message};
@@ -14,6 +15,43 @@ pub struct RowSubject<'a> {
     pub world: &'a World,
     pub row: &'a Row,
     pub log: &'a Log,
+    /// What is known of the messages around without reading each.
+    pub sieve: Option<&'a Sieve>,
+}
+
+impl<'a> RowSubject<'a> {
+    pub fn new(world: &'a World, row: &'a Row, log: &'a Log) -> Self {
+        Self { world, row, log, sieve: None }
+    }
+}
+
+/// Which of some frames may contain the texts that a query looks for.
+#[derive(Debug, Default)]
+pub struct Sieve {
+    first: Seq,
+    last: Seq,
+    found: Vec<(String, Vec<Seq>)>,
+}
+
+impl Sieve {
+    /// Searches the frames from `first` to `last` for what `query` looks for, where the log can.
+    pub fn new(query: &Query, log: &Log, first: Seq, last: Seq) -> Self {
+        let found = |text: &str| Some((text.to_owned(), log.containing(text.as_bytes(), first, last)?));
+        // White space and other control characters may stand escaped in a line.
+        let plain = |text: &&str| !text.contains(char::is_control);
+        Self { first, last, found: query.needles().into_iter().filter(plain).filter_map(found).collect() }
+    }
+
+    /// Whether the message of a frame has to be read for the query.
+    pub fn is_hit(&self, seq: Seq) -> bool {
+        self.found.iter().any(|(_, found)| found.binary_search(&seq).is_ok())
+    }
+
+    fn may_contain(&self, seq: Seq, text: &str) -> bool {
+        let known = self.found.iter().find(|(known, _)| known == text);
+        !(self.first..=self.last).contains(&seq)
+            || known.is_none_or(|(_, found)| found.binary_search(&seq).is_ok())
+    }
 }
 
 impl Subject for RowSubject<'_> {
@@ -26,7 +64,7 @@ impl Subject for RowSubject<'_> {
     }
 
     fn kind(&self) -> &str {
-        self.row.kind
+        self.row.kind.as_str()
     }
 
     fn method(&self) -> Option<&str> {
@@ -46,15 +84,15 @@ impl Subject for RowSubject<'_> {
     }
 
     fn origin(&self) -> &str {
-        self.row.origin.as_str()
+        self.row.origin().as_str()
     }
 
     fn op(&self) -> Option<OpId> {
-        self.row.op
+        self.row.op()
     }
 
     fn cause(&self) -> Option<OpId> {
-        self.world.operations.get(&self.row.op?)?.cause.map(|cause| cause.op)
+        self.world.operations.cause(self.row.op()?).map(|cause| cause.op)
     }
 
     fn statuses(&self, yes: &mut dyn FnMut(&str)) {
@@ -62,7 +100,7 @@ impl Subject for RowSubject<'_> {
     }
 
     fn duration(&self) -> Option<Duration> {
-        self.row.duration
+        self.row.duration()
     }
 
     fn era(&self) -> Option<Era> {
@@ -72,7 +110,7 @@ impl Subject for RowSubject<'_> {
     fn lints(&self, yes: &mut dyn FnMut(&str)) {
         self.row.quirks.describe().for_each(&mut *yes);
         self.row.flags.words().for_each(&mut *yes);
-        if self.row.kind == "invalid" {
+        if self.row.kind == FrameKind::Invalid {
             yes("invalid");
         }
         if let Some(illegal) = self.world.illegal(self.row) {
@@ -81,7 +119,7 @@ impl Subject for RowSubject<'_> {
     }
 
     fn rulers(&self, yes: &mut dyn FnMut(&str)) {
-        if let Some(by) = self.world.text(self.row.by) {
+        if let Some(by) = self.world.text(self.world.story(self.row.seq).by) {
             yes(by);
         }
     }
@@ -97,6 +135,10 @@ impl Subject for RowSubject<'_> {
     fn notes(&self, yes: &mut dyn FnMut(&str)) {
         let mine = |note: &&(Seq, Stamp, SessionId, Note)| note.3.frame == Some(self.row.seq);
         self.world.notes.iter().filter(mine).for_each(|note| yes(&note.3.text));
+    }
+
+    fn may_contain(&self, text: &str) -> bool {
+        self.sieve.is_none_or(|sieve| sieve.may_contain(self.row.seq, text))
     }
 
     fn session(&self) -> (u32, &str) {

@@ -77,6 +77,13 @@ pub fn document(text: &[u8]) -> Result<Span, Flaw> {
     Ok(value)
 }
 
+/// Where the value ends that `text` begins with, if it begins with one.
+pub fn prefix(text: &[u8]) -> Option<usize> {
+    let mut scanner = Scanner::new(text, 0);
+    scanner.space();
+    scanner.value().ok().map(|span| span.end)
+}
+
 /// Checks that `text` is UTF-8.
 ///
 /// # Errors

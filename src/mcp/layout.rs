@@ -3,6 +3,14 @@
 
 use bytes::Bytes;
 
+/// Whether a character in what a peer said could command a terminal, or turn around, hide or break
+/// the line that shows it (Unicode Standard Annex 9).
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Indents `text` by two spaces a level. Text that is not JSON comes out as JSON as far as its
 /// brackets and quotes go.
 pub fn pretty(text: &str) -> String {

@@ -9,12 +9,17 @@ pub mod line;
 pub mod message;
 pub mod method;
 pub mod mirror;
+mod quirks;
+pub mod remap;
 pub mod revision;
+pub mod secret;
 pub mod sse;
+pub mod telling;
 pub mod token;
 
 pub use era::Eras;
 pub use id::Id;
-pub use message::{Kind, Message, Opaque, Quirks};
+pub use message::{Kind, Message, Opaque};
 pub use method::{Direction, Method};
+pub use quirks::Quirks;
 pub use revision::{Era, Revision};

@@ -2,14 +2,15 @@
 
 pub mod client;
 pub mod drive;
-mod facts;
 pub mod holds;
 pub mod host;
 pub mod http;
 pub mod launch;
 mod refused;
+pub mod rehearsal;
 pub mod session;
 mod splice;
+pub mod standin;
 pub mod supervise;
 
 pub use refused::Refused;

@@ -45,6 +45,9 @@ pub struct Header {
     pub name: String,
     /// The command or URL that was recorded.
     pub target: Vec<String>,
+    /// The id of the tape that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// The end of a block.
@@ -143,10 +146,11 @@ pub fn write_record(line: &mut Vec<u8>, record: &Record, wall: u64) {
             let _ = write!(line, r#","own_client":{}"#, opened.own_client);
         }
         Body::Facts(facts) => write_facts(line, facts),
-        Body::Note(Note { frame, level, by, text }) => {
+        Body::Note(Note { frame, mark, level, by, text }) => {
             if let Some(frame) = frame {
                 let _ = write!(line, r#","frame":{frame}"#);
             }
+            write_text(line, "mark", mark.map(String::from).as_deref());
             let _ = write!(line, r#","level":"{level}""#);
             write_text(line, "by", Some(by));
             write_text(line, "text", Some(text));
@@ -275,18 +279,28 @@ fn write_frame(line: &mut Vec<u8>, frame: &Frame) {
     if matches!(frame.message.kind(), crate::mcp::Kind::Opaque(Opaque::Truncated)) {
         line.extend_from_slice(br#","cut":true"#);
     }
+    if !frame.redacted.is_empty() {
+        write_value(line, "redacted", &frame.redacted);
+    }
     if let Some(http) = &frame.http {
         http::write(line, http, frame.message.raw());
     }
     write_message(line, &frame.message);
 }
 
-fn write_message(line: &mut Vec<u8>, message: &Message) {
+/// Whether a message stands in its line as the bytes that it had on the wire.
+pub fn is_verbatim(message: &Message) -> bool {
     let raw = message.raw();
     let is_json = message.is_rpc() || json::document(raw).is_ok();
+    is_json
+        && !raw.starts_with(b"\xef\xbb\xbf")
+        && !raw.trim_ascii().iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+}
+
+fn write_message(line: &mut Vec<u8>, message: &Message) {
+    let raw = message.raw();
     let body = raw.trim_ascii();
-    if is_json && !raw.starts_with(b"\xef\xbb\xbf") && !body.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
-    {
+    if is_verbatim(message) {
         let start = raw.len() - raw.trim_ascii_start().len();
         let around = |line: &mut Vec<u8>, key: &str, space: &[u8]| {
             write_text(line, key, Some(&String::from_utf8_lossy(space)));
@@ -350,6 +364,7 @@ struct Wide<'a> {
     release: Option<String>,
     #[serde(borrow)]
     capabilities: Option<&'a RawValue>,
+    mark: Option<char>,
     level: Option<String>,
     text: Option<String>,
     first: Option<Seq>,
@@ -372,6 +387,8 @@ struct Wide<'a> {
     #[serde(skip)]
     msg: Option<&'a [u8]>,
     base64: Option<String>,
+    #[serde(default)]
+    redacted: Vec<std::sync::Arc<str>>,
     http: Option<HttpLine>,
 }
 
@@ -470,6 +487,7 @@ impl Wide<'_> {
             })),
             "note" => Body::Note(Note {
                 frame: self.frame,
+                mark: self.mark,
                 level: Level::parse(&self.level?)?,
                 by: self.by?.into(),
                 text: self.text?,
@@ -516,6 +534,7 @@ impl Wide<'_> {
             link: self.link.link()?,
             elements: self.elements.unwrap_or_default().iter().map(LinkLine::link).collect::<Option<_>>()?,
             http,
+            redacted: self.redacted.into(),
         })
     }
 

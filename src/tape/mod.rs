@@ -1,15 +1,38 @@
 //! Recordings on disk.
 
+pub mod care;
+pub mod compare;
+pub mod copy;
+pub mod draft;
+pub mod export;
+pub mod files;
 pub mod format;
 mod http;
+pub mod import;
 pub mod index;
 pub mod library;
+pub mod likeness;
 pub mod media;
+pub mod migrate;
+pub mod notes;
+pub mod opened;
+pub mod packed;
+pub mod part;
+pub mod player;
 pub mod reader;
 pub mod recorder;
+pub mod redact;
+pub mod replay;
+pub mod script;
+mod shelf;
+pub mod source;
+mod spans;
 mod standing;
+pub mod story;
 pub mod writer;
 
-pub use reader::{OpenError, Reader};
+pub use opened::{Opened, open};
+pub use part::OpenError;
+pub use reader::Reader;
 pub use recorder::{Recorder, Status};
 pub use writer::TapeWriter;

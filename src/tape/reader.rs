@@ -1,27 +1,14 @@
 //! Reading tapes: in order, part after part, as far as they are whole.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::format::{Header, Line, LineError, Mark, Seal, read_line};
-use super::writer::{hex, part_path};
+use super::files::{first_part, next_part};
+use super::format::{Header, Line, Mark, Seal, read_line};
+use super::part::{Lines, OpenError, PartFile};
+use super::writer::hex;
 use crate::log::{Body, Record, Seq};
-
-/// Why a tape could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("open {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("open {}: {source}", path.display())]
-    Format { path: PathBuf, source: LineError },
-    #[error("open {}: it is torn inside its header, so nothing of it is left", path.display())]
-    TornHeader { path: PathBuf },
-    #[error("open {}: it does not begin with a tape header", path.display())]
-    NoHeader { path: PathBuf },
-}
 
 /// What is wrong with a tape that opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +18,9 @@ pub struct Damage {
     pub offset: u64,
     pub what: String,
 }
+
+/// Records that may be missing without a word: more are a number that was damaged.
+const JUMP: u64 = 1 << 20;
 
 /// How a tape ended.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +34,10 @@ pub struct Ending {
 
 /// A tape being read from its first record on.
 pub struct Reader {
+    /// The first part.
     path: PathBuf,
-    header: Header,
-    part: u32,
-    source: BufReader<File>,
-    /// The part's file, and where its next line begins.
-    offset: u64,
+    part: PartFile,
+    lines: Lines,
     block: Sha256,
     marks: Sha256,
     ending: Ending,
@@ -59,32 +47,24 @@ pub struct Reader {
     done: bool,
 }
 
-/// The path of the first part of a tape, from that of part `number`.
-fn first_part(path: &Path, number: u32) -> PathBuf {
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    match stem.strip_suffix(&format!(".{number}")) {
-        Some(stem) if number > 1 => path.with_file_name(format!("{stem}.tape")),
-        _ => path.to_owned(),
-    }
-}
-
 impl Reader {
     /// Opens the tape whose first part is at `path`.
     ///
     /// # Errors
     /// When it cannot be read, is no tape, or is from a newer program.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (source, header, line) = open_part(path)?;
-        // A later part can be read alone: what stands before it is not missing.
-        let first = header.part == 1;
+        Self::of(PartFile::open(path)?)
+    }
+
+    fn of(part: PartFile) -> Result<Self, OpenError> {
+        let lines = begin(&part)?;
         Ok(Self {
-            path: first_part(path, header.part),
-            whole: first,
-            part: header.part,
-            header,
-            source,
-            offset: line.len() as u64,
-            block: Sha256::new_with_prefix(&line),
+            path: first_part(&part.path, part.header.part),
+            // A later part can be read alone: what stands before it is not missing.
+            whole: part.header.part == 1,
+            block: Sha256::new_with_prefix(&part.begins),
+            part,
+            lines,
             marks: Sha256::new(),
             ending: Ending::default(),
             last: 0,
@@ -92,8 +72,32 @@ impl Reader {
         })
     }
 
+    /// The same tape from its first record on, even when it came from a pipe.
+    ///
+    /// # Errors
+    /// When the first part cannot be read once more.
+    pub fn again(&self) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: self.part.path.clone(), source };
+        Self::of(self.part.another().map_err(failed)?)
+    }
+
     pub fn header(&self) -> &Header {
-        &self.header
+        &self.part.header
+    }
+
+    /// The version that it was written in, when that is an older one.
+    pub fn migrated(&self) -> Option<u32> {
+        self.part.migrated
+    }
+
+    /// Bytes of the part that is being read.
+    pub fn length(&self) -> u64 {
+        self.part.source.length().unwrap_or(0)
+    }
+
+    /// How many bytes of this part were read.
+    pub fn position(&self) -> u64 {
+        self.lines.offset
     }
 
     /// How it ended; complete once the reader has returned its last record.
@@ -101,28 +105,25 @@ impl Reader {
         &self.ending
     }
 
-    fn current(&self) -> PathBuf {
-        part_path(&self.path, self.part)
-    }
-
     fn damage(&mut self, offset: u64, what: impl Into<String>) {
-        let path = self.current();
+        let path = self.part.path.clone();
         self.ending.damage.push(Damage { path, offset, what: what.into() });
     }
 
     /// The next whole line of this part; none at its end or where it is torn.
-    fn next_line(&mut self) -> Option<Vec<u8>> {
-        let mut line = Vec::new();
-        match self.source.read_until(b'\n', &mut line) {
-            Ok(0) => None,
-            Ok(_) if line.ends_with(b"\n") => Some(line),
-            Ok(_) => {
-                self.ending.torn += line.len() as u64;
-                None
-            }
-            Err(error) => {
-                self.damage(self.offset, format!("cannot be read: {error}"));
-                None
+    fn next_line(&mut self, line: &mut Vec<u8>) -> Option<u64> {
+        loop {
+            match self.lines.next(line) {
+                Ok(Some(at)) => return Some(at),
+                Ok(None) => {
+                    self.ending.torn += self.lines.torn;
+                    return None;
+                }
+                Err(error) => {
+                    self.damage(self.lines.offset, format!("cannot be read: {error}"));
+                    // What stands behind a damaged block may be whole.
+                    self.lines = self.part.lines_behind(self.lines.offset + line.len() as u64)?;
+                }
             }
         }
     }
@@ -137,25 +138,37 @@ impl Reader {
         } else if mark.hash != hash {
             self.damage(at, "the block before this mark was changed (its checksum differs)");
         }
+        if mark.last != self.last {
+            self.damage(
+                at,
+                format!("a mark says that record {} stands before it, which is {}", mark.last, self.last),
+            );
+        }
         self.marks.update(mark.hash.as_bytes());
     }
 
     fn check_seal(&mut self, at: u64, seal: Seal) {
+        if seal.last != self.last {
+            let text = format!("the seal says that record {} is the last, which is {}", seal.last, self.last);
+            self.damage(at, text);
+        }
         if seal.hash != hex(self.marks.clone()) {
             self.damage(at, "the seal does not fit the marks: blocks are missing or were changed");
         }
         if !seal.continued {
+            let behind = self.length().saturating_sub(self.lines.offset);
+            if behind > 0 {
+                self.damage(self.lines.offset, format!("{behind} bytes stand behind the seal"));
+            }
             self.ending.seal = Some(seal);
             return;
         }
-        let next = part_path(&self.path, self.part + 1);
-        match open_part(&next) {
-            Ok((source, header, line)) if header.tape == self.header.tape => {
-                self.part += 1;
-                self.source = source;
-                self.offset = line.len() as u64;
-                self.block = Sha256::new_with_prefix(&line);
+        let next = next_part(&self.path, self.part.header.part);
+        match PartFile::open(&next).and_then(|part| Ok((begin(&part)?, part))) {
+            Ok((lines, part)) if part.header.tape == self.part.header.tape => {
+                self.block = Sha256::new_with_prefix(&part.begins);
                 self.marks = Sha256::new();
+                (self.part, self.lines) = (part, lines);
             }
             Ok(_) => self.damage(at, format!("{} belongs to another tape", next.display())),
             Err(error) => self.damage(at, format!("the next part is missing: {error}")),
@@ -163,31 +176,19 @@ impl Reader {
     }
 }
 
-fn open_part(path: &Path) -> Result<(BufReader<File>, Header, Vec<u8>), OpenError> {
-    let failed = |source| OpenError::Io { path: path.to_owned(), source };
-    let mut source = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
-    let mut line = Vec::new();
-    source.read_until(b'\n', &mut line).map_err(failed)?;
-    match read_line(&line) {
-        Ok(Line::Header(header)) => Ok((source, header, line)),
-        Err(source @ (LineError::Newer(_) | LineError::Foreign(_))) => {
-            Err(OpenError::Format { path: path.to_owned(), source })
-        }
-        _ if !line.ends_with(b"\n") && line.starts_with(b"{") => {
-            Err(OpenError::TornHeader { path: path.to_owned() })
-        }
-        _ => Err(OpenError::NoHeader { path: path.to_owned() }),
-    }
+/// The lines behind the header.
+fn begin(part: &PartFile) -> Result<Lines, OpenError> {
+    let behind = part.begins.len() as u64;
+    part.lines(behind).map_err(|source| OpenError::Io { path: part.path.clone(), source })
 }
 
 impl Iterator for Reader {
     type Item = Record;
 
     fn next(&mut self) -> Option<Record> {
+        let mut line = Vec::new();
         while !self.done {
-            let at = self.offset;
-            let Some(line) = self.next_line() else { break };
-            self.offset += line.len() as u64;
+            let Some(at) = self.next_line(&mut line) else { break };
             match read_line(&line) {
                 Ok(Line::Mark(mark)) => {
                     self.check_mark(at, &mark);
@@ -208,6 +209,14 @@ impl Iterator for Reader {
                         _ => record.seq,
                     };
                     let last = self.last;
+                    if from > last + 1 + JUMP && (self.whole || last > 0) {
+                        let text = format!(
+                            "record {} stands behind record {last}: its number was damaged",
+                            record.seq
+                        );
+                        self.damage(at, text);
+                        continue;
+                    }
                     self.last = last.max(record.seq);
                     if record.seq <= last {
                         self.damage(at, format!("record {} stands behind record {last}", record.seq));

@@ -113,7 +113,7 @@ fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Res
         _ => None,
     };
     if let Some((level, text)) = note {
-        let note = Note { frame: None, level, by: "shadowcat".into(), text };
+        let note = Note { frame: None, mark: None, level, by: "shadowcat".into(), text };
         writer.log().append(SessionId(0), Body::Note(note));
     }
     let status = Status { sealed: sealed && failing.is_none(), failing, ..Status::of(writer) };

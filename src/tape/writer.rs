@@ -6,20 +6,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::format::{
-    FORMAT, Header, Mark, Seal, VERSION, read_line, write_checkpoint, write_record, write_tagged,
-};
+use super::files::part_path;
+use super::format::{FORMAT, Header, Mark, Seal, VERSION, write_checkpoint, write_record, write_tagged};
 use super::index::{self, Entry, Index, Names};
 use super::media::Media;
+use super::redact::Redactor;
+use super::shelf::{Part as Shelved, Shelf};
+use super::source::Source;
 use super::standing::{Standing, Turn};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq};
@@ -39,6 +40,8 @@ const BLOCK: usize = 4 << 20;
 pub struct Subject {
     pub name: String,
     pub target: Vec<String>,
+    /// The id of the tape that it was made from.
+    pub parent: Option<String>,
 }
 
 /// Writes a log to a tape, part by part.
@@ -54,11 +57,12 @@ pub struct TapeWriter {
     shelf: Arc<Shelf>,
     standing: Standing,
     part_bytes: u64,
+    redactor: Option<Arc<Redactor>>,
 }
 
 /// Counts that the seal repeats.
 #[derive(Debug, Clone, Copy, Default)]
-struct Totals {
+pub(super) struct Totals {
     records: u64,
     frames: u64,
     errors: u64,
@@ -67,7 +71,7 @@ struct Totals {
 }
 
 /// The part that is being written.
-struct Part {
+pub(super) struct Part {
     media: Box<dyn Media>,
     index: Option<File>,
     /// Bytes written, all of them whole lines.
@@ -82,59 +86,37 @@ struct Part {
     indexed: Seq,
 }
 
-/// The parts written so far, to read evicted records back from.
-#[derive(Default)]
-struct Shelf {
-    parts: Mutex<Vec<Readable>>,
-}
-
-/// The first record of a part, its file and its index.
-type Readable = (Seq, File, Index);
-
-impl Archive for Shelf {
-    fn read(&self, seq: Seq) -> Option<Arc<Record>> {
-        let parts = self.parts.lock();
-        let at = parts.partition_point(|(first, ..)| *first <= seq).checked_sub(1)?;
-        let (_, tape, index) = &parts[at];
-        let entry = index.entry(seq)?;
-        let mut line = vec![0; usize::try_from(entry.length).ok()?];
-        tape.read_exact_at(&mut line, entry.offset).ok()?;
-        match read_line(&line) {
-            Ok(super::format::Line::Record(record)) if record.seq == seq => Some(Arc::new(record)),
-            _ => None,
-        }
-    }
-
-    fn next(&self, seq: Seq) -> Option<Seq> {
-        let parts = self.parts.lock();
-        let at = parts.partition_point(|(first, ..)| *first <= seq).saturating_sub(1);
-        parts[at.min(parts.len())..].iter().find_map(|(first, _, index)| index.next(seq.max(first - 1)))
-    }
-}
-
-/// The file of part `number` of the tape at `path`: `x.tape`, `x.2.tape`, …
-pub fn part_path(path: &Path, number: u32) -> PathBuf {
-    if number < 2 {
-        return path.to_owned();
-    }
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!("{stem}.{number}.tape"))
-}
-
 impl TapeWriter {
     /// Creates the tape file, readable by its owner alone, and writes its header.
     ///
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn create(path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
+        Self::create_redacted(path, subject, log, None)
+    }
+
+    /// The same, without the secrets that `redactor` finds.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create_redacted(
+        path: &Path,
+        subject: Subject,
+        log: &Arc<Log>,
+        redactor: Option<Arc<Redactor>>,
+    ) -> io::Result<Self> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             create_private_directory(directory)?;
         }
         let nowhere = Box::new(io::sink());
         let mut writer = Self::on(nowhere, path, subject, log)?;
+        if let Some(redactor) = &redactor {
+            writer.header = redactor.header(&writer.header);
+        }
+        writer.redactor = redactor;
         let (part, readable) = writer.begin_part(path, &writer.header)?;
         writer.part = part;
-        writer.shelf.parts.lock().push(readable);
+        writer.shelf.push(readable);
         log.set_archive(Arc::clone(&writer.shelf) as Arc<dyn Archive>);
         Ok(writer)
     }
@@ -153,6 +135,7 @@ impl TapeWriter {
             anchor: log.clock().anchor(),
             name: subject.name,
             target: subject.target,
+            parent: subject.parent,
         };
         let part = Part::begin(media, &header, log.clock().now(), 0)?;
         Ok(Self {
@@ -166,6 +149,7 @@ impl TapeWriter {
             shelf: Arc::default(),
             standing: Standing::default(),
             part_bytes: PART_BYTES,
+            redactor: None,
         })
     }
 
@@ -206,7 +190,7 @@ impl TapeWriter {
     fn flush_block(&mut self) -> io::Result<bool> {
         let start = self.tail.position();
         let mut lines = Vec::new();
-        let mut entries = Vec::new();
+        let mut entries = index::Pending::default();
         let mut totals = self.totals;
         let mut indexed = self.part.indexed;
         let mut turns = Vec::new();
@@ -216,11 +200,13 @@ impl TapeWriter {
                 break;
             }
             for record in &records {
+                let clean = self.redactor.as_ref().map(|redactor| redactor.record(record));
+                let record = clean.as_ref().unwrap_or(record);
                 let from = lines.len();
                 write_record(&mut lines, record, self.log.clock().wall(record.at));
                 let offset = self.part.length + from as u64;
                 let entry = Entry::of(record, offset, lines.len() - from, &mut self.part.names);
-                index::append(&mut entries, indexed, record.seq, &entry);
+                entries.add(indexed, record.seq, &entry);
                 indexed = record.seq;
                 totals.count(record);
                 turns.extend(Turn::of(record, &lines[from..]));
@@ -237,7 +223,7 @@ impl TapeWriter {
         turns.into_iter().for_each(|turn| self.standing.turn(turn));
         // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
         // is not in it cannot be read back either, but it is not lost.
-        self.part.index = self.part.index.take().filter(|index| (&*index).write_all(&entries).is_ok());
+        self.part.index = self.part.index.take().filter(|index| entries.write_to(index).is_ok());
         self.part.indexed = indexed;
         self.log.archived(totals.last);
         Ok(true)
@@ -258,18 +244,18 @@ impl TapeWriter {
         self.before += self.part.length;
         self.part = part;
         self.header = header;
-        self.shelf.parts.lock().push(readable);
+        self.shelf.push(readable);
         synced
     }
 
     /// Creates the files of a part, and what reads them back.
-    fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
+    fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Shelved)> {
         // A file that is there already is somebody else's.
         let file = create_file(path)?;
         self.fill_part(file, path, header).inspect_err(|_| discard(path))
     }
 
-    fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(Part, Readable)> {
+    fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(Part, Shelved)> {
         let last = self.totals.last;
         let mut part = Part::begin(Box::new(file), header, self.log.clock().now(), last)?;
         if header.part > 1 {
@@ -280,9 +266,11 @@ impl TapeWriter {
             part.block.update(&line);
         }
         let mut index = create_file(&index::path_beside(path))?;
-        index.write_all(&index::header(last + 1))?;
+        let begins = header_line(header);
+        index.write_all(&index::header(last + 1, &begins))?;
         part.index = Some(index);
-        Ok((part, (last + 1, File::open(path)?, Index::open(path)?)))
+        let (source, index) = (Source::Plain(File::open(path)?), Index::open(path, &begins)?);
+        Ok((part, Shelved { source, index, loose: Vec::new() }))
     }
 
     /// Writes what is left and ends the tape.
@@ -317,7 +305,11 @@ impl TapeWriter {
 }
 
 impl Totals {
-    fn count(&mut self, record: &Record) {
+    pub(super) fn last(&self) -> Seq {
+        self.last
+    }
+
+    pub(super) fn count(&mut self, record: &Record) {
         self.records += 1;
         self.last = record.seq;
         self.mono = record.at;
@@ -329,9 +321,31 @@ impl Totals {
 }
 
 impl Part {
-    fn begin(mut media: Box<dyn Media>, header: &Header, now: Stamp, indexed: Seq) -> io::Result<Self> {
-        let mut line = Vec::new();
-        write_tagged(&mut line, "header", header);
+    /// The line that it begins with.
+    pub(super) fn begins(&self, header: &Header) -> Vec<u8> {
+        header_line(header)
+    }
+
+    /// Bytes written so far.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn names(&mut self) -> &mut Names {
+        &mut self.names
+    }
+
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.media.sync()
+    }
+
+    pub(super) fn begin(
+        mut media: Box<dyn Media>,
+        header: &Header,
+        now: Stamp,
+        indexed: Seq,
+    ) -> io::Result<Self> {
+        let line = header_line(header);
         media.append(&line)?;
         Ok(Self {
             media,
@@ -346,7 +360,7 @@ impl Part {
         })
     }
 
-    fn append_block(&mut self, lines: &mut Vec<u8>, last: Seq) -> io::Result<()> {
+    pub(super) fn append_block(&mut self, lines: &mut Vec<u8>, last: Seq) -> io::Result<()> {
         let mut block = self.block.clone();
         block.update(&lines[..]);
         let hash = hex(block);
@@ -364,7 +378,12 @@ impl Part {
         Ok(())
     }
 
-    fn seal(&mut self, totals: Totals, facts: Vec<Box<RawValue>>, continued: bool) -> io::Result<()> {
+    pub(super) fn seal(
+        &mut self,
+        totals: Totals,
+        facts: Vec<Box<RawValue>>,
+        continued: bool,
+    ) -> io::Result<()> {
         let seal = Seal {
             records: totals.records,
             frames: totals.frames,
@@ -386,6 +405,13 @@ impl Part {
     }
 }
 
+/// The line that a part begins with.
+fn header_line(header: &Header) -> Vec<u8> {
+    let mut line = Vec::new();
+    write_tagged(&mut line, "header", header);
+    line
+}
+
 /// A hash as lower-case hexadecimal.
 pub fn hex(hash: Sha256) -> String {
     use std::fmt::Write;
@@ -403,7 +429,10 @@ fn discard(path: &Path) {
 }
 
 fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    // Tells others that it is being written; not every file system can.
+    let _ = file.try_lock();
+    Ok(file)
 }
 
 /// Creates `directory` and what is missing above it, readable by the owner alone.

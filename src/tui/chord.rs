@@ -28,6 +28,14 @@ const NAMED: [(&str, KeyCode); 13] = [
 ];
 
 impl Chord {
+    /// The digit that it is.
+    pub fn digit(self) -> Option<u32> {
+        match self.code {
+            KeyCode::Char(character) => character.to_digit(10),
+            _ => None,
+        }
+    }
+
     /// Reads a key as the command table writes it: `j`, `Ctrl-p`, `PgDn`, `Space`.
     pub fn parse(text: &str) -> Option<Self> {
         let (modifiers, name) = match text.split_once('-') {

@@ -9,14 +9,24 @@ pub enum Place {
     Detail,
     Intercept,
     Compose,
+    Tape,
+    Diff,
     Logs,
     Help,
 }
 
 impl Place {
     /// Every place.
-    pub const ALL: [Self; 6] =
-        [Self::Frames, Self::Detail, Self::Intercept, Self::Compose, Self::Logs, Self::Help];
+    pub const ALL: [Self; 8] = [
+        Self::Frames,
+        Self::Detail,
+        Self::Intercept,
+        Self::Compose,
+        Self::Tape,
+        Self::Diff,
+        Self::Logs,
+        Self::Help,
+    ];
 
     /// The name in the tab bar and in help.
     pub const fn title(self) -> &'static str {
@@ -25,6 +35,8 @@ impl Place {
             Self::Detail => "Detail",
             Self::Intercept => "Intercept",
             Self::Compose => "Compose",
+            Self::Tape => "Tape",
+            Self::Diff => "Diff",
             Self::Logs => "Logs",
             Self::Help => "Help",
         }
@@ -33,12 +45,15 @@ impl Place {
 
 const EVERYWHERE: &[Place] = &Place::ALL;
 const LISTS: &[Place] = EVERYWHERE;
-const FRAMES: &[Place] = &[Place::Frames];
-const MESSAGES: &[Place] = &[Place::Frames, Place::Detail];
+const FRAMES: &[Place] = &[Place::Frames, Place::Tape];
+const MESSAGES: &[Place] = &[Place::Frames, Place::Detail, Place::Tape];
+const TAPE: &[Place] = &[Place::Tape];
+const DIFF: &[Place] = &[Place::Diff];
 const DETAIL: &[Place] = &[Place::Detail];
 const INTERCEPT: &[Place] = &[Place::Intercept];
 const COMPOSE: &[Place] = &[Place::Compose];
 const SEEN: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept];
+const NOTED: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept, Place::Tape];
 const TEXTS: &[Place] = &[Place::Intercept, Place::Compose];
 
 macro_rules! commands {
@@ -89,13 +104,15 @@ commands! {
     Open "nav.open" ["Enter"], MESSAGES, "open", "open the detail, fold or unfold in it";
     Left "nav.left" ["h", "Left"], MESSAGES, "fold", "fold, or leave the detail";
     Right "nav.right" ["l", "Right"], MESSAGES, "unfold", "unfold, or enter the detail";
-    OtherPane "nav.pane" ["Tab", "BackTab"], SEEN, "pane", "go to the other pane";
+    OtherPane "nav.pane" ["Tab", "BackTab"], NOTED, "pane", "go to the other pane";
     Back "nav.back" ["Esc"], EVERYWHERE, "back", "close, clear or go back";
     Zoom "view.zoom" ["z"], MESSAGES, "zoom", "give one pane the whole screen, and back";
 
     ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "everything on the wire";
     ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "what is held, and the breakpoints";
     ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools, send messages of your own";
+    ShowTape "screen.tape" ["5"], EVERYWHERE, "Tape", "time: rewind, play, bookmarks, the state at the playhead";
+    ShowDiff "screen.diff" ["7"], EVERYWHERE, "Diff", "this recording beside another";
     ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the server, and our own events";
     ShowHelp "screen.help" ["?"], EVERYWHERE, "help", "the keys of this screen";
     Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, "palette", "find any command by name";
@@ -123,7 +140,25 @@ commands! {
     OpRoot "go.operation" ["g o"], MESSAGES, "op root", "go to the request that began this operation";
     GoTo "go.number" ["g :"], MESSAGES, "go to #", "go to a frame by its number";
 
-    YankMessage "yank.message" ["y y"], SEEN, "copy JSON", "copy the message";
+    StepBack "tape.back" [","], MESSAGES, "step back", "go one frame back";
+    StepOn "tape.on" ["."], MESSAGES, "step on", "go one frame on";
+    Play "tape.play" ["p"], TAPE, "play", "play from here, or stop";
+    Slower "tape.slower" ["<"], MESSAGES, "slower", "play slower";
+    Faster "tape.faster" [">"], MESSAGES, "faster", "play faster, up to everything at once";
+    GoToTime "tape.time" ["g t"], MESSAGES, "go to time", "go to a time: 12:03:04, +30s, -2m, 40%";
+    Tenth "tape.tenth" ["g 0", "g 1", "g 2", "g 3", "g 4", "g 5", "g 6", "g 7", "g 8", "g 9"], MESSAGES, "go to tenth", "go to a tenth of the recording";
+    Wider "tape.wider" ["("], TAPE, "wider", "draw more time";
+    Closer "tape.closer" [")"], TAPE, "closer", "draw less time, around the playhead";
+    Mark "mark.set" ["m"], MESSAGES, "bookmark", "set a bookmark on this frame";
+    NextMark "mark.next" ["}"], MESSAGES, "next mark", "go to the next bookmark or note";
+    PreviousMark "mark.previous" ["{"], MESSAGES, "prev mark", "go to the bookmark or note before";
+    GoToMark "mark.go" ["'"], MESSAGES, "go to mark", "go to a bookmark by its letter";
+
+    DiffWith "diff.with" ["="], DIFF, "compare with", "name the recording to compare this one with";
+    DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "leave this path out of the comparison";
+    DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame that this is about";
+
+    YankMessage "yank.message" ["y y"], NOTED, "copy JSON", "copy the message";
     YankPath "yank.path" ["y p"], DETAIL, "copy path", "copy the JSONPath of this value";
     YankValue "yank.value" ["y v"], DETAIL, "copy value", "copy this value";
 
@@ -147,7 +182,7 @@ commands! {
 
     Resend "send.again" ["r"], MESSAGES, "resend", "send this message again as it is";
     Compose "send.compose" ["R", "e"], MESSAGES, "compose", "edit a copy and send it";
-    Note "note.add" [";"], SEEN, "note", "write a note on this frame";
+    Note "note.add" [";"], NOTED, "note", "write a note on this frame";
 
     Send "compose.send" ["Ctrl-s"], TEXTS, "send", "send what is written";
     Form "compose.form" ["Ctrl-t"], COMPOSE, "form/JSON", "switch between the form and JSON";
@@ -233,6 +268,19 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::Back,
             Cmd::Palette,
         ],
+        Place::Tape => &[
+            Cmd::Play,
+            Cmd::StepBack,
+            Cmd::StepOn,
+            Cmd::Slower,
+            Cmd::Faster,
+            Cmd::Mark,
+            Cmd::Note,
+            Cmd::GoToTime,
+            Cmd::Closer,
+            Cmd::End,
+        ],
+        Place::Diff => &[Cmd::DiffWith, Cmd::DiffOpen, Cmd::DiffIgnore, Cmd::Up, Cmd::Down, Cmd::Back],
         Place::Logs => {
             &[Cmd::Up, Cmd::Down, Cmd::End, Cmd::ErrorsOnly, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit]
         }

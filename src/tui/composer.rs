@@ -8,7 +8,7 @@ use super::text::clean;
 use crate::engine::Command;
 use crate::log::Log;
 use crate::log::record::{OpId, Role, Seq, SessionId};
-use crate::log::world::World;
+use crate::log::world::{Row, World};
 use crate::mcp::{Direction, Message, json as scan, layout};
 
 /// Something a server offers.
@@ -120,7 +120,7 @@ impl Composer {
         let open = || world.sessions.values().filter(|session| session.closed.is_none());
         let pages = |kind: OfferKind| {
             let page = move |session: &crate::log::world::Session| {
-                let seqs = session.lists.get(kind.list().0).cloned().unwrap_or_default();
+                let seqs = session.list(kind.list().0, Seq::MAX);
                 seqs.into_iter().map(move |seq| (session.id, kind, seq)).collect::<Vec<_>>()
             };
             open().flat_map(page).collect::<Vec<_>>()
@@ -279,27 +279,24 @@ impl Composer {
     pub fn reply(&mut self, world: &World, log: &Log) -> Option<Seq> {
         let op = match self.sent.clone()? {
             Sent::Operation(op) => op,
-            Sent::Frame(seq) => world.row(seq)?.op?,
+            Sent::Frame(seq) => world.row(seq)?.op()?,
             Sent::Id(session, id) => {
                 let is_call = |seq: Seq| {
                     let record = log.get(seq);
                     let id_of = record.as_ref().and_then(|record| record.frame()?.message.id());
                     id_of.is_some_and(|its| its.token() == id)
                 };
-                let mine = |row: &&crate::log::world::Row| {
+                let mine = |row: &&Row| {
                     row.session == session
                         && row.direction == Direction::ToServer
                         && row.role == Role::Request
                 };
-                world.rows.iter().rev().take(4096).filter(mine).find(|row| is_call(row.seq))?.op?
+                world.rows.iter().rev().take(4096).filter(mine).find(|row| is_call(row.seq))?.op()?
             }
         };
         self.sent = Some(Sent::Operation(op));
-        let frames = &world.operations.get(&op)?.frames;
-        let answers = |seq: &&Seq| {
-            world.row(**seq).is_some_and(|row| matches!(row.role, Role::Response | Role::InputRequired))
-        };
-        frames.iter().rev().find(answers).copied()
+        let answers = |row: &&Row| matches!(row.role, Role::Response | Role::InputRequired);
+        world.frames(world.operation(op)?).filter(answers).last().map(|row| row.seq)
     }
 }
 

@@ -4,18 +4,18 @@
 use std::collections::HashSet;
 
 use crate::log::Log;
-use crate::log::query::Query;
+use crate::log::query::{Cost, Query};
 use crate::log::record::{OpId, Seq};
-use crate::log::subject::RowSubject;
-use crate::log::world::World;
+use crate::log::subject::{RowSubject, Sieve};
+use crate::log::world::{Row, World};
 
 /// One line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// The frame; of an operation its first.
     pub seq: Seq,
-    /// The operation that this line stands for as a whole.
-    pub op: Option<OpId>,
+    /// Whether this line stands for an operation as a whole.
+    pub whole: bool,
     /// A frame inside an unfolded operation.
     pub nested: bool,
 }
@@ -43,7 +43,20 @@ pub struct Frames {
     pub highlight: Option<Query>,
     /// Rows of the world that were looked at.
     seen: usize,
+    /// Rows that there were when the list was built anew.
+    built: usize,
+    /// The frame that the cursor is to stay on while the list is built, and how far down.
+    sought: Option<(Seq, usize)>,
+    /// The frame that was looked at last, for when nothing is shown.
+    place: Option<Seq>,
 }
+
+/// Rows that are looked at before keys are looked at again …
+const CHEAP: usize = 200_000;
+/// … where the tape has to be searched …
+const SEARCHED: usize = 50_000;
+/// … and where every message has to be read.
+const READ: usize = 2_000;
 
 impl Frames {
     pub fn new() -> Self {
@@ -55,57 +68,107 @@ impl Frames {
         self.chips.iter().map(|chip| chip.query.clone()).reduce(|all, next| all.and(&next))
     }
 
+    /// The frame that is looked at, also when the filter hides everything.
+    pub fn place(&self) -> Option<Seq> {
+        self.selected().or(self.place)
+    }
+
     /// The frame under the cursor.
     pub fn selected(&self) -> Option<Seq> {
         self.lines.get(self.cursor).map(|line| line.seq)
     }
 
-    /// Rows that have arrived and are not looked at, because the view is paused.
+    /// Rows that have arrived and are not looked at yet.
     pub fn unseen(&self, world: &World) -> usize {
         world.rows.len().saturating_sub(self.seen)
     }
 
-    /// Takes in what is new in the world; `touched` are older frames whose state has changed.
+    /// Takes in what is new in the world, a part at a time where messages have to be searched;
+    /// `touched` are older frames whose state has changed.
     pub fn sync(&mut self, world: &World, log: &Log, touched: &[Seq], height: usize) {
         if self.paused {
             return;
         }
         let query = self.query();
-        let from = std::mem::replace(&mut self.seen, world.rows.len());
-        for row in &world.rows[from..] {
-            let root = Some(row).filter(|_| self.operations).and_then(|row| world.root(row));
-            if let Some(root) = root.filter(|root| root.frames.first() != Some(&row.seq)) {
-                if self.unfolded.contains(&root.id) {
+        let most = query.as_ref().map_or(CHEAP, |query| match query.cost() {
+            Cost::Row => CHEAP,
+            Cost::Search => SEARCHED,
+            Cost::Message => READ,
+        });
+        let from = self.seen;
+        let rows = &world.rows[from..world.rows.len().min(from + most)];
+        let sieve = query.as_ref().zip(rows.first().zip(rows.last()));
+        let sieve = sieve.map(|(query, (first, last))| Sieve::new(query, log, first.seq, last.seq));
+        let matches = |row: &Row| {
+            let subject = RowSubject { sieve: sieve.as_ref(), ..RowSubject::new(world, row, log) };
+            query.as_ref().is_none_or(|query| query.matches(&subject))
+        };
+        let mut reads = 0;
+        for row in rows {
+            if reads >= READ {
+                break;
+            }
+            reads += usize::from(sieve.as_ref().is_some_and(|sieve| sieve.is_hit(row.seq)));
+            self.seen += 1;
+            let Some(operation) = Some(row).filter(|_| self.operations).and_then(|row| world.root(row))
+            else {
+                if matches(row) {
+                    self.lines.push(Line { seq: row.seq, whole: false, nested: false });
+                }
+                continue;
+            };
+            if world.first(operation).is_none_or(|first| first.seq != row.seq) {
+                // It was looked at where it began, when this frame was not there yet.
+                let is_new = world.place(row.seq).is_some_and(|place| place >= self.built);
+                if is_new && self.unfolded.contains(&operation.id) {
                     self.rebuild(world, log, height);
                     return;
                 }
                 continue;
             }
-            let subject = RowSubject { world, row, log };
-            if query.as_ref().is_none_or(|query| query.matches(&subject)) {
-                self.lines.push(self.line(row.seq, row.op));
+            // An operation is shown where it began, when any of its frames matches.
+            let family = world.family(operation);
+            if family.iter().filter_map(|seq| world.row(*seq)).any(matches) {
+                self.lines.push(Line { seq: row.seq, whole: true, nested: false });
+                if self.unfolded.contains(&operation.id) {
+                    self.lines.extend(family.into_iter().map(|seq| Line { seq, whole: false, nested: true }));
+                }
             }
         }
-        if let Some(query) = query {
+        if let Some(query) = query.filter(|_| !self.operations) {
             self.refresh(world, log, &query, touched);
         }
         if self.follow {
             self.cursor = self.lines.len().saturating_sub(1);
+        } else if let Some((seq, offset)) = self.sought {
+            self.cursor = self.nearest(seq);
+            self.top = self.cursor.saturating_sub(offset);
+        }
+        if !self.is_scanning(world) {
+            self.sought = None;
         }
         self.reveal(height);
     }
 
+    /// Whether there are rows that were not looked at yet.
+    pub fn is_scanning(&self, world: &World) -> bool {
+        !self.paused && self.seen < world.rows.len()
+    }
+
+    /// How much of the world was looked at, in hundredths.
+    pub fn scanned(&self, world: &World) -> usize {
+        self.seen * 100 / world.rows.len().max(1)
+    }
+
     /// Looks again at frames that changed: they may match now, or not any more.
     fn refresh(&mut self, world: &World, log: &Log, query: &Query, touched: &[Seq]) {
-        if self.operations {
-            return;
-        }
         for seq in touched {
-            let Some(row) = world.row(*seq) else { continue };
-            let matches = query.matches(&RowSubject { world, row, log });
+            let Some(at) = world.place(*seq).filter(|at| *at < self.seen) else { continue };
+            let row = &world.rows[at];
+            let matches = query.matches(&RowSubject::new(world, row, log));
             match (self.lines.binary_search_by_key(seq, |line| line.seq), matches) {
                 (Err(at), true) => {
-                    self.lines.insert(at, self.line(row.seq, row.op));
+                    self.lines.insert(at, Line { seq: row.seq, whole: false, nested: false });
                     self.cursor += usize::from(at <= self.cursor && self.lines.len() > 1);
                     self.top += usize::from(at < self.top);
                 }
@@ -120,61 +183,44 @@ impl Frames {
         self.cursor = self.cursor.min(self.lines.len().saturating_sub(1));
     }
 
-    fn line(&self, seq: Seq, op: Option<OpId>) -> Line {
-        Line { seq, op: op.filter(|_| self.operations), nested: false }
-    }
-
     /// Builds the list anew and keeps the cursor on the frame it was on, or the nearest before.
     pub fn rebuild(&mut self, world: &World, log: &Log, height: usize) {
-        let at = self.selected();
-        let offset = self.cursor.saturating_sub(self.top);
-        let query = self.query();
-        let matches = |seq: Seq| {
-            query.as_ref().is_none_or(|query| {
-                world.row(seq).is_some_and(|row| query.matches(&RowSubject { world, row, log }))
-            })
-        };
+        if let Some(seq) = self.place() {
+            self.place = Some(seq);
+            self.sought.get_or_insert((seq, self.cursor.saturating_sub(self.top)));
+        }
         self.lines.clear();
-        for row in &world.rows {
-            let operation = Some(row).filter(|_| self.operations).and_then(|row| world.root(row));
-            let Some(operation) = operation else {
-                if matches(row.seq) {
-                    self.lines.push(self.line(row.seq, None));
-                }
-                continue;
-            };
-            // An operation is shown where it began, when any of its frames matches.
-            if operation.frames.first() != Some(&row.seq) {
-                continue;
-            }
-            let family = world.family(operation);
-            if !family.iter().any(|seq| matches(*seq)) {
-                continue;
-            }
-            self.lines.push(self.line(row.seq, row.op));
-            if self.unfolded.contains(&operation.id) {
-                self.lines.extend(family.into_iter().map(|seq| Line { seq, op: None, nested: true }));
-            }
+        (self.seen, self.built) = (0, world.rows.len());
+        let paused = std::mem::take(&mut self.paused);
+        self.sync(world, log, &[], height);
+        self.paused = paused;
+    }
+
+    /// The line of frame `seq`, if it is shown.
+    fn line_of(&self, seq: Seq) -> Option<usize> {
+        match self.operations {
+            // The frames of an unfolded operation stand before later ones.
+            true => self.lines.iter().position(|line| line.seq == seq),
+            false => self.lines.binary_search_by_key(&seq, |line| line.seq).ok(),
         }
-        self.seen = world.rows.len();
-        if self.follow {
-            self.cursor = self.lines.len().saturating_sub(1);
-        } else if let Some(at) = at {
-            self.cursor = self.nearest(at);
-        }
-        self.top = self.cursor.saturating_sub(offset);
-        self.reveal(height);
     }
 
     fn nearest(&self, seq: Seq) -> usize {
-        let exact = self.lines.iter().position(|line| line.seq == seq);
-        let before = || self.lines.iter().rposition(|line| line.seq <= seq);
-        exact.or_else(before).unwrap_or(0)
+        let before = || match self.operations {
+            true => self.lines.iter().rposition(|line| line.seq <= seq),
+            false => self.lines.partition_point(|line| line.seq <= seq).checked_sub(1),
+        };
+        self.line_of(seq).or_else(before).unwrap_or(0)
+    }
+
+    /// Puts the cursor on `seq`, or the nearest line before it.
+    pub fn go_near(&mut self, seq: Seq, height: usize) {
+        self.go(self.nearest(seq), height);
     }
 
     /// Puts the cursor on `seq`. Returns whether it is in the list.
     pub fn select(&mut self, seq: Seq, height: usize) -> bool {
-        let Some(at) = self.lines.iter().position(|line| line.seq == seq) else { return false };
+        let Some(at) = self.line_of(seq) else { return false };
         self.go(at, height);
         true
     }
@@ -183,6 +229,8 @@ impl Frames {
     pub fn go(&mut self, at: usize, height: usize) {
         let last = self.lines.len().saturating_sub(1);
         self.cursor = at.min(last);
+        // Whoever moves it does not want it back.
+        self.sought = None;
         if self.cursor < last {
             self.follow = false;
         }

@@ -16,6 +16,8 @@ pub enum Resolved {
 #[derive(Debug, Clone, Default)]
 pub struct Keymap {
     pending: Vec<Chord>,
+    /// The digit that ended the last sequence, for commands that take one.
+    digit: Option<u32>,
 }
 
 impl Keymap {
@@ -26,6 +28,7 @@ impl Keymap {
         for command in Cmd::ALL.iter().filter(|command| command.places().contains(&place)) {
             for chords in command.chords() {
                 if chords == self.pending {
+                    self.digit = chord.digit();
                     self.pending.clear();
                     return Resolved::Command(*command);
                 }
@@ -37,6 +40,11 @@ impl Keymap {
         }
         self.pending.clear();
         Resolved::Nothing
+    }
+
+    /// The digit that ended the last sequence, if it was one.
+    pub fn take_digit(&mut self) -> Option<u32> {
+        self.digit.take()
     }
 
     /// Forgets a sequence that has begun. Returns whether there was one.

@@ -12,13 +12,17 @@ use super::composer::{Draft, Focus};
 use super::form::Form;
 use super::overlay::{Overlay, Wants};
 use crate::engine::Command;
-use crate::log::query::{Field, complete};
+use crate::log::query::{Cost, Field, complete};
 use crate::log::record::Level;
-use crate::log::subject::RowSubject;
+use crate::log::subject::{RowSubject, Sieve};
+use crate::log::world::Row;
 
 fn control(key: KeyEvent, character: char) -> bool {
     key.code == KeyCode::Char(character) && key.modifiers.contains(KeyModifiers::CONTROL)
 }
+
+/// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
+pub(super) const COUNTED: usize = 20_000;
 
 impl App {
     /// Takes a key where text is written or a choice is open; false where keys are commands.
@@ -111,12 +115,15 @@ impl App {
             let query = prompt.query();
             prompt.count = query.map(|query| {
                 let log = self.log();
-                let matches = |row: &&crate::log::world::Row| {
-                    query.matches(&RowSubject { world: &self.world, row, log })
+                let most = if query.cost() == Cost::Message { COUNTED / 20 } else { COUNTED };
+                let rows = &self.world.rows[self.world.rows.len().saturating_sub(most)..];
+                let (first, last) = (rows.first().map_or(0, |row| row.seq), self.world.last);
+                let sieve = Sieve::new(&query, log, first, last);
+                let asked = |row: &&Row| {
+                    let subject = RowSubject::new(&self.world, row, log);
+                    query.matches(&RowSubject { sieve: Some(&sieve), ..subject })
                 };
-                // Enough to be useful while typing; a huge session is counted in part.
-                const COUNTED: usize = 20_000;
-                self.world.rows.iter().rev().take(COUNTED).filter(matches).count()
+                rows.iter().filter(asked).count()
             });
             let text = prompt.text().to_owned();
             let column = prompt.input.cursor().1;
@@ -145,9 +152,7 @@ impl App {
                 .map(str::to_owned)
                 .collect(),
             Field::Sess => self.world.sessions.values().map(|session| session.opened.name.clone()).collect(),
-            Field::Rule => {
-                self.world.rows.iter().filter_map(|row| self.world.text(row.by)).map(str::to_owned).collect()
-            }
+            Field::Rule => self.world.rulers().map(str::to_owned).collect(),
             _ => return Vec::new(),
         };
         values.sort();
@@ -209,10 +214,11 @@ impl App {
                 }
             }
             Wants::Breakpoint => {
-                self.send(Command::Break(text.clone()), Purpose::Say(format!("breakpoint on {text}")));
+                let said = format!("breakpoint on {text}");
+                self.send(Command::Break { query: text, patience: Duration::ZERO }, Purpose::Say(said));
             }
             Wants::ToggleBreakpoint => match text.parse() {
-                Ok(id) => self.send(Command::ToggleBreakpoint(id), Purpose::Quiet),
+                Ok(id) => self.send(Command::ToggleBreakpoint { id }, Purpose::Quiet),
                 Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
             },
             Wants::Note(frame) => {
@@ -220,8 +226,8 @@ impl App {
                     frame.and_then(|frame| self.world.row(frame)).map(|row| row.session).or(self.session());
                 if let Some(session) = session.filter(|_| !text.is_empty()) {
                     self.send(
-                        Command::Note { session, frame, text },
-                        Purpose::Say("the note is on the tape".into()),
+                        Command::Note { session, frame, mark: None, text },
+                        Purpose::Say("the note is kept with the tape".into()),
                     );
                 }
             }
@@ -231,6 +237,10 @@ impl App {
                     None => self.say(Level::Warning, format!("{text:?} is no number of seconds")),
                 }
             }
+            Wants::Time => self.go_to_written_time(&text),
+            Wants::Mark(frame) => self.set_mark(frame, &text),
+            Wants::Letter => self.go_to_letter(&text),
+            Wants::Other => self.compare_with(&text),
             Wants::FrameNumber => match text.trim_start_matches('#').parse() {
                 Ok(seq) => self.jump_to(seq),
                 Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
@@ -304,7 +314,7 @@ impl App {
         if let Some(result) = ask.answer(action) {
             self.overlay = None;
             self.send(
-                Command::Respond { session, frame, result },
+                Command::Respond { session, frame, answer: result.into() },
                 Purpose::Say("the server has its answer".into()),
             );
         }
@@ -378,7 +388,7 @@ impl App {
             return;
         }
         let over_detail = self.areas.detail.contains(at);
-        if self.screen == Place::Frames && over_detail != self.in_detail {
+        if matches!(self.screen, Place::Frames | Place::Tape) && over_detail != self.in_detail {
             // The wheel scrolls what is under it and leaves the keys where they are.
             let keys = std::mem::replace(&mut self.in_detail, over_detail);
             self.step(by);
@@ -401,7 +411,7 @@ impl App {
             let row = usize::from(at.y - self.areas.list.y);
             let height = self.list_height();
             match self.screen {
-                Place::Frames => {
+                Place::Frames | Place::Tape => {
                     self.in_detail = false;
                     let line = self.frames.top + row;
                     if line < self.frames.lines.len() {

@@ -1,7 +1,7 @@
 //! The Logs screen: stderr of the servers and our own events, in the order of time.
 
 use crate::clock::Stamp;
-use crate::log::record::{Channel, Level, Origin, Seq, SessionId};
+use crate::log::record::{Channel, FrameKind, Level, Origin, Seq, SessionId};
 use crate::log::world::World;
 
 /// One line of the screen.
@@ -32,7 +32,7 @@ impl Logs {
     pub fn sync(&mut self, world: &World) {
         let before = self.lines.len();
         for row in &world.rows[self.rows..] {
-            if row.channel == Channel::Stderr {
+            if row.channel() == Channel::Stderr {
                 self.lines.push(Line {
                     seq: row.seq,
                     at: row.at,
@@ -40,7 +40,7 @@ impl Logs {
                     level: Level::Info,
                     text: None,
                 });
-            } else if row.kind == "invalid" && row.origin == Origin::Wire {
+            } else if row.kind == FrameKind::Invalid && row.origin() == Origin::Wire {
                 let text = Some("stdout line that is no message".to_owned());
                 self.lines.push(Line {
                     seq: row.seq,

@@ -45,6 +45,10 @@ pub enum Wants {
     Note(Option<Seq>),
     Delay(Seq),
     FrameNumber,
+    Time,
+    Mark(Seq),
+    Letter,
+    Other,
 }
 
 /// A few choices, each with its key.
@@ -118,6 +122,10 @@ impl Prompt {
             Wants::Note(None) => "note".into(),
             Wants::Delay(seq) => format!("seconds until #{seq} goes on"),
             Wants::FrameNumber => "go to #".into(),
+            Wants::Time => "go to time (12:03:04, +30s, -2m, 40%)".into(),
+            Wants::Mark(seq) => format!("bookmark on #{seq}: a letter, and what it is"),
+            Wants::Letter => "go to bookmark".into(),
+            Wants::Other => "compare with a tape (or #1 #2: two sessions)".into(),
         }
     }
 }

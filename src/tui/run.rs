@@ -38,8 +38,6 @@ pub trait Console {
 
 /// The shortest time between two drawings.
 const FRAME: Duration = Duration::from_millis(16);
-/// How often timers on the screen move.
-const TICK: Duration = Duration::from_millis(100);
 /// Answers that may wait for the loop.
 const INBOX: usize = 256;
 
@@ -78,6 +76,13 @@ pub async fn run(
                         let _ = sender.blocking_send(Input::Rendered(render::render(&job)));
                     });
                 }
+                Effect::Compare(comparison) => {
+                    let sender = sender.clone();
+                    tokio::task::spawn_blocking(move || {
+                        // The screen may be closed by now.
+                        let _ = sender.blocking_send(Input::Compared(comparison.run().map(Box::new)));
+                    });
+                }
                 Effect::Editor(text) => {
                     // Dropping the stream is the only way to leave the keyboard to the editor.
                     drop(events.take());
@@ -94,11 +99,12 @@ pub async fn run(
             draw(console, &mut app)?;
             next_frame = Instant::now() + FRAME;
             // A flood is folded in part by part.
-            dirty = app.behind() > 0;
+            dirty = app.behind() > 0 || app.is_scanning();
             if !outbox.is_empty() {
                 continue;
             }
         }
+        let wake = app.wake();
         let pressed = async {
             match &mut events {
                 Some(events) => events.next().await,
@@ -122,7 +128,7 @@ pub async fn run(
                 continue;
             }
             () = sleep_until(next_frame), if dirty => continue,
-            () = sleep(TICK), if !dirty && app.is_ticking() => Input::Tick,
+            () = sleep(wake.unwrap_or(FRAME)), if !dirty && wake.is_some() => Input::Tick,
         };
         outbox.extend(app.update(input));
         dirty |= app.take_changed();

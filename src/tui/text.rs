@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::mcp::layout;
+
 /// Replaces what could move the cursor, hide or reorder text: control characters and the
 /// bidirectional overrides. What a server says is never trusted to be harmless to a terminal.
 pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                '\u{fffd}'
-            }
+            c if layout::is_harmful(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         })
         .collect()

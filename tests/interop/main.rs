@@ -9,6 +9,7 @@
 mod conformance;
 mod http;
 mod login;
+mod tapes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

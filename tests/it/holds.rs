@@ -51,7 +51,7 @@ fn a_held_notification_freezes_its_lane_and_the_end_waits() {
     // The other way is free.
     bench.receive(link.back, PING);
     assert_eq!(link.client.bytes(), PING.as_bytes());
-    bench.session.release_all("test");
+    bench.session.release_all("test", &|_| Verdict::Pass);
     bench.flush();
     assert_eq!(link.server.bytes(), (notification.to_owned() + &request(2, "")).as_bytes());
 }
@@ -78,7 +78,7 @@ fn a_held_reply_survives_the_cancellation_of_its_request() {
     bench.receive(link.there, &cancel(1));
     assert!(link.server.bytes().ends_with(cancel(1).as_bytes()));
     assert_eq!(bench.session.held().len(), 1);
-    bench.session.release_all("test");
+    bench.session.release_all("test", &|_| Verdict::Pass);
     bench.flush();
     assert_eq!(link.client.bytes(), response(1, "HOLD").as_bytes());
 }
@@ -95,7 +95,7 @@ fn a_held_reply_outlives_its_server() {
     bench.session.server_gone();
     assert!(!bench.session.is_delivered());
     assert_eq!(bench.session.held().len(), 1, "what was held for the server is dropped");
-    bench.session.release_all("test");
+    bench.session.release_all("test", &|_| Verdict::Pass);
     bench.flush();
     assert_eq!(link.client.bytes(), response(1, "HOLD").as_bytes());
     assert!(bench.session.is_delivered());
@@ -182,7 +182,7 @@ fn with_nobody_to_decide_nothing_is_held() {
     let mut bench = Bench::new();
     let link = bench.link(false);
     bench.break_on("body:HOLD");
-    bench.breakpoints.leave();
+    bench.breakpoints.leave(1);
     bench.receive(link.there, &request(1, "HOLD"));
     assert_eq!(link.server.bytes(), request(1, "HOLD").as_bytes());
 }
@@ -278,7 +278,7 @@ fn play(links: usize, steps: Vec<Step>) {
             }
         }
     }
-    bench.session.release_all("test");
+    bench.session.release_all("test", &|_| Verdict::Pass);
     bench.flush();
     check(&bench, &link);
 }

@@ -38,7 +38,7 @@ impl Stand {
     async fn with(upstream: SocketAddr, settings: Settings) -> Self {
         let log = Log::new(Clock::system(), DEFAULT_BOUND);
         let (host, engine) = Host::start(Arc::clone(&log), settings);
-        host.breakpoints().attend();
+        host.breakpoints().attend("test");
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address().unwrap();
         let url = format!("http://{upstream}/mcp");
@@ -124,7 +124,7 @@ impl Stand {
     }
 
     async fn break_on(&self, query: &str) {
-        self.command(Command::Break(query.into())).await;
+        self.command(Command::Break { query: query.into(), patience: Duration::ZERO }).await;
     }
 
     /// Everything that was recorded, as a tape has it.
@@ -219,7 +219,8 @@ async fn events_pass_as_they_arrive_and_as_they_are() {
     for part in ["id: 1\r\ndata:\r\n", "odd: field\n\n", "data: cut off"] {
         assert!(body.contains(part), "{part:?} in {body:?}");
     }
-    let messages: Vec<_> = stand.frames().into_iter().filter(|(_, frame)| frame.kind() == "resp").collect();
+    let messages: Vec<_> =
+        stand.frames().into_iter().filter(|(_, frame)| frame.kind().as_str() == "resp").collect();
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].1.message.raw(), "{\"jsonrpc\":\"2.0\",\n\"id\":1,\"result\":{}}");
     let event = messages[0].1.http.as_ref().unwrap().event.clone().unwrap();
@@ -292,7 +293,7 @@ async fn a_held_event_keeps_its_stream_open_and_its_place() {
     let held = stand.held().await;
     stand
         .eventually("the second event", |stand| {
-            stand.frames().iter().any(|(_, frame)| frame.kind() == "resp").then_some(())
+            stand.frames().iter().any(|(_, frame)| frame.kind().as_str() == "resp").then_some(())
         })
         .await;
     let line =
@@ -410,7 +411,7 @@ async fn redirects_and_refusals_pass_as_they_are() {
         let (name, value) = headers.trim_end().split_once(": ").unwrap();
         assert_eq!(reply.header(name), Some(value));
         let (_, frame) = stand.frames().pop().unwrap();
-        assert_eq!(frame.kind(), "http");
+        assert_eq!(frame.kind().as_str(), "http");
         assert_eq!(frame.http.unwrap().status, status[..3].parse().ok());
         assert_eq!(origin.seen().len(), 1, "nothing is followed or tried again");
         assert!(!stand.tape().contains("hush"));
@@ -544,7 +545,7 @@ async fn long_bodies_stream_through_both_ways() {
     written.await.unwrap();
     assert!(reply.text() == long, "{} bytes came back of {}", reply.body.len(), long.len());
     let frames = stand.frames();
-    assert!(frames.iter().all(|(_, frame)| frame.kind() == "invalid"), "they are not looked into");
+    assert!(frames.iter().all(|(_, frame)| frame.kind().as_str() == "invalid"), "they are not looked into");
     let truth = stand.eventually("the true length", |stand| {
         stand.log.window(1, usize::MAX).iter().find_map(|record| match &record.body {
             Body::Sent(sent) => sent.length,
@@ -741,7 +742,11 @@ async fn the_old_transport_is_one_session_with_its_answers() {
     assert_eq!(read(post).await.line, "HTTP/1.1 202 Accepted");
     let answer = stand
         .eventually("the answer", |stand| {
-            stand.frames().into_iter().find(|(_, frame)| frame.kind() == "resp").map(|(_, frame)| frame)
+            stand
+                .frames()
+                .into_iter()
+                .find(|(_, frame)| frame.kind().as_str() == "resp")
+                .map(|(_, frame)| frame)
         })
         .await;
     assert!(answer.link.to.is_some() && answer.link.flags.is_empty(), "{:?}", answer.link);
@@ -773,5 +778,5 @@ async fn a_call_that_was_refused_may_come_again_with_its_id() {
     let answer = &frames[frames.len() - 1].1;
     assert_eq!(answer.link.to, Some(again), "{:?}", answer.link);
     assert!(frames.iter().all(|(_, frame)| frame.link.flags.is_empty()));
-    assert_eq!(frames[3].1.kind(), "http", "an empty body is no broken message");
+    assert_eq!(frames[3].1.kind().as_str(), "http", "an empty body is no broken message");
 }

@@ -4,17 +4,22 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod bytes;
+mod care;
 mod events;
+mod export;
 mod faults;
+mod formats;
 mod forward;
 mod holds;
 mod house;
 mod http;
+mod library;
 mod pty;
 mod readme;
 mod reverse;
 mod reverse_trouble;
 mod screens;
+mod standin;
 mod support;
 mod tapes;
 mod tls;

@@ -47,7 +47,7 @@ impl Desk {
             let _inside = runtime.enter();
             Host::start(log, Settings::default())
         };
-        host.breakpoints().attend();
+        host.breakpoints().attend("test");
         let session = host.open(Opened {
             name: "weather".into(),
             target: vec!["weather-server".into()],
@@ -114,6 +114,9 @@ impl Desk {
                     Effect::Render(job) => inputs.push(Input::Rendered(render::render(&job))),
                     Effect::Copy(text) => self.copied.push(text),
                     Effect::Editor(text) => inputs.push(Input::Edited(Ok(text.replace("Bern", "Basel")))),
+                    Effect::Compare(comparison) => {
+                        inputs.push(Input::Compared(comparison.run().map(Box::new)));
+                    }
                     Effect::Quit => self.left = true,
                 }
             }
@@ -276,6 +279,8 @@ snapshots! {
         desk.keys("3 e");
     };
     compose: |desk| { desk.keys("k k k k R"); };
+    tape: |desk| { desk.keys("5 , , m 'wrong Enter"); };
+    diff: |desk| { desk.keys("7"); };
     logs: |desk| { desk.keys("9"); };
     help: |desk| { desk.keys("?"); };
     palette: |desk| { desk.keys("Ctrl-p 'hold"); };
@@ -533,4 +538,101 @@ fn a_refused_command_says_why() {
     let refused = Err(shadowcat::engine::Refusal("because".into()));
     desk.settle(Input::Replied(Purpose::Quiet, refused));
     desk.sees("because");
+}
+
+#[test]
+fn a_live_session_is_rewound_noted_and_left_again() {
+    let mut desk = told(150, 40, Theme::dark());
+    desk.keys("5").sees("live edge").sees("As of #").sees("2025-11-25");
+    desk.keys(", , ,").sees("G returns to the live edge");
+    let selected = desk.app.frames_selected().unwrap();
+    desk.keys("m 'auth Enter").sees("a▲ auth").sees("bookmark a on");
+    desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":900,"method":"later/frame"}"#);
+    assert_eq!(desk.app.frames_selected(), Some(selected), "scrubbing back stops nothing, and nothing jumps");
+    desk.keys("; 'look Enter").sees("look");
+    desk.keys("G").sees("live edge").sees("later/frame").sees("In flight 2");
+    desk.press(KeyCode::Char('\''), KeyModifiers::NONE);
+    desk.keys("'a Enter");
+    assert_eq!(desk.app.frames_selected(), Some(selected));
+    desk.keys("G {");
+    assert_eq!(desk.app.frames_selected(), Some(selected));
+    let told = desk.app.log().window(1, usize::MAX);
+    let marks = told
+        .iter()
+        .filter(|record| matches!(&record.body, shadowcat::log::Body::Note(note) if note.mark == Some('a')));
+    assert_eq!(marks.count(), 1, "a bookmark is a record of the session");
+}
+
+#[test]
+fn a_session_is_played_at_the_speed_that_was_chosen() {
+    let mut desk = told(150, 40, Theme::dark());
+    desk.keys("5 g g").sees("frame 1/");
+    let rows: Vec<_> = desk.app.world.rows.iter().map(|row| (row.seq, row.at)).collect();
+    desk.keys("p").sees("▶ 1x");
+    let wait = desk.app.wake().unwrap();
+    assert!(wait <= rows[1].1.since(rows[0].1));
+    // To the moment of the third frame, and not a moment before.
+    let until = rows[2].1.since(rows[0].1);
+    desk.clock.advance(until - Duration::from_nanos(1));
+    desk.settle(Input::Tick);
+    assert_eq!(desk.app.frames_selected(), Some(rows[1].0));
+    desk.clock.advance(Duration::from_nanos(1));
+    desk.settle(Input::Tick);
+    assert_eq!(desk.app.frames_selected(), Some(rows[2].0));
+    desk.keys("> > >").sees("10x").keys("p").sees("‖ 10x");
+    desk.clock.advance(Duration::from_secs(9));
+    desk.settle(Input::Tick);
+    assert_eq!(desk.app.frames_selected(), Some(rows[2].0), "it stands still");
+    desk.keys("p");
+    desk.clock.advance((rows[3].1.since(rows[2].1)) / 10 + Duration::from_nanos(1));
+    desk.settle(Input::Tick);
+    assert_eq!(desk.app.frames_selected(), Some(rows[3].0));
+    desk.clock.advance(Duration::from_secs(60));
+    desk.settle(Input::Tick);
+    desk.sees("live edge");
+}
+
+#[test]
+fn times_are_gone_to_as_people_write_them() {
+    let mut desk = told(150, 40, Theme::dark());
+    desk.keys("5 g 0").sees("frame 1/");
+    let last = desk.app.world.rows.len();
+    desk.keys("g t '100% Enter").sees(&format!("frame {last}/{last}"));
+    desk.keys("g t '-1h Enter").sees("frame 1/").keys("g t '+1h Enter").sees(&format!("frame {last}/"));
+    desk.keys("g t 'soon Enter").sees("is no time");
+    desk.keys(") ) )").sees("8x closer").keys("( ( (").misses("closer)");
+    desk.keys("Esc ; 'x Enter g g }").misses("no bookmark");
+}
+
+#[test]
+fn an_unfolded_operation_ends_nothing() {
+    let mut desk = told(130, 30, Theme::dark());
+    desk.keys("o g g Enter j Enter");
+    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+    desk.keys("o G").sees("Frames");
+}
+
+#[test]
+fn two_recordings_are_beside_each_other() {
+    use shadowcat::tape::TapeWriter;
+    use shadowcat::tape::writer::Subject;
+    let directory = tempfile::tempdir().unwrap();
+    let mut desk = told(150, 40, Theme::dark());
+    let save = |name: &str, log: &Arc<Log>| {
+        let path = directory.path().join(name);
+        let subject = Subject { name: name.into(), target: vec![], parent: None };
+        TapeWriter::create(&path, subject, log).unwrap().seal().unwrap();
+        path
+    };
+    let before = save("before.tape", desk.app.log());
+    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":77"));
+    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":77,"error":{"code":1,"message":"no"}}"#);
+    let after = save("after.tape", desk.app.log());
+    let status = Status { path: Some(after), ..Status::default() };
+    desk.app.recording = tokio::sync::watch::channel(status).1;
+    desk.keys("7").sees("names the recording to compare");
+    desk.keys(&format!("= '{} Enter", before.display()));
+    desk.sees("before → after").sees("Contract · 0 changes").sees("tools/call forecast new");
+    desk.keys("j j Enter").sees("Frames");
+    desk.keys("7 = 'nothing-like-it Enter").sees("no tape called");
 }

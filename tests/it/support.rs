@@ -51,7 +51,7 @@ impl Bench {
     pub fn new() -> Self {
         let log = Log::new(Clock::manual(1_700_000_000_000_000), DEFAULT_BOUND);
         let breakpoints = Breakpoints::new();
-        breakpoints.attend();
+        breakpoints.attend("test");
         let chain = Chain::default().with(0, Arc::clone(&breakpoints) as Arc<dyn Interceptor>);
         let opened =
             Opened { name: "bench".into(), target: vec![], directory: None, pid: None, own_client: false };
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     pub fn break_on(&self, query: &str) {
-        self.breakpoints.add(Query::parse(query).unwrap());
+        self.breakpoints.add(Query::parse(query).unwrap(), std::time::Duration::ZERO);
     }
 
     /// Two lanes between two sinks. With `exchange` their ids are their own, as over HTTP.

@@ -7,19 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use shadowcat::clock::Clock;
+use shadowcat::intercept::Verdict;
 use shadowcat::log::record::{Channel, Outcome};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Body, Log, Record};
+use shadowcat::tape::files::part_path;
 use shadowcat::tape::format::{Line, LineError, read_line, write_record};
 use shadowcat::tape::library::item;
 use shadowcat::tape::media::Media;
-use shadowcat::tape::writer::{Subject, part_path};
+use shadowcat::tape::writer::Subject;
 use shadowcat::tape::{Reader, TapeWriter};
 
 use crate::support::Bench;
 
 fn subject() -> Subject {
-    Subject { name: "test".into(), target: vec!["sh".into(), "-c".into()] }
+    Subject { name: "test".into(), target: vec!["sh".into(), "-c".into()], parent: None }
 }
 
 fn line_of(record: &Record) -> Vec<u8> {
@@ -60,7 +62,7 @@ fn story() -> Bench {
     say(link.there, r#"[{"jsonrpc":"2.0","id":5,"method":"a"},{"jsonrpc":"2.0","method":"b"},3]"#);
     bench.session.receive(link.back, bytes::Bytes::from_static(b"\xff\xfe not text\n"));
     bench.session.receive(link.back, bytes::Bytes::from_static(b"last line without newline"));
-    bench.session.release_all("test");
+    bench.session.release_all("test", &|_| Verdict::Pass);
     bench.session.close("over", Some(shadowcat::log::record::Exit::Signal(9)));
     bench.flush();
     bench

@@ -31,6 +31,17 @@ pub struct QueryError {
     pub message: String,
 }
 
+/// What it costs to ask a query of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// Its row says it.
+    Row,
+    /// The tape can be searched for texts.
+    Search,
+    /// Its message has to be read.
+    Message,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) enum Expr {
     /// The empty query matches everything.
@@ -96,7 +107,7 @@ fields! {
     Kind "kind" Pattern "kind of frame" &["req", "resp", "notify", "batch", "stderr", "invalid", "http"];
     Status "status" Pattern "state, outcome or HTTP status" &[
         "ok", "error", "pending", "cancel", "late", "orphan", "duplicate", "held", "dropped", "edited",
-        "answered", "withdrawn", "injected", "lost",
+        "answered", "withdrawn", "injected", "lost", "redacted",
     ];
     Http "http" Pattern "HTTP: status, method and path; a header; stream" &["stream"];
     Dur "dur" Duration "time from request to answer, e.g. >500ms" &[];
@@ -151,6 +162,10 @@ pub trait Subject {
     /// Calls `yes` with what HTTP says of it.
     fn http(&self, _yes: &mut dyn FnMut(&str)) {}
     fn notes(&self, _yes: &mut dyn FnMut(&str)) {}
+    /// Whether the message may contain a text, as far as is known without looking at it.
+    fn may_contain(&self, _text: &str) -> bool {
+        true
+    }
     /// The session's number and name.
     fn session(&self) -> (u32, &str);
     /// Seconds since local midnight.
@@ -186,6 +201,18 @@ impl Query {
         self.root.names(method)
     }
 
+    /// What it costs to ask it of a frame.
+    pub fn cost(&self) -> Cost {
+        self.root.cost()
+    }
+
+    /// The texts that it looks for in messages.
+    pub fn needles(&self) -> Vec<&str> {
+        let mut needles = Vec::new();
+        self.root.needles(&mut needles);
+        needles
+    }
+
     /// This query and another.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
@@ -208,10 +235,33 @@ impl Expr {
             Self::Term(field, matcher) => term(*field, matcher, subject),
             Self::Text(text) => {
                 [subject.method(), subject.target()].into_iter().flatten().any(|name| name.contains(&**text))
-                    || subject
-                        .message()
-                        .is_some_and(|m| memchr::memmem::find(m.raw(), text.as_bytes()).is_some())
+                    || subject.may_contain(text)
+                        && subject
+                            .message()
+                            .is_some_and(|m| memchr::memmem::find(m.raw(), text.as_bytes()).is_some())
             }
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        match self {
+            Self::All => Cost::Row,
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::cost).max().unwrap_or(Cost::Row),
+            Self::Not(expr) => expr.cost(),
+            Self::Text(_) => Cost::Search,
+            Self::Term(Field::Body, matcher) if matcher.needle().is_some() => Cost::Search,
+            Self::Term(Field::Body | Field::Json | Field::Id | Field::Http, _) => Cost::Message,
+            Self::Term(..) => Cost::Row,
+        }
+    }
+
+    fn needles<'a>(&'a self, needles: &mut Vec<&'a str>) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.needles(needles)),
+            Self::Not(expr) => expr.needles(needles),
+            Self::Text(text) => needles.push(text),
+            Self::Term(Field::Body, matcher) => needles.extend(matcher.needle()),
+            Self::All | Self::Term(..) => {}
         }
     }
 
@@ -262,7 +312,10 @@ fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
         Field::Seq => matcher.number(subject.seq() as f64),
         Field::After => matcher.at_least(f64::from(subject.time_of_day())),
         Field::Before => !matcher.at_least(f64::from(subject.time_of_day())),
-        Field::Body => subject.message().is_some_and(|message| matcher.body(message.raw())),
+        Field::Body => {
+            matcher.needle().is_none_or(|text| subject.may_contain(text))
+                && subject.message().is_some_and(|message| matcher.body(message.raw()))
+        }
         Field::Json => subject.message().is_some_and(|message| matcher.json(message.body())),
     }
 }

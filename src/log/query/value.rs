@@ -13,7 +13,7 @@ pub enum Matcher {
     /// Any of several patterns.
     Number(Vec<Comparison>),
     /// Seconds since midnight.
-    Clock(u32),
+    Clock(f64),
     Body(Body),
     Json(Box<Json>),
 }
@@ -83,9 +83,9 @@ impl Matcher {
             Takes::Number => numbers(text, |text| text.parse().ok(), "a number such as 118 or >100"),
             Takes::Duration => numbers(text, seconds, "a duration such as >500ms, 2s or 1m"),
             Takes::Size => numbers(text, size, "a size such as >10k or <1m"),
-            Takes::Clock => {
-                clock(text).map(Self::Clock).ok_or_else(|| "needs a time such as 12:03:11".into())
-            }
+            Takes::Clock => crate::clock::seconds_of_day(text)
+                .map(Self::Clock)
+                .ok_or_else(|| "needs a time such as 12:03:11".into()),
             Takes::Body => match text.strip_prefix('~') {
                 Some(pattern) => Ok(Self::Body(Body::Regex(
                     regex::bytes::Regex::new(pattern).map_err(|error| brief(&error))?,
@@ -105,7 +105,7 @@ impl Matcher {
     }
 
     pub(super) fn at_least(&self, value: f64) -> bool {
-        matches!(self, Self::Clock(time) if value >= f64::from(*time))
+        matches!(self, Self::Clock(time) if value >= *time)
     }
 
     pub(super) fn body(&self, bytes: &[u8]) -> bool {
@@ -113,6 +113,14 @@ impl Matcher {
             Self::Body(Body::Text(text)) => memchr::memmem::find(bytes, text.as_bytes()).is_some(),
             Self::Body(Body::Regex(regex)) => regex.is_match(bytes),
             _ => false,
+        }
+    }
+
+    /// The text that a body must contain, where it is no regular expression.
+    pub(super) fn needle(&self) -> Option<&str> {
+        match self {
+            Self::Body(Body::Text(text)) => Some(text),
+            _ => None,
         }
     }
 
@@ -272,16 +280,8 @@ fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Resul
 
 /// A duration in seconds; a bare number is milliseconds.
 fn seconds(text: &str) -> Option<f64> {
-    let (number, unit) = split_unit(text);
-    let factor = match unit {
-        "us" | "µs" => 1e-6,
-        "ms" | "" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Some(number.parse::<f64>().ok()? * factor)
+    let millis = || text.parse::<f64>().ok().map(|millis| millis / 1e3);
+    crate::clock::duration(text).map(|duration| duration.as_secs_f64()).or_else(millis)
 }
 
 /// A count of bytes or tokens; `k` and `m` are decimal.
@@ -300,16 +300,6 @@ fn size(text: &str) -> Option<f64> {
 fn split_unit(text: &str) -> (&str, &str) {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(at)
-}
-
-/// `h:m` or `h:m:s` in seconds since midnight.
-fn clock(text: &str) -> Option<u32> {
-    let mut parts = text.split(':');
-    let mut next = |limit: u32| parts.next()?.parse().ok().filter(|part| *part < limit);
-    let (hours, minutes) = (next(24)?, next(60)?);
-    let seconds = next(60);
-    (text.split(':').count() <= 3 && (text.split(':').count() == 2 || seconds.is_some()))
-        .then(|| hours * 3600 + minutes * 60 + seconds.unwrap_or(0))
 }
 
 fn unquote(text: &str) -> String {

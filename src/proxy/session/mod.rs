@@ -17,12 +17,12 @@ use parking_lot::{Condvar, Mutex};
 
 use tokio::sync::Notify;
 
-use super::facts::Known;
 use super::holds::{Holds, Passage, Reason, Waiting};
 use super::refused::Refused;
 use super::splice::{is_request, terminated};
 use crate::intercept::{Chain, Verdict};
 use crate::log::Log;
+use crate::log::facts::Known;
 use crate::log::http::Http;
 use crate::log::operation::{Course, Operations};
 use crate::log::record::{
@@ -71,9 +71,6 @@ struct State {
 
 /// How much of a line over the inspect limit is kept for the record.
 const KEPT_OF_LONG: usize = 64 << 10;
-
-/// Who decides for a person.
-pub const BY_PERSON: &str = "person";
 
 // === impl Session ===
 
@@ -371,13 +368,14 @@ impl Session {
         Ok(())
     }
 
-    /// Lets everything go on that is held, in the order of arrival on each lane, until nothing is.
-    pub fn release_all(&self, by: &str) {
+    /// Gives a verdict on everything that is held, in the order of arrival on each lane, until
+    /// nothing is.
+    pub fn release_all(&self, by: &str, verdict: &dyn Fn(Seq) -> Verdict) {
         loop {
             let next = self.state.lock().holds.undecided().next().map(Passage::seq);
             // Another may have decided it in between; then there is a next one, or none.
             let Some(seq) = next else { return };
-            let _ = self.decide(seq, by, Verdict::Pass);
+            let _ = self.decide(seq, by, verdict(seq));
         }
     }
 
@@ -517,6 +515,6 @@ impl Session {
 
     /// Adds a remark of the engine to the log.
     pub fn note(&self, frame: Option<Seq>, level: Level, text: String) {
-        self.log.append(self.id, Body::Note(Note { frame, level, by: "shadowcat".into(), text }));
+        self.log.append(self.id, Body::Note(Note { frame, mark: None, level, by: "shadowcat".into(), text }));
     }
 }

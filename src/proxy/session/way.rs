@@ -60,7 +60,17 @@ impl Session {
                     (observed.link, Vec::new())
                 }
             };
-            Body::Frame(Box::new(Frame { lane, direction, channel, origin, message, link, elements, http }))
+            Body::Frame(Box::new(Frame {
+                lane,
+                direction,
+                channel,
+                origin,
+                message,
+                link,
+                elements,
+                http,
+                redacted: Box::default(),
+            }))
         });
         let passage = Passage {
             order: record.seq,

@@ -1,5 +1,7 @@
 //! Breakpoints, and deciding what is held.
 
+use std::time::Duration;
+
 use super::super::app::{App, Effect, Purpose};
 use super::super::command::Place;
 use super::super::composer::{self, Draft};
@@ -32,7 +34,7 @@ impl App {
 
     pub(in crate::tui) fn hold_everything(&mut self) {
         if self.engine.breakpoints().everything {
-            self.send(Command::HoldEverything(false), Purpose::Say("everything goes on".into()));
+            self.send(Command::HoldEverything { on: false }, Purpose::Say("everything goes on".into()));
             return;
         }
         let items = vec![('y', "hold every message from now on".to_owned(), Choice::HoldEverything)];
@@ -145,11 +147,11 @@ impl App {
             Choice::Drop(frame, tell) => self.send(Command::Drop { frame, tell }, Purpose::Quiet),
             Choice::Break(query) => {
                 let text = format!("breakpoint on {query}; 3 shows what it holds");
-                self.send(Command::Break(query), Purpose::Say(text));
+                self.send(Command::Break { query, patience: Duration::ZERO }, Purpose::Say(text));
             }
             Choice::HoldEverything => {
                 self.send(
-                    Command::HoldEverything(true),
+                    Command::HoldEverything { on: true },
                     Purpose::Say("everything is held; I again releases".into()),
                 );
             }

@@ -28,12 +28,13 @@ impl App {
                 self.hold.cursor = self.hold.cursor.saturating_add_signed(by).min(last);
             }
             Place::Logs => self.logs.scroll(by, height),
+            Place::Diff => self.diff.step(by),
             Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
             Place::Compose => {
                 let last = self.composer.offers.len().saturating_sub(1);
                 self.composer.cursor = self.composer.cursor.saturating_add_signed(by).min(last);
             }
-            Place::Frames => {
+            Place::Frames | Place::Tape => {
                 let at = self.frames.cursor.saturating_add_signed(by);
                 self.frames.go(at, height);
             }
@@ -41,7 +42,8 @@ impl App {
     }
 
     pub(in crate::tui) fn go_to_end(&mut self) {
-        if self.place() == Place::Frames {
+        if matches!(self.place(), Place::Frames | Place::Tape) {
+            self.scrub.player.pause();
             self.frames.follow = true;
             self.frames.paused = false;
             self.update_list();
@@ -67,7 +69,8 @@ impl App {
     /// Folds or unfolds the operation under the cursor; false if there is none.
     pub(in crate::tui) fn fold_operation(&mut self) -> bool {
         let line = self.frames.lines.get(self.frames.cursor);
-        let Some(op) = line.and_then(|line| line.op) else { return false };
+        let row = line.filter(|line| line.whole).and_then(|line| self.world.row(line.seq));
+        let Some(op) = row.and_then(Row::op) else { return false };
         if !self.frames.unfolded.remove(&op) {
             self.frames.unfolded.insert(op);
         }
@@ -154,7 +157,7 @@ impl App {
     }
 
     pub(in crate::tui) fn is_match(&self, row: &Row) -> bool {
-        let subject = RowSubject { world: &self.world, row, log: self.log() };
+        let subject = RowSubject::new(&self.world, row, self.log());
         self.frames.highlight.as_ref().is_some_and(|query| query.matches(&subject))
     }
 
@@ -172,10 +175,10 @@ impl App {
     /// The answer to the selected request, or the request of the selected answer.
     pub(in crate::tui) fn pair(&self) -> Option<Seq> {
         let row = self.selected_row()?;
-        let operation = self.world.operations.get(&row.op?)?;
+        let operation = self.world.operation(row.op()?)?;
         let is_answer = |row: &Row| matches!(row.role, Role::Response | Role::InputRequired);
         let find = |wanted: &dyn Fn(&Row) -> bool| {
-            operation.frames.iter().copied().find(|seq| self.world.row(*seq).is_some_and(wanted))
+            self.world.frames(operation).find(|row| wanted(row)).map(|row| row.seq)
         };
         match is_answer(row) {
             true => find(&|row| matches!(row.role, Role::Request | Role::Retry)),

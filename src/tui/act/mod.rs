@@ -1,8 +1,10 @@
 //! What each command does.
 
 mod decide;
+mod diff;
 mod go;
 mod narrow;
+mod scrub;
 mod send;
 
 use super::app::{App, Effect, Purpose};
@@ -11,6 +13,7 @@ use super::composer::Draft;
 use super::overlay::{Overlay, Palette, Wants};
 use crate::engine::Command;
 use crate::log::record::Level;
+use crate::log::world::Row;
 
 impl App {
     /// Carries out a command, or says why it cannot be.
@@ -32,12 +35,19 @@ impl App {
             Cmd::Open => self.open(),
             Cmd::Left => self.left(),
             Cmd::Right => self.right(),
-            Cmd::OtherPane => self.in_detail = !self.in_detail && self.screen == Place::Frames,
+            Cmd::OtherPane => {
+                self.in_detail = !self.in_detail && matches!(self.screen, Place::Frames | Place::Tape);
+            }
             Cmd::Back => self.back(),
             Cmd::Zoom => self.zoomed = !self.zoomed,
             Cmd::ShowFrames => self.show(Place::Frames),
             Cmd::ShowIntercept => self.show(Place::Intercept),
             Cmd::ShowCompose => self.show(Place::Compose),
+            Cmd::ShowTape => self.show(Place::Tape),
+            Cmd::ShowDiff => self.show(Place::Diff),
+            Cmd::DiffWith => self.prompt(Wants::Other, ""),
+            Cmd::DiffIgnore => self.ignore_path(),
+            Cmd::DiffOpen => self.show_difference(),
             Cmd::ShowLogs => self.show(Place::Logs),
             Cmd::ShowHelp => self.show(Place::Help),
             Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.place()))),
@@ -46,7 +56,7 @@ impl App {
             Cmd::FilterTool => self.filter_like(""),
             Cmd::FilterNot => self.filter_like("-"),
             Cmd::FilterOp => {
-                if let Some(op) = self.selected_row().and_then(|row| row.op) {
+                if let Some(op) = self.selected_row().and_then(Row::op) {
                     self.narrow(&format!("op:{}", op.0));
                 }
             }
@@ -78,16 +88,32 @@ impl App {
                     .world
                     .rows
                     .iter()
-                    .filter(|row| row.duration.is_some())
-                    .max_by_key(|row| row.duration);
+                    .filter(|row| row.duration().is_some())
+                    .max_by_key(|row| row.duration());
                 self.jump(slowest.map(|row| row.seq));
             }
             Cmd::Pair => self.jump(self.pair()),
             Cmd::OpRoot => {
                 let operation = self.selected_row().and_then(|row| self.world.root(row));
-                self.jump(operation.and_then(|operation| operation.frames.first().copied()));
+                self.jump(operation.and_then(|operation| self.world.first(operation)).map(|row| row.seq));
             }
             Cmd::GoTo => self.prompt(Wants::FrameNumber, ""),
+            Cmd::StepBack => self.step_frame(-1),
+            Cmd::StepOn => self.step_frame(1),
+            Cmd::Play => self.play(),
+            Cmd::Slower => self.change_speed(-1),
+            Cmd::Faster => self.change_speed(1),
+            Cmd::GoToTime => self.prompt(Wants::Time, ""),
+            Cmd::Tenth => match self.keymap.take_digit() {
+                Some(digit) => self.go_to_tenth(digit),
+                None => self.prompt(Wants::Time, "10%"),
+            },
+            Cmd::Wider => self.zoom_time(false),
+            Cmd::Closer => self.zoom_time(true),
+            Cmd::Mark => self.ask_mark(),
+            Cmd::NextMark => self.go_to_mark(true),
+            Cmd::PreviousMark => self.go_to_mark(false),
+            Cmd::GoToMark => self.prompt(Wants::Letter, ""),
             Cmd::YankMessage => self.yank_message(),
             Cmd::YankPath => {
                 if let Some(path) = self.detail.node().map(|node| node.path.clone()) {
@@ -100,17 +126,17 @@ impl App {
             Cmd::BreakToggle => self.prompt(Wants::ToggleBreakpoint, ""),
             Cmd::BreakClear => {
                 for point in self.engine.breakpoints().points {
-                    self.send(Command::RemoveBreakpoint(point.id), Purpose::Quiet);
+                    self.send(Command::RemoveBreakpoint { id: point.id }, Purpose::Quiet);
                 }
             }
             Cmd::Arm => {
                 let armed = !self.engine.breakpoints().armed;
                 let text = if armed { "breakpoints are armed" } else { "breakpoints are disarmed" };
-                self.send(Command::Arm(armed), Purpose::Say(text.into()));
+                self.send(Command::Arm { armed }, Purpose::Say(text.into()));
             }
             Cmd::HoldEverything => self.hold_everything(),
             Cmd::Accept => self.on_held(|frame| Command::Accept { frame }),
-            Cmd::AcceptAll => self.send(Command::AcceptAll, Purpose::Say("everything goes on".into())),
+            Cmd::AcceptAll => self.send(Command::AcceptAll {}, Purpose::Say("everything goes on".into())),
             Cmd::AcceptHold => self.on_held(|frame| Command::AcceptAndHoldReply { frame }),
             Cmd::Edit => self.edit_held(),
             Cmd::EditOutside => self.edit_outside(),
@@ -173,6 +199,18 @@ impl App {
     pub fn why_not(&self, command: Cmd) -> Option<&'static str> {
         let held = self.hold.selected(&self.world).is_some();
         match command {
+            Cmd::Break
+            | Cmd::BreakQuery
+            | Cmd::Arm
+            | Cmd::HoldEverything
+            | Cmd::Resend
+            | Cmd::Compose
+            | Cmd::Blank
+            | Cmd::Restart
+                if self.is_tape() =>
+            {
+                Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
+            }
             Cmd::Accept
             | Cmd::AcceptHold
             | Cmd::Edit
@@ -192,7 +230,7 @@ impl App {
             | Cmd::YankMessage
             | Cmd::FilterTool
             | Cmd::FilterNot
-                if self.screen == Place::Frames && self.frames.selected().is_none() =>
+                if matches!(self.screen, Place::Frames | Place::Tape) && self.frames.selected().is_none() =>
             {
                 Some("no frame is selected")
             }

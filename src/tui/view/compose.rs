@@ -164,9 +164,9 @@ fn draw_reply(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 
 /// What became of what was sent last.
 fn reply_title(app: &App) -> String {
-    let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.way, Way::Held(_)));
+    let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.way, Way::Held));
     if let Some(row) = app.reply.seq.and_then(|seq| app.world.row(seq)) {
-        let taken = row.duration.map(duration).unwrap_or_default();
+        let taken = row.duration().map(duration).unwrap_or_default();
         let word = if row.is_error { "error" } else { "reply" };
         let held = if held(row.seq) { " · held, 3 shows it" } else { "" };
         return format!("{word} #{} · {taken}{held}", row.seq);
@@ -176,12 +176,12 @@ fn reply_title(app: &App) -> String {
         Some(Sent::Id(..)) => None,
         Some(Sent::Frame(seq)) => Some(*seq),
         Some(Sent::Operation(op)) => {
-            app.world.operations.get(op).and_then(|operation| operation.frames.last().copied())
+            app.world.operation(*op).and_then(|operation| app.world.last_of(operation)).map(|row| row.seq)
         }
     };
     match first.and_then(|seq| app.world.row(seq)) {
         Some(row) if held(row.seq) => format!("#{} is held, 3 shows it", row.seq),
-        Some(row) if row.op.is_none() => format!("sent as #{}; nothing answers it", row.seq),
+        Some(row) if row.op().is_none() => format!("sent as #{}; nothing answers it", row.seq),
         _ => "waiting for the reply".to_owned(),
     }
 }

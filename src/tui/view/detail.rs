@@ -68,19 +68,20 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
 
 /// What is known of a frame besides its message.
 fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
+    let story = app.world.story(row.seq);
     let mut first = vec![
         clock::format(app.log().clock().wall(row.at), "%H:%M:%S%.3f"),
         row.direction.as_str().to_owned(),
-        row.kind.to_owned(),
+        row.kind.to_string(),
         format!("{} bytes", row.size),
     ];
-    if let Some(taken) = row.duration {
+    if let Some(taken) = row.duration() {
         first.push(format!("after {}", duration(taken)));
     }
-    if let Some(op) = row.op {
+    if let Some(op) = row.op() {
         first.push(format!("op {} {}", op.0, row.role));
     }
-    if let Some(cause) = row.op.and_then(|op| app.world.operations.get(&op)?.cause) {
+    if let Some(cause) = row.op().and_then(|op| app.world.operations.cause(op)) {
         let basis = if cause.presumed { " (presumed: the only call in flight)" } else { "" };
         first.push(format!("in the course of op {}{basis}", cause.op.0));
     }
@@ -88,21 +89,28 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     let mut second = Vec::new();
     match row.way {
         Way::Moving => second.push("on its way".to_owned()),
-        Way::Held(_) => second.push("held".to_owned()),
+        Way::Held => second.push("held".to_owned()),
         Way::Ended(outcome) => second.push(outcome.to_string()),
     }
-    if let Some(held) = row.held {
+    if let Some(held) = story.held {
         second.push(format!("held for {}", duration(held)));
     }
-    second.push(match row.origin.of() {
-        Some(of) => format!("{} #{of}", row.origin.as_str()),
-        None => row.origin.as_str().to_owned(),
+    second.push(match row.origin().of() {
+        Some(of) => format!("{} #{of}", row.origin().as_str()),
+        None => row.origin().as_str().to_owned(),
     });
-    if let Some(by) = app.world.text(row.by) {
-        let why = app.world.text(row.why).map(|why| format!(" ({})", clean(why)));
+    if let Some(by) = app.world.text(story.by) {
+        let why = app.world.text(story.why).map(|why| format!(" ({})", clean(why)));
         second.push(format!("by {by}{}", why.unwrap_or_default()));
     }
     lines.push(Line::from(app.span(Role::Dim, second.join(" · "))));
+    if row.is_redacted {
+        let record = app.log().get(row.seq);
+        let kinds = record.as_ref().and_then(|record| record.frame()).map(|frame| frame.redacted.join(", "));
+        lines.push(Line::from(
+            app.span(Role::Warning, format!("redacted: {}", clean(&kinds.unwrap_or_default()))),
+        ));
+    }
     let mut odd: Vec<String> = row.quirks.describe().map(str::to_owned).collect();
     odd.extend(row.flags.words().map(|flag| match flag {
         "late" => "arrived after its request was cancelled".to_owned(),

@@ -10,7 +10,6 @@ use super::super::app::{App, Areas};
 use super::super::frames::Line as Entry;
 use super::super::text::{clean, count, duration, fit, pad};
 use super::super::theme::Role;
-use super::Glyphs;
 use crate::clock;
 use crate::log::record::{Channel, Origin, Outcome, Role as Part};
 use crate::log::world::{Operation, Row, State, Way};
@@ -32,8 +31,12 @@ pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let shown = frames.lines.len();
     let total = app.world.rows.len();
     let noun = if frames.operations { "rows" } else { "frames" };
+    let scanned = match frames.is_scanning(&app.world) {
+        true => format!("looked at {} % ", frames.scanned(&app.world)),
+        false => String::new(),
+    };
     let follow = if frames.follow { " follow " } else { " " };
-    let right = format!("{shown}/{total} {noun}{follow}");
+    let right = format!("{scanned}{shown}/{total} {noun}{follow}");
     let width = u16::try_from(right.len()).unwrap_or(0).min(area.width);
     frame.render_widget(Line::from(spans), Rect { width: area.width - width, ..area });
     let place = Rect { x: area.right() - width, width, ..area };
@@ -149,21 +152,21 @@ impl Columns {
             Direction::ToServer => (glyphs.to_server, Role::ToServer),
             Direction::ToClient => (glyphs.to_client, Role::ToClient),
         };
-        let operation = row.op.and_then(|op| app.world.operations.get(&op));
-        let whole = operation.filter(|_| entry.op.is_some());
+        let operation = row.op().and_then(|op| app.world.operation(op));
+        let whole = operation.filter(|_| entry.whole);
         let (text, role) = describe(app, entry, row, way);
         let (state, state_role) = state(app, row, whole);
         let highlighted = app.frames.highlight.as_ref().is_some_and(|query| {
-            let subject = crate::log::subject::RowSubject { world: &app.world, row, log: app.log() };
+            let subject = crate::log::subject::RowSubject::new(&app.world, row, app.log());
             query.matches(&subject)
         });
         let role = if highlighted { Role::Match } else { role };
         let status =
-            row.status.filter(|_| self.status > 0).map(|status| status.to_string()).unwrap_or_default();
+            row.status().filter(|_| self.status > 0).map(|status| status.to_string()).unwrap_or_default();
         Line::from(vec![
             cell(Role::Dim, &time, self.time),
-            cell(if row.channel == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
-            cell(Role::Dim, &bracket(glyphs, entry, row, operation), OP),
+            cell(if row.channel() == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
+            cell(Role::Dim, &bracket(app, entry, row, operation), OP),
             Span::styled(pad(&streams(app, row), self.streams, ' '), app.look.theme.style(Role::Accent)),
             cell(role, &text, self.text),
             cell(Role::Dim, &status, self.status),
@@ -197,18 +200,19 @@ fn streams(app: &App, row: &Row) -> String {
 }
 
 /// What ties the frames of an operation together.
-fn bracket(glyphs: &Glyphs, entry: Entry, row: &Row, operation: Option<&Operation>) -> String {
+fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&Operation>) -> String {
     let Some(operation) = operation else { return String::new() };
-    let sign = if entry.op.is_some() {
+    let glyphs = app.glyphs();
+    let sign = if entry.whole {
         if entry.nested { glyphs.middle } else { glyphs.unfold }
-    } else if operation.frames.first() == Some(&row.seq) {
+    } else if app.world.first(operation).map(|first| first.seq) == Some(row.seq) {
         glyphs.first
     } else if matches!(row.role, Part::Response) {
         glyphs.last
     } else {
         glyphs.middle
     };
-    match operation.cause.filter(|_| !entry.nested) {
+    match app.world.operations.cause(operation.id).filter(|_| !entry.nested) {
         // What was asked for in the course of another operation names that one.
         Some(cause) if cause.presumed => format!("{sign} {}~{}", operation.id.0, cause.op.0),
         Some(cause) => format!("{sign} {}<{}", operation.id.0, cause.op.0),
@@ -237,13 +241,13 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
         });
         text.unwrap_or_else(|| "(no longer in memory)".to_owned())
     };
-    if row.channel == Channel::Http && row.stream && row.size > 0 {
+    if row.channel() == Channel::Http && row.stream && row.size > 0 {
         return (format!("{indent}{}", said()), Role::Dim);
     }
-    if row.channel == Channel::Stderr {
+    if row.channel() == Channel::Stderr {
         return (format!("{indent}{}", said()), Role::Stderr);
     }
-    match row.kind {
+    match row.kind.as_str() {
         "invalid" => {
             let record = app.log().get(row.seq);
             let why = record.as_ref().and_then(|record| match record.frame()?.message.kind() {
@@ -269,7 +273,7 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
         "notify" => (named(""), Role::Notice),
         "batch" => (format!("{indent}batch"), way),
         "http" => (named(""), if row.is_error { Role::Error } else { Role::Dim }),
-        _ if entry.op.is_some() && !entry.nested => (named(""), way),
+        _ if entry.whole && !entry.nested => (named(""), way),
         _ => (named(if row.role == Part::Retry { "retry " } else { "" }), way),
     }
 }
@@ -277,14 +281,16 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
 /// The time an answer took, or a request has been waiting.
 fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
     if let Some(operation) = whole {
-        let end = operation.ended.unwrap_or_else(|| app.now());
+        let end = operation.ended().unwrap_or_else(|| app.now());
         return duration(end.since(operation.started));
     }
-    if let Some(taken) = row.duration {
+    if let Some(taken) = row.duration() {
         return duration(taken);
     }
     match row.way {
-        Way::Held(since) => duration(app.now().since(since)),
+        Way::Held => {
+            app.world.story(row.seq).since.map(|since| duration(app.now().since(since))).unwrap_or_default()
+        }
         _ if is_pending(app, row) => duration(app.now().since(row.at)),
         _ => String::new(),
     }
@@ -292,13 +298,13 @@ fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
 
 fn is_pending(app: &App, row: &Row) -> bool {
     let open = |operation: &Operation| {
-        operation.ended.is_none()
+        operation.ended().is_none()
             && operation.state == State::Pending
             && app.world.sessions.get(&operation.session).is_some_and(|session| session.closed.is_none())
     };
     matches!(row.role, Part::Request | Part::Retry)
         && !matches!(row.way, Way::Ended(Outcome::Withdrawn | Outcome::Answered | Outcome::Dropped))
-        && row.op.and_then(|op| app.world.operations.get(&op)).is_some_and(open)
+        && row.op().and_then(|op| app.world.operation(op)).is_some_and(open)
 }
 
 /// Where a frame stands: the most important word first.
@@ -306,18 +312,18 @@ fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
     let glyphs = app.glyphs();
     let word = |sign: &str, text: &str| format!("{sign} {text}");
     match row.way {
-        Way::Held(_) => return (word(glyphs.held, "HELD"), Role::Held),
+        Way::Held => return (word(glyphs.held, "HELD"), Role::Held),
         Way::Ended(Outcome::Dropped) if row.edited => return (word(glyphs.edited, "replaced"), Role::Dim),
         Way::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), Role::Edited),
         Way::Ended(Outcome::Answered) => return (word(glyphs.answered, "answered"), Role::Edited),
         Way::Ended(Outcome::Withdrawn) => return (word(glyphs.dropped, "withdrawn"), Role::Edited),
         Way::Moving | Way::Ended(Outcome::Forwarded) => {}
     }
-    match row.origin {
+    match row.origin() {
         Origin::Replaced(_) => return (word(glyphs.edited, "edited"), Role::Edited),
         Origin::Answered(_) => return (word(glyphs.answered, "by us"), Role::Edited),
         Origin::Injected => return (word(glyphs.injected, "injected"), Role::Edited),
-        Origin::Replayed | Origin::Remapped(_) => return (row.origin.as_str().to_owned(), Role::Edited),
+        Origin::Replayed | Origin::Remapped(_) => return (row.origin().as_str().to_owned(), Role::Edited),
         Origin::Wire => {}
     }
     if let Some(operation) = whole {

@@ -10,7 +10,6 @@ use super::super::hold::Editing;
 use super::super::text::{clean, duration, pad};
 use super::super::theme::Role;
 use super::detail;
-use crate::log::world::Way;
 use crate::mcp::Direction;
 
 /// One line with all breakpoints.
@@ -79,21 +78,19 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     for (y, (at, seq)) in (inner.y..).zip(visible) {
         let Some(row) = app.world.row(*seq) else { continue };
         let place = Rect { y, height: 1, ..inner };
-        let age = match row.way {
-            Way::Held(since) => duration(app.now().since(since)),
-            _ => String::new(),
-        };
+        let story = app.world.story(*seq);
+        let age = story.since.map(|since| duration(app.now().since(since))).unwrap_or_default();
         let (arrow, role) = match row.direction {
             Direction::ToServer => (glyphs.to_server, Role::ToServer),
             Direction::ToClient => (glyphs.to_client, Role::ToClient),
         };
-        let what = match row.kind {
+        let what = match row.kind.as_str() {
             "resp" => "result ",
             _ => "",
         };
-        let method = app.world.text(row.method).map_or_else(|| row.kind.to_owned(), clean);
+        let method = app.world.text(row.method).map_or_else(|| row.kind.to_string(), clean);
         let target = app.world.text(row.target).map(clean).unwrap_or_default();
-        let by = app.world.text(row.why.or(row.by)).map(clean).unwrap_or_default();
+        let by = app.world.text(story.why.or(story.by)).map(clean).unwrap_or_default();
         let text = format!("{what}{method} {target}  ({by})");
         let width = usize::from(inner.width).saturating_sub(8 + 2 + 6);
         let line = Line::from(vec![

@@ -3,11 +3,13 @@
 
 mod compose;
 mod detail;
+mod diff;
 mod frames;
 mod help;
 mod hold;
 mod logs;
 mod overlay;
+mod tape;
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -81,6 +83,15 @@ fn plain(sign: &str) -> &'static str {
         "┌" | "┐" | "└" | "┘" | "▸" | "├" => "+",
         "│" => "|",
         "─" | "·" | "▾" => "-",
+        "‖" | "═" => "=",
+        "╞" => "[",
+        "╡" => "]",
+        "▲" => "^",
+        "▁" | "▂" => ".",
+        "▃" | "▄" => ":",
+        "▅" | "▆" => "+",
+        "▇" | "█" => "#",
+        "→" => ">",
         "✖" => "x",
         "✓" => ".",
         "■" => "#",
@@ -114,6 +125,9 @@ impl App {
     }
 }
 
+/// Columns that a picture of time has on a screen of this width.
+pub(super) use tape::columns as time_columns;
+
 /// Draws the whole screen and tells where things are.
 pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
     let area = frame.area();
@@ -141,6 +155,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
             hold::draw_breakpoints(frame, app, filter);
             hold::draw(frame, app, main, &mut areas);
         }
+        Place::Tape => {
+            frames::draw_filter(frame, app, filter);
+            tape::draw(frame, app, main, &mut areas);
+        }
+        Place::Diff => diff::draw(frame, app, filter.union(main), &mut areas),
         Place::Compose => compose::draw(frame, app, filter.union(main), &mut areas),
         Place::Logs => logs::draw(frame, app, filter.union(main), &mut areas),
         Place::Help => help::draw(frame, app, filter.union(main), &mut areas),
@@ -230,6 +249,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     let live = app.world.sessions.values().any(|session| session.closed.is_none());
     let behind = app.behind();
     right.push(match (app.frames.paused, live) {
+        _ if app.is_tape() => Span::styled("tape ", style),
         (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
         (false, true) if behind > 50_000 => app.span(Role::Warning, format!("view behind {behind} ")),
         (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
@@ -254,11 +274,9 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     if lost > 0 {
         right.push(app.span(Role::Error, format!("gap {} ", count(lost))));
     }
-    if let Some(oldest) = app.world.held.first().and_then(|seq| app.world.row(*seq)) {
-        let age = match oldest.way {
-            crate::log::world::Way::Held(since) => duration(app.now().since(since)),
-            _ => String::new(),
-        };
+    if let Some(oldest) = app.world.held.first() {
+        let since = app.world.story(*oldest).since;
+        let age = since.map(|since| duration(app.now().since(since))).unwrap_or_default();
         right.push(app.span(Role::Held, format!(" held {} {age} ", app.world.held.len())));
     }
     right
@@ -274,6 +292,8 @@ fn tabs(app: &App) -> Vec<(Cmd, String)> {
         (Cmd::ShowFrames, String::new()),
         (Cmd::ShowIntercept, badge(held)),
         (Cmd::ShowCompose, badge(app.world.asked.len())),
+        (Cmd::ShowTape, String::new()),
+        (Cmd::ShowDiff, String::new()),
         (Cmd::ShowLogs, badge(errors)),
         (Cmd::ShowHelp, String::new()),
     ]
@@ -286,6 +306,8 @@ fn screen_of(command: Cmd) -> Place {
     match command {
         Cmd::ShowIntercept => Place::Intercept,
         Cmd::ShowCompose => Place::Compose,
+        Cmd::ShowTape => Place::Tape,
+        Cmd::ShowDiff => Place::Diff,
         Cmd::ShowLogs => Place::Logs,
         Cmd::ShowHelp => Place::Help,
         _ => Place::Frames,

@@ -7,6 +7,7 @@ use ratatui::widgets::{Clear, Paragraph, Wrap};
 
 use super::super::app::App;
 use super::super::ask::{Ask, Question};
+use super::super::keys::COUNTED;
 use super::super::overlay::{Menu, Overlay, Palette, Prompt, Wants};
 use super::super::text::{clean, fit, pad};
 use super::super::theme::Role;
@@ -27,6 +28,9 @@ fn draw_prompt(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, bar: Rect) {
     let title = format!(" {}: ", prompt.title());
     let status = match (&prompt.error, prompt.count) {
         (Some(error), _) => format!(" {} {} ", app.glyphs().error, clean(&error.message)),
+        (None, Some(count)) if app.world.rows.len() > COUNTED => {
+            format!(" {} {count} of the last {COUNTED} match ", app.glyphs().ok)
+        }
         (None, Some(count)) => format!(" {} {count} match ", app.glyphs().ok),
         (None, None) => String::new(),
     };

@@ -9,11 +9,12 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 
 use super::mailbox::{Answer, Mail, Mailbox, Said};
-use super::remap::{alike, number, replace, token};
+use super::remap::{alike, number};
 use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
 use crate::mcp::mirror::{self, Annotations};
+use crate::mcp::remap::{replace, token};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::{Form, Item, Lane, Port, Scope, Session};
 

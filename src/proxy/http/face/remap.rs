@@ -1,16 +1,9 @@
-//! Ids of many clients on one server: only their spans are rewritten, and their JSON type stays
-//! (2026-07-28, patterns/subscriptions).
+//! Ids of many clients on one server.
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
-
+use crate::mcp::remap::token;
 use crate::mcp::{Id, Message, Quirks, json};
-
-/// An id from its JSON.
-pub fn token(json: &[u8]) -> Id {
-    Id::new(&String::from_utf8_lossy(json))
-}
 
 pub fn number(json: &[u8]) -> Option<i64> {
     std::str::from_utf8(json).ok()?.parse().ok()
@@ -22,21 +15,6 @@ pub fn alike(id: &Id, number: u64) -> Id {
         true => Id::text(&format!("sc-{number}")),
         false => Id::new(&number.to_string()),
     }
-}
-
-/// Replaces the values at these paths, where there are any.
-pub fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
-    let whole = 0..body.len();
-    let mut spans: Vec<_> = edits
-        .iter()
-        .filter_map(|(path, id)| Some((json::lookup(body, whole.clone(), path)?, (*id)?.token())))
-        .collect();
-    spans.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut out = body.to_vec();
-    for (span, token) in spans {
-        out.splice(span, token.bytes());
-    }
-    out.into()
 }
 
 /// Whether parsers can read a request in two ways where it matters: a key is there twice, and one of
@@ -82,16 +60,6 @@ mod tests {
 
     fn message(text: &str) -> Message {
         Message::parse(text.to_owned().into())
-    }
-
-    #[test]
-    fn only_spans_of_ids_change() {
-        let body = br#"{ "id" : "a","params":{"_meta":{"progressToken":1.0},"x":1e400}}"#;
-        let (id, progress) = (Id::text("sc-1"), Id::new("7"));
-        let edits: [(&[&str], Option<&Id>); 2] =
-            [(&["id"], Some(&id)), (&["params", "_meta", "progressToken"], Some(&progress))];
-        let expected = r#"{ "id" : "sc-1","params":{"_meta":{"progressToken":7},"x":1e400}}"#;
-        assert_eq!(replace(body, &edits), expected);
     }
 
     #[test]

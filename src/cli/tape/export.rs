@@ -1,0 +1,65 @@
+//! `tape export`: a recording in the form of others.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::progress::Bar;
+use super::redact::{self, Secrets};
+use super::{TapeName, opened, query};
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::log::subject::{RowSubject, Sieve};
+use crate::tape::export::{Form, Source};
+
+/// Arguments of `tape export`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    tape: TapeName,
+    /// The form.
+    #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
+    format: String,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only frames that this query matches.
+    #[arg(long, value_name = "QUERY", default_value = "")]
+    filter: String,
+    /// Leave secrets out: tokens and keys of the known forms, and members whose names tell.
+    #[arg(long)]
+    redact: bool,
+    #[command(flatten)]
+    secrets: Secrets,
+}
+
+/// Exports a recording.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Some(form) = Form::find(&arguments.format) else {
+        return Err(Failure::usage(format!("there is no form {:?}", arguments.format)));
+    };
+    let query = query(&arguments.filter)?;
+    let bar = Bar::new("exporting", 0);
+    // What is exported without secrets is a tape without secrets first.
+    let clean = tempfile::tempdir().map_err(Failure::usage)?;
+    let tape = match arguments.redact || arguments.secrets.is_asked() {
+        true => {
+            let path = clean.path().join("clean.tape");
+            redact::redact(&arguments.tape.tape, &path, &arguments.secrets)?.say();
+            opened(&path.display().to_string())?
+        }
+        false => opened(&arguments.tape.tape)?,
+    };
+    let sieve = Sieve::new(&query, &tape.log, 1, tape.last);
+    let mut source = Source::new(&tape, |row| {
+        query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&tape.world, row, &tape.log) })
+    });
+    bar.of(source.frames.len() as u64);
+    source.progress = Box::new(|done| bar.at(done));
+    output::write_to(arguments.output.as_deref(), &mut |out| form.write(&source, out))?;
+    drop(source);
+    bar.done();
+    Ok(ExitCode::SUCCESS)
+}

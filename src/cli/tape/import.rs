@@ -1,0 +1,96 @@
+//! `tape import`: what others recorded, as a tape.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::cli::failure::Failure;
+use crate::cli::{output, record};
+use crate::clock::Clock;
+use crate::tape::draft::Draft;
+use crate::tape::import::{Form, Imported};
+use crate::tape::{library, writer};
+
+/// Arguments of `tape import`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The file, or - for standard input.
+    file: PathBuf,
+    /// The form; told by what is in the file if not given.
+    #[arg(long, value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
+    format: Option<String>,
+    /// What to call the server.
+    #[arg(long)]
+    name: Option<String>,
+    /// Write the tape here (- for standard output) instead of to the library.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// The largest file that is read.
+const LARGEST: u64 = 2 << 30;
+
+/// Imports a recording.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { file, format, name, output: to } = arguments;
+    let shown = file.display();
+    let failed = |error: std::io::Error| Failure::usage(format!("read {shown}: {error}"));
+    let mut text = Vec::new();
+    match file.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(LARGEST).read_to_end(&mut text),
+        false => std::fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_end(&mut text)),
+    }
+    .map_err(failed)?;
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.strip_prefix("mcp-server-").unwrap_or(&stem);
+    let name = name.clone().unwrap_or_else(|| if stem == "-" { "imported".into() } else { stem.to_owned() });
+    let form = match format {
+        Some(format) => {
+            Form::find(format).ok_or_else(|| Failure::usage(format!("there is no form {format:?}")))?
+        }
+        None => Form::recognise(&text).map_err(|error| {
+            Failure::usage(format!("{shown}: {error}")).hint("name the form with --format")
+        })?,
+    };
+    let Imported { story, messages, left_out } =
+        form.read(&text, &name).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+    const SAID: usize = 10;
+    left_out.iter().take(SAID).for_each(|why| output::say(&format!("left out: {why}")));
+    if left_out.len() > SAID {
+        output::say(&format!("left out: {} more", left_out.len() - SAID));
+    }
+    if to.as_deref().is_some_and(|to| to.as_os_str() == "-") {
+        let tape = story.tape().map_err(Failure::usage)?;
+        let mut lines = tape.from(0).map_err(Failure::usage)?;
+        output::write_to(None, &mut |out| std::io::copy(&mut lines, out).map(drop))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = match to {
+        Some(to) => to.clone(),
+        None => in_library(&name)?,
+    };
+    save(&path, story).map_err(|error| record::refused(&path, &error))?;
+    output::say(&format!("{messages} messages from {} written to {}", form.name, path.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A place in the library for a new tape.
+pub fn in_library(name: &str) -> Result<PathBuf, Failure> {
+    let directory = library::directory()
+        .ok_or_else(|| Failure::usage("this user has no home directory").hint("name a file with -o"))?;
+    writer::create_private_directory(&directory).map_err(Failure::usage)?;
+    let clock = Clock::system();
+    Ok(directory.join(library::new_name(name, clock.wall(clock.now()))))
+}
+
+fn save(path: &Path, story: crate::tape::story::Story) -> std::io::Result<()> {
+    if path.exists() {
+        return Err(std::io::ErrorKind::AlreadyExists.into());
+    }
+    let draft = Draft::beside(path)?;
+    story.write(draft.file()?)?;
+    draft.persist(path)
+}

@@ -1,0 +1,81 @@
+//! `tape play`: a recording in the terminal, at the pace at which it came.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::show::{cells, value};
+use super::{TapeName, opened, query};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::output::{self, Format};
+use crate::clock::Clock;
+use crate::log::subject::{RowSubject, Sieve};
+use crate::log::world::Row;
+use crate::tape::Opened;
+use crate::tape::player::{Player, Speed};
+
+/// Arguments of `tape play`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    tape: TapeName,
+    /// How fast: 0.1, 0.5, 1, 2, 10 or max.
+    #[arg(long, default_value = "1")]
+    speed: Speed,
+    /// Only frames that this query matches.
+    #[arg(long, value_name = "QUERY", default_value = "")]
+    filter: String,
+    /// Wait no longer than this between frames, e.g. 2s.
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    max_idle: Option<Duration>,
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Prints each frame when it is due.
+pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let query = query(&arguments.filter)?;
+    let Opened { header, world, log, .. } = opened(&arguments.tape.tape)?;
+    let sieve = Sieve::new(&query, &log, 1, world.last);
+    let asked =
+        |row: &&Row| query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&world, row, &log) });
+    let rows: Vec<Row> = world.rows.iter().filter(asked).cloned().collect();
+    let mut player = Player::new(Clock::system(), arguments.speed);
+    // Nothing comes before the first frame.
+    if let Some(first) = rows.first() {
+        player.seek(first.at, &rows[..0]);
+    }
+    player.play();
+    loop {
+        for row in &rows[player.advance(&rows[..])] {
+            let Some(record) = log.get(row.seq) else { continue };
+            let line = match arguments.output {
+                Format::Table => match record.frame() {
+                    Some(frame) => line(&cells(&world, row, frame, header.anchor)),
+                    None => continue,
+                },
+                Format::Json | Format::Yaml => value(&world, row, &record, header.anchor).to_string() + "\n",
+            };
+            output::print(&line).map_err(Failure::usage)?;
+        }
+        let Some(wait) = player.wait(&rows[..]) else { return Ok(ExitCode::SUCCESS) };
+        let most = arguments.max_idle.unwrap_or(Duration::MAX);
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(most)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(Kind::Interrupted as u8)),
+        }
+        if wait > most {
+            player.seek(rows[player.passed()].at, &rows[..player.passed()]);
+        }
+    }
+}
+
+/// Number, time, direction, operation, what it is and how it stands.
+fn line(cells: &[String]) -> String {
+    const SHOWN: [(usize, usize); 8] = [(0, 6), (1, 12), (3, 3), (4, 4), (5, 6), (6, 28), (7, 20), (9, 20)];
+    let cell =
+        |(at, width): &(usize, usize)| format!("{:<width$} ", cells.get(*at).map_or("", String::as_str));
+    let line: String = SHOWN.iter().map(cell).collect();
+    format!("{} {}\n", line.trim_end(), cells.last().map_or("", String::as_str)).trim_end().to_owned() + "\n"
+}

@@ -1,0 +1,186 @@
+//! `tape redact`: a recording without its secrets.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{TapeName, find, progress::Bar};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::output::{self, Format};
+use crate::log::record::Record;
+use crate::tape::copy::Copy;
+use crate::tape::format::{Header, write_record};
+use crate::tape::part::PartFile;
+use crate::tape::redact::{Found, Redactor};
+use crate::tape::{care, files, library, notes};
+
+/// What is a secret, beside what tells by itself.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Secrets {
+    /// Also redact members and headers of this name, whatever their case.
+    #[arg(long, value_name = "NAME")]
+    redact_key: Vec<String>,
+    /// Also redact what this JSONPath reaches in a message, e.g. $.params.arguments.user.
+    #[arg(long, value_name = "PATH")]
+    redact_path: Vec<String>,
+    /// Also redact what this regular expression finds in any text.
+    #[arg(long, value_name = "REGEX")]
+    redact_pattern: Vec<String>,
+}
+
+/// Arguments of `tape redact`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    tape: TapeName,
+    #[command(flatten)]
+    secrets: Secrets,
+    /// The new tape; beside the old one, called x.redacted.tape, if not given.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "in_place")]
+    output: Option<PathBuf>,
+    /// Replace the tape itself. What was in it is gone then.
+    #[arg(long)]
+    in_place: bool,
+    #[arg(long = "report", value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What was replaced, and in how many records.
+pub struct Redacted {
+    found: Found,
+    frames: u64,
+}
+
+impl Secrets {
+    /// Whether anything is named.
+    pub fn is_asked(&self) -> bool {
+        !self.redact_key.is_empty() || !self.redact_path.is_empty() || !self.redact_pattern.is_empty()
+    }
+
+    /// What finds and replaces them.
+    pub fn redactor(&self) -> Result<Redactor, Failure> {
+        Redactor::new(&self.redact_key, &self.redact_path, &self.redact_pattern).map_err(Failure::usage)
+    }
+}
+
+/// Redacts a recording and says what was replaced, and where.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let path = library::find(&arguments.tape.tape).map_err(super::explain)?;
+    let is_pipe = |path: &Path| path.as_os_str() == "-";
+    if arguments.in_place && is_pipe(&path) {
+        return Err(Failure::usage("standard input cannot be redacted in place").hint("name a file with -o"));
+    }
+    let to = match (&arguments.output, arguments.in_place) {
+        (Some(to), _) => to.clone(),
+        (None, true) => path.clone(),
+        (None, false) if is_pipe(&path) => path.clone(),
+        (None, false) => path.with_file_name(format!("{}.redacted.tape", files::stem(&path))),
+    };
+    if arguments.in_place && library::is_recorded(&path) {
+        return Err(
+            Failure::usage(format!("{} is being recorded", path.display())).hint("end its session first")
+        );
+    }
+    if !arguments.in_place && !is_pipe(&to) && to.exists() {
+        return Err(Failure::usage(format!("{} exists already", to.display()))
+            .hint("name another file with -o, or redact in place with --in-place"));
+    }
+    if is_pipe(&to) {
+        let directory = tempfile::tempdir().map_err(Failure::usage)?;
+        let clean = directory.path().join("clean.tape");
+        let redacted = redact(&arguments.tape.tape, &clean, &arguments.secrets)?;
+        let mut file = std::fs::File::open(&clean).map_err(Failure::usage)?;
+        output::write_to(None, &mut |out| std::io::copy(&mut file, out).map(drop))?;
+        redacted.say();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let redacted = redact(&arguments.tape.tape, &to, &arguments.secrets)?;
+    let rows: Vec<_> = redacted
+        .found
+        .iter()
+        .map(|((kind, place), count)| {
+            let value = json!({ "kind": kind, "where": place, "count": count });
+            (vec![count.to_string(), kind.clone(), place.clone()], value)
+        })
+        .collect();
+    output::list(arguments.format, &["COUNT", "KIND", "WHERE"], rows).map_err(Failure::usage)?;
+    output::say(&format!(
+        "{} values in {} frames; written to {}",
+        redacted.count(),
+        redacted.frames,
+        to.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the recording called `name` to `to` without its secrets, with what people said of it, and
+/// looks through what was written once more.
+pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Failure> {
+    let redactor = secrets.redactor()?;
+    let mut reader = find(name)?;
+    let length = reader.length();
+    // Once through all of it first: what turns out to be a secret later may have been said before.
+    let bar = Bar::new("looking for secrets", length);
+    let mut before = reader.again().map_err(|error| super::explain(error.into()))?;
+    redactor.learn();
+    while let Some(record) = before.next() {
+        bar.at(before.position());
+        redactor.record(&record);
+    }
+    bar.done();
+    redactor.begin();
+    let from = reader.header().clone();
+    // It is another recording than the one that it was made from.
+    let header = redactor.header(&Header {
+        tape: uuid::Uuid::now_v7().to_string(),
+        parent: Some(from.tape.clone()),
+        ..from
+    });
+    let failed = |error: std::io::Error| Failure::usage(format!("write {}: {error}", to.display()));
+    let mut copy = Copy::create(to, &header).map_err(failed)?.filling();
+    let bar = Bar::new("redacting", length);
+    let mut frames = 0;
+    let mut left: Vec<String> = Vec::new();
+    let mut line = Vec::new();
+    while let Some(record) = reader.next() {
+        bar.at(reader.position());
+        let clean: Record = redactor.record(&record);
+        frames += u64::from(clean.frame().is_some_and(|frame| !frame.redacted.is_empty()));
+        line.clear();
+        write_record(&mut line, &clean, 0);
+        if redactor.left(&String::from_utf8_lossy(&line)) {
+            left.push(format!("record {}", clean.seq));
+        }
+        copy.push(&clean).map_err(failed)?;
+    }
+    bar.done();
+    if !left.is_empty() {
+        left.truncate(10);
+        return Err(Failure::new(Kind::Check, format!("secrets would be left in {}", left.join(", ")))
+            .hint("nothing was written; name them with --redact-key, --redact-path or --redact-pattern"));
+    }
+    let path = library::find(name).map_err(super::explain)?;
+    copy.finish().map_err(failed)?;
+    let place = files::notes(to).display().to_string();
+    notes::copy(&path, to, &|words| redactor.words(words, "notes"))
+        .map_err(|error| Failure::usage(format!("write {place}: {error}")))?;
+    if to.to_str().is_some_and(|name| name.ends_with(files::ENDINGS[1])) {
+        care::compress(to, &mut |_| ()).map_err(failed)?;
+    }
+    // Read back what is on the disk: it is what somebody else will read.
+    PartFile::open(to).map_err(|error| super::explain(error.into()))?;
+    Ok(Redacted { found: redactor.found(), frames })
+}
+
+impl Redacted {
+    fn count(&self) -> u64 {
+        self.found.values().sum()
+    }
+
+    /// Says in a line what was replaced.
+    pub fn say(&self) {
+        output::say(&format!("redacted: {} values in {} frames", self.count(), self.frames));
+    }
+}

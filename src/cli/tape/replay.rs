@@ -1,0 +1,186 @@
+//! `tape replay`: a recording in the place of its server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, ValueEnum};
+
+use super::{TapeName, opened, scope};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::{output, record, reverse};
+use crate::clock::Clock;
+use crate::log::Log;
+use crate::log::store::DEFAULT_BOUND;
+use crate::proxy::standin::{Stage, Standing};
+use crate::proxy::supervise;
+use crate::tape::likeness::Ignored;
+use crate::tape::player::Speed;
+use crate::tape::replay::{OnMiss, Options, StandIn};
+use crate::tape::script::Script;
+use crate::tape::story::Story;
+use crate::tape::writer::Subject;
+use crate::tape::{Opened, Recorder, TapeWriter};
+use crate::transport::child::Spec;
+use crate::transport::stdio;
+
+/// Arguments of `tape replay`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    tape: TapeName,
+    /// What a request is answered that the recording does not have.
+    #[arg(long, value_enum, default_value_t)]
+    on_miss: MissChoice,
+    /// Keep the times of the recording, this much faster or slower (0.1 to 10, max); without it
+    /// everything is answered at once.
+    #[arg(long, value_name = "SPEED")]
+    speed: Option<Speed>,
+    /// Leave this part of the arguments out when requests are matched: a JSONPath into `params`.
+    #[arg(long, value_name = "PATH")]
+    ignore: Vec<String>,
+    /// Answer for one session of the recording only.
+    #[arg(long, value_name = "NUMBER")]
+    session: Option<u32>,
+    /// With --on-miss pass-through: record what is said to this new tape.
+    #[arg(long, value_name = "FILE", requires = "command")]
+    learn: Option<PathBuf>,
+    /// Serve over HTTP here, at /mcp, instead of on standard input and output.
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "learn")]
+    listen: Option<SocketAddr>,
+    /// The real server that is asked with --on-miss pass-through.
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum MissChoice {
+    /// An error that names the nearest recorded request.
+    #[default]
+    Error,
+    /// What the nearest request of the same method was answered.
+    Nearest,
+    /// What the real server answers.
+    PassThrough,
+}
+
+/// Stands in for the server until the client has ended.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let passes = arguments.on_miss == MissChoice::PassThrough;
+    if passes == arguments.command.is_empty() {
+        return Err(Failure::usage("--on-miss pass-through and the real server's command line go together")
+            .hint("shadowcat tape replay TAPE --on-miss pass-through -- CMD"));
+    }
+    if let Some(address) = arguments.listen {
+        return listen(&arguments, address).await;
+    }
+    // The recording, and what was said in it …
+    let tape = opened(&arguments.tape.tape)?;
+    let (script, ignored) = read(&tape, &arguments)?;
+    // … the stand-in that says it again …
+    let on_miss = match arguments.on_miss {
+        MissChoice::Error => OnMiss::Error,
+        MissChoice::Nearest => OnMiss::Nearest,
+        MissChoice::PassThrough => OnMiss::PassThrough,
+    };
+    let clock = Clock::system();
+    let standin = StandIn::new(script, Options { on_miss, speed: arguments.speed, ignored }, clock.clone());
+    // … the real server behind it, and the new tape that names this one as its parent …
+    let real = passes.then(|| Spec { command: arguments.command.clone(), directory: None });
+    let mut learnt = match &arguments.learn {
+        Some(path) => {
+            let subject = Subject {
+                name: tape.header.name.clone(),
+                target: arguments.command.clone(),
+                parent: Some(tape.header.tape.clone()),
+            };
+            Some(learn(path, subject, clock)?)
+        }
+        None => None,
+    };
+    let story = learnt.as_mut().and_then(|(story, _)| story.take());
+    let stage = Stage { standin, real, story, limit: record::INSPECT_LIMIT };
+    // … on our own standard streams.
+    let (input, output) = stdio::take().map_err(Failure::peer)?;
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let standing = Standing::new(stage);
+    let stop = standing.stop();
+    let played = tokio::task::spawn_blocking(move || standing.run(input, output));
+    tokio::pin!(played);
+    let (played, interrupted) = tokio::select! {
+        played = &mut played => (played, false),
+        () = supervise::stopped(&mut signals) => {
+            stop.stop();
+            // A client that does not read must not keep us.
+            (tokio::time::timeout(supervise::PATIENCE, played).await.unwrap_or(Ok(Ok(()))), true)
+        }
+    };
+    if let Some((_, mut recorder)) = learnt {
+        recorder.finish();
+    }
+    let code = match played.map_err(Failure::peer)? {
+        _ if interrupted => Kind::Interrupted as i32,
+        Ok(()) => 0,
+        Err(error) => {
+            output::say(&Failure::peer(error).to_string());
+            Kind::Peer as i32
+        }
+    };
+    // The thread that reads the client may be blocked in its read.
+    std::process::exit(code)
+}
+
+/// What was said in the recording, and what of it is not looked at.
+fn read(tape: &Opened, arguments: &Arguments) -> Result<(Script, Ignored), Failure> {
+    let ignored = Ignored::parse(&arguments.ignore).map_err(Failure::usage)?;
+    let script = Script::read(&tape.world, &tape.log, scope(tape, arguments.session)?);
+    if script.requests().next().is_none() {
+        return Err(Failure::usage("nobody asks anything in this recording, so it answers nothing"));
+    }
+    Ok((script, ignored))
+}
+
+/// A story that is told to a new tape.
+fn learn(
+    path: &std::path::Path,
+    subject: Subject,
+    clock: Clock,
+) -> Result<(Option<Story>, Recorder), Failure> {
+    let log = Log::new(clock, DEFAULT_BOUND);
+    let recorder = TapeWriter::create(path, subject.clone(), &log)
+        .and_then(Recorder::start)
+        .map_err(|error| record::refused(path, &error))?;
+    Ok((Some(Story::on(Arc::clone(&log), subject)), recorder))
+}
+
+/// Serves over HTTP: the gateway before a process of this kind for each session.
+async fn listen(arguments: &Arguments, address: SocketAddr) -> Result<ExitCode, Failure> {
+    #[derive(Parser)]
+    struct Gateway {
+        #[command(flatten)]
+        arguments: reverse::Arguments,
+    }
+    // Found here once, so that a wrong name is told before anybody connects.
+    let tape = opened(&arguments.tape.tape)?;
+    read(&tape, arguments)?;
+    let own = std::env::current_exe().map_err(Failure::usage)?;
+    let mut words: Vec<String> = vec![own.display().to_string(), "tape".into(), "replay".into()];
+    words.push(std::path::absolute(&tape.path).unwrap_or(tape.path).display().to_string());
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    if let Some(choice) = arguments.on_miss.to_possible_value() {
+        option("--on-miss", choice.get_name().to_owned());
+    }
+    arguments.speed.iter().for_each(|speed| option("--speed", speed.to_string()));
+    arguments.session.iter().for_each(|session| option("--session", session.to_string()));
+    arguments.ignore.iter().for_each(|path| option("--ignore", path.clone()));
+    if !arguments.command.is_empty() {
+        words.push("--".into());
+        words.extend(arguments.command.iter().cloned());
+    }
+    let upstream = shell_words::join(&words);
+    let options =
+        ["replay", "--name", &tape.header.name, "--upstream", &upstream, "--bind", &address.to_string()];
+    let Gateway { arguments } = Gateway::try_parse_from(options).map_err(Failure::usage)?;
+    reverse::run(arguments).await
+}

@@ -1,0 +1,126 @@
+//! `tape show`.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::{bytes, opened, query};
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Format};
+use crate::clock;
+use crate::log::record::{Frame, Record};
+use crate::log::subject::{RowSubject, Sieve};
+use crate::log::world::{Row, Way, World};
+use crate::mcp::{Kind, Opaque};
+use crate::tape::Opened;
+use crate::tape::format::write_record;
+
+pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failure> {
+    let query = query(filter)?;
+    let Opened { header, world, log, seal, torn, last, .. } = opened(name)?;
+    let anchor = header.anchor;
+    let sieve = Sieve::new(&query, &log, 1, last);
+    let rows: Vec<_> = world
+        .rows
+        .iter()
+        .filter(|row| {
+            query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&world, row, &log) })
+        })
+        .filter_map(|row| {
+            let record = log.get(row.seq)?;
+            Some((cells(&world, row, record.frame()?, anchor), value(&world, row, &record, anchor)))
+        })
+        .collect();
+    let shown = rows.len();
+    let header = [
+        "#", "TIME", "SESS", "DIR", "OP", "KIND", "METHOD", "TARGET", "ORIGIN", "STATE", "HELD", "DUR",
+        "SIZE", "SUMMARY",
+    ];
+    output::list(format, &header, rows).map_err(Failure::usage)?;
+    if format == Format::Table {
+        let total = world.rows.len();
+        output::say(&format!("{shown} of {total} frames, {last} records"));
+    }
+    if seal.is_none() {
+        output::say("the tape is not sealed: it is still being recorded, or its recorder was killed");
+    }
+    if torn > 0 {
+        output::say(&format!("its last line is torn: {torn} bytes of it are not shown"));
+    }
+    for gap in &world.gaps {
+        output::say(&format!("records {} to {} were lost before they could be written", gap.first, gap.last));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(world: &World, row: &Row) -> String {
+    let mut words = Vec::new();
+    if let Way::Ended(outcome) = row.way {
+        words.push(outcome.as_str().to_owned());
+    }
+    world.statuses(row, &mut |word| {
+        if !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
+        }
+    });
+    words.join(",")
+}
+
+pub fn cells(world: &World, row: &Row, frame: &Frame, anchor: u64) -> Vec<String> {
+    let time = clock::format(anchor.saturating_add(row.at.nanos() / 1000), "%H:%M:%S%.3f");
+    let origin = match row.origin().of() {
+        Some(of) => format!("{} #{of}", row.origin().as_str()),
+        None => row.origin().as_str().to_owned(),
+    };
+    let millis = |duration: Option<std::time::Duration>| {
+        duration.map_or_else(String::new, |duration| format!("{:.1}ms", duration.as_secs_f64() * 1e3))
+    };
+    vec![
+        row.seq.to_string(),
+        time,
+        row.session.0.to_string(),
+        row.direction.as_str().to_owned(),
+        row.op().map_or_else(String::new, |op| op.0.to_string()),
+        row.kind.to_string(),
+        world.text(row.method).unwrap_or_default().to_owned(),
+        world.text(row.target).unwrap_or_default().to_owned(),
+        origin,
+        state(world, row),
+        millis(world.story(row.seq).held),
+        millis(row.duration()),
+        bytes(row.size),
+        summary(frame),
+    ]
+}
+
+/// What a frame says, in a few words that are safe to print.
+fn summary(frame: &Frame) -> String {
+    let text = |bytes: &[u8]| -> String {
+        let text = String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
+        text.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    };
+    match frame.message.kind() {
+        Kind::Opaque(Opaque::Text) => text(frame.message.raw()),
+        Kind::Opaque(why) => format!("{} ({why})", text(frame.message.raw())),
+        Kind::Failure { .. } => frame.message.outcome(&["message"]).map(text).unwrap_or_default(),
+        Kind::Batch(messages) => format!("{} messages", messages.len()),
+        _ => String::new(),
+    }
+}
+
+pub fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> Value {
+    // The tape's own line is the one description of a frame that programs need to know.
+    let mut line = Vec::new();
+    write_record(&mut line, record, anchor.saturating_add(row.at.nanos() / 1000));
+    let mut value: Value = serde_json::from_slice(&line).unwrap_or_default();
+    if let Value::Object(members) = &mut value {
+        members.insert("method".into(), world.text(row.method).into());
+        members.insert("target".into(), world.text(row.target).into());
+        members
+            .insert("state".into(), state(world, row).split(',').filter(|word| !word.is_empty()).collect());
+        members.insert("size".into(), row.size.into());
+        members.insert("duration_ns".into(), row.duration().map(|d| d.as_nanos() as u64).into());
+        members.insert("held_ns".into(), world.story(row.seq).held.map(|held| held.as_nanos() as u64).into());
+    }
+    value
+}

@@ -1,0 +1,183 @@
+//! `tape test`: a recording against a server of now.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::report::{Judgement, render};
+use super::{TapeName, opened, scope};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::http::{UpstreamArguments, gate, target};
+use crate::cli::{output, record};
+use crate::log::Log;
+use crate::log::record::SessionId;
+use crate::log::world::World;
+use crate::proxy::host::{End, Host, Settings};
+use crate::proxy::http::{Bridge, GateOptions};
+use crate::proxy::rehearsal::{Outcome, Rehearsal};
+use crate::proxy::supervise::{self, PATIENCE};
+use crate::tape::compare::{Side, compare};
+use crate::tape::likeness::Ignored;
+use crate::tape::script::Script;
+use crate::tape::writer::Subject;
+use crate::tape::{Opened, Recorder, TapeWriter, files};
+use crate::transport::child::Spec;
+use crate::transport::http::Guard;
+use crate::transport::memory;
+
+/// Arguments of `tape test`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    tape: TapeName,
+    /// The URL of an HTTP server to test.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<String>,
+    #[command(flatten)]
+    way: UpstreamArguments,
+    /// Leave this part of answers out: a JSONPath into `{"result": …}` or `{"error": …}`.
+    #[arg(long, value_name = "PATH")]
+    ignore: Vec<String>,
+    /// Say only what the client said in this session of the recording.
+    #[arg(long, value_name = "NUMBER")]
+    session: Option<u32>,
+    /// How long an answer may take, e.g. 30s.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
+    timeout: Duration,
+    /// Record what is said now to this tape.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    output: Judgement,
+    /// The command line of a stdio server to test.
+    #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Chunks in flight between the client and the server.
+const PIPE: usize = 64;
+
+/// Says what the recorded client said, and compares the answers. The exit code says whether they
+/// are as they were.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let ignored = Ignored::parse(&arguments.ignore).map_err(Failure::usage)?;
+    // The recording, session by session …
+    let tape = opened(&arguments.tape.tape)?;
+    let only = scope(&tape, arguments.session)?;
+    let sessions: Vec<SessionId> = match only {
+        Some(only) => vec![only],
+        None => tape.world.sessions.keys().copied().collect(),
+    };
+    // … an engine for what is said now, and a tape of that if it is wanted …
+    let log = Log::new(crate::clock::Clock::system(), usize::MAX);
+    let mut recorder = match &arguments.record {
+        Some(path) => {
+            let subject = Subject {
+                name: tape.header.name.clone(),
+                target: arguments.command.clone(),
+                parent: Some(tape.header.tape.clone()),
+            };
+            let writer = TapeWriter::create(path, subject, &log).and_then(Recorder::start);
+            Some(writer.map_err(|error| record::refused(path, &error))?)
+        }
+        None => None,
+    };
+    let (host, _engine) = Host::start(Arc::clone(&log), Settings::default());
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    // … each session on a server of its own, as it was recorded …
+    let mut silent = Vec::new();
+    let mut asked = 0;
+    for session in sessions {
+        let script = Script::read(&tape.world, &tape.log, Some(session));
+        let requests = script.requests().count();
+        if requests == 0 {
+            continue;
+        }
+        asked += requests;
+        let outcome = tokio::select! {
+            outcome = rehearse(&host, &arguments, &tape, &script) => outcome?,
+            () = supervise::stopped(&mut signals) => {
+                host.hang_up();
+                for process in host.processes() {
+                    process.terminate(PATIENCE).await;
+                }
+                if let Some(recorder) = &mut recorder {
+                    recorder.finish();
+                }
+                return Ok(ExitCode::from(Kind::Interrupted as u8));
+            }
+        };
+        if outcome.answered == 0 {
+            return Err(Failure::peer("the server answered nothing")
+                .hint("run it by hand; `--record FILE` keeps what was said on a tape"));
+        }
+        if outcome.cut_short {
+            output::say(&format!("the server was gone before all of session {} was said", session.0));
+        }
+        silent.extend(outcome.silent);
+    }
+    if asked == 0 {
+        return Err(Failure::usage("nobody asks anything in this recording, so there is nothing to test"));
+    }
+    if let Some(recorder) = &mut recorder {
+        recorder.finish();
+    }
+    // … and the comparison.
+    let mut world = World::default();
+    log.window(1, usize::MAX).iter().for_each(|record| world.apply(record));
+    let mut report = compare(
+        &Side { world: &tape.world, log: &tape.log, only },
+        &Side { world: &world, log: &log, only: None },
+        &ignored,
+    );
+    report.add_silent(&silent, &Script::read(&tape.world, &tape.log, only));
+    let against = arguments.upstream.as_deref().map_or_else(|| arguments.command.join(" "), target);
+    let title = format!("{} against {against}", files::stem(&tape.path));
+    output::print(&render(&report, &title, arguments.output)).map_err(Failure::usage)?;
+    Ok(if report.has_drift() { ExitCode::from(Kind::Check as u8) } else { ExitCode::SUCCESS })
+}
+
+/// Plays one session to a server that is started, or called, for it alone.
+async fn rehearse(
+    host: &Arc<Host>,
+    arguments: &Arguments,
+    tape: &Opened,
+    script: &Script,
+) -> Result<Outcome, Failure> {
+    let (to_server, from_client) = memory::pipe(PIPE);
+    let (to_client, from_server) = memory::pipe(PIPE);
+    let rehearsal = Rehearsal::new(script, to_server, from_server, record::INSPECT_LIMIT, arguments.timeout);
+    let name = &tape.header.name;
+    if let Some(upstream) = &arguments.upstream {
+        let (server, _) = arguments.way.connect(upstream, false, host).await?;
+        let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
+        let gate = gate(host, server, nobody, Some(name), GateOptions::default());
+        let bridge = Bridge::new(Arc::clone(&gate), to_client, arguments.way.headers());
+        let running = tokio::spawn(bridge.run(from_client, record::INSPECT_LIMIT));
+        let outcome = rehearsal.run().await;
+        // It ends by itself now that its client is gone.
+        let _ = running.await;
+        gate.close("everything was said");
+        return Ok(outcome);
+    }
+    let spec = Spec { command: arguments.command.clone(), directory: None };
+    let child = spec.spawn().map_err(|error| {
+        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+    })?;
+    let process = child.process.clone();
+    let client = End { source: Box::new(from_client), sink: Box::new(to_client) };
+    let nowhere = Box::new(std::io::sink());
+    let (session, threads) =
+        host.open_stdio(name, &spec, child, client, nowhere, true).map_err(Failure::peer)?;
+    let outcome = rehearsal.run().await;
+    if tokio::time::timeout(PATIENCE, process.wait()).await.is_err() {
+        process.terminate(PATIENCE).await;
+    }
+    let ended = process.wait().await;
+    session.close("everything was said", Some(ended.into()));
+    threads.closed(PATIENCE).await;
+    Ok(outcome)
+}

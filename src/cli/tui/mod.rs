@@ -1,0 +1,302 @@
+//! `shadowcat tui`: a server under the debugger.
+
+mod tape;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::failure::{Failure, Kind};
+use super::http::{Door, ListenArguments, UpstreamArguments, target};
+use super::output::{self, Color};
+use super::record;
+use crate::engine::{Engine, Who};
+use crate::log::SessionId;
+use crate::log::record::Level;
+use crate::log::world::World;
+use crate::mcp::Era;
+use crate::proxy::client::Attendance;
+use crate::proxy::host::Host;
+use crate::proxy::http::{Call, call_on};
+use crate::proxy::launch::{Launch, launch};
+use crate::proxy::supervise::{self, PATIENCE};
+use crate::tape::{Recorder, Status};
+use crate::transport::child::Spec;
+use crate::tui::run;
+use crate::tui::terminal::Screen;
+use crate::tui::{App, Look, Theme};
+
+/// Arguments of `tui`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The protocol era to speak with the server.
+    #[arg(long, value_enum, default_value_t)]
+    era: EraChoice,
+    #[command(flatten)]
+    record: record::Recording,
+    #[command(flatten)]
+    look: LookArguments,
+    /// Debug the HTTP server at this URL; clients connect to --listen.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<String>,
+    /// With --upstream, connect no client of our own.
+    #[arg(long, requires = "upstream")]
+    no_client: bool,
+    #[command(flatten)]
+    way: UpstreamArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
+    /// A recording to look at: a file, or the beginning of a name or id in the library.
+    #[arg(value_name = "TAPE", conflicts_with_all = ["upstream", "command"])]
+    recording: Option<String>,
+    /// The server's command line.
+    #[arg(last = true, required_unless_present_any = ["upstream", "recording"], value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// How the screen looks.
+#[derive(Debug, Args)]
+pub struct LookArguments {
+    /// A theme: dark, light, high-contrast, 16-colour, or a file of yours in the themes directory.
+    #[arg(long, default_value = "dark", env = "SHADOWCAT_THEME")]
+    theme: String,
+    /// Plain characters only.
+    #[arg(long)]
+    ascii: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum EraChoice {
+    /// Ask with server/discover, fall back to initialize.
+    #[default]
+    Auto,
+    /// initialize, up to 2025-11-25.
+    #[value(name = "2025")]
+    Stateful,
+    /// No handshake, 2026-07-28.
+    #[value(name = "2026")]
+    Stateless,
+}
+
+/// Runs a server under the debugger until the person leaves.
+pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
+    let Arguments { era, record, look, upstream, no_client, way, listen, recording, command } = arguments;
+    let look = look.look(color)?;
+    if let Some(name) = recording {
+        return tape::run(&name, look).await;
+    }
+    let era = era.era();
+    if let Some(upstream) = upstream {
+        let stand = Stand { upstream, way, listen, record, client: (!no_client).then_some(era) };
+        return stand_before(stand, look).await;
+    }
+    // The log, and the tape that follows it …
+    let log = record.log();
+    let recorder = record.record(&log, &command);
+    // … the engine, with a person who decides …
+    let (host, engine) = Host::start(log, record.settings());
+    let engine = seated(&host, &engine);
+    // … the server, and the client of our own …
+    let server = Launch {
+        name: record.name_for(&command),
+        spec: Spec { command, directory: None },
+        era,
+        attendance: Attendance::Person,
+    };
+    launch(&host, server, |_| ()).map_err(|error| {
+        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+    })?;
+    // … and the screen on top.
+    show(&host, engine, recorder, look).await
+}
+
+/// What it takes to stand in front of an HTTP server.
+struct Stand {
+    upstream: String,
+    way: UpstreamArguments,
+    listen: ListenArguments,
+    record: record::Recording,
+    /// Whether a client of our own connects, and the era it speaks.
+    client: Option<Option<Era>>,
+}
+
+/// Runs the screen in front of an HTTP server until the person leaves.
+async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
+    let Stand { upstream, way, listen, record, client } = stand;
+    // The log, and the engine with a person who decides …
+    let log = record.log();
+    let (host, engine) = Host::start(log, record.settings());
+    let engine = seated(&host, &engine);
+    // … the listener that clients connect to, and the gate between it and the server …
+    let Door { listener, gate, url, keeper } =
+        listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
+    host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
+    // … the tape …
+    let recorder = record.record(host.log(), &[target(&upstream)]);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = Arc::clone(&gate);
+    let served = tokio::spawn(listener.serve(
+        move |request, peer| Arc::clone(&serving).handle(request, peer),
+        async {
+            // Told, or forgotten by whoever would tell: it ends either way.
+            let _ = stopped.await;
+        },
+    ));
+    // … a client of our own beside those that connect …
+    let client = client.map(|era| {
+        let call = Call { given: way.headers(), era, attendance: Attendance::Person };
+        call_on(&gate, call, |_| ())
+    });
+    // … and the screen on top.
+    if let Some(keeper) = &keeper {
+        keeper.leave_terminal();
+    }
+    let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
+    let outcome = show_until(&host, engine, recorder, look, || async {
+        drop(client);
+        gate.close("the screen was closed");
+        drop(stop);
+        // It has a bound of its own.
+        let _ = served.await;
+    });
+    outcome.await
+}
+
+/// The handle of a person who sits at the screen of the engine itself, and decides.
+pub fn seated(host: &Host, engine: &Engine) -> Engine {
+    let seat = host.breakpoints().attend("the screen that runs it");
+    engine.of(Who { seat: Some(seat), ..Who::person() })
+}
+
+/// Shows the screen until the person leaves it, then ends every server and says where the tape
+/// is.
+pub async fn show(
+    host: &Arc<Host>,
+    engine: Engine,
+    recorder: Option<Recorder>,
+    look: Look,
+) -> Result<ExitCode, Failure> {
+    show_until(host, engine, recorder, look, || async {}).await
+}
+
+/// The same, with something to be ended between the last release and the end of the tape.
+pub async fn show_until<F: Future<Output = ()>>(
+    host: &Arc<Host>,
+    engine: Engine,
+    mut recorder: Option<Recorder>,
+    look: Look,
+    then: impl FnOnce() -> F,
+) -> Result<ExitCode, Failure> {
+    let size = crossterm::terminal::size().unwrap_or((80, 24));
+    let seat = engine.who().seat;
+    let nothing = tokio::sync::watch::channel(Status::default()).1;
+    let recording = recorder.as_ref().map_or(nothing, Recorder::status);
+    let outcome = screen(App::new(engine, recording, look, size)).await?;
+    if outcome.as_ref().is_ok_and(|app| app.drops_held) {
+        host.drop_all("dropped by the person who quit");
+    }
+    end(host, seat).await;
+    then().await;
+    let status = recorder.as_mut().map(Recorder::finish);
+    match outcome {
+        Ok(app) => {
+            output::say(&farewell(&app.world, status.as_ref()));
+            Ok(ExitCode::SUCCESS)
+        }
+        // A terminal that went away is an end like another, only that nobody reads the summary.
+        Err(error) => Err(Failure::new(Kind::Interrupted, error)),
+    }
+}
+
+/// Runs a screen on the terminal until the person leaves it or the process is asked to end.
+async fn screen(app: App) -> Result<std::io::Result<App>, Failure> {
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let stop = supervise::stopped(&mut signals);
+    let mut console = Screen::open().map_err(|error| {
+        Failure::usage(error).hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
+    })?;
+    Ok(run::run(&mut console, app, stop).await)
+}
+
+/// Ends every server as the specification says: its stdin is closed first.
+async fn end(host: &Arc<Host>, seat: Option<u32>) {
+    const GRACE: Duration = Duration::from_millis(1500);
+    if let Some(seat) = seat {
+        host.breakpoints().leave(seat);
+    }
+    host.release_all("the screen was closed");
+    host.hang_up();
+    let ends = host.processes().into_iter().map(|process| async move {
+        if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
+            process.terminate(PATIENCE).await;
+        }
+    });
+    futures_util::future::join_all(ends).await;
+    host.closed(GRACE).await;
+}
+
+fn farewell(world: &World, status: Option<&Status>) -> String {
+    let frames = world.rows.len();
+    let errors = world.rows.iter().filter(|row| row.is_error).count();
+    let slowest = world.rows.iter().filter(|row| row.duration().is_some()).max_by_key(|row| row.duration());
+    let mut text = match status {
+        Some(Status { path: Some(path), bytes, .. }) => {
+            format!(
+                "tape {} ({}, {frames} frames, {errors} errors)",
+                path.display(),
+                super::tape::bytes(*bytes)
+            )
+        }
+        _ => format!("not recorded: {frames} frames, {errors} errors"),
+    };
+    if let Some(row) = slowest {
+        let name = world.text(row.target).or(world.text(row.method)).unwrap_or("?");
+        text.push_str(&format!(
+            " · slowest {name} {:.0} ms",
+            row.duration().unwrap_or_default().as_secs_f64() * 1e3
+        ));
+    }
+    text
+}
+
+impl EraChoice {
+    fn era(self) -> Option<Era> {
+        match self {
+            Self::Auto => None,
+            Self::Stateful => Some(Era::Stateful),
+            Self::Stateless => Some(Era::Stateless),
+        }
+    }
+}
+
+impl LookArguments {
+    /// The look that was asked for. A broken theme of the person's own is named, and replaced.
+    pub fn look(&self, color: Color) -> Result<Look, Failure> {
+        let themes = themes_directory();
+        let colour = color.is_on();
+        let mut complaint = None;
+        let theme = match Theme::find(&self.theme, themes.as_deref()) {
+            Ok(theme) => theme,
+            Err(error @ crate::tui::theme::ThemeError::Unknown { .. }) => return Err(Failure::usage(error)),
+            Err(error) => {
+                complaint = Some(format!("{error}; the dark theme is used instead"));
+                Theme::dark()
+            }
+        };
+        let theme = if colour { theme } else { theme.without_colour() };
+        Ok(Look { theme, ascii: self.ascii, colour, themes, complaint, waiting: None })
+    }
+}
+
+/// Where themes of the person's own are: `$XDG_CONFIG_HOME/shadowcat/themes`.
+fn themes_directory() -> Option<PathBuf> {
+    let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
+        Some(user.dir.join(".config"))
+    };
+    configured.or_else(home).map(|config| config.join("shadowcat/themes"))
+}

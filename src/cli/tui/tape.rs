@@ -1,0 +1,70 @@
+//! `shadowcat tui TAPE`: a recording at its scrubber.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::{output, tape};
+use crate::clock::Clock;
+use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
+use crate::log::record::{Body, Level, Note};
+use crate::log::{Log, breakpoint};
+use crate::tape::{Opened, Status, notes};
+use crate::tui::{App, Look};
+
+/// Shows the recording called `name` until the person leaves.
+pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
+    let Opened { path, world, log, bytes, seal, .. } = tape::opened(name)?;
+    let status = Status {
+        path: Some(path.clone()),
+        bytes,
+        frames: world.rows.len() as u64,
+        failing: None,
+        sealed: seal.is_some(),
+    };
+    let recording = watch::channel(status).1;
+    let breakpoints = watch::channel(breakpoint::Snapshot::default()).1;
+    let (engine, requests) = Engine::new(Arc::clone(&log), breakpoints);
+    let clock = Clock::system();
+    tokio::spawn(Reader { path, log, clock: clock.clone() }.serve(requests));
+    let size = crossterm::terminal::size().unwrap_or((80, 24));
+    let app = App::on_tape(engine, world, recording, look, size, clock);
+    match super::screen(app).await? {
+        Ok(app) => {
+            output::say(&super::farewell(&app.world, Some(&app.recording.borrow())));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(Failure::new(Kind::Interrupted, error)),
+    }
+}
+
+/// The engine of a recording: it keeps notes, and runs nothing.
+struct Reader {
+    path: PathBuf,
+    log: Arc<Log>,
+    clock: Clock,
+}
+
+impl Reader {
+    async fn serve(self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(Request { command, who, reply }) = requests.recv().await {
+            // Whoever asked may be gone by now.
+            let _ = reply.send(self.carry_out(command, &who));
+        }
+    }
+
+    fn carry_out(&self, command: Command, who: &Who) -> Result<Reply, Refusal> {
+        let Command::Note { session, frame, mark, text } = command else {
+            return Err(Refusal("this is a recording: nothing runs that could do this".into()));
+        };
+        let note = Note { frame, mark, level: Level::Info, by: Arc::clone(&who.name), text };
+        let now = self.clock.wall(self.clock.now());
+        notes::add(&self.path, &note, now).map_err(|error| {
+            Refusal(format!("the note could not be kept beside {}: {error}", self.path.display()))
+        })?;
+        Ok(Reply::Frame(self.log.append(session, Body::Note(note))))
+    }
+}

@@ -1,0 +1,272 @@
+//! The world as of a position of the log: a fold of its records.
+//!
+//! It keeps one small row a frame and nothing of the messages, which stay in the log (and, when
+//! evicted, on the tape). Screens, tables and queries read it.
+
+mod moment;
+mod operations;
+mod row;
+mod session;
+mod status;
+mod streams;
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::digest;
+use super::record::{
+    Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened, Record, Role,
+    Ruled, Ruling, Sent, Seq, SessionId,
+};
+use crate::clock::Stamp;
+use crate::mcp::Direction;
+
+pub use moment::{Moment, Standing};
+pub use operations::{Operation, Operations, State};
+pub use row::{Name, Names, Row, Story, Way};
+pub use session::{Page, Session};
+pub use streams::Stream;
+
+/// A frame in short, its texts named by this world.
+pub type Digest = digest::Digest<Name>;
+
+/// The fold of all records read so far.
+#[derive(Default)]
+pub struct World {
+    pub sessions: BTreeMap<SessionId, Session>,
+    pub rows: Vec<Row>,
+    pub operations: Operations,
+    pub streams: BTreeMap<(SessionId, LaneId), Stream>,
+    /// Which places beside each other open streams have taken.
+    slots: Vec<bool>,
+    /// Whether any frame came over HTTP.
+    pub speaks_http: bool,
+    /// What each exchange that is under way was asked.
+    exchanges: HashMap<(SessionId, LaneId), OpId>,
+    /// Frames that wait for a verdict, in the order in which they were stopped.
+    pub held: Vec<Seq>,
+    /// What servers ask and nobody has answered yet: requests to the client, and results that
+    /// require input.
+    pub asked: Vec<Seq>,
+    pub notes: Vec<(Seq, Stamp, SessionId, Note)>,
+    pub gaps: Vec<Gap>,
+    /// Sessions that began and ended, as sentences.
+    pub events: Vec<(Seq, Stamp, SessionId, String, Level)>,
+    /// How many operations are pending.
+    pending: usize,
+    names: Names,
+    /// What only few frames have.
+    stories: HashMap<Seq, Story>,
+    /// Frames whose state changed after their arrival, for readers that keep lists of matches.
+    pub touched: Vec<Seq>,
+    /// The position of the newest record folded in.
+    pub last: Seq,
+    pub now: Stamp,
+}
+
+impl World {
+    /// Folds in the next record.
+    pub fn apply(&mut self, record: &Record) {
+        let Record { seq, at, session, body } = record;
+        let (seq, at, session) = (*seq, *at, *session);
+        match body {
+            Body::Frame(frame) => {
+                let texts = digest::Digest::of(frame);
+                let method = texts.method.as_deref().map(|text| self.names.intern(text));
+                let target = texts.target.as_deref().map(|text| self.names.intern(text));
+                let digest = texts.named(method, target);
+                self.apply_frame(seq, at, session, &digest);
+                return;
+            }
+            Body::Sent(sent) => {
+                self.apply_sent(seq, at, sent);
+                return;
+            }
+            _ => (self.last, self.now) = (seq, at),
+        }
+        match body {
+            Body::Frame(_) | Body::Sent(_) => {}
+            Body::Opened(opened) => self.opened(seq, at, session, opened),
+            Body::Held(held) => self.stopped(at, held),
+            Body::Ruled(ruled) => self.ruled(ruled),
+            Body::Facts(facts) => self.learn(seq, session, facts),
+            Body::Note(note) => self.notes.push((seq, at, session, note.clone())),
+            Body::Gap(gap) => self.gaps.push(*gap),
+            Body::Ended(ended) => self.lane_ended(seq, at, session, ended),
+            Body::Closed(closed) => self.closed(seq, at, session, closed),
+        }
+    }
+
+    /// Folds in a frame of which only the digest is at hand, its texts named by
+    /// [`World::intern`].
+    pub fn apply_frame(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
+        (self.last, self.now) = (seq, at);
+        let mut digest = *digest;
+        self.follow(seq, at, session, &digest);
+        self.exchange(seq, at, session, &digest);
+        let own_method = digest.method;
+        if let Some(root) = digest.link.op.and_then(|op| self.operations.get(op)).filter(|op| op.count() > 1)
+            && let Some(root) = self.first(root)
+        {
+            digest.method = digest.method.or(root.method);
+            digest.target = digest.target.or(root.target);
+        }
+        let request = digest.reply_to.and_then(|request| self.row(request));
+        let continues = request.is_some_and(|request| request.pages_on);
+        let duration = request.map(|request| at.since(request.at));
+        self.rows.push(Row::new(seq, at, session, &digest, duration));
+        self.ask(seq, own_method, &digest);
+        let answered = digest.method.filter(|_| digest.kind == FrameKind::Response && !digest.is_error);
+        let list = answered.and_then(|method| {
+            let method = self.names.text(method)?;
+            ["tools/list", "resources/list", "prompts/list"].into_iter().find(|list| *list == method)
+        });
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.frames += 1;
+            session.errors += u64::from(digest.is_error);
+            session.pages.extend(list.map(|method| Page { seq, method, continues }));
+        }
+    }
+
+    /// Folds in the end of a frame's way.
+    pub fn apply_sent(&mut self, seq: Seq, at: Stamp, sent: &Sent) {
+        (self.last, self.now) = (seq, at);
+        self.touched.push(sent.frame);
+        self.held.retain(|held| *held != sent.frame);
+        if let Some(held) = sent.held {
+            let story = self.stories.entry(sent.frame).or_default();
+            (story.held, story.since) = (Some(held), None);
+        }
+        if let Some(row) = self.row_mut(sent.frame) {
+            row.way = Way::Ended(sent.outcome);
+            row.size = sent.length.unwrap_or(row.size);
+        }
+    }
+
+    /// Names a text of a digest.
+    pub fn intern(&mut self, text: &str) -> Name {
+        self.names.intern(text)
+    }
+
+    fn opened(&mut self, seq: Seq, at: Stamp, id: SessionId, opened: &Opened) {
+        let text = format!("session {} began: {}", id.0, opened.target.join(" "));
+        self.events.push((seq, at, id, text, Level::Info));
+        let session = Session {
+            id,
+            opened: opened.clone(),
+            seq,
+            since: at,
+            client: None,
+            server: None,
+            learnt: Vec::new(),
+            closed: None,
+            closed_at: None,
+            frames: 0,
+            errors: 0,
+            pages: Vec::new(),
+        };
+        self.sessions.insert(id, session);
+    }
+
+    fn stopped(&mut self, at: Stamp, held: &Held) {
+        self.touched.push(held.frame);
+        let by = self.names.intern(&held.by);
+        let story = self.stories.entry(held.frame).or_default();
+        (story.since, story.by) = (Some(at), Some(by));
+        if let Some(row) = self.row_mut(held.frame) {
+            row.way = Way::Held;
+        }
+        if &*held.by != HELD_BY_ORDER && !self.held.contains(&held.frame) {
+            self.held.push(held.frame);
+        }
+    }
+
+    fn ruled(&mut self, ruled: &Ruled) {
+        self.touched.push(ruled.frame);
+        let by = self.names.intern(&ruled.by);
+        let why = ruled.why.as_deref().map(|why| self.names.intern(why));
+        let story = self.stories.entry(ruled.frame).or_default();
+        (story.by, story.why) = (Some(by), why.or(story.why));
+        let replaced = ruled.verdict == Ruling::Replace;
+        if let Some(row) = self.row_mut(ruled.frame) {
+            row.edited |= replaced;
+        }
+    }
+
+    fn closed(&mut self, seq: Seq, at: Stamp, id: SessionId, closed: &Closed) {
+        let how = closed.exit.map_or_else(String::new, |exit| format!(", {exit}"));
+        let text = format!("session {} ended: {}{how}", id.0, closed.reason);
+        let fine = matches!(closed.exit, None | Some(Exit::Code(0)));
+        let level = if fine { Level::Info } else { Level::Error };
+        self.events.push((seq, at, id, text, level));
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.closed = Some(closed.clone());
+            session.closed_at = Some((seq, at));
+        }
+        let asked = std::mem::take(&mut self.asked);
+        self.asked =
+            asked.into_iter().filter(|seq| self.row(*seq).is_some_and(|row| row.session != id)).collect();
+    }
+
+    /// Keeps the list of open questions to the client.
+    fn ask(&mut self, seq: Seq, own_method: Option<Name>, digest: &Digest) {
+        let method = own_method.and_then(|method| self.names.text(method));
+        let asks = digest.direction == Direction::ToClient
+            && (digest.link.role == Role::InputRequired
+                || matches!(method, Some("elicitation/create" | "sampling/createMessage")));
+        if asks && matches!(digest.kind, FrameKind::Request | FrameKind::Response) {
+            self.asked.push(seq);
+        } else if !self.asked.is_empty()
+            && matches!(digest.link.role, Role::Retry | Role::Response | Role::Cancel)
+        {
+            let op = digest.link.op;
+            let asked = std::mem::take(&mut self.asked);
+            self.asked =
+                asked.into_iter().filter(|seq| self.row(*seq).is_some_and(|row| row.op() != op)).collect();
+        }
+    }
+
+    /// Whether a request of a running session has no answer yet.
+    pub fn is_waiting(&self) -> bool {
+        self.pending > 0 && self.sessions.values().any(|session| session.closed.is_none())
+    }
+
+    /// The row of frame `seq`.
+    pub fn row(&self, seq: Seq) -> Option<&Row> {
+        self.rows.get(self.place(seq)?)
+    }
+
+    fn row_mut(&mut self, seq: Seq) -> Option<&mut Row> {
+        let at = self.place(seq)?;
+        self.rows.get_mut(at)
+    }
+
+    /// The place of frame `seq` among the rows. What is asked for while folding is near the end.
+    pub fn place(&self, seq: Seq) -> Option<usize> {
+        let (mut low, mut high, mut step) = (self.rows.len().saturating_sub(4), self.rows.len(), 8);
+        while low > 0 && self.rows[low].seq > seq {
+            (high, low, step) = (low, low.saturating_sub(step), step * 2);
+        }
+        self.rows[low..high].binary_search_by_key(&seq, |row| row.seq).ok().map(|at| low + at)
+    }
+
+    /// What is told of frame `seq` beyond its row.
+    pub fn story(&self, seq: Seq) -> Story {
+        self.stories.get(&seq).copied().unwrap_or_default()
+    }
+
+    /// Everyone who held or ruled on something.
+    pub fn rulers(&self) -> impl Iterator<Item = &str> {
+        self.stories.values().filter_map(|story| self.text(story.by))
+    }
+
+    /// Every frame that was held at some time.
+    pub fn held_ever(&self) -> impl Iterator<Item = Seq> {
+        let was = |story: &Story| story.held.is_some() || story.since.is_some();
+        self.stories.iter().filter(move |(_, story)| was(story)).map(|(seq, _)| *seq)
+    }
+
+    /// The text of a name.
+    pub fn text(&self, name: Option<Name>) -> Option<&str> {
+        self.names.text(name?)
+    }
+}

@@ -1,0 +1,69 @@
+//! The words that hold for a row.
+
+use super::{Row, State, Way, World};
+use crate::log::record::{Facts, FrameKind, Origin, Outcome, Role};
+use crate::mcp::{Method, Revision};
+
+impl World {
+    /// Why the method of a row is no message of the session's revision, if it is none.
+    pub fn illegal(&self, row: &Row) -> Option<String> {
+        let says_method = matches!(row.kind, FrameKind::Request | FrameKind::Notification);
+        let method = Method::find(self.text(row.method).filter(|_| says_method)?)?;
+        let session = self.sessions.get(&row.session)?;
+        let version = |facts: &Option<Facts>| Revision::parse(facts.as_ref()?.version.as_deref()?);
+        let revision = version(&session.server).or_else(|| version(&session.client))?;
+        // A client may always try whether the other era is spoken.
+        let probe = matches!(method.name, "server/discover" | "initialize");
+        (!probe && !method.is_allowed(revision, row.direction))
+            .then(|| format!("{} is no message of {revision} in this direction", method.name))
+    }
+
+    /// Every status word that holds for a row.
+    pub fn statuses(&self, row: &Row, yes: &mut dyn FnMut(&str)) {
+        if let Some(status) = row.status() {
+            yes(&status.to_string());
+        }
+        match row.way {
+            Way::Held => yes("held"),
+            Way::Ended(Outcome::Dropped) if row.edited => yes("edited"),
+            Way::Ended(Outcome::Dropped) => yes("dropped"),
+            Way::Ended(Outcome::Answered) => yes("answered"),
+            Way::Ended(Outcome::Withdrawn) => yes("withdrawn"),
+            Way::Moving | Way::Ended(Outcome::Forwarded) => {}
+        }
+        match row.origin() {
+            Origin::Replaced(_) => yes("edited"),
+            Origin::Answered(_) => yes("answered"),
+            Origin::Injected => yes("injected"),
+            _ => {}
+        }
+        row.flags.words().for_each(&mut *yes);
+        if row.is_redacted {
+            yes("redacted");
+        }
+        if row.role == Role::Cancel {
+            yes("cancel");
+        }
+        if row.is_error {
+            yes("error");
+        } else if matches!(row.role, Role::Response | Role::InputRequired) {
+            yes("ok");
+        }
+        if let (Role::Request | Role::Retry, Some(operation)) =
+            (row.role, row.op().and_then(|op| self.operation(op)))
+        {
+            match operation.state {
+                State::Pending | State::InputRequired
+                    if !matches!(row.way, Way::Ended(Outcome::Withdrawn)) =>
+                {
+                    yes("pending");
+                }
+                State::Cancelled => yes("cancel"),
+                State::Lost => yes("lost"),
+                State::Ok => yes("ok"),
+                State::Error => yes("error"),
+                _ => {}
+            }
+        }
+    }
+}

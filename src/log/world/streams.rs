@@ -1,0 +1,80 @@
+//! The streams of a world, and what each exchange was asked.
+
+use super::{Digest, State, World};
+use crate::clock::Stamp;
+use crate::log::record::{Ended, FrameKind, LaneId, Role, Seq, SessionId};
+use crate::mcp::Direction;
+
+/// A stream of server-sent events.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// The lane of the request that opened it.
+    pub exchange: LaneId,
+    /// Its first frame.
+    pub first: Seq,
+    pub since: Stamp,
+    pub events: u64,
+    /// When it ended, and why where its server did not mean to.
+    pub ended: Option<(Seq, Stamp, Option<String>)>,
+    /// Its place beside the other streams that were open when it began, counted from 0.
+    pub slot: usize,
+}
+
+impl World {
+    /// Keeps the streams, and what each exchange was asked.
+    pub(super) fn exchange(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
+        let Some(http) = digest.http else { return };
+        self.speaks_http = true;
+        if http.stream {
+            let slots = &mut self.slots;
+            let stream = self.streams.entry((session, digest.lane)).or_insert_with(|| {
+                let slot = slots.iter().position(|taken| !taken).unwrap_or(slots.len());
+                slots.resize(slots.len().max(slot + 1), false);
+                slots[slot] = true;
+                Stream { exchange: http.exchange, first: seq, since: at, events: 0, ended: None, slot }
+            });
+            stream.events += u64::from(http.event);
+        }
+        let place = (session, http.exchange);
+        // A status without a message is an answer too, and there will be no other, unless it says
+        // that there will be.
+        const ACCEPTED: u16 = 202;
+        if let (FrameKind::Http, Some(status), false) = (digest.kind, http.status, http.stream)
+            && status != ACCEPTED
+        {
+            let state = if status >= 400 { State::Error } else { State::Lost };
+            self.give_up(seq, at, place, state);
+        }
+        match (digest.link.role, digest.link.op) {
+            (Role::Request | Role::Retry, Some(op)) if digest.direction == Direction::ToServer => {
+                self.exchanges.insert(place, op);
+            }
+            (Role::Response | Role::InputRequired, op) if op == self.exchanges.get(&place).copied() => {
+                self.exchanges.remove(&place);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn lane_ended(&mut self, seq: Seq, at: Stamp, session: SessionId, ended: &Ended) {
+        let place = (session, ended.lane);
+        let exchange = match self.streams.get_mut(&place) {
+            Some(stream) => {
+                if stream.ended.is_none() {
+                    self.slots[stream.slot] = false;
+                }
+                stream.ended = Some((seq, at, ended.why.clone()));
+                (session, stream.exchange)
+            }
+            None => place,
+        };
+        self.give_up(seq, at, exchange, State::Lost);
+    }
+
+    /// Ends what an exchange was asked, since no answer will come of it.
+    fn give_up(&mut self, seq: Seq, at: Stamp, exchange: (SessionId, LaneId), state: State) {
+        if let Some(op) = self.exchanges.remove(&exchange) {
+            self.give_up_operation(op, seq, at, state);
+        }
+    }
+}

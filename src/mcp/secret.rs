@@ -1,0 +1,139 @@
+//! What looks like a secret: tokens and keys that tell what they are by their form.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use regex::{Regex, RegexSet};
+
+/// A kind of secret, and its form. Where the form has a group, that is the secret.
+const FORMS: [(&str, &str); 27] = [
+    (
+        "private-key",
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----[\s\S]*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|\z)",
+    ),
+    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    ("bearer", r"(?i)\bbearer\s+([A-Za-z0-9._~+/-]{8,}=*)"),
+    ("basic", r"(?i)\bbasic\s+([A-Za-z0-9+/]{8,}={0,2})(?:[^A-Za-z0-9+/=]|\z)"),
+    ("anthropic", r"\bsk-ant-[A-Za-z0-9_-]{16,}"),
+    ("openai", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}"),
+    ("github", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
+    ("gitlab", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|imt)-[A-Za-z0-9_-]{16,}"),
+    ("slack", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("slack-hook", r"https://hooks\.slack\.com/services/[A-Za-z0-9/_-]{10,}"),
+    ("aws-key", r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b"),
+    ("google", r"\bAIza[A-Za-z0-9_-]{30,}"),
+    ("google-oauth", r"\bya29\.[A-Za-z0-9_-]{16,}"),
+    ("stripe", r"\b(?:sk|rk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}"),
+    ("npm", r"\bnpm_[A-Za-z0-9]{30,}"),
+    ("pypi", r"\bpypi-[A-Za-z0-9_-]{16,}"),
+    ("hugging-face", r"\bhf_[A-Za-z0-9]{20,}"),
+    ("sendgrid", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+    ("twilio", r"\bSK[0-9a-f]{32}\b"),
+    ("digitalocean", r"\bdo[opr]_v1_[0-9a-f]{32,}"),
+    ("shopify", r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32,}"),
+    ("linear", r"\blin_(?:api|oauth)_[A-Za-z0-9]{20,}"),
+    ("notion", r"\b(?:ntn_[A-Za-z0-9]{20,}|secret_[A-Za-z0-9]{40,})"),
+    ("databricks", r"\bdapi[0-9a-f]{32}"),
+    ("azure", r"(?i)\b(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,}={0,2})"),
+    ("telegram", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{32,}"),
+    ("url-password", r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]*:([^\s/]+)@"),
+];
+
+static ANY: LazyLock<RegexSet> =
+    LazyLock::new(|| RegexSet::new(FORMS.iter().map(|(_, form)| form)).unwrap_or_else(|_| RegexSet::empty()));
+static EACH: LazyLock<Vec<Option<Regex>>> =
+    LazyLock::new(|| FORMS.iter().map(|(_, form)| Regex::new(form).ok()).collect());
+
+/// Where `text` has what looks like a secret, and of which kind; in order, and not overlapping.
+pub fn find(text: &str) -> Vec<(Range<usize>, &'static str)> {
+    let mut found: Vec<(Range<usize>, &'static str)> = Vec::new();
+    for form in ANY.matches(text) {
+        let Some(Some(regex)) = EACH.get(form) else { continue };
+        for captures in regex.captures_iter(text) {
+            let Some(secret) =
+                captures.iter().skip(1).flatten().next().filter(|_| has_group(form)).or(captures.get(0))
+            else {
+                continue;
+            };
+            if is_likely(FORMS[form].0, secret.as_str()) {
+                found.push((secret.range(), FORMS[form].0));
+            }
+        }
+    }
+    // What begins first, and of those the longest, names the rest.
+    found.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+    let mut end = 0;
+    found.retain(|(span, _)| {
+        let apart = span.start >= end;
+        end = end.max(span.end);
+        apart
+    });
+    found
+}
+
+/// Whether a form says which part of it is the secret.
+fn has_group(form: usize) -> bool {
+    matches!(FORMS[form].0, "bearer" | "basic" | "azure" | "url-password")
+}
+
+/// Whether what has the form of a secret is one: some forms are those of plain words as well.
+fn is_likely(kind: &str, said: &str) -> bool {
+    match kind {
+        "bearer" => !said.chars().all(|c| c.is_ascii_lowercase()),
+        "basic" => STANDARD.decode(said).is_ok_and(|pair| pair.contains(&b':')),
+        "openai" => said.bytes().any(|byte| byte.is_ascii_digit()),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_found_by_their_form() {
+        assert_eq!(ANY.len(), FORMS.len());
+        let cases = [
+            ("Authorization: Bearer abc.def-123456", "abc.def-123456", "bearer"),
+            (
+                "ghp_0123456789abcdefghij0123456789abcdef",
+                "ghp_0123456789abcdefghij0123456789abcdef",
+                "github",
+            ),
+            ("id AKIAABCDEFGHIJKLMNOP.", "AKIAABCDEFGHIJKLMNOP", "aws-key"),
+            ("postgres://me:hush-hush@db/x", "hush-hush", "url-password"),
+            ("postgres://me:pa@ss@db/x", "pa@ss", "url-password"),
+            ("Basic bWU6aHVzaA== ", "bWU6aHVzaA==", "basic"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
+                "private-key",
+            ),
+            (
+                "t eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+                "jwt",
+            ),
+        ];
+        // Built here, so that no scanner of sources takes it for a leak.
+        let key = format!("sk-ant-{}", "a1b2".repeat(8));
+        let spoken = format!("key {key} ok");
+        let built = [(spoken.as_str(), key.as_str(), "anthropic")];
+        for (text, secret, kind) in cases.into_iter().chain(built) {
+            let found = find(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert_eq!((&text[found[0].0.clone()], found[0].1), (secret, kind));
+        }
+        for plain in [
+            "the token count is 12",
+            "Basic Information1",
+            "progressToken: 7",
+            "sk-learn-something-long-name-here",
+            "Bearer authentication is used",
+        ] {
+            assert_eq!(find(plain), [], "{plain}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The running engine: its sessions, and what it does when it is told.
+
+mod commands;
+mod unattended;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::client::Client;
+use super::drive;
+use super::refused::Refused;
+use super::session::{Form, Lane, Port, Scope, Session};
+use crate::clock::Stamp;
+use crate::engine::{Engine, Refusal};
+use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
+use crate::log::Log;
+use crate::log::operation::Course;
+use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
+use crate::mcp::Direction;
+use crate::transport::child::{Child, Ended, Process, Spec};
+use crate::transport::http::Cleaner;
+
+/// How a host treats what passes.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Lines over this many bytes are not inspected.
+    pub inspect_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { inspect_limit: 16 << 20 }
+    }
+}
+
+/// The priority of breakpoints: below rules, so that a person sees what rules made of a frame.
+const BREAKPOINTS: i32 = -100;
+/// The directory name of our own ids: `sc-<chance>-<n>`.
+const OWN_ID: &str = "sc";
+
+/// Everything that runs behind an [`Engine`] handle.
+pub struct Host {
+    log: Arc<Log>,
+    settings: Settings,
+    breakpoints: Arc<Breakpoints>,
+    chain: Chain,
+    sessions: Mutex<BTreeMap<SessionId, Running>>,
+    opened: AtomicU32,
+    operations: Arc<AtomicU32>,
+    injected: AtomicU32,
+    /// Makes ids of ours unlike those of any other run.
+    chance: String,
+    runtime: Handle,
+    cleaner: Cleaner,
+    /// Since when nobody is there who could decide.
+    alone: Mutex<Stamp>,
+    /// Nothing is started any more.
+    ending: AtomicBool,
+}
+
+/// A session and what it stands on.
+#[derive(Clone)]
+struct Running {
+    session: Arc<Session>,
+    process: Option<Process>,
+    client: Option<Arc<Client>>,
+    /// How to start the server again.
+    again: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// One end of a two-lane link: what we read from a peer and write to it.
+pub struct End {
+    pub source: Box<dyn Read + Send>,
+    pub sink: Box<dyn Write + Send>,
+}
+
+/// The threads of a stdio session, for those who wait for its end.
+pub struct Threads {
+    pub from_client: JoinHandle<()>,
+    pub from_server: JoinHandle<()>,
+    pub from_stderr: Option<JoinHandle<()>>,
+    pub pumps: Vec<JoinHandle<()>>,
+}
+
+// === impl Host ===
+
+impl Host {
+    /// An engine without sessions, and the handle on it. Commands are served until every handle
+    /// is gone.
+    pub fn start(log: Arc<Log>, settings: Settings) -> (Arc<Self>, Engine) {
+        let breakpoints = Breakpoints::new();
+        let chain = Chain::default().with(BREAKPOINTS, Arc::clone(&breakpoints) as Arc<dyn Interceptor>);
+        let (engine, requests) = Engine::new(Arc::clone(&log), breakpoints.watch());
+        let chance = uuid::Uuid::now_v7().simple().to_string();
+        let host = Arc::new(Self {
+            log,
+            settings,
+            breakpoints,
+            chain,
+            sessions: Mutex::default(),
+            opened: AtomicU32::new(0),
+            operations: Arc::default(),
+            injected: AtomicU32::new(0),
+            chance: chance[26..].to_owned(),
+            runtime: Handle::current(),
+            cleaner: Cleaner::new(),
+            alone: Mutex::default(),
+            ending: AtomicBool::new(false),
+        });
+        tokio::spawn(Arc::clone(&host).serve(requests));
+        tokio::spawn(unattended::mind(Arc::downgrade(&host)));
+        (host, engine)
+    }
+
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Keeps secrets out of the log.
+    pub fn cleaner(&self) -> &Cleaner {
+        &self.cleaner
+    }
+
+    pub fn breakpoints(&self) -> &Arc<Breakpoints> {
+        &self.breakpoints
+    }
+
+    /// Opens a session without any lanes.
+    pub fn open(&self, opened: Opened) -> Arc<Session> {
+        let id = SessionId(self.opened.fetch_add(1, Ordering::Relaxed) + 1);
+        let sessions: Arc<std::sync::OnceLock<std::sync::Weak<Session>>> = Arc::default();
+        let (runtime, own) = (self.runtime.clone(), Arc::clone(&sessions));
+        let later = Box::new(move |seq, verdict: std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>| {
+            let session = own.get().and_then(std::sync::Weak::upgrade);
+            runtime.spawn(async move {
+                let verdict = verdict.await;
+                if let Some(session) = session {
+                    // It may have been decided by someone else or withdrawn meanwhile.
+                    let _ = session.decide(seq, "later", verdict);
+                }
+            });
+        });
+        let (log, chain) = (Arc::clone(&self.log), self.chain.clone());
+        let session = Session::open(id, opened, log, chain, Arc::clone(&self.operations), later);
+        let _ = sessions.set(Arc::downgrade(&session));
+        let running = Running { session: Arc::clone(&session), process: None, client: None, again: None };
+        self.sessions.lock().insert(id, running);
+        session
+    }
+
+    /// Opens a session between `client` and a stdio server. Its stderr goes on to `stderr`.
+    ///
+    /// # Errors
+    /// When no threads can be started.
+    pub fn open_stdio(
+        &self,
+        name: &str,
+        spec: &Spec,
+        child: Child,
+        client: End,
+        stderr: Box<dyn Write + Send>,
+        own_client: bool,
+    ) -> io::Result<(Arc<Session>, Threads)> {
+        let directory = spec.directory.clone().or_else(|| std::env::current_dir().ok());
+        let session = self.open(Opened {
+            name: name.to_owned(),
+            target: self.cleaner.command(&spec.command),
+            directory: directory.map(|directory| directory.display().to_string()),
+            pid: Some(child.process.id()),
+            own_client,
+        });
+        let server = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
+        let mut threads = self.join(&session, client, server)?;
+        let lane = Lane {
+            direction: Direction::ToClient,
+            channel: Channel::Stderr,
+            forward: Arc::new(Port::new(stderr)),
+            back: None,
+            scope: Scope::Session,
+            form: Form::Line,
+            course: Course::None,
+            open_to_us: false,
+        };
+        let lane = session.open_lane(lane);
+        let limit = self.settings.inspect_limit;
+        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, child.stderr, limit)?);
+        if let Some(running) = self.sessions.lock().get_mut(&session.id()) {
+            running.process = Some(child.process);
+        }
+        Ok((session, threads))
+    }
+
+    /// Connects two ends with a lane each way.
+    ///
+    /// # Errors
+    /// When no threads can be started.
+    pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
+        let to_server = Arc::new(Port::new(server.sink));
+        let to_client = Arc::new(Port::new(client.sink));
+        let there = session.open_lane(Lane::of_lines(Direction::ToServer, &to_server, &to_client));
+        let back = session.open_lane(Lane::of_lines(Direction::ToClient, &to_client, &to_server));
+        let limit = self.settings.inspect_limit;
+        Ok(Threads {
+            pumps: vec![
+                drive::pump(Arc::clone(session), to_server)?,
+                drive::pump(Arc::clone(session), to_client)?,
+            ],
+            from_client: drive::read_lane(Arc::clone(session), there, client.source, limit)?,
+            from_server: drive::read_lane(Arc::clone(session), back, server.source, limit)?,
+            from_stderr: None,
+        })
+    }
+
+    /// Makes `client` the built-in client of a session, and `again` the way to restart it.
+    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Option<Arc<dyn Fn() + Send + Sync>>) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.client = Some(client);
+            running.again = again;
+        }
+    }
+
+    /// Adds a remark of the engine to the log.
+    pub fn note(&self, session: SessionId, level: Level, text: impl Into<String>) {
+        let note = Note { frame: None, mark: None, level, by: "shadowcat".into(), text: text.into() };
+        self.log.append(session, Body::Note(note));
+    }
+
+    /// Closes the way to every server: the first step of the shutdown that every revision names.
+    /// Nothing is started after that.
+    pub fn hang_up(&self) {
+        self.ending.store(true, Ordering::Release);
+        for running in self.sessions.lock().values_mut() {
+            running.session.hang_up();
+            running.client = None;
+        }
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// Lets go what only a running session needs.
+    pub fn forget(&self, session: SessionId) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.client = None;
+        }
+    }
+
+    /// Forgets a session that is over.
+    pub fn release(&self, session: SessionId) {
+        self.sessions.lock().remove(&session);
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Waits until every session is closed, or `patience` is over.
+    pub async fn closed(&self, patience: Duration) {
+        let step = Duration::from_millis(5);
+        let mut waited = Duration::ZERO;
+        let open = || self.sessions.lock().values().any(|running| !running.session.is_closed());
+        while waited < patience && open() {
+            tokio::time::sleep(step).await;
+            waited += step;
+        }
+    }
+
+    /// Drops everything that is held.
+    pub fn drop_all(&self, why: &str) {
+        self.breakpoints.hold_everything(false);
+        for running in self.sessions.lock().values() {
+            running.session.drop_all(why);
+        }
+    }
+
+    /// Every server process that was started and may still run.
+    pub fn processes(&self) -> Vec<Process> {
+        self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self(refused.to_string())
+    }
+}
+
+impl From<Ended> for Exit {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Code(code) => Self::Code(code),
+            Ended::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The recorded client, saying again what it said: to a server that may answer otherwise now.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Stamp;
+use crate::log::record::Seq;
+use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::remap::replace;
+use crate::mcp::{Id, Kind, Message, compose, layout};
+use crate::tape::script::{Line, LineKind, Script, Turn, TurnKind, params};
+use crate::transport::memory::{Reader, Writer};
+
+/// How a rehearsal went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Recorded requests that got no answer in time.
+    pub silent: Vec<Seq>,
+    /// The server was gone before everything was said.
+    pub cut_short: bool,
+    /// How many requests were answered.
+    pub answered: usize,
+}
+
+/// What a server gives out to be given back: where it stands in a result, and in a request.
+const GIVEN_BACK: [(&[&str], &str); 4] = [
+    (&["requestState"], "requestState"),
+    (&["nextCursor"], "cursor"),
+    (&["task", "taskId"], "taskId"),
+    (&["taskId"], "taskId"),
+];
+
+/// A client that keeps to a script.
+pub struct Rehearsal<'a> {
+    script: &'a Script,
+    writer: Writer,
+    reader: Reader,
+    splitter: Splitter,
+    /// Requests under way, by their ids, with their places in the script.
+    waiting: HashMap<Id, usize>,
+    /// Tokens of the recording, and what stands for them now.
+    given: HashMap<Vec<u8>, Id>,
+    /// Recorded requests of the server that were met again.
+    asked: Vec<Seq>,
+    patience: Duration,
+    outcome: Outcome,
+}
+
+impl<'a> Rehearsal<'a> {
+    /// A client of `script` on a link in memory, that waits this long for an answer.
+    pub fn new(script: &'a Script, writer: Writer, reader: Reader, limit: usize, patience: Duration) -> Self {
+        Self {
+            script,
+            writer,
+            reader,
+            splitter: Splitter::new(limit),
+            waiting: HashMap::new(),
+            given: HashMap::new(),
+            asked: Vec::new(),
+            patience,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Says everything, each thing when what came before it in the recording has been answered.
+    pub async fn run(mut self) -> Outcome {
+        for (at, turn) in self.script.turns.iter().enumerate() {
+            if !self.hear_out(Some(turn.at)).await {
+                break;
+            }
+            let said = match turn.kind {
+                TurnKind::Request => {
+                    if let (Some(id), false) = (turn.id(), turn.cancelled || turn.answer().is_none()) {
+                        self.waiting.insert(id.clone(), at);
+                    }
+                    self.say(&self.up_to_date(&turn.message)).await
+                }
+                TurnKind::Notification => self.say(turn.message.body()).await,
+                // Said when the server asks.
+                TurnKind::Reply(_) => true,
+            };
+            if !said {
+                break;
+            }
+        }
+        self.hear_out(None).await;
+        let turns = &self.script.turns;
+        self.outcome.silent.extend(self.waiting.values().map(|at| turns[*at].seq));
+        self.outcome.silent.sort_unstable();
+        self.outcome
+    }
+
+    /// Listens until everything is answered that was answered before `time`, or at all. Returns
+    /// whether the server is still there.
+    async fn hear_out(&mut self, time: Option<Stamp>) -> bool {
+        let script = self.script;
+        let answered = |turn: &Turn| turn.answer().map(|line| turn.at + line.after);
+        let due = |at: &usize| match (answered(&script.turns[*at]), time) {
+            (Some(answered), Some(time)) => answered <= time,
+            (answered, None) => answered.is_some(),
+            (None, _) => false,
+        };
+        // However much is said meanwhile: what is waited for has this long.
+        let deadline = tokio::time::sleep(self.patience);
+        tokio::pin!(deadline);
+        while self.waiting.values().any(due) {
+            let chunk = tokio::select! {
+                biased;
+                chunk = self.reader.recv() => Ok(chunk),
+                () = &mut deadline => Err(()),
+            };
+            match chunk {
+                Ok(Some(chunk)) => self.splitter.feed(&chunk),
+                Ok(None) => {
+                    self.outcome.cut_short = true;
+                    return false;
+                }
+                Err(_) => {
+                    // It is not waited for again.
+                    let silent: Vec<Id> =
+                        self.waiting.iter().filter(|(_, at)| due(at)).map(|(id, _)| id.clone()).collect();
+                    let gone = silent.iter().filter_map(|id| self.waiting.remove(id));
+                    self.outcome.silent.extend(gone.map(|at| script.turns[at].seq));
+                    return true;
+                }
+            }
+            while let Some(piece) = self.splitter.next_piece() {
+                if let Piece::Line(line) = piece {
+                    self.heard(&Message::parse(line)).await;
+                }
+            }
+        }
+        true
+    }
+
+    async fn heard(&mut self, message: &Message) {
+        match message.kind() {
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                if let Some(at) = self.waiting.remove(id) {
+                    self.outcome.answered += 1;
+                    self.learn(at, message);
+                }
+            }
+            Kind::Request { id, .. } => self.reply(id, message).await,
+            Kind::Batch(all) => {
+                for message in all {
+                    Box::pin(self.heard(message)).await;
+                }
+            }
+            Kind::Failure { id: None, .. } | Kind::Notification { .. } | Kind::Opaque(_) => {}
+        }
+    }
+
+    /// Keeps what the server gave out this time for what it gave out then.
+    fn learn(&mut self, at: usize, message: &Message) {
+        let Some(recorded) = self.script.turns[at].answer() else { return };
+        for (given, _) in GIVEN_BACK {
+            if let (Some(then), Some(now)) = (recorded.message.outcome(given), message.outcome(given)) {
+                self.given.insert(then.to_vec(), crate::mcp::remap::token(now));
+            }
+        }
+    }
+
+    /// A request with what the server gave out this time.
+    fn up_to_date(&self, message: &Message) -> Bytes {
+        let now = |key: &str| self.given.get(message.param(&[key])?);
+        replace(
+            message.body(),
+            &[
+                (&["params", "requestState"], now("requestState")),
+                (&["params", "cursor"], now("cursor")),
+                (&["params", "taskId"], now("taskId")),
+            ],
+        )
+    }
+
+    /// Replies to a request of the server as the recorded client did to its like.
+    async fn reply(&mut self, id: &Id, message: &Message) {
+        // The ask that it is: one with the same parameters, else the next of its kind.
+        let asks = self.script.turns.iter().flat_map(|turn| &turn.lines).chain(&self.script.prologue);
+        let fitting: Vec<&Line> = asks
+            .filter(|line| line.kind == LineKind::Ask && line.message.method() == message.method())
+            .filter(|line| !self.asked.contains(&line.seq))
+            .collect();
+        let wanted = params(message);
+        let same = fitting.iter().find(|line| params(&line.message) == wanted);
+        let ask = same.or(fitting.first()).map(|line| line.seq);
+        self.asked.extend(ask);
+        let recorded =
+            ask.and_then(|ask| self.script.turns.iter().find(|turn| turn.kind == TurnKind::Reply(ask)));
+        let line = match recorded {
+            Some(turn) => replace(turn.message.body(), &[(&["id"], Some(id))]),
+            None if message.method() == Some("ping") => compose::response(id, &serde_json::json!({})),
+            None => {
+                let text = "the recorded client was not asked this";
+                compose::failure(Some(id), compose::METHOD_NOT_FOUND, text)
+            }
+        };
+        self.say(&line).await;
+    }
+
+    /// Whether the server could be told.
+    async fn say(&mut self, body: &[u8]) -> bool {
+        let said = self.writer.send(layout::as_line(body)).await.is_ok();
+        self.outcome.cut_short |= !said;
+        said
+    }
+}

@@ -1,0 +1,242 @@
+//! How a server behaves: what it answers to the same calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Changed;
+use crate::log::record::Seq;
+use crate::tape::likeness::{Difference, Ignored, differences};
+use crate::tape::script::{Script, Turn, outcome};
+
+/// A call that is answered otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallChange {
+    /// The method, and what it is aimed at.
+    pub title: String,
+    pub kind: Kind,
+    /// The request in each recording.
+    pub a: Option<Seq>,
+    pub b: Option<Seq>,
+    pub differences: Vec<Changed>,
+}
+
+/// What is other about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The answer differs.
+    Changed,
+    /// It succeeded, and fails now.
+    Fails,
+    /// It failed, and succeeds now.
+    Works,
+    /// It was made in the first recording only.
+    Missing,
+    /// It was made in the second recording only.
+    New,
+    /// It was answered, and is not now.
+    Silent,
+}
+
+impl Kind {
+    /// The word for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Fails => "fails now",
+            Self::Works => "works now",
+            Self::Missing => "missing",
+            Self::New => "new",
+            Self::Silent => "not answered",
+        }
+    }
+}
+
+/// What is compared as an offer already.
+const OFFERS: [&str; 7] = [
+    "initialize",
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/list",
+    "ping",
+];
+
+/// Changes of behaviour, where answers differ every time, and how many calls were compared.
+pub type Behaviour = (Vec<CallChange>, Vec<(String, String, String)>, usize);
+
+/// Compares the answers to the same calls. Calls are the same when they ask the same for the
+/// same, in whatever order; of several, the first is compared with the first.
+pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
+    let mut changes = Vec::new();
+    let mut volatile = BTreeSet::new();
+    let mut compared = 0;
+    let varying = varying(a, ignored);
+    changes.extend(offers_that_fail(a, b));
+    let mut left: Vec<&Turn> = b.requests().filter(is_call).collect();
+    for was in a.requests().filter(is_call) {
+        let Some(at) = same(was, &left) else {
+            changes.push(CallChange {
+                title: was.title(),
+                kind: Kind::Missing,
+                a: Some(was.seq),
+                b: None,
+                differences: Vec::new(),
+            });
+            continue;
+        };
+        let is = left.remove(at);
+        // What was never answered can be answered in any way.
+        if was.answer().is_none() {
+            continue;
+        }
+        compared += 1;
+        let title = was.title();
+        let (values, found) = found(was, is, ignored);
+        let mut differences = Vec::new();
+        for difference in found {
+            let varies = || {
+                let paths = varying.get(&key(was));
+                paths.into_iter().flatten().any(|path| *path == difference.path).then_some("varies")
+            };
+            match difference.volatile.or_else(varies) {
+                Some(why) => {
+                    volatile.insert((title.clone(), difference.path, why.to_owned()));
+                }
+                None => differences.push(Changed::from(difference)),
+            }
+        }
+        if differences.is_empty() {
+            continue;
+        }
+        let kind = match (is.answer(), failed(&values.0), failed(&values.1)) {
+            (None, ..) => Kind::Silent,
+            (_, false, true) => Kind::Fails,
+            (_, true, false) => Kind::Works,
+            _ => Kind::Changed,
+        };
+        changes.push(CallChange { title, kind, a: Some(was.seq), b: Some(is.seq), differences });
+    }
+    changes.extend(left.into_iter().map(|new| CallChange {
+        title: new.title(),
+        kind: Kind::New,
+        a: None,
+        b: Some(new.seq),
+        differences: Vec::new(),
+    }));
+    (changes, volatile.into_iter().collect(), compared)
+}
+
+impl CallChange {
+    /// A call that got no answer.
+    pub fn silent(turn: &Turn) -> Self {
+        Self { title: turn.title(), kind: Kind::Silent, a: Some(turn.seq), b: None, differences: Vec::new() }
+    }
+}
+
+fn is_call(turn: &&Turn) -> bool {
+    !OFFERS.contains(&turn.method.as_str()) && !turn.cancelled
+}
+
+/// The first call that asks for the same, else for what differs only in what differs every time.
+fn same(turn: &Turn, among: &[&Turn]) -> Option<usize> {
+    // A task is named by what the server gave out.
+    let is_task = turn.method.starts_with("tasks/");
+    let alike = |other: &&&Turn| other.method == turn.method && (is_task || other.target == turn.target);
+    let exact = among.iter().position(|other| alike(&other) && other.params == turn.params);
+    exact.or_else(|| {
+        among.iter().position(|other| {
+            let found = || differences(&turn.params, &other.params);
+            alike(&other) && found().iter().all(|each| each.volatile.is_some() || is_token(&each.path))
+        })
+    })
+}
+
+/// What a server gave out to be given back is another token every time.
+fn is_token(path: &str) -> bool {
+    matches!(path, "$.requestState" | "$.cursor" | "$.taskId")
+}
+
+fn answer(turn: &Turn, ignored: &Ignored) -> Value {
+    let mut outcome = turn.answer().map_or(Value::Null, |line| outcome(&line.message));
+    if let Some(result) = outcome.get_mut("result").and_then(Value::as_object_mut) {
+        // What the server says of itself is compared once.
+        result.remove("_meta");
+        for token in ["requestState", "nextCursor", "taskId"] {
+            if let Some(token) = result.get_mut(token) {
+                *token = Value::Bool(true);
+            }
+        }
+        if let Some(token) = result.get_mut("task").and_then(|task| task.get_mut("taskId")) {
+            *token = Value::Bool(true);
+        }
+    }
+    ignored.blank(&mut outcome);
+    outcome
+}
+
+fn found(was: &Turn, is: &Turn, ignored: &Ignored) -> ((Value, Value), Vec<Difference>) {
+    let values = (answer(was, ignored), answer(is, ignored));
+    let found = differences(&values.0, &values.1);
+    (values, found)
+}
+
+fn failed(outcome: &Value) -> bool {
+    outcome.get("error").is_some() || outcome["result"]["isError"] == Value::Bool(true)
+}
+
+/// What is asked, to tell calls apart.
+fn key(turn: &Turn) -> (String, String) {
+    (turn.title(), turn.params.to_string())
+}
+
+/// Where the answers to a call differ that was made twice in the first recording, with nothing in
+/// between that could be the reason. That it fails is never such a place.
+fn varying(script: &Script, ignored: &Ignored) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let mut varying: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    let calls: Vec<&Turn> = script.requests().filter(is_call).collect();
+    for pair in calls.windows(2) {
+        let [one, two] = pair else { continue };
+        if key(one) == key(two) && one.answer().is_some() && two.answer().is_some() {
+            let paths = found(one, two, ignored).1.into_iter().map(|difference| difference.path);
+            let small =
+                |path: &String| !matches!(path.as_str(), "$" | "$.result" | "$.error" | "$.result.isError");
+            varying.entry(key(one)).or_default().extend(paths.filter(small));
+        }
+    }
+    varying
+}
+
+/// Offers that were answered and are refused or not answered now, or the other way round. What is
+/// offered is compared elsewhere.
+fn offers_that_fail(a: &Script, b: &Script) -> Vec<CallChange> {
+    let offers = |script: &'_ Script| -> Vec<Turn> {
+        let is_offer = |turn: &&Turn| OFFERS.contains(&turn.method.as_str()) && !turn.cancelled;
+        script.requests().filter(is_offer).cloned().collect()
+    };
+    let mut left = offers(b);
+    let mut changes = Vec::new();
+    for was in offers(a) {
+        let at = left.iter().position(|is| is.method == was.method);
+        let is = at.map(|at| left.remove(at));
+        let fails = |turn: &Turn| turn.answer().is_some_and(|line| failed(&outcome(&line.message)));
+        let answers = |turn: &Turn| turn.answer().is_some();
+        let kind = match &is {
+            Some(is) if answers(&was) && !answers(is) => Kind::Silent,
+            Some(is) if !fails(&was) && fails(is) => Kind::Fails,
+            Some(is) if fails(&was) && answers(is) && !fails(is) => Kind::Works,
+            _ => continue,
+        };
+        changes.push(CallChange {
+            title: was.title(),
+            kind,
+            a: Some(was.seq),
+            b: is.map(|is| is.seq),
+            differences: Vec::new(),
+        });
+    }
+    changes
+}

@@ -1,0 +1,86 @@
+//! How long a server takes, and what it costs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::tape::script::Script;
+
+/// How long calls took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Quantiles {
+    pub calls: usize,
+    /// Nanoseconds.
+    pub p50: u64,
+    pub p95: u64,
+    pub p99: u64,
+}
+
+/// How long the calls of one kind took in each recording.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Timing {
+    pub title: String,
+    pub a: Quantiles,
+    pub b: Quantiles,
+}
+
+/// What was said, in estimated tokens: bytes by four.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// The definitions of tools, the newest list.
+    pub definitions: (u64, u64),
+    /// All answers to calls.
+    pub answers: (u64, u64),
+}
+
+impl Quantiles {
+    /// Of durations in any order.
+    pub fn of(mut durations: Vec<Duration>) -> Self {
+        durations.sort_unstable();
+        let at = |share: f64| {
+            let last = durations.len().saturating_sub(1);
+            let place = (last as f64 * share).round() as usize;
+            durations.get(place).map_or(0, |duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+        };
+        Self { calls: durations.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
+}
+
+/// The timing of every kind of call that was made in both.
+pub fn compare(a: &Script, b: &Script) -> Vec<Timing> {
+    let (a, b) = (durations(a), durations(b));
+    let both = a.into_iter().filter_map(|(title, a)| {
+        let b = b.get(&title)?.clone();
+        Some(Timing { title, a: Quantiles::of(a), b: Quantiles::of(b) })
+    });
+    both.collect()
+}
+
+fn durations(script: &Script) -> BTreeMap<String, Vec<Duration>> {
+    let mut all: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
+    for turn in script.requests() {
+        if let Some(answer) = turn.answer() {
+            all.entry(turn.title()).or_default().push(answer.after);
+        }
+    }
+    all
+}
+
+/// What both cost.
+pub fn cost(a: &Script, b: &Script) -> Cost {
+    let answers = |script: &Script, is_list: bool| -> u64 {
+        let size = |turn: &crate::tape::script::Turn| {
+            turn.answer().map_or(0, |answer| answer.message.raw().len() as u64 / 4)
+        };
+        let of_kind = script.requests().filter(|turn| (turn.method == "tools/list") == is_list);
+        match is_list {
+            true => of_kind.last().map_or(0, size),
+            false => of_kind.map(size).sum(),
+        }
+    };
+    Cost {
+        definitions: (answers(a, true), answers(b, true)),
+        answers: (answers(a, false), answers(b, false)),
+    }
+}

@@ -1,0 +1,43 @@
+//! One frame a line, for people.
+
+use std::io::{self, Write};
+
+use super::{Source, said};
+use crate::mcp::{Direction, layout};
+
+pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let header = source.header;
+    writeln!(
+        out,
+        "{} {} {}",
+        harmless(&header.name),
+        crate::clock::iso(header.anchor),
+        harmless(&header.target.join(" "))
+    )?;
+    for (row, record) in source.each() {
+        let Some(frame) = record.frame() else { continue };
+        let arrow = match row.direction {
+            Direction::ToServer => "->",
+            Direction::ToClient => "<-",
+        };
+        let (said, _) = said(frame);
+        let http = frame.http.as_ref().map_or_else(String::new, |http| format!("{} ", http.summary()));
+        let op = row.op().map_or_else(String::new, |op| format!("#{}", op.0));
+        writeln!(
+            out,
+            "{:>6} {} s{} {arrow} {:<6} {op:<5} {}{}",
+            row.seq,
+            &source.iso(row.at)[11..23],
+            row.session.0,
+            row.kind,
+            harmless(&http),
+            harmless(&said)
+        )?;
+    }
+    Ok(())
+}
+
+/// What peers said must not reach a terminal as commands.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if layout::is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

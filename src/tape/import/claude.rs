@@ -1,0 +1,74 @@
+//! Claude Desktop's log of a server: lines of its own with the messages in them, and between them
+//! what the server wrote to stderr.
+//!
+//! `2025-06-03T20:54:12.993Z [name] [info] Message from client: {…}`; some versions add
+//! `{ metadata: … }` behind a message.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{ImportError, Imported, is_message};
+use crate::mcp::{Direction, json};
+use crate::tape::story::Story;
+
+static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[.\d]*Z) \[([^\]]*)\] \[(\w+)\] ?(.*)$").ok()
+});
+
+/// How much is looked at to tell the form.
+const GLANCE: usize = 64 << 10;
+
+pub fn is(text: &[u8]) -> bool {
+    let glance = String::from_utf8_lossy(&text[..text.len().min(GLANCE)]);
+    let Some(line) = LINE.as_ref() else { return false };
+    glance.lines().take(200).any(|text| line.is_match(text))
+}
+
+pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
+    let text = String::from_utf8_lossy(text);
+    let malformed = |what: &str| ImportError::Malformed { form: "claude", what: what.to_owned() };
+    let pattern = LINE.as_ref().ok_or_else(|| malformed("its lines cannot be told apart"))?;
+    let mut story: Option<Story> = None;
+    let (mut wall, mut messages, mut left_out) = (0, 0, Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let Some(found) = pattern.captures(line) else {
+            // What stands between is what the server said on stderr.
+            if let Some(story) = story.as_mut().filter(|_| !line.trim().is_empty()) {
+                story.stderr_at(wall, line);
+            }
+            continue;
+        };
+        wall = crate::clock::parse(&found[1]).unwrap_or(wall);
+        let server = if found[2].is_empty() { name } else { &found[2] };
+        let begun = story.is_some();
+        let story = story.get_or_insert_with(|| Story::new(server, Vec::new(), wall));
+        let said = &found[4];
+        let (direction, rest) = match said.split_once("Message from ") {
+            Some(("", rest)) if rest.starts_with("client: ") => {
+                (Direction::ToServer, &rest["client: ".len()..])
+            }
+            Some(("", rest)) if rest.starts_with("server: ") => {
+                (Direction::ToClient, &rest["server: ".len()..])
+            }
+            _ => {
+                if begun && said.starts_with("Initializing server") {
+                    story.at(wall);
+                    story.session();
+                }
+                continue;
+            }
+        };
+        // Behind the message may stand what the client says of it.
+        let end = json::prefix(rest.as_bytes()).unwrap_or(rest.len());
+        let message = &rest[..end];
+        if is_message(message) {
+            story.message_at(wall, direction, message.as_bytes().to_vec());
+            messages += 1;
+        } else {
+            left_out.push(format!("line {number}: its message is not whole"));
+        }
+    }
+    let story = story.ok_or(ImportError::Empty("claude"))?;
+    Ok(Imported { story, messages, left_out })
+}

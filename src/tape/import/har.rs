@@ -1,0 +1,192 @@
+//! HTTP Archive 1.2: MCP over HTTP as a browser or a proxy saw it. Messages of a web socket, as we
+//! export stdio sessions, are read as well.
+
+use serde_json::Value;
+
+use super::{ImportError, Imported, is_message, millis, time};
+use crate::log::http::Http;
+use crate::log::record::{LaneId, Origin};
+use crate::mcp::sse::{Event, Piece, Splitter};
+use crate::mcp::{Direction, Message, Opaque, layout};
+use crate::tape::story::Story;
+
+pub fn is(text: &[u8]) -> bool {
+    let has = |key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
+    text.trim_ascii_start().starts_with(b"{") && has("\"log\"") && has("\"entries\"")
+}
+
+pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
+    let document: Value = serde_json::from_slice(text)
+        .map_err(|error| ImportError::Malformed { form: "har", what: error.to_string() })?;
+    let mut entries: Vec<&Value> = document["log"]["entries"].as_array().into_iter().flatten().collect();
+    entries.sort_by_key(|entry| time(&entry["startedDateTime"]));
+    let began = entries.first().and_then(|entry| time(&entry["startedDateTime"])).unwrap_or(0);
+    let speaks = |entry: &&&Value| request_body(entry).is_some_and(is_message);
+    let url = entries.iter().find(speaks).and_then(|entry| entry["request"]["url"].as_str());
+    let target = match (url, document["log"]["comment"].as_str()) {
+        (Some(url), _) => vec![url.to_owned()],
+        (None, Some(command)) if !command.is_empty() => command.split(' ').map(str::to_owned).collect(),
+        (None, _) => Vec::new(),
+    };
+    let mut reading = Reading { events: Vec::new(), left_out: Vec::new(), lane: 1 };
+    for (number, entry) in (1..).zip(entries) {
+        reading.socket(entry);
+        reading.exchange(number, entry);
+    }
+    let Reading { mut events, left_out, .. } = reading;
+    // A stream stays open while others ask and are answered.
+    events.sort_by_key(|event| event.wall);
+    let (mut story, mut messages) = (Story::new(name, target, began), 0);
+    for Seen { wall, direction, message, http } in events {
+        messages += usize::from(message.is_rpc());
+        story.at(wall);
+        match http {
+            Some(http) => story.http(direction, message, http),
+            None => story.say(direction, message, Origin::Wire),
+        };
+    }
+    Ok(Imported { story, messages, left_out })
+}
+
+fn request_body(entry: &Value) -> Option<&str> {
+    entry["request"]["postData"]["text"].as_str()
+}
+
+/// Something that was seen at a time.
+struct Seen {
+    wall: u64,
+    direction: Direction,
+    message: Message,
+    http: Option<Http>,
+}
+
+struct Reading {
+    events: Vec<Seen>,
+    left_out: Vec<String>,
+    lane: u32,
+}
+
+impl Reading {
+    fn socket(&mut self, entry: &Value) {
+        for message in entry["_webSocketMessages"].as_array().into_iter().flatten() {
+            let wall = time(&message["time"]).unwrap_or(0);
+            let direction = match message["type"].as_str() {
+                Some("send") => Direction::ToServer,
+                _ => Direction::ToClient,
+            };
+            let line = layout::one_line(message["data"].as_str().unwrap_or_default()) + "\n";
+            self.events.push(Seen { wall, direction, message: Message::parse(line.into()), http: None });
+        }
+    }
+
+    fn exchange(&mut self, number: usize, entry: &Value) {
+        let body = request_body(entry).unwrap_or_default();
+        let answer = self.answer(number, entry);
+        let is_stream = [header(&entry["response"], "content-type"), mime(entry)]
+            .iter()
+            .any(|kind| kind.starts_with("text/event-stream"));
+        let events = if is_stream { events(&answer) } else { Vec::new() };
+        let speaks = |event: &Event| {
+            event.data.as_deref().is_some_and(|data| is_message(&String::from_utf8_lossy(data)))
+        };
+        let is_session = !header(&entry["request"], "mcp-session-id").is_empty();
+        if !is_message(body) && !(is_stream && (is_session || events.iter().any(speaks))) {
+            // A page, a picture, a token, the events of something else: nothing of MCP.
+            return;
+        }
+        let request = LaneId(self.lane);
+        self.lane += 2;
+        let began = time(&entry["startedDateTime"]).unwrap_or(0);
+        let ended = began.saturating_add(entry["time"].as_f64().and_then(millis).unwrap_or(0));
+        let status = entry["response"]["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let url = entry["request"]["url"].as_str().unwrap_or_default();
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+        let facts = |of: &Value, status: Option<u16>, stream: bool, event: Option<Event>| Http {
+            exchange: request,
+            method: entry["request"]["method"].as_str().unwrap_or("POST").into(),
+            path: format!("/{path}").into(),
+            status,
+            headers: headers(of),
+            stream,
+            event,
+        };
+        self.frame(began, Direction::ToServer, body, facts(&entry["request"], None, false, None));
+        if is_stream {
+            let mut of = &entry["response"];
+            for event in events {
+                let data = event.data.clone().unwrap_or_default();
+                let data = String::from_utf8_lossy(&data).into_owned();
+                self.frame(ended, Direction::ToClient, &data, facts(of, status, true, Some(event)));
+                of = &Value::Null;
+            }
+        } else {
+            if !answer.is_empty() && !is_message(&answer) {
+                self.left_out.push(format!("entry {number}: its answer is no message"));
+            }
+            self.frame(ended, Direction::ToClient, &answer, facts(&entry["response"], status, false, None));
+        }
+    }
+
+    /// The body of the response.
+    fn answer(&mut self, number: usize, entry: &Value) -> String {
+        use base64::Engine as _;
+        let content = &entry["response"]["content"];
+        let text = content["text"].as_str().unwrap_or_default();
+        if content["encoding"].as_str() != Some("base64") {
+            return text.to_owned();
+        }
+        match base64::prelude::BASE64_STANDARD.decode(text) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) => {
+                self.left_out.push(format!("entry {number}: its answer is no base64: {error}"));
+                String::new()
+            }
+        }
+    }
+
+    fn frame(&mut self, wall: u64, direction: Direction, text: &str, http: Http) {
+        let message = match text.is_empty() {
+            true => Message::opaque(bytes::Bytes::new(), Opaque::Text),
+            false => Message::parse(text.to_owned().into()),
+        };
+        self.events.push(Seen { wall, direction, message, http: Some(http) });
+    }
+}
+
+/// The events of a whole stream.
+fn events(stream: &str) -> Vec<Event> {
+    let mut splitter = Splitter::new(usize::MAX);
+    splitter.feed(stream.as_bytes());
+    let pieces = std::iter::from_fn(|| splitter.next_piece()).collect::<Vec<_>>();
+    let event = |piece| match piece {
+        Piece::Event(event) => Some(event),
+        _ => None,
+    };
+    pieces.into_iter().chain(splitter.finish()).filter_map(event).collect()
+}
+
+fn mime(entry: &Value) -> String {
+    entry["response"]["content"]["mimeType"].as_str().unwrap_or_default().to_ascii_lowercase()
+}
+
+fn header(of: &Value, name: &str) -> String {
+    let all = of["headers"].as_array();
+    let named = |header: &&Value| header["name"].as_str().is_some_and(|key| key.eq_ignore_ascii_case(name));
+    let value = all.into_iter().flatten().find(named).and_then(|header| header["value"].as_str());
+    value.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Headers without those that are secrets: a file like this is seldom cleaned.
+fn headers(of: &Value) -> std::sync::Arc<[(std::sync::Arc<str>, std::sync::Arc<str>)]> {
+    let pair = |header: &Value| {
+        let (name, value) = (header["name"].as_str()?, header["value"].as_str()?);
+        let value =
+            if crate::mcp::telling::tells(name).is_some() || name.eq_ignore_ascii_case("mcp-session-id") {
+                "[redacted:header]"
+            } else {
+                value
+            };
+        Some((name.into(), value.into()))
+    };
+    of["headers"].as_array().into_iter().flatten().filter_map(pair).collect()
+}

@@ -1,0 +1,108 @@
+//! mcpsnoop's log: one envelope a line, with the message as it was.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{ImportError, Imported};
+use crate::log::record::SessionId;
+use crate::mcp::{Direction, layout};
+use crate::tape::story::Story;
+
+/// An envelope, as far as it is read.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(default)]
+    session_id: String,
+    #[serde(default)]
+    server_label: String,
+    ts: String,
+    direction: String,
+    #[serde(borrow, default)]
+    raw: Option<&'a RawValue>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    truncated: bool,
+}
+
+pub fn is(text: &[u8]) -> bool {
+    // The first may be cut, where a log was turned over.
+    const LOOKED_AT: usize = 5;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.take(LOOKED_AT).any(|line| serde_json::from_slice::<Envelope<'_>>(line).is_ok())
+}
+
+pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
+    let mut story: Option<Story> = None;
+    let mut sessions: HashMap<String, SessionId> = HashMap::new();
+    let (mut messages, mut left_out) = (0, Vec::new());
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let envelope: Envelope<'_> = match serde_json::from_slice(line) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                left_out.push(format!("line {number}: {error}"));
+                continue;
+            }
+        };
+        let Some(wall) = crate::clock::parse(&envelope.ts) else {
+            left_out.push(format!("line {number}: {:?} is no time", envelope.ts));
+            continue;
+        };
+        let label = if envelope.server_label.is_empty() { name } else { &envelope.server_label };
+        let story = story.get_or_insert_with(|| Story::new(label, target(&envelope), wall));
+        match sessions.get(&envelope.session_id) {
+            Some(id) => story.resume(*id),
+            None if sessions.is_empty() => {
+                sessions.insert(envelope.session_id.clone(), SessionId(1));
+            }
+            None => {
+                story.at(wall);
+                sessions.insert(envelope.session_id.clone(), story.session());
+            }
+        }
+        if envelope.truncated {
+            left_out.push(format!("line {number}: only its beginning was recorded"));
+            continue;
+        }
+        let direction = match envelope.direction.as_str() {
+            "c2s" => Direction::ToServer,
+            "s2c" => Direction::ToClient,
+            "stderr" => {
+                story.stderr_at(wall, envelope.text.as_deref().unwrap_or_default());
+                continue;
+            }
+            // The command was taken for what the tape is of.
+            "meta" => continue,
+            other => {
+                left_out.push(format!("line {number}: {other:?} is no direction"));
+                continue;
+            }
+        };
+        let line = match (envelope.raw, envelope.text) {
+            (Some(raw), _) => layout::one_line(raw.get()),
+            (None, Some(text)) => text,
+            (None, None) => continue,
+        };
+        story.message_at(wall, direction, line.into_bytes());
+        messages += 1;
+    }
+    let story = story.ok_or(ImportError::Empty("mcpsnoop"))?;
+    Ok(Imported { story, messages, left_out })
+}
+
+/// The command that the first envelope of a session names.
+fn target(envelope: &Envelope<'_>) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Meta {
+        command: Vec<String>,
+    }
+    let meta = envelope.raw.filter(|_| envelope.direction == "meta");
+    meta.and_then(|raw| serde_json::from_str::<Meta>(raw.get()).ok())
+        .map(|meta| meta.command)
+        .unwrap_or_default()
+}

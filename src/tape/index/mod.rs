@@ -1,0 +1,159 @@
+//! The index beside a tape part: fifty-six bytes a record, so that a record is found with one
+//! positioned read and the world of a long tape is folded without parsing it. It is written as
+//! the tape is recorded, can be rebuilt from the tape at any time, and is never the only copy of
+//! anything.
+
+mod entry;
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::log::record::Seq;
+
+pub use entry::{Brief, ENTRY, Entry, Names};
+
+/// What an index begins with; the last byte is the version.
+const MAGIC: [u8; 8] = *b"sc-idx\0\x02";
+/// Magic, the position of the first record, and what the tape part begins with.
+pub const HEADER: u64 = 24;
+/// The index's path beside the tape part at `tape`.
+pub fn path_beside(tape: &Path) -> PathBuf {
+    let mut name = tape.as_os_str().to_owned();
+    name.push(".idx");
+    name.into()
+}
+
+/// Bytes that a new index begins with, whose first record is `first`, of the part that begins with
+/// the line `begins`.
+pub fn header(first: Seq, begins: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&first.to_le_bytes());
+    bytes.extend_from_slice(&Sha256::digest(begins)[..8]);
+    bytes
+}
+
+/// Entries on their way to the file. Records that are not on the tape are holes in it.
+#[derive(Debug, Default)]
+pub struct Pending(Vec<(u64, Vec<u8>)>);
+
+impl Pending {
+    /// Adds the entry of record `seq`; `last` is the record whose entry was added before.
+    pub fn add(&mut self, last: Seq, seq: Seq, entry: &Entry) {
+        let missing = seq.saturating_sub(last + 1);
+        if missing > 0 || self.0.is_empty() {
+            self.0.push((missing * ENTRY as u64, Vec::new()));
+        }
+        if let Some((_, bytes)) = self.0.last_mut() {
+            bytes.extend_from_slice(&entry.encode(seq));
+        }
+    }
+
+    /// Bytes of entries.
+    pub fn length(&self) -> usize {
+        self.0.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Appends everything to `file`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_to(&mut self, mut file: &File) -> io::Result<()> {
+        for (hole, bytes) in self.0.drain(..) {
+            if hole > 0 {
+                let length = file.metadata()?.len().checked_add(hole).ok_or(io::ErrorKind::FileTooLarge)?;
+                file.set_len(length)?;
+                file.seek(io::SeekFrom::End(0))?;
+            }
+            file.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// An index opened for reading.
+#[derive(Debug)]
+pub struct Index {
+    file: File,
+    first: Seq,
+}
+
+impl Index {
+    /// Opens the index of the tape part at `tape`, which begins with the line `begins`.
+    ///
+    /// # Errors
+    /// When there is none, or it is of another version or another file.
+    pub fn open(tape: &Path, begins: &[u8]) -> io::Result<Self> {
+        Self::read(File::open(path_beside(tape))?, begins)
+    }
+
+    /// Reads the index in `file`.
+    ///
+    /// # Errors
+    /// When it is of another version or of another tape part.
+    pub fn read(file: File, begins: &[u8]) -> io::Result<Self> {
+        let mut found = [0; HEADER as usize];
+        file.read_exact_at(&mut found, 0)?;
+        let first = u64::from_le_bytes(std::array::from_fn(|i| found[8 + i]));
+        if found[..] != header(first, begins)[..] {
+            return Err(io::Error::other("not an index of this version and file"));
+        }
+        Ok(Self { file, first })
+    }
+
+    /// The position of its first entry.
+    pub fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// The position behind its last entry.
+    pub fn end(&self) -> Seq {
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        self.first + length.saturating_sub(HEADER) / ENTRY as u64
+    }
+
+    /// The first record behind `seq` that has an entry.
+    pub fn next(&self, seq: Seq) -> Option<Seq> {
+        self.entries(seq.saturating_add(1)).next().map(|(seq, _)| seq)
+    }
+
+    /// The entry of record `seq`, if it has one.
+    pub fn entry(&self, seq: Seq) -> Option<Entry> {
+        let place = seq.checked_sub(self.first)?;
+        let mut bytes = [0; ENTRY];
+        self.file.read_exact_at(&mut bytes, HEADER + place * ENTRY as u64).ok()?;
+        Entry::decode(&bytes, seq)
+    }
+
+    /// The entries from `seq` on in order, with the positions of their records.
+    pub fn entries(&self, seq: Seq) -> impl Iterator<Item = (Seq, Entry)> + use<'_> {
+        /// Entries that are read at once.
+        const CHUNK: usize = 8192;
+        let mut next = self.first.max(seq);
+        let mut chunk = Vec::new();
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            loop {
+                if at == chunk.len() {
+                    let left = usize::try_from(self.end().saturating_sub(next)).unwrap_or(0);
+                    chunk.resize(left.min(CHUNK) * ENTRY, 0);
+                    at = 0;
+                    let offset = HEADER + (next - self.first) * ENTRY as u64;
+                    if chunk.is_empty() || self.file.read_exact_at(&mut chunk, offset).is_err() {
+                        return None;
+                    }
+                }
+                let bytes: &[u8; ENTRY] = chunk[at..].first_chunk()?;
+                let (seq, entry) = (next, Entry::decode(bytes, next));
+                at += ENTRY;
+                next += 1;
+                if let Some(entry) = entry {
+                    return Some((seq, entry));
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! Finding and replacing secrets in texts: free ones, JSON, and what is spelled inside of them.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+use super::Redactor;
+use crate::mcp::telling::{self, Telling};
+use crate::mcp::{json, secret};
+use crate::tape::spans::{self, Member, Step};
+
+/// How deep JSON inside of strings is looked into. Each level doubles the backslashes, so that
+/// there is hardly more.
+pub(super) const DEPTH: usize = 16;
+
+/// Kinds of secrets that were replaced.
+pub(super) type Hits = Vec<String>;
+
+/// A text that JSONPaths could not be looked for in.
+pub(super) struct Unreadable;
+
+impl Redactor {
+    /// Free text without secrets.
+    pub(super) fn text(&self, text: &str, place: &str, hits: &mut Hits) -> String {
+        let (mut clean, mut at) = (String::with_capacity(text.len()), 0);
+        for (span, kind) in self.find(text) {
+            clean.push_str(&text[at..span.start]);
+            clean.push_str(&self.replaced(&kind, place, &text[span.clone()]));
+            at = span.end;
+            hits.push(kind);
+        }
+        clean.push_str(&text[at..]);
+        clean
+    }
+
+    /// Where the text has secrets: in order, those that overlap as one.
+    fn find(&self, text: &str) -> Vec<(Range<usize>, String)> {
+        let own = |(span, kind): (Range<usize>, &str)| (span, kind.to_owned());
+        let mut found: Vec<(Range<usize>, String)> = secret::find(text).into_iter().map(own).collect();
+        let mut named = telling::find(text);
+        if let Some(by) = &self.named {
+            let tells = |name: &str| self.tells(name);
+            named.extend(telling::find_by(by, text, &tells));
+        }
+        for span in named.into_iter().filter(|span| !is_clean(&text[span.clone()])) {
+            self.known.lock().look_for("named", &text[span.clone()]);
+            found.push((span, "named".to_owned()));
+        }
+        for pattern in &self.patterns {
+            let hits = pattern.find_iter(text).filter(|hit| !hit.is_empty());
+            found.extend(hits.map(|hit| own((hit.range(), "pattern"))));
+        }
+        if !self.is_learning() {
+            found.extend(self.known.lock().find(text));
+        }
+        // What was replaced before is no secret.
+        found.retain(|(span, _)| !is_clean(&text[span.clone()]));
+        found.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+        let mut apart: Vec<(Range<usize>, String)> = Vec::with_capacity(found.len());
+        for (span, kind) in found {
+            match apart.last_mut() {
+                Some((last, _)) if span.start < last.end => last.end = last.end.max(span.end),
+                _ => apart.push((span, kind)),
+            }
+        }
+        apart
+    }
+
+    /// JSON without secrets: only the tokens that hold one are other ones.
+    pub(super) fn json<'a>(&self, text: &'a str, depth: usize, hits: &mut Hits) -> Cow<'a, str> {
+        let bytes = text.as_bytes();
+        let steps = spans::walk(bytes);
+        let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+        let mut telling = Tellings::new(text, &steps, self);
+        for step in &steps {
+            let (token, place, is_key) = match step {
+                Step::Member(member) => {
+                    telling.enter(member);
+                    continue;
+                }
+                Step::Scalar { token, place, is_key } => (token.clone(), place, *is_key),
+            };
+            let spelled = &text[token.clone()];
+            let said = match json::unescape(&bytes[token.clone()]) {
+                Some(said) => said,
+                // A number; what is true or false or null is no secret.
+                None if matches!(spelled, "true" | "false" | "null") => continue,
+                None => Cow::Borrowed(spelled),
+            };
+            let is_text = spelled.starts_with('"');
+            if let Some(told) = telling.at(token.start, is_text).filter(|_| !is_key && !said.is_empty()) {
+                if !is_clean(&said) {
+                    let kind = format!("key:{}", told.name);
+                    // Deeper inside there are words that only belong to it.
+                    if place.trim_end_matches("[*]") == told.place {
+                        self.known.lock().look_for(&kind, &said);
+                    }
+                    edits.push((token, json::quote(&self.replaced(&kind, place, &said))));
+                    hits.push(kind);
+                }
+                continue;
+            }
+            let clean = self.scalar(&said, place, depth, hits);
+            if *clean != *said {
+                edits.push((token, json::quote(&clean)));
+            }
+        }
+        spans::splice(text, edits)
+    }
+
+    /// What a string or number says, without secrets.
+    fn scalar<'a>(&self, said: &'a str, place: &str, depth: usize, hits: &mut Hits) -> Cow<'a, str> {
+        let inner = said.trim_start();
+        let is_nested = depth > 0
+            && (inner.starts_with('{') || inner.starts_with('[') || inner.starts_with('"'))
+            && json::document(said.as_bytes()).is_ok();
+        if is_nested {
+            return self.json(said, depth - 1, hits);
+        }
+        let mut inside = Hits::new();
+        if depth > 0
+            && let Some((plain, engine)) = decoded(said)
+        {
+            let clean = self.scalar(&plain, place, depth - 1, &mut inside);
+            if *clean != plain {
+                hits.append(&mut inside);
+                return Cow::Owned(engine.encode(clean.as_bytes()));
+            }
+        }
+        Cow::Owned(self.text(said, place, hits))
+    }
+
+    /// The text without what the JSONPaths reach, in each message of a batch.
+    pub(super) fn by_path<'a>(&self, text: &'a str, hits: &mut Hits) -> Result<Cow<'a, str>, Unreadable> {
+        if self.paths.is_empty() {
+            return Ok(Cow::Borrowed(text));
+        }
+        let bytes = text.as_bytes();
+        let whole = json::document(bytes).map_err(|_| Unreadable)?;
+        let messages: Vec<_> = match bytes[whole.start] {
+            b'[' => json::elements(bytes, whole).collect(),
+            _ => vec![whole],
+        };
+        let mut edits = Vec::new();
+        for message in messages {
+            let value = serde_json::from_str(&text[message.clone()]).map_err(|_| Unreadable)?;
+            for (name, path) in &self.paths {
+                for location in path.query_located(&value).locations() {
+                    for span in spans::at_pointer(bytes, message.clone(), &location.to_json_pointer()) {
+                        if is_clean(&text[span.clone()]) {
+                            continue;
+                        }
+                        let said = json::unescape(&bytes[span.clone()]);
+                        let said = said.unwrap_or(Cow::Borrowed(&text[span.clone()]));
+                        edits.push((span, json::quote(&self.replaced("path", name, &said))));
+                        hits.push(format!("path:{name}"));
+                    }
+                }
+            }
+        }
+        Ok(spans::splice(text, edits))
+    }
+
+    /// Whether what was cleaned still shows what has the form of a secret, or one that is known.
+    pub(super) fn is_left(&self, text: &str) -> bool {
+        let forms = secret::find(text).into_iter().map(|(span, _)| span);
+        let known = self.known.lock().find(text).into_iter().map(|(span, _)| span);
+        forms.chain(known).any(|span| !span.is_empty() && !is_clean(&text[span]))
+    }
+}
+
+/// Whether this is what stands for a secret already: ours, or the transport's.
+pub(super) fn is_clean(text: &str) -> bool {
+    text.contains("[redacted:") || text.contains("[secret ")
+}
+
+/// A value that is a secret because of its name.
+struct Told {
+    value: Range<usize>,
+    name: String,
+    place: String,
+    telling: Telling,
+}
+
+/// What of a document names tell.
+struct Tellings<'a> {
+    text: &'a str,
+    redactor: &'a Redactor,
+    /// Objects like `{"name": "password", "value": …}`, by where they begin, with that name.
+    pairs: Vec<(usize, String)>,
+    /// Values that are secrets with all that is in them, outer ones first.
+    open: Vec<Told>,
+    /// Schemas (JSON Schema 2020-12) of members whose names tell: they describe, and hold examples.
+    schemas: Vec<(Range<usize>, String)>,
+}
+
+impl<'a> Tellings<'a> {
+    fn new(text: &'a str, steps: &[Step], redactor: &'a Redactor) -> Self {
+        let mut pairs = Vec::new();
+        for step in steps {
+            if let Step::Member(member) = step
+                && matches!(&text[member.key.clone()], "\"name\"" | "\"key\"")
+                && let Some(name) = json::unescape(&text.as_bytes()[member.value.clone()])
+                && redactor.tells(&name).is_some()
+            {
+                pairs.push((member.object, name.into_owned()));
+            }
+        }
+        Self { text, redactor, pairs, open: Vec::new(), schemas: Vec::new() }
+    }
+
+    fn open(&mut self, member: &Member, name: &str, telling: Telling) {
+        let (value, place) = (member.value.clone(), member.place.clone());
+        self.open.push(Told { value, name: name.to_owned(), place, telling });
+    }
+
+    fn enter(&mut self, member: &Member) {
+        let bytes = self.text.as_bytes();
+        let name = json::unescape(&bytes[member.key.clone()]).unwrap_or_default();
+        let value = member.value.clone();
+        self.schemas.retain(|(span, _)| span.end > value.start);
+        if let Some((_, described)) = self.schemas.last() {
+            if matches!(&*name, "default" | "const" | "example" | "examples") {
+                self.open(member, &described.clone(), Telling::Many);
+            }
+            return;
+        }
+        if let Some(telling) = self.redactor.tells(&name) {
+            match member.parent == "properties" && is_schema(bytes, value.clone()) {
+                true => self.schemas.push((value, name.into_owned())),
+                false => self.open(member, &name, telling),
+            }
+        } else if name == "value"
+            && let Some((_, name)) = self.pairs.iter().find(|(object, _)| *object == member.object)
+        {
+            self.open(member, &name.clone(), Telling::One);
+        }
+    }
+
+    /// What tells that the scalar at `at` is a secret.
+    fn at(&mut self, at: usize, is_text: bool) -> Option<&Told> {
+        self.open.retain(|told| told.value.end > at);
+        // A count of tokens is none.
+        self.open.iter().find(|told| told.value.start <= at && (is_text || told.telling == Telling::One))
+    }
+}
+
+/// Whether the value at `span` describes values rather than being one.
+fn is_schema(text: &[u8], span: Range<usize>) -> bool {
+    const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
+    json::members(text, span).any(|member| {
+        let value = &text[member.value];
+        match json::unescape(&text[member.key]).as_deref() {
+            Some("type") => {
+                value.starts_with(b"[") || json::unescape(value).is_some_and(|word| TYPES.contains(&&*word))
+            }
+            Some("$ref" | "anyOf" | "oneOf" | "allOf" | "enum") => true,
+            _ => false,
+        }
+    })
+}
+
+/// The text that `said` spells in base64 (RFC 4648), and what spells it so; none when it is none.
+fn decoded(said: &str) -> Option<(String, &'static base64::engine::GeneralPurpose)> {
+    const SHORTEST: usize = 16;
+    let is_one = said.len() >= SHORTEST
+        && said.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'='));
+    if !is_one {
+        return None;
+    }
+    let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
+    engines.into_iter().find_map(|engine| {
+        let plain = String::from_utf8(engine.decode(said).ok()?).ok()?;
+        let is_text = plain.chars().all(|c| !c.is_control() || c.is_whitespace());
+        is_text.then_some((plain, engine))
+    })
+}

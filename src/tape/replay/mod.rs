@@ -1,0 +1,8 @@
+//! A recording in the place of its server.
+
+mod discover;
+mod matching;
+mod standin;
+
+pub use matching::{Found, How, Matching};
+pub use standin::{Heard, OnMiss, Options, Said, StandIn};

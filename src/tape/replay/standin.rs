@@ -1,0 +1,303 @@
+//! The stand-in for a recorded server. It does no I/O and waits for nothing: it is told what the
+//! client says, and says what is due.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::discover;
+use super::matching::{Found, How, Matching};
+use crate::clock::{Clock, Stamp};
+use crate::log::record::Seq;
+use crate::mcp::compose::{self, meta};
+use crate::mcp::remap::{replace, token};
+use crate::mcp::{Era, Id, Kind, Message};
+use crate::tape::likeness::{Ignored, brief};
+use crate::tape::player::{Player, Speed};
+use crate::tape::script::{self, LineKind, Script, TurnKind};
+
+/// How a stand-in answers.
+#[derive(Debug, Default)]
+pub struct Options {
+    pub on_miss: OnMiss,
+    /// The times of the recording, or none of them.
+    pub speed: Option<Speed>,
+    /// What of the arguments is not looked at.
+    pub ignored: Ignored,
+}
+
+/// What a request is answered that the recording does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnMiss {
+    /// An error that names the nearest.
+    #[default]
+    Error,
+    /// What the nearest was answered.
+    Nearest,
+    /// Nothing: somebody else answers.
+    PassThrough,
+}
+
+/// What became of something that the client said.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// The recorded request named answers it.
+    Answered { by: Seq, how: How },
+    /// Nothing recorded is like it; it was answered with an error, or is somebody else's to answer.
+    Missed { nearest: Option<(Seq, How)> },
+    /// It asks for nothing.
+    Told,
+    /// It replies to what the stand-in asked.
+    Replied,
+}
+
+/// A line of the stand-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub line: Bytes,
+    /// The recorded frame that it is; none for what the recording does not have.
+    pub of: Option<Seq>,
+}
+
+/// A server that says what a recorded one said.
+pub struct StandIn {
+    script: Script,
+    matching: Matching,
+    on_miss: OnMiss,
+    speed: Speed,
+    clock: Clock,
+    running: Vec<Running>,
+    /// What is to be said at once.
+    ready: Vec<Said>,
+    /// Requests of ours that wait for a reply, by the ids that we gave them.
+    asked: HashMap<Id, (Id, Seq)>,
+    asks: u64,
+}
+
+/// A turn that is being answered.
+struct Running {
+    turn: usize,
+    /// What names it to the client; none for what is no request.
+    id: Id,
+    token: Option<Id>,
+    player: Player,
+    /// When each line is due, since the turn.
+    times: Vec<Stamp>,
+}
+
+impl StandIn {
+    pub fn new(script: Script, options: Options, clock: Clock) -> Self {
+        let Options { on_miss, speed, ignored } = options;
+        let prologue = script.prologue.iter().filter(|line| line.kind == LineKind::Loose);
+        let ready = prologue.map(|line| said(line.message.body(), Some(line.seq))).collect();
+        Self {
+            script,
+            matching: Matching::new(ignored),
+            on_miss,
+            speed: speed.unwrap_or(Speed::Max),
+            clock,
+            running: Vec::new(),
+            ready,
+            asked: HashMap::new(),
+            asks: 0,
+        }
+    }
+
+    /// Takes in what the client says.
+    pub fn hear(&mut self, message: &Message) -> Heard {
+        match message.kind() {
+            Kind::Request { id, method, .. } => self.request(message, id.clone(), method.as_ref()),
+            Kind::Notification { method, .. } if method.as_ref() == "notifications/cancelled" => {
+                let id = message.param(&["requestId"]).map(token);
+                self.running.retain(|running| Some(&running.id) != id.as_ref());
+                Heard::Told
+            }
+            Kind::Notification { method, .. } => {
+                let fits = |turn: &&script::Turn| {
+                    turn.kind == TurnKind::Notification && turn.method == method.as_ref()
+                };
+                if let Some(turn) = self.script.turns.iter().position(|turn| fits(&turn)) {
+                    self.begin(turn, Id::new("null"), None);
+                }
+                Heard::Told
+            }
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                if self.replied(id) {
+                    Heard::Replied
+                } else {
+                    Heard::Told
+                }
+            }
+            Kind::Batch(all) => {
+                let heard: Vec<Heard> = all.iter().map(|message| self.hear(message)).collect();
+                heard.into_iter().find(|heard| *heard != Heard::Told).unwrap_or(Heard::Told)
+            }
+            Kind::Failure { id: None, .. } | Kind::Opaque(_) => Heard::Told,
+        }
+    }
+
+    fn request(&mut self, message: &Message, id: Id, method: &str) -> Heard {
+        let target = message.target();
+        let params = script::params(message);
+        let token = message.param(&["_meta", "progressToken"]).map(token);
+        let found = self.matching.find(&self.script, method, target.as_deref(), &params);
+        let nearest = match found {
+            Some(Found { turn, how: how @ (How::Exact | How::Alike) }) => {
+                let by = self.script.turns[turn].seq;
+                self.begin(turn, id, token);
+                return Heard::Answered { by, how };
+            }
+            Some(Found { turn, how }) if self.on_miss == OnMiss::Nearest => {
+                let by = self.script.turns[turn].seq;
+                self.matching.take(&self.script, turn);
+                self.begin(turn, id, token);
+                return Heard::Answered { by, how };
+            }
+            Some(Found { turn, how }) => Some((self.script.turns[turn].seq, how)),
+            None => None,
+        };
+        if method == "ping" {
+            // Whoever lives answers it, whether or not somebody asked before.
+            self.ready.push(said(&compose::response(&id, &json!({})), None));
+            return Heard::Told;
+        }
+        if method == "server/discover" && self.script.era == Some(Era::Stateless) {
+            self.ready.push(said(&discover::answer(&id, &self.script), None));
+            return Heard::Told;
+        }
+        if self.on_miss != OnMiss::PassThrough {
+            let title = match &target {
+                Some(target) => format!("{method} {target}"),
+                None => method.to_owned(),
+            };
+            self.ready.push(said(&refusal(&id, &title, nearest.as_ref()), None));
+        }
+        Heard::Missed { nearest }
+    }
+
+    fn begin(&mut self, turn: usize, id: Id, token: Option<Id>) {
+        let mut player = Player::new(self.clock.clone(), self.speed);
+        let nanos =
+            |line: &script::Line| Stamp::from_nanos(u64::try_from(line.after.as_nanos()).unwrap_or(u64::MAX));
+        let times = self.script.turns[turn].lines.iter().map(nanos).collect();
+        player.play();
+        self.running.push(Running { turn, id, token, player, times });
+    }
+
+    /// What waits for the client's reply goes on.
+    fn replied(&mut self, id: &Id) -> bool {
+        let Some((of, asked)) = self.asked.remove(id) else { return false };
+        if let Some(running) = self.running.iter_mut().find(|running| running.id == of) {
+            running.player.play();
+        }
+        // The server may have said something when it got the reply.
+        let reply = self.script.turns.iter().position(|turn| turn.kind == TurnKind::Reply(asked));
+        if let Some(reply) = reply.filter(|reply| !self.script.turns[*reply].lines.is_empty()) {
+            self.begin(reply, Id::new("null"), None);
+        }
+        true
+    }
+
+    /// How long until something is due; none when nothing is.
+    pub fn wait(&self) -> Option<std::time::Duration> {
+        if !self.ready.is_empty() {
+            return Some(std::time::Duration::ZERO);
+        }
+        self.running.iter().filter_map(|running| running.player.wait(&running.times[..])).min()
+    }
+
+    /// Whether an answer is due to the client, now or later.
+    pub fn owes(&self) -> bool {
+        let owed = |running: &Running| {
+            let left = self.script.turns[running.turn].lines.iter().skip(running.player.passed());
+            running.player.is_playing() && left.into_iter().any(|line| line.kind == LineKind::Answer)
+        };
+        !self.ready.is_empty() || self.running.iter().any(owed)
+    }
+
+    /// Everything that is due.
+    pub fn say(&mut self) -> Vec<Said> {
+        let mut all = std::mem::take(&mut self.ready);
+        for at in 0..self.running.len() {
+            self.say_of(at, &mut all);
+        }
+        let done = |running: &Running| running.player.passed() >= running.times.len();
+        self.running.retain(|running| !done(running));
+        all
+    }
+
+    fn say_of(&mut self, at: usize, all: &mut Vec<Said>) {
+        let running = &mut self.running[at];
+        let due = running.player.advance(&running.times[..]);
+        for place in due {
+            let line = &self.script.turns[running.turn].lines[place];
+            let body = line.message.body();
+            match line.kind {
+                LineKind::Answer => {
+                    all.push(said(&replace(body, &[(&["id"], Some(&running.id))]), Some(line.seq)))
+                }
+                LineKind::Loose => all.push(said(body, Some(line.seq))),
+                LineKind::Bound => {
+                    all.extend(bound(&line.message, running).map(|body| said(&body, Some(line.seq))))
+                }
+                LineKind::Ask => {
+                    // Its own id as long as nobody can take it for another.
+                    let recorded = line.message.id().cloned();
+                    let free = |id: &Id| self.on_miss != OnMiss::PassThrough && !self.asked.contains_key(id);
+                    let own = recorded.filter(free).unwrap_or_else(|| {
+                        self.asks += 1;
+                        Id::text(&format!("replay-{}", self.asks))
+                    });
+                    all.push(said(&replace(body, &[(&["id"], Some(&own))]), Some(line.seq)));
+                    let seq = line.seq;
+                    self.asked.insert(own, (running.id.clone(), seq));
+                    // What the server said behind the reply, it said with that in hand.
+                    let next = self.script.turns[running.turn].lines.get(place + 1).map(|line| line.seq);
+                    let waited = self.script.turns.iter().any(|turn| {
+                        turn.kind == TurnKind::Reply(seq) && next.is_none_or(|next| turn.seq < next)
+                    });
+                    if waited {
+                        running.player.step_to(place, &running.times[..]);
+                        running.player.pause();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A notification that names the request of a turn, for the one that is answered now; none when
+/// that did not ask to be told.
+fn bound(message: &Message, running: &Running) -> Option<Bytes> {
+    let body = message.body();
+    if message.method() == Some("notifications/progress") {
+        let token = running.token.as_ref()?;
+        return Some(replace(body, &[(&["params", "progressToken"], Some(token))]));
+    }
+    Some(replace(body, &[(&["params", "_meta", meta::SUBSCRIPTION_ID], Some(&running.id))]))
+}
+
+fn said(body: &[u8], of: Option<Seq>) -> Said {
+    Said { line: crate::mcp::layout::as_line(body), of }
+}
+
+/// The error for what the recording does not have, with what is nearest to it.
+fn refusal(id: &Id, title: &str, nearest: Option<&(Seq, How)>) -> Bytes {
+    let Some((seq, How::Nearest { score, differences })) = nearest else {
+        let text = format!("the recording has no {title}");
+        return compose::failure_with(Some(id), compose::METHOD_NOT_FOUND, &text, None);
+    };
+    let first = differences.first().map_or_else(String::new, |difference| {
+        let (was, is) = (brief(difference.was.as_ref()), brief(difference.is.as_ref()));
+        format!(", which has {was} at {} where this has {is}", difference.path)
+    });
+    let text = format!("the recording has no such {title}; the nearest is #{seq} ({score:.2} alike){first}");
+    let data = json!({
+        "nearest": seq,
+        "score": score,
+        "differences": differences.iter().map(|difference| &difference.path).collect::<Vec<_>>(),
+    });
+    compose::failure_with(Some(id), compose::INVALID_PARAMS, &text, Some(&data))
+}

@@ -1,0 +1,379 @@
+//! The state of the screen, and the one way in which it changes: [`App::update`], which is pure
+//! but for reading the log. What has to happen outside comes out as [`Effect`]s.
+
+mod react;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
+use ratatui::layout::Rect;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Stamp};
+use crate::engine::{Command, Engine, Refusal, Reply};
+use crate::log::record::{Level, Seq, SessionId};
+use crate::log::world::World;
+use crate::log::{Log, Tail};
+use crate::tape::Status;
+use crate::tape::compare::Report;
+use crate::tui::chord::Chord;
+use crate::tui::command::Place;
+use crate::tui::composer::Composer;
+use crate::tui::detail::Detail;
+use crate::tui::diff::{Comparison, Diff};
+use crate::tui::frames::Frames;
+use crate::tui::hold::Hold;
+use crate::tui::keymap::{Keymap, Resolved};
+use crate::tui::logs::Logs;
+use crate::tui::overlay::Overlay;
+use crate::tui::render::{Job, Rendered, Slot, View};
+use crate::tui::scrub::Scrub;
+use crate::tui::theme::Theme;
+
+/// Something that happened to the screen.
+#[derive(Debug)]
+pub enum Input {
+    Key(KeyEvent),
+    Mouse(MouseEvent),
+    Paste(String),
+    Resize(u16, u16),
+    /// There may be new records.
+    Records,
+    /// Time has passed.
+    Tick,
+    Replied(Purpose, Result<Reply, Refusal>),
+    Rendered(Rendered),
+    /// An outside editor has been left; none when it failed.
+    Edited(Result<String, String>),
+    /// Two recordings were compared, or could not be.
+    Compared(Result<Box<Report>, String>),
+    /// The process was asked to end.
+    Terminated,
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Effect {
+    Send(Command, Purpose),
+    Render(Job),
+    Copy(String),
+    /// Opens the person's own editor on a text.
+    Editor(String),
+    Compare(Box<Comparison>),
+    Quit,
+}
+
+/// What a command was for, so that its answer finds its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// Only a refusal is worth a word.
+    Quiet,
+    /// This is said when it is done.
+    Say(String),
+    /// A call of the composer.
+    Call(SessionId),
+    /// The edit or answer of a held frame, whose text is kept until it is taken.
+    Edit(Seq),
+}
+
+/// How the screen looks, chosen by the person.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub theme: Theme,
+    pub ascii: bool,
+    pub colour: bool,
+    /// Where themes of the person's own are.
+    pub themes: Option<PathBuf>,
+    /// Why the theme that was asked for is not used.
+    pub complaint: Option<String>,
+    /// What to do while there is nothing to look at.
+    pub waiting: Option<String>,
+}
+
+/// Where things were drawn last, for the mouse and for scrolling.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Areas {
+    pub tabs: Rect,
+    pub list: Rect,
+    pub detail: Rect,
+}
+
+/// The state of the screen.
+pub struct App {
+    pub engine: Engine,
+    pub world: World,
+    tail: Tail,
+    pub recording: watch::Receiver<Status>,
+    pub look: Look,
+    pub screen: Place,
+    pub before_help: Place,
+    /// The detail pane has the keys.
+    pub in_detail: bool,
+    pub zoomed: bool,
+    pub(super) frames: Frames,
+    pub(super) detail: Detail,
+    pub(super) hold: Hold,
+    pub(super) composer: Composer,
+    pub(super) reply: Detail,
+    pub(super) logs: Logs,
+    pub(super) scrub: Scrub,
+    pub(super) diff: Diff,
+    /// A finished recording, where nothing runs.
+    tape: bool,
+    /// The time of the screen itself: of a recording it is not that of its frames.
+    clock: Clock,
+    pub(super) help_top: usize,
+    pub(super) overlay: Option<Overlay>,
+    pub(super) keymap: Keymap,
+    pub toast: Option<(String, Level, Stamp)>,
+    pub areas: Areas,
+    pub size: (u16, u16),
+    /// What is held is to be dropped at the end, not released.
+    pub drops_held: bool,
+    /// Ctrl-c was pressed once.
+    pub(super) leaving: bool,
+    /// The session whose server's end was announced last.
+    pub(super) mourned: Option<SessionId>,
+    /// Notes that were looked at for warnings.
+    warned: usize,
+    /// The question that was opened by itself.
+    pub(super) offered_ask: Option<Seq>,
+    effects: Vec<Effect>,
+    changed: bool,
+}
+
+impl App {
+    /// A screen on a running engine.
+    pub fn new(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
+        let tail = engine.log().tail(1);
+        let clock = engine.log().clock().clone();
+        let toast = look.complaint.clone().map(|text| (text, Level::Warning, engine.log().clock().now()));
+        Self {
+            engine,
+            world: World::default(),
+            tail,
+            recording,
+            look,
+            screen: Place::Frames,
+            before_help: Place::Frames,
+            in_detail: false,
+            zoomed: false,
+            frames: Frames::new(),
+            detail: Detail::new(Slot::Detail, View::Tree),
+            hold: Hold::default(),
+            composer: Composer::default(),
+            reply: Detail::new(Slot::Reply, View::Pretty),
+            logs: Logs::default(),
+            scrub: Scrub::new(clock.clone()),
+            diff: Diff::default(),
+            tape: false,
+            clock,
+            help_top: 0,
+            overlay: None,
+            keymap: Keymap::default(),
+            toast,
+            areas: Areas::default(),
+            size,
+            drops_held: false,
+            leaving: false,
+            mourned: None,
+            warned: 0,
+            offered_ask: None,
+            effects: Vec::new(),
+            changed: true,
+        }
+    }
+
+    /// A screen on a finished recording, of which `world` is known already; `clock` is that of the
+    /// screen.
+    pub fn on_tape(
+        engine: Engine,
+        world: World,
+        recording: watch::Receiver<Status>,
+        look: Look,
+        size: (u16, u16),
+        clock: Clock,
+    ) -> Self {
+        let tail = engine.log().tail(world.last + 1);
+        let mut app = Self::new(engine, recording, look, size);
+        app.scrub = Scrub::new(clock.clone());
+        app.toast = app.look.complaint.clone().map(|text| (text, Level::Warning, clock.now()));
+        (app.warned, app.mourned) = (world.notes.len(), world.sessions.keys().next_back().copied());
+        (app.tail, app.world, app.tape, app.clock) = (tail, world, true, clock);
+        app.screen = Place::Tape;
+        // One looks at a recording from its beginning.
+        app.frames.follow = false;
+        app
+    }
+
+    /// Takes in what happened and returns what is to be done.
+    pub fn update(&mut self, input: Input) -> Vec<Effect> {
+        self.changed = true;
+        match input {
+            Input::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
+            Input::Key(_) => self.changed = false,
+            Input::Mouse(mouse) => self.mouse(mouse),
+            Input::Paste(text) => self.paste(&text),
+            Input::Resize(width, height) => self.size = (width, height),
+            Input::Records => self.records(),
+            Input::Tick => self.tick(),
+            Input::Replied(purpose, reply) => self.replied(purpose, reply),
+            Input::Rendered(rendered) => match rendered.slot {
+                Slot::Detail => self.detail.take(rendered),
+                Slot::Held => self.hold.detail.take(rendered),
+                Slot::Reply => self.reply.take(rendered),
+            },
+            Input::Edited(text) => self.edited(text),
+            Input::Compared(Ok(report)) => self.diff.take(*report),
+            Input::Compared(Err(why)) => {
+                self.diff.working = false;
+                self.diff.asked = self.diff.before.take();
+                self.say(Level::Warning, why);
+            }
+            Input::Terminated => self.effects.push(Effect::Quit),
+        }
+        self.settle();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether anything changed since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub fn log(&self) -> &std::sync::Arc<Log> {
+        self.engine.log()
+    }
+
+    pub fn now(&self) -> Stamp {
+        self.log().clock().now()
+    }
+
+    /// Whether this is a finished recording, where nothing runs.
+    pub fn is_tape(&self) -> bool {
+        self.tape
+    }
+
+    /// The time that is looked at.
+    pub fn playhead(&self) -> Stamp {
+        match self.frames.follow && self.is_live() {
+            true => self.now(),
+            false => self.scrub.time(&self.world, self.frames.place()),
+        }
+    }
+
+    /// Whether the list stays at the newest frame.
+    pub fn frames_follow(&self) -> bool {
+        self.frames.follow
+    }
+
+    /// How many records the view is behind the log.
+    pub fn behind(&self) -> u64 {
+        self.tail.behind()
+    }
+
+    /// Whether the list is still being made.
+    pub fn is_scanning(&self) -> bool {
+        self.frames.is_scanning(&self.world)
+    }
+
+    /// How long until something on the screen moves by itself: a timer of something held or
+    /// pending, or a recording that plays.
+    pub fn wake(&self) -> Option<Duration> {
+        /// How often timers move.
+        const TICK: Duration = Duration::from_millis(100);
+        let timers = self.toast.is_some() || !self.world.held.is_empty() || self.world.is_waiting();
+        match self.scrub.player.is_playing() {
+            true => Some(self.scrub.wait(&self.world).unwrap_or(Duration::ZERO).min(TICK)),
+            false => (timers && !(self.tape && self.toast.is_none())).then_some(TICK),
+        }
+    }
+
+    /// The place whose keys apply.
+    pub fn place(&self) -> Place {
+        match self.screen {
+            Place::Frames | Place::Tape if self.in_detail => Place::Detail,
+            screen => screen,
+        }
+    }
+
+    /// Whether keys are text in an editor of this screen.
+    pub fn is_inserting(&self) -> bool {
+        match self.screen {
+            Place::Intercept => self.hold.editing.as_ref().is_some_and(|editing| editing.inserting),
+            Place::Compose => {
+                use crate::tui::composer::{Draft, Focus};
+                self.composer.focus == Focus::Draft
+                    && matches!(
+                        self.composer.draft,
+                        Some(Draft::Message { .. } | Draft::Call { as_json: true, .. })
+                    )
+            }
+            _ => false,
+        }
+    }
+
+    /// The session that new messages go to: that of the selected frame, else the newest open one.
+    pub fn session(&self) -> Option<SessionId> {
+        let selected = self.frames.selected().and_then(|seq| self.world.row(seq)).map(|row| row.session);
+        let open =
+            |id: &SessionId| self.world.sessions.get(id).is_some_and(|session| session.closed.is_none());
+        let newest =
+            || self.world.sessions.values().rev().find(|session| session.closed.is_none()).map(|s| s.id);
+        selected.filter(open).or_else(newest).or(selected)
+    }
+
+    /// The frame under the cursor of the list.
+    pub fn frames_selected(&self) -> Option<Seq> {
+        self.frames.selected()
+    }
+
+    /// The frame that is looked at, also when the filter hides everything.
+    pub fn frame_in_view(&self) -> Option<Seq> {
+        self.frames.place()
+    }
+
+    /// The frame on line `at` of the list.
+    pub fn frame_at(&self, at: usize) -> Option<Seq> {
+        self.frames.lines.get(at).map(|line| line.seq)
+    }
+
+    /// Rows of the list that fit on the screen.
+    pub fn list_height(&self) -> usize {
+        usize::from(self.areas.list.height).max(1)
+    }
+
+    /// Rows of the detail pane that fit on the screen.
+    pub fn detail_height(&self) -> usize {
+        usize::from(self.areas.detail.height).max(1)
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn render(&mut self, job: Option<Job>) {
+        self.effects.extend(job.map(Effect::Render));
+    }
+
+    pub(super) fn send(&mut self, command: Command, purpose: Purpose) {
+        self.effects.push(Effect::Send(command, purpose));
+    }
+
+    /// Says something in one line, for a while.
+    pub fn say(&mut self, level: Level, text: impl Into<String>) {
+        self.toast = Some((text.into(), level, self.clock.now()));
+    }
+
+    fn key(&mut self, key: KeyEvent) {
+        if self.text_key(key) {
+            return;
+        }
+        let place = self.place();
+        match self.keymap.press(place, Chord::from(key)) {
+            Resolved::Command(command) => self.run(command),
+            Resolved::Pending | Resolved::Nothing => {}
+        }
+    }
+}

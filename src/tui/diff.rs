@@ -1,0 +1,206 @@
+//! The Diff screen: this recording beside another, or two of its sessions.
+
+use std::path::PathBuf;
+
+use crate::log::SessionId;
+use crate::log::record::Seq;
+use crate::tape::compare::{Changed, Report, Side, compare};
+use crate::tape::likeness::{Ignored, brief};
+use crate::tape::{files, library};
+
+/// What is to be compared, outside of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// How it was: a tape, and one session of it.
+    pub a: (PathBuf, Option<u32>),
+    /// How it is now.
+    pub b: (PathBuf, Option<u32>),
+    /// JSONPaths that are not looked at.
+    pub ignored: Vec<String>,
+}
+
+/// The state of the screen.
+#[derive(Debug, Default)]
+pub struct Diff {
+    pub asked: Option<Comparison>,
+    /// What was asked before that: what is shown, until there is an answer.
+    pub before: Option<Comparison>,
+    pub report: Option<Report>,
+    /// It is being compared.
+    pub working: bool,
+    pub lines: Vec<Line>,
+    pub cursor: usize,
+}
+
+/// A line of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub kind: Kind,
+    pub text: String,
+    /// The frame of this recording that it is about.
+    pub frame: Option<Seq>,
+    /// The path that it is about.
+    pub path: Option<String>,
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Heading,
+    Good,
+    Bad,
+    /// A part of the finding above.
+    Detail,
+    Dim,
+}
+
+impl Comparison {
+    /// What a person wrote: another tape, `name#2` for a session of it, or `#1 #2` for two sessions
+    /// of this one.
+    ///
+    /// # Errors
+    /// Why it cannot be compared.
+    pub fn parse(text: &str, own: Option<PathBuf>) -> Result<Self, String> {
+        let own = own.ok_or("this session is not recorded, so there is nothing to compare")?;
+        let session = |word: &str| {
+            word.trim_start_matches('#').parse::<u32>().map_err(|_| format!("{word} is no session"))
+        };
+        // Standard input is the keyboard here.
+        let find = |name: &str| match name {
+            "" | "-" => Err("write the name of a tape, or #1 #2 for two sessions of this one".to_owned()),
+            name => library::find(name).map_err(|error| error.to_string()),
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (a, b) = match words[..] {
+            [a, b] if a.starts_with('#') && b.starts_with('#') => {
+                ((own.clone(), Some(session(a)?)), (own, Some(session(b)?)))
+            }
+            _ => match (find(text.trim()), text.trim().rsplit_once('#')) {
+                (Err(_), Some((name, number))) => ((find(name)?, Some(session(number)?)), (own, None)),
+                (found, _) => ((found?, None), (own, None)),
+            },
+        };
+        Ok(Self { a, b, ignored: Vec::new() })
+    }
+
+    /// Compares; it takes a while for long recordings.
+    ///
+    /// # Errors
+    /// Why it could not be done.
+    pub fn run(&self) -> Result<Report, String> {
+        let open =
+            |path: &PathBuf| crate::tape::open(path, &mut |_, _| ()).map_err(|error| error.to_string());
+        let ignored = Ignored::parse(&self.ignored).map_err(|error| error.to_string())?;
+        let (a, b) = (open(&self.a.0)?, open(&self.b.0)?);
+        let side = |tape: &'_ crate::tape::Opened, only: Option<u32>| -> Result<Option<SessionId>, String> {
+            let only = only.map(SessionId);
+            match only.filter(|only| !tape.world.sessions.contains_key(only)) {
+                Some(missing) => Err(format!("{} has no session {}", files::stem(&tape.path), missing.0)),
+                None => Ok(only),
+            }
+        };
+        let (only_a, only_b) = (side(&a, self.a.1)?, side(&b, self.b.1)?);
+        Ok(compare(
+            &Side { world: &a.world, log: &a.log, only: only_a },
+            &Side { world: &b.world, log: &b.log, only: only_b },
+            &ignored,
+        ))
+    }
+
+    /// What is compared, in a few words.
+    pub fn title(&self) -> String {
+        let name = |(path, only): &(PathBuf, Option<u32>)| match only {
+            Some(only) => format!("{}#{only}", files::stem(path)),
+            None => files::stem(path),
+        };
+        format!("{} → {}", name(&self.a), name(&self.b))
+    }
+}
+
+impl Diff {
+    /// Takes what came out.
+    pub fn take(&mut self, report: Report) {
+        self.lines = lines(&report);
+        self.cursor = self.cursor.min(self.lines.len().saturating_sub(1));
+        self.report = Some(report);
+        self.working = false;
+    }
+
+    /// The line under the cursor.
+    pub fn line(&self) -> Option<&Line> {
+        self.lines.get(self.cursor)
+    }
+
+    pub fn step(&mut self, by: isize) {
+        self.cursor = self.cursor.saturating_add_signed(by).min(self.lines.len().saturating_sub(1));
+    }
+}
+
+fn lines(report: &Report) -> Vec<Line> {
+    let mut all = Vec::new();
+    let mut line = |kind, text: String, frame, path| all.push(Line { kind, text, frame, path });
+    if let (Some(a), Some(b)) = report.eras
+        && a != b
+    {
+        line(Kind::Bad, format!("eras differ: {a} then, {b} now; what both have is compared"), None, None);
+    }
+    line(Kind::Heading, format!("Contract · {} changes", report.contract.len()), None, None);
+    let details = |line: &mut dyn FnMut(Kind, String, Option<Seq>, Option<String>),
+                   all: &[Changed],
+                   frame: Option<Seq>| {
+        for Changed { path, was, is } in all {
+            let text = format!("{path}: {} → {}", brief(was.as_ref()), brief(is.as_ref()));
+            line(Kind::Detail, text, frame, Some(path.clone()));
+        }
+    };
+    for change in &report.contract {
+        let text = format!("{} {} {}", change.offer.word(), change.name, change.change.word());
+        let kind = match change.change {
+            crate::tape::compare::Change::Added => Kind::Good,
+            _ => Kind::Bad,
+        };
+        line(kind, text, None, None);
+        details(&mut line, &change.differences, None);
+    }
+    let same =
+        report.compared.saturating_sub(report.behaviour.iter().filter(|change| change.b.is_some()).count());
+    line(
+        Kind::Heading,
+        format!("Behaviour · {} changes, {same} calls as they were", report.behaviour.len()),
+        None,
+        None,
+    );
+    for change in &report.behaviour {
+        line(Kind::Bad, format!("{} {}", change.title, change.kind.word()), change.b, None);
+        details(&mut line, &change.differences, change.b);
+    }
+    if !report.volatile.is_empty() {
+        line(Kind::Heading, "Differs every time, not counted".to_owned(), None, None);
+        for (title, path, why) in &report.volatile {
+            line(Kind::Dim, format!("{title} {path} ({why})"), None, Some(path.clone()));
+        }
+    }
+    if !report.timing.is_empty() {
+        line(Kind::Heading, "Timing · p50 and p95".to_owned(), None, None);
+    }
+    for timing in &report.timing {
+        let millis = |nanos: u64| format!("{:.1}ms", nanos as f64 / 1e6);
+        let (a, b) = (timing.a, timing.b);
+        let text = format!(
+            "{}: {} {} → {} {}",
+            timing.title,
+            millis(a.p50),
+            millis(a.p95),
+            millis(b.p50),
+            millis(b.p95)
+        );
+        // A little is noise.
+        let slower = b.p50 > a.p50.saturating_mul(2) && b.p50 - a.p50 > 5_000_000;
+        line(if slower { Kind::Bad } else { Kind::Dim }, text, None, None);
+    }
+    let cost = report.cost;
+    line(Kind::Heading, "Cost · estimated tokens".to_owned(), None, None);
+    line(Kind::Dim, format!("tool definitions {} → {}", cost.definitions.0, cost.definitions.1), None, None);
+    line(Kind::Dim, format!("answers {} → {}", cost.answers.0, cost.answers.1), None, None);
+    all
+}

@@ -1,0 +1,348 @@
+//! The playhead: where in a recording, or in a session that still grows, the screen looks.
+//!
+//! The frame under the list's cursor and the playhead are one: each follows the other.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Stamp};
+use crate::log::Log;
+use crate::log::record::{FrameKind, Note, Seq};
+use crate::log::world::{Operation, Row, World};
+use crate::mcp::{Direction, json};
+use crate::tape::player::{Player, Speed};
+
+/// The state of the playhead and what is drawn around it.
+pub struct Scrub {
+    pub player: Player,
+    /// The frame where the player was put last.
+    at: Option<Seq>,
+    /// How often the width of time that is drawn was halved.
+    pub zoom: u32,
+    pub lanes: Lanes,
+    pub card: Card,
+}
+
+/// Rows of the picture of a recording: how much there was in each column of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lanes {
+    pub from: Stamp,
+    pub until: Stamp,
+    width: usize,
+    rows: usize,
+    pub to_server: Vec<u32>,
+    pub to_client: Vec<u32>,
+    pub notices: Vec<u32>,
+    pub stderr: Vec<u32>,
+    pub errors: Vec<u32>,
+    pub held: Vec<u32>,
+    /// The most operations that were under way at once.
+    pub in_flight: Vec<u32>,
+    /// Operations that are drawn one by one, where they are few enough.
+    pub spans: Vec<Span>,
+}
+
+/// An operation in the picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub op: u32,
+    pub from: usize,
+    pub until: usize,
+    /// Which of the rows for operations it is drawn in.
+    pub slot: usize,
+}
+
+/// Rows for operations that are drawn one by one.
+pub const SLOTS: usize = 2;
+
+/// How things stood at the playhead, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Card {
+    at: Option<(Seq, Seq)>,
+    pub sessions: Vec<Standing>,
+    /// Operations without an answer: number, what it is, since when.
+    pub in_flight: Vec<(u32, String, Stamp)>,
+    /// How many there are beyond those.
+    pub more: usize,
+    pub subscriptions: Vec<String>,
+    /// Estimated: bytes so far, by four.
+    pub tokens: u64,
+}
+
+/// A session at the playhead, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub title: String,
+    pub era: String,
+    /// Each side: its name, and what it can do.
+    pub sides: Vec<(String, String)>,
+    pub tools: Vec<String>,
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+/// Operations in flight that are named.
+const NAMED: usize = 12;
+
+impl Scrub {
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            player: Player::new(clock, Speed::NORMAL),
+            at: None,
+            zoom: 0,
+            lanes: Lanes::default(),
+            card: Card::default(),
+        }
+    }
+
+    /// Lets the player follow the cursor, if that was moved.
+    pub fn follow(&mut self, world: &World, selected: Option<Seq>) {
+        if selected == self.at {
+            return;
+        }
+        self.at = selected;
+        if let Some(place) = selected.and_then(|seq| world.place(seq)) {
+            self.player.step_to(place, &world.rows[..]);
+        }
+    }
+
+    /// The frame that the player has come to, if it has come to another.
+    pub fn advance(&mut self, world: &World) -> Option<Seq> {
+        let came = self.player.advance(&world.rows[..]);
+        let seq = world.rows.get(came.end.checked_sub(1)?).filter(|_| !came.is_empty())?.seq;
+        Some(seq)
+    }
+
+    /// Tells where the cursor is now, after it followed the player.
+    pub fn arrived(&mut self, selected: Option<Seq>) {
+        self.at = selected;
+    }
+
+    /// Whether there is nothing left to play.
+    pub fn is_over(&self, world: &World) -> bool {
+        self.player.passed() >= world.rows.len()
+    }
+
+    /// How long until the next frame is due.
+    pub fn wait(&self, world: &World) -> Option<Duration> {
+        self.player.wait(&world.rows[..])
+    }
+
+    /// The time of the playhead: while it plays, it moves between frames.
+    pub fn time(&self, world: &World, selected: Option<Seq>) -> Stamp {
+        match self.player.is_playing() {
+            true => self.player.position().min(world.now),
+            false => selected.and_then(|seq| world.row(seq)).map_or(world.now, |row| row.at),
+        }
+    }
+
+    /// Draws the picture anew if it is another one, `width` columns wide, around `time`.
+    pub fn picture(&mut self, world: &World, width: usize, time: Stamp) {
+        let begin = world.rows.first().map_or(Stamp::default(), |row| row.at);
+        let whole = world.now.max(time).since(begin).max(Duration::from_millis(1));
+        let shown = whole / 2_u32.pow(self.zoom.min(20));
+        let from = match self.zoom {
+            0 => begin,
+            _ => {
+                // The window moves only when the playhead leaves its middle, not with every step.
+                let old = self.lanes.from;
+                let inside = time >= old + shown / 8 && time <= old + shown * 7 / 8;
+                let same = self.lanes.until.since(old) == shown;
+                let around = Stamp::from_nanos(time.nanos().saturating_sub(nanos(shown / 2)));
+                if inside && same { old } else { around.max(begin) }
+            }
+        };
+        let until = from + shown;
+        // A session that grows changes its picture all the time; a little late is soon enough.
+        let grown = world.rows.len() - self.lanes.rows.min(world.rows.len());
+        let fresh = grown * 50 <= world.rows.len() && (grown == 0 || world.rows.len() > 50_000);
+        let same_window = self.zoom == 0 && self.lanes.from == from || self.lanes.until == until;
+        if self.lanes.width == width && self.lanes.from == from && same_window && fresh {
+            return;
+        }
+        self.lanes = Lanes::draw(world, width, from, until);
+    }
+
+    /// Writes the card anew if things are looked at from elsewhere.
+    pub fn describe(&mut self, world: &World, log: &Log, seq: Seq) {
+        if self.card.at != Some((seq, world.last)) {
+            self.card = Card::new(world, log, seq);
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Lanes {
+    fn draw(world: &World, width: usize, from: Stamp, until: Stamp) -> Self {
+        let none = || vec![0; width];
+        let mut lanes = Self {
+            from,
+            until,
+            width,
+            rows: world.rows.len(),
+            to_server: none(),
+            to_client: none(),
+            notices: none(),
+            stderr: none(),
+            errors: none(),
+            held: none(),
+            in_flight: none(),
+            spans: Vec::new(),
+        };
+        if width == 0 {
+            return lanes;
+        }
+        let first = world.rows.partition_point(|row| row.at < from);
+        let last = world.rows.partition_point(|row| row.at <= until);
+        for row in &world.rows[first..last] {
+            let Some(column) = lanes.column(row.at) else { continue };
+            let lane = match (row.kind, row.direction) {
+                (FrameKind::Stderr, _) => &mut lanes.stderr,
+                (FrameKind::Notification, _) => &mut lanes.notices,
+                (_, Direction::ToServer) => &mut lanes.to_server,
+                (_, Direction::ToClient) => &mut lanes.to_client,
+            };
+            lane[column] += 1;
+            lanes.errors[column] += u32::from(row.is_error);
+        }
+        for seq in world.held_ever() {
+            if let Some(column) = world.row(seq).and_then(|row| lanes.column(row.at)) {
+                lanes.held[column] += 1;
+            }
+        }
+        lanes.operations(world, &world.rows[first..last]);
+        lanes
+    }
+
+    /// The column of a time; none when it is not drawn.
+    pub fn column(&self, time: Stamp) -> Option<usize> {
+        let shown = self.until.since(self.from).as_nanos().max(1);
+        if time < self.from || time > self.until || self.width == 0 {
+            return None;
+        }
+        let at = time.since(self.from).as_nanos() * (self.width as u128 - 1) / shown;
+        usize::try_from(at).ok()
+    }
+
+    fn operations(&mut self, world: &World, rows: &[Row]) {
+        let begun = |row: &&Row| row.op().and_then(|op| world.operation(op)).is_some();
+        let mut free = [0; SLOTS];
+        let mut change = vec![0_i64; self.width + 1];
+        for row in rows.iter().filter(begun) {
+            let Some(operation) = row.op().and_then(|op| world.operation(op)) else { continue };
+            if world.first(operation).is_none_or(|first| first.seq != row.seq) {
+                continue;
+            }
+            let Some(from) = self.column(row.at) else { continue };
+            let end = end_of(operation, world);
+            let until = self.column(end).unwrap_or(self.width - 1);
+            change[from] += 1;
+            change[until + 1] -= 1;
+            let label = operation.id.0.to_string().len() + 2;
+            let slot = (0..SLOTS).find(|slot| free[*slot] <= from);
+            if let Some(slot) = slot.filter(|_| until >= from + label) {
+                free[slot] = until + 1;
+                self.spans.push(Span { op: operation.id.0, from, until, slot });
+            }
+        }
+        let mut running = 0;
+        for (column, change) in change.iter().take(self.width).enumerate() {
+            running += change;
+            self.in_flight[column] = u32::try_from(running).unwrap_or(0);
+        }
+    }
+}
+
+fn end_of(operation: &Operation, world: &World) -> Stamp {
+    operation.ended().unwrap_or_else(|| match world.sessions.get(&operation.session) {
+        Some(session) => session.closed_at.map_or(world.now, |(_, at)| at),
+        None => world.now,
+    })
+}
+
+impl Card {
+    fn new(world: &World, log: &Log, seq: Seq) -> Self {
+        let moment = world.moment(seq);
+        let what = |row: &Row| {
+            let method = world.text(row.method).unwrap_or("?");
+            world.text(row.target).map_or_else(|| method.to_owned(), |target| format!("{method} {target}"))
+        };
+        let sessions = moment.sessions.iter().map(|session| {
+            let sides = [("client", session.client), ("server", session.server)];
+            let sides = sides.into_iter().filter_map(|(side, facts)| {
+                let facts = facts?;
+                let name = facts.name.as_deref().unwrap_or("?");
+                let release = facts.release.as_deref().unwrap_or_default();
+                let can = facts.capabilities.as_deref().map(keys).unwrap_or_default();
+                Some((format!("{side} {name} {release}"), can.join(" ")))
+            });
+            let facts = session.server.or(session.client);
+            let era = facts.and_then(|facts| facts.version.clone().or(facts.era.map(|era| era.to_string())));
+            let tools = tools(log, &session.tools);
+            let first = tools_if(log, &session.first_tools, &session.tools);
+            let missing = |from: &[String], all: &[String]| -> Vec<String> {
+                all.iter().filter(|tool| !from.contains(tool)).cloned().collect()
+            };
+            Standing {
+                title: format!("{} s{}", session.name, session.session.0),
+                era: era.unwrap_or_else(|| "era not known yet".into()),
+                sides: sides.collect(),
+                added: first.as_deref().map(|first| missing(first, &tools)).unwrap_or_default(),
+                removed: first.as_deref().map(|first| missing(&tools, first)).unwrap_or_default(),
+                tools,
+            }
+        });
+        let named =
+            moment.in_flight.iter().take(NAMED).filter_map(|operation| {
+                Some((operation.id.0, what(world.first(operation)?), operation.started))
+            });
+        let until = world.rows.partition_point(|row| row.seq <= seq);
+        Self {
+            at: Some((seq, world.last)),
+            sessions: sessions.collect(),
+            in_flight: named.collect(),
+            more: moment.in_flight.len().saturating_sub(NAMED),
+            subscriptions: moment.subscriptions.iter().map(|row| what(row)).collect(),
+            tokens: world.rows[..until].iter().map(|row| row.size).sum::<u64>() / 4,
+        }
+    }
+}
+
+/// The names of the tools on the pages of a list.
+fn tools(log: &Log, pages: &[Seq]) -> Vec<String> {
+    let mut names = Vec::new();
+    for record in pages.iter().filter_map(|page| log.get(*page)) {
+        let Some(list) = record.frame().and_then(|frame| frame.message.outcome(&["tools"])) else { continue };
+        for tool in json::elements(list, 0..list.len()) {
+            let name = json::lookup(list, tool, &["name"]);
+            names.extend(name.and_then(|name| Some(json::unescape(&list[name])?.into_owned())));
+        }
+    }
+    names
+}
+
+/// The same, unless it is the list that is known already.
+fn tools_if(log: &Log, pages: &[Seq], known: &[Seq]) -> Option<Vec<String>> {
+    (pages != known).then(|| tools(log, pages))
+}
+
+fn keys(object: &str) -> Vec<String> {
+    let text = object.as_bytes();
+    let key = |member: json::Member| Some(json::unescape(&text[member.key])?.into_owned());
+    json::members(text, 0..text.len()).filter_map(key).collect()
+}
+
+/// The bookmarks of a world, the newest of each letter, in the order of their frames.
+pub fn bookmarks(world: &World) -> Vec<(char, Seq, &str)> {
+    let mut marks: Vec<(char, Seq, &str)> = Vec::new();
+    for (_, _, _, Note { frame, mark, text, .. }) in &world.notes {
+        if let (Some(frame), Some(mark)) = (frame, mark) {
+            marks.retain(|(other, ..)| other != mark);
+            marks.push((*mark, *frame, text));
+        }
+    }
+    marks.sort_by_key(|(_, frame, _)| *frame);
+    marks
+}
