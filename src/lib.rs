@@ -42,6 +42,7 @@ pub mod transport;
 
 pub mod intercept;
 
+pub mod control;
 pub mod engine;
 pub mod proxy;
 

@@ -1,0 +1,243 @@
+//! What can be asked of an engine, and what it tells by itself.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::log::breakpoint::{Snapshot, Watcher};
+use crate::log::query::Query;
+use crate::log::{Seq, SessionId};
+use crate::tape::Status;
+
+/// The version of this protocol. It counts up when an older peer would misunderstand.
+pub const VERSION: u32 = 1;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", content = "params", deny_unknown_fields)]
+pub enum Ask {
+    /// The first message of every connection.
+    #[serde(rename = "hello")]
+    Hello {
+        /// The version of the protocol that the peer speaks.
+        version: u32,
+        /// Who it is: the log names it where it does something.
+        name: String,
+    },
+    /// What the engine is and how it stands.
+    #[serde(rename = "engine/facts")]
+    Facts {},
+    /// Sends every record from a position on as `log/record`, then `log/caughtUp`, and from then on
+    /// what is new.
+    #[serde(rename = "log/subscribe")]
+    Subscribe {
+        /// 1 is the beginning.
+        from: Seq,
+    },
+    /// Sends no more records.
+    #[serde(rename = "log/unsubscribe")]
+    Unsubscribe {},
+    /// Frames in the order of time.
+    #[serde(rename = "log/frames")]
+    Frames {
+        /// A query, as the screens take it.
+        #[serde(default)]
+        filter: String,
+        /// The first position that is looked at.
+        #[serde(default)]
+        from: Option<Seq>,
+        /// The last one.
+        #[serde(default)]
+        to: Option<Seq>,
+        /// At most so many; 100 if not given.
+        #[serde(default)]
+        limit: Option<usize>,
+        /// The newest ones rather than the oldest.
+        #[serde(default)]
+        newest: bool,
+    },
+    /// The record at a position.
+    #[serde(rename = "log/get")]
+    Record { seq: Seq },
+    /// What waits for a verdict.
+    #[serde(rename = "hold/list")]
+    Held {},
+    /// The breakpoints, and who can decide.
+    #[serde(rename = "breakpoint/list")]
+    Breakpoints {},
+}
+
+/// What an engine is and how it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// The version of the protocol that the engine speaks.
+    pub version: u32,
+    /// The program, e.g. `shadowcat 0.1.0`.
+    pub program: String,
+    pub pid: u32,
+    /// What people call its server.
+    pub name: String,
+    /// The command that runs, e.g. `forward stdio`.
+    pub mode: String,
+    /// The server's command line or URL.
+    pub target: Vec<String>,
+    pub directory: Option<String>,
+    /// Who started it, as far as the system tells.
+    pub parent: Option<String>,
+    /// The wall time of record time zero, microseconds since the Unix epoch.
+    pub anchor: u64,
+    /// The position of the newest record.
+    pub last: Seq,
+    pub tape: Tape,
+    pub breakpoints: Points,
+    pub sessions: Vec<SessionFacts>,
+}
+
+/// How the recording stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tape {
+    /// The file; none when nothing is recorded.
+    pub path: Option<PathBuf>,
+    pub bytes: u64,
+    pub frames: u64,
+    /// Why nothing can be written right now.
+    pub failing: Option<String>,
+}
+
+/// A session of an engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionFacts {
+    pub session: SessionId,
+    pub name: String,
+    pub client: Option<String>,
+    pub server: Option<String>,
+    pub era: Option<String>,
+    pub open: bool,
+    pub frames: u64,
+    pub errors: u64,
+    pub held: u64,
+    /// Microseconds since the Unix epoch.
+    pub since: u64,
+}
+
+/// The breakpoints of an engine, and who can decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Points {
+    pub points: Vec<Point>,
+    pub armed: bool,
+    /// Whether every frame is held.
+    pub everything: bool,
+    pub watchers: Vec<Watcher>,
+}
+
+/// A breakpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Point {
+    pub id: u32,
+    pub query: String,
+    pub enabled: bool,
+    pub hits: u64,
+    /// How long what it holds waits while nobody is there, in milliseconds.
+    #[serde(default)]
+    pub patience: u64,
+}
+
+/// A frame that waits for a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldFrame {
+    /// The frame, by which it is decided on.
+    pub id: Seq,
+    pub session: SessionId,
+    pub name: String,
+    pub direction: String,
+    pub method: Option<String>,
+    pub target: Option<String>,
+    /// What stopped it.
+    pub by: Option<String>,
+    /// How long it is held, in milliseconds.
+    pub age: u64,
+    /// The message as it came: JSON, or a text where it is none.
+    pub message: Value,
+    /// The line that goes on if it is accepted now, where it was amended.
+    pub amended: Option<String>,
+}
+
+/// A frame as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FrameFacts {
+    pub seq: Seq,
+    /// ISO 8601.
+    pub time: String,
+    pub session: SessionId,
+    pub direction: String,
+    pub kind: String,
+    pub operation: Option<u32>,
+    pub method: Option<String>,
+    pub target: Option<String>,
+    pub origin: String,
+    pub state: Vec<String>,
+    pub error: bool,
+    /// In milliseconds.
+    pub duration: Option<f64>,
+    /// Bytes.
+    pub size: u64,
+    /// The message as it came: JSON, or a text where it is none.
+    pub message: Value,
+}
+
+/// What an engine tells by itself.
+pub const NOTICES: [(&str, &str); 4] = [
+    ("log/record", "A record, as it stands on a tape."),
+    ("log/caughtUp", "Everything that was there when the subscription began has been sent."),
+    ("breakpoint/changed", "The breakpoints or who can decide have changed: what breakpoint/list answers."),
+    ("tape/status", "The recording has gone on, or cannot: what engine/facts has as tape."),
+];
+
+impl From<&Snapshot> for Points {
+    fn from(snapshot: &Snapshot) -> Self {
+        let point = |point: &crate::log::breakpoint::Breakpoint| Point {
+            id: point.id,
+            query: point.query.text().to_owned(),
+            enabled: point.enabled,
+            hits: point.hits,
+            patience: u64::try_from(point.patience.as_millis()).unwrap_or(u64::MAX),
+        };
+        Self {
+            points: snapshot.points.iter().map(point).collect(),
+            armed: snapshot.armed,
+            everything: snapshot.everything,
+            watchers: snapshot.watchers.clone(),
+        }
+    }
+}
+
+impl From<Points> for Snapshot {
+    fn from(points: Points) -> Self {
+        let point = |point: Point| {
+            Some(crate::log::breakpoint::Breakpoint {
+                id: point.id,
+                query: Query::parse(&point.query).ok()?,
+                enabled: point.enabled,
+                hits: point.hits,
+                patience: std::time::Duration::from_millis(point.patience),
+            })
+        };
+        Self {
+            points: points.points.into_iter().filter_map(point).collect(),
+            armed: points.armed,
+            everything: points.everything,
+            watchers: points.watchers,
+            amended: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+impl From<&Status> for Tape {
+    fn from(status: &Status) -> Self {
+        let Status { path, bytes, frames, failing, .. } = status.clone();
+        Self { path, bytes, frames, failing }
+    }
+}

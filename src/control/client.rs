@@ -1,0 +1,207 @@
+//! The other end of an engine's socket.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::unistd::getuid;
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::api::{Ask, Facts, Points, Tape, VERSION};
+use super::place;
+use super::wire::{self, Failure, Told};
+use crate::engine::{Command, Reply};
+use crate::log::{Record, Seq};
+use crate::tape::format::{Line, read_line};
+
+/// What an engine tells by itself.
+#[derive(Debug)]
+pub enum Notice {
+    Record(Box<Record>),
+    /// Everything that was there when the subscription began has come.
+    CaughtUp,
+    Breakpoints(Points),
+    Tape(Tape),
+}
+
+/// Why an engine did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("{0} is no socket of yours: something else was put there")]
+    Planted(String),
+    #[error("the engine does not answer: {0}")]
+    Io(#[from] io::Error),
+    #[error("the engine has ended")]
+    Gone,
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    #[error("the engine says something else than was asked: {0}")]
+    Strange(#[from] serde_json::Error),
+}
+
+/// A connection to an engine.
+#[derive(Clone)]
+pub struct Client {
+    lines: mpsc::Sender<Vec<u8>>,
+    waiting: Arc<Mutex<Waiting>>,
+    made: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    calls: HashMap<u64, oneshot::Sender<Result<Value, Failure>>>,
+    gone: bool,
+}
+
+/// Notices that may wait for whoever reads them; then the engine's connection waits.
+const NOTICES: usize = 4096;
+/// Requests that may wait to be written.
+const REQUESTS: usize = 64;
+
+impl Client {
+    /// Connects to the engine at `path` as `name`, and says what it is and what it tells.
+    ///
+    /// # Errors
+    /// When nobody answers, or it speaks another version.
+    pub async fn connect(
+        path: &Path,
+        name: &str,
+    ) -> Result<(Self, Facts, mpsc::Receiver<Notice>), CallError> {
+        if !place::is_ours(path) {
+            return Err(CallError::Planted(path.display().to_string()));
+        }
+        let stream = UnixStream::connect(path).await?;
+        if stream.peer_cred()?.uid() != getuid().as_raw() {
+            return Err(CallError::Planted(path.display().to_string()));
+        }
+        let (read, write) = stream.into_split();
+        Self::over(read, write, name).await
+    }
+
+    /// The same over any stream that leads to an engine.
+    ///
+    /// # Errors
+    /// When nobody answers, or it speaks another version.
+    pub async fn over(
+        read: impl AsyncRead + Unpin + Send + 'static,
+        write: impl AsyncWrite + Unpin + Send + 'static,
+        name: &str,
+    ) -> Result<(Self, Facts, mpsc::Receiver<Notice>), CallError> {
+        let (lines, outgoing) = mpsc::channel(REQUESTS);
+        let (notices, told) = mpsc::channel(NOTICES);
+        let client = Self { lines, waiting: Arc::default(), made: Arc::default() };
+        tokio::spawn(write_lines(write, outgoing));
+        tokio::spawn(read_lines(read, Arc::clone(&client.waiting), notices));
+        let facts = client.ask(&Ask::Hello { version: VERSION, name: name.to_owned() }).await?;
+        Ok((client, facts, told))
+    }
+
+    /// Asks something.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, CallError> {
+        Ok(serde_json::from_value(self.call(json!(ask)).await?)?)
+    }
+
+    /// Wants something.
+    ///
+    /// # Errors
+    /// When it is not done.
+    pub async fn command(&self, command: &Command) -> Result<Reply, CallError> {
+        Ok(serde_json::from_value(self.call(json!(command)).await?)?)
+    }
+
+    async fn call(&self, mut request: Value) -> Result<Value, CallError> {
+        let id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Value::Object(members) = &mut request {
+            members.insert("jsonrpc".to_owned(), "2.0".into());
+            members.insert("id".to_owned(), id.into());
+        }
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.gone {
+                return Err(CallError::Gone);
+            }
+            waiting.calls.insert(id, sender);
+        }
+        self.lines.send(wire::line(&request)).await.map_err(|_| CallError::Gone)?;
+        Ok(answer.await.map_err(|_| CallError::Gone)??)
+    }
+
+    /// Follows the log from a position on.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn subscribe(&self, from: Seq) -> Result<(), CallError> {
+        self.ask::<Value>(&Ask::Subscribe { from }).await.map(drop)
+    }
+}
+
+async fn write_lines(mut write: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) {
+    while let Some(line) = lines.recv().await {
+        // Whoever waits for an answer learns from the other direction that it is gone.
+        if write.write_all(&line).await.is_err() || write.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_lines(
+    read: impl AsyncRead + Unpin,
+    waiting: Arc<Mutex<Waiting>>,
+    notices: mpsc::Sender<Notice>,
+) {
+    let mut read = BufReader::with_capacity(256 << 10, read);
+    while let Ok(Some(line)) = wire::read_line(&mut read).await {
+        if let Some(notice) = take(&line, &waiting)
+            && notices.send(notice).await.is_err()
+        {
+            // Nobody follows; answers are still wanted.
+        }
+    }
+    let mut waiting = waiting.lock();
+    waiting.gone = true;
+    waiting.calls.clear();
+}
+
+/// Hands an answer to whoever waits for it, and returns what was told by itself.
+fn take(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
+    if let Some(record) = line.strip_prefix(wire::RECORD.as_bytes()) {
+        return match read_line(record.strip_suffix(b"}")?) {
+            Ok(Line::Record(record)) => Some(Notice::Record(Box::new(record))),
+            _ => None,
+        };
+    }
+    let told: Told<'_> = serde_json::from_slice(line).ok()?;
+    if let Some(id) = told.id {
+        let sender = waiting.lock().calls.remove(&id)?;
+        let outcome = match told.error {
+            Some(failure) => Err(failure),
+            None => Ok(told.result.unwrap_or(Value::Null)),
+        };
+        // Whoever asked may have given up.
+        let _ = sender.send(outcome);
+        return None;
+    }
+    if let Some(failure) = told.error {
+        tracing::warn!("an engine says: {failure}");
+        return None;
+    }
+    let params = told.params?.get();
+    match told.method?.as_str() {
+        "log/caughtUp" => Some(Notice::CaughtUp),
+        "breakpoint/changed" => serde_json::from_str(params).ok().map(Notice::Breakpoints),
+        "tape/status" => serde_json::from_str(params).ok().map(Notice::Tape),
+        // From a newer engine.
+        _ => None,
+    }
+}

@@ -1,0 +1,15 @@
+//! The control socket: JSON-RPC 2.0, one message a line, over a Unix socket that belongs to one
+//! engine. What an engine can be told is [`crate::engine::Command`]; what can be asked of it is
+//! [`api::Ask`]; `shadowcat ctl schema` prints both as an OpenRPC document.
+
+pub mod api;
+pub mod client;
+pub mod place;
+mod reading;
+mod schema;
+pub mod server;
+mod wire;
+
+pub use client::{Client, Notice};
+pub use schema::document;
+pub use server::{About, Server, serve};

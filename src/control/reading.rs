@@ -1,0 +1,194 @@
+//! What an engine knows of its own log, folded when somebody asks.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::api::{self, FrameFacts, HeldFrame, Points, SessionFacts, VERSION};
+use super::server::About;
+use super::wire::{self, Failure};
+use crate::clock;
+use crate::engine::Engine;
+use crate::log::query::Query;
+use crate::log::record::Frame;
+use crate::log::subject::RowSubject;
+use crate::log::world::{Row, Way, World};
+use crate::log::{Log, Seq, Tail};
+use crate::tape::Status;
+use crate::tape::format::write_record;
+
+/// A fold of a log that is caught up when it is asked.
+pub struct Reading {
+    log: Arc<Log>,
+    tail: Tail,
+    world: World,
+}
+
+/// Frames that are given if it is not said how many.
+const FRAMES: usize = 100;
+/// The most that are given at a time.
+const MOST: usize = 10_000;
+
+impl Reading {
+    pub fn new(log: &Arc<Log>) -> Self {
+        Self { log: Arc::clone(log), tail: log.tail(1), world: World::default() }
+    }
+
+    /// Folds in what is there now.
+    pub fn catch_up(&mut self) {
+        const BATCH: usize = 4096;
+        let last = self.log.last();
+        while self.tail.position() <= last {
+            let records = self.tail.read(BATCH);
+            if records.is_empty() {
+                return;
+            }
+            records.iter().for_each(|record| self.world.apply(record));
+            // Nobody keeps lists of matches here.
+            self.world.touched.clear();
+        }
+    }
+
+    pub fn facts(&self, about: &About, engine: &Engine, status: &Status) -> api::Facts {
+        let world = &self.world;
+        let name =
+            |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.name.clone());
+        let session = |session: &crate::log::world::Session| SessionFacts {
+            session: session.id,
+            name: session.opened.name.clone(),
+            client: name(&session.client),
+            server: name(&session.server),
+            era: session.era().map(|era| era.as_str().to_owned()),
+            open: session.closed.is_none(),
+            frames: session.frames,
+            errors: session.errors,
+            held: world
+                .held
+                .iter()
+                .filter(|seq| world.row(**seq).is_some_and(|row| row.session == session.id))
+                .count() as u64,
+            since: self.log.clock().wall(session.since),
+        };
+        api::Facts {
+            version: VERSION,
+            program: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
+            pid: std::process::id(),
+            name: about.name.clone(),
+            mode: about.mode.clone(),
+            target: about.target.clone(),
+            directory: std::env::current_dir().ok().map(|directory| directory.display().to_string()),
+            parent: parent(),
+            anchor: self.log.clock().anchor(),
+            last: self.log.last(),
+            tape: status.into(),
+            breakpoints: Points::from(&engine.breakpoints()),
+            sessions: world.sessions.values().map(session).collect(),
+        }
+    }
+
+    pub fn frames(
+        &self,
+        filter: &str,
+        (from, to): (Option<Seq>, Option<Seq>),
+        limit: Option<usize>,
+        newest: bool,
+    ) -> Result<Vec<FrameFacts>, Failure> {
+        let query = Query::parse(filter)
+            .map_err(|error| Failure::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
+        let within = from.unwrap_or(0)..=to.unwrap_or(Seq::MAX);
+        let fits = |row: &&Row| {
+            within.contains(&row.seq) && query.matches(&RowSubject::new(&self.world, row, &self.log))
+        };
+        let limit = limit.unwrap_or(FRAMES).min(MOST);
+        let frame = |row: &Row| self.frame(row);
+        let rows = self.world.rows.iter();
+        Ok(match newest {
+            true => {
+                let mut frames: Vec<_> = rows.rev().filter(fits).take(limit).map(frame).collect();
+                frames.reverse();
+                frames
+            }
+            false => rows.filter(fits).take(limit).map(frame).collect(),
+        })
+    }
+
+    fn frame(&self, row: &Row) -> FrameFacts {
+        let world = &self.world;
+        let mut state: Vec<String> = Vec::new();
+        if let Way::Ended(outcome) = row.way {
+            state.push(outcome.as_str().to_owned());
+        }
+        world.statuses(row, &mut |word| {
+            if !state.iter().any(|known| known == word) {
+                state.push(word.to_owned());
+            }
+        });
+        let text = |name| world.text(name).map(str::to_owned);
+        FrameFacts {
+            seq: row.seq,
+            time: clock::iso(self.log.clock().wall(row.at)),
+            session: row.session,
+            direction: row.direction.as_str().to_owned(),
+            kind: row.kind.as_str().to_owned(),
+            operation: row.op().map(|op| op.0),
+            method: text(row.method),
+            target: text(row.target),
+            origin: row.origin().as_str().to_owned(),
+            state,
+            error: row.is_error,
+            duration: row.duration().map(|duration| duration.as_secs_f64() * 1e3),
+            size: row.size,
+            message: self.log.get(row.seq).and_then(|record| record.frame().map(message)).unwrap_or_default(),
+        }
+    }
+
+    pub fn record(&self, seq: Seq) -> Result<Value, Failure> {
+        let record = self.log.get(seq);
+        let record = record
+            .ok_or_else(|| Failure::new(wire::REFUSED, format!("there is no record {seq}, or it is lost")))?;
+        let mut line = Vec::new();
+        write_record(&mut line, &record, self.log.clock().wall(record.at));
+        serde_json::from_slice(&line).or_else(|_| Ok(json!(String::from_utf8_lossy(&line))))
+    }
+
+    pub fn held(&self, engine: &Engine) -> Vec<HeldFrame> {
+        let amended = engine.breakpoints().amended;
+        let now = self.log.clock().now();
+        let world = &self.world;
+        let held = |seq: &Seq| {
+            let row = world.row(*seq)?;
+            let record = self.log.get(*seq)?;
+            let story = world.story(*seq);
+            let text = |name| world.text(name).map(str::to_owned);
+            let age = now.since(story.since.unwrap_or(row.at));
+            Some(HeldFrame {
+                id: *seq,
+                session: row.session,
+                name: world.session_name(row.session).to_owned(),
+                direction: row.direction.as_str().to_owned(),
+                method: text(row.method),
+                target: text(row.target),
+                by: text(story.why).or(text(story.by)),
+                age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                message: message(record.frame()?),
+                amended: amended.get(seq).map(|line| String::from_utf8_lossy(line).into_owned()),
+            })
+        };
+        world.held.iter().filter_map(held).collect()
+    }
+}
+
+/// A message as JSON: what it is where it is JSON, else its text.
+fn message(frame: &Frame) -> Value {
+    let text = || Value::from(String::from_utf8_lossy(frame.message.raw()).trim_end_matches(['\n', '\r']));
+    match frame.message.is_rpc() {
+        true => serde_json::from_slice(frame.message.body()).unwrap_or_else(|_| text()),
+        false => text(),
+    }
+}
+
+/// Who started this process, as far as the system tells.
+fn parent() -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", nix::unistd::getppid())).ok()?;
+    Some(name.trim().to_owned())
+}

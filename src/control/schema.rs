@@ -1,0 +1,118 @@
+//! The control protocol as an OpenRPC 1.3 document, made from the types that are on the wire.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::api::{self, Ask, FrameFacts, HeldFrame, NOTICES, Points};
+use crate::engine::{Command, Reply};
+
+/// The document.
+pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
+    let results = results(&mut generator);
+    let reply = schema::<Reply>(&mut generator);
+    let mut methods = Vec::new();
+    for ask in variants::<Ask>(&mut generator) {
+        let result = results.iter().find(|(name, _)| *name == ask.name).map(|(_, result)| result.clone());
+        methods.push(ask.method(result.unwrap_or(json!({}))));
+    }
+    for command in variants::<Command>(&mut generator) {
+        methods.push(command.method(reply.clone()));
+    }
+    for (name, help) in NOTICES {
+        let params = json!([{ "name": "params", "required": true, "schema": {} }]);
+        methods.push(json!({ "name": name, "summary": help, "params": params, "x-notification": true }));
+    }
+    let schemas: Map<String, Value> = generator.take_definitions(true);
+    json!({
+        "openrpc": "1.3.2",
+        "info": {
+            "title": "shadowcat control",
+            "version": api::VERSION.to_string(),
+            "description": "Newline-delimited JSON-RPC 2.0 over the Unix socket of an engine. \
+                            The first request is hello; params are always named.",
+        },
+        "methods": methods,
+        "components": { "schemas": schemas },
+    })
+}
+
+/// Which of the two tables a method is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    Asks,
+    Commands,
+}
+
+/// The table that `method` is in.
+pub fn table(method: &str) -> Option<Table> {
+    static METHODS: LazyLock<HashMap<String, Table>> = LazyLock::new(|| {
+        let mut generator = SchemaGenerator::default();
+        let asks = variants::<Ask>(&mut generator).into_iter().map(|ask| (ask.name, Table::Asks));
+        let commands = variants::<Command>(&mut generator);
+        asks.chain(commands.into_iter().map(|command| (command.name, Table::Commands))).collect()
+    });
+    METHODS.get(method).copied()
+}
+
+/// A variant of an enum of methods.
+struct Method {
+    name: String,
+    help: String,
+    params: Value,
+}
+
+impl Method {
+    fn method(self, result: Value) -> Value {
+        let required: Vec<&str> =
+            self.params["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let properties = self.params["properties"].as_object().cloned().unwrap_or_default();
+        let param = |(name, schema): (String, Value)| {
+            let required = required.contains(&name.as_str());
+            json!({ "name": name, "required": required, "schema": schema })
+        };
+        json!({
+            "name": self.name,
+            "summary": self.help,
+            "paramStructure": "by-name",
+            "params": properties.into_iter().map(param).collect::<Vec<_>>(),
+            "result": { "name": "result", "schema": result },
+        })
+    }
+}
+
+/// The variants of an adjacently tagged enum, each with its params.
+fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Method> {
+    let whole = T::json_schema(generator).to_value();
+    let all = whole["oneOf"].as_array().cloned().unwrap_or_default();
+    let method = |variant: &Value| Method {
+        name: variant["properties"]["method"]["const"].as_str().unwrap_or_default().to_owned(),
+        help: variant["description"].as_str().unwrap_or_default().replace('\n', " "),
+        params: variant["properties"]["params"].clone(),
+    };
+    all.iter().map(method).collect()
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+/// What each question is answered with.
+fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
+    let facts = schema::<api::Facts>(generator);
+    vec![
+        ("hello", facts.clone()),
+        ("engine/facts", facts),
+        ("log/subscribe", json!({ "type": "object" })),
+        ("log/unsubscribe", json!({ "type": "object" })),
+        ("log/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),
+        ("log/get", json!({ "type": "object" })),
+        ("hold/list", json!({ "type": "array", "items": schema::<HeldFrame>(generator) })),
+        ("breakpoint/list", schema::<Points>(generator)),
+    ]
+}

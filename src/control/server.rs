@@ -1,0 +1,386 @@
+//! The socket of an engine: connections that ask, command and follow.
+//!
+//! Nothing here can stop the engine: a connection that does not read waits by itself, as a reader
+//! of the log, and a socket that is deleted is made again.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::getuid;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::api::{Ask, Points, Tape, VERSION};
+use super::place::{self, PlaceError};
+use super::reading::Reading;
+use super::schema::{self, Table};
+use super::wire::{self, Failure, Incoming};
+use crate::engine::{Command, Engine, Reply, Who};
+use crate::log::{Seq, Tail};
+use crate::tape::Status;
+use crate::tape::format::write_record;
+
+/// What an engine says of itself that its log does not.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub name: String,
+    /// The command that runs.
+    pub mode: String,
+    pub target: Vec<String>,
+}
+
+/// A socket that is served until this is dropped.
+pub struct Server {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+/// What every connection shares.
+struct Shared {
+    engine: Engine,
+    about: About,
+    recording: watch::Receiver<Status>,
+    reading: Arc<Mutex<Reading>>,
+}
+
+/// How often it is looked whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(2);
+/// Requests of one connection that may be under way.
+const UNDER_WAY: usize = 64;
+/// Records that are sent between two looks at what else there is.
+const BATCH: usize = 256;
+
+/// Serves `engine` on a socket of its own.
+///
+/// # Errors
+/// When there is no place for one that is ours alone.
+pub fn serve(engine: Engine, about: About, recording: watch::Receiver<Status>) -> Result<Server, PlaceError> {
+    let directory = place::directory()?;
+    place::prepare(&directory)?;
+    place::sweep();
+    let path = place::socket(&directory, &about.name)?;
+    let listener = bind(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+    let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
+    let shared = Arc::new(Shared { engine, about, recording, reading });
+    let task = tokio::spawn(listen(listener, path.clone(), shared));
+    Ok(Server { path, task })
+}
+
+impl Server {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        // It may be gone already.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    // Left by a process of the same number; one that is alive would be us.
+    if place::is_ours(path) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn listen(mut listener: UnixListener, path: PathBuf, shared: Arc<Shared>) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if is_ours(&stream) => {
+                    tokio::spawn(Connection::serve(stream, Arc::clone(&shared)));
+                }
+                // Another user: the directory should have kept it out already.
+                Ok(_) => tracing::warn!("another user was turned away from the control socket"),
+                // No descriptors are left: that passes.
+                Err(_) => tokio::time::sleep(LOOK).await,
+            },
+            _ = look.tick() => {
+                if !path.exists()
+                    && let Some(directory) = path.parent()
+                    && place::prepare(directory).is_ok()
+                    && let Ok(again) = bind(&path)
+                {
+                    listener = again;
+                }
+            }
+        }
+    }
+}
+
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == getuid().as_raw())
+}
+
+/// One peer.
+struct Connection {
+    shared: Arc<Shared>,
+    /// Who it is, once it has said so.
+    engine: Option<Engine>,
+    seat: Option<u32>,
+    tail: Option<Subscription>,
+}
+
+struct Subscription {
+    tail: Tail,
+    /// Up to here it is told what was there before.
+    until: Option<Seq>,
+}
+
+/// What is to be written: an answer, and the seat that was taken or left by it.
+struct Outgoing {
+    line: Vec<u8>,
+    seat: Option<Option<u32>>,
+}
+
+impl Connection {
+    async fn serve(stream: UnixStream, shared: Arc<Shared>) {
+        let (read, write) = stream.into_split();
+        let (lines, incoming) = mpsc::channel(UNDER_WAY);
+        let reader = tokio::spawn(read_lines(read, lines));
+        let mut connection = Self { shared, engine: None, seat: None, tail: None };
+        // A peer that is gone is no failure of ours.
+        let _ = connection.run(write, incoming).await;
+        reader.abort();
+        if let (Some(engine), Some(seat)) = (connection.engine, connection.seat) {
+            // The engine may have ended.
+            let _ = engine.send(Command::Leave { seat }).await;
+        }
+    }
+
+    async fn run(
+        &mut self,
+        mut write: OwnedWriteHalf,
+        mut incoming: mpsc::Receiver<io::Result<Vec<u8>>>,
+    ) -> io::Result<()> {
+        let (answers, mut outgoing) = mpsc::channel::<Outgoing>(UNDER_WAY);
+        let mut breakpoints = self.shared.engine.watch();
+        let mut recording = self.shared.recording.clone();
+        loop {
+            tokio::select! {
+                line = incoming.recv() => match line {
+                    Some(Ok(line)) => {
+                        if let Some(answer) = self.take(&line, &answers) {
+                            write.write_all(&answer).await?;
+                        }
+                    }
+                    Some(Err(error)) => {
+                        let failure = Failure::new(wire::INVALID_REQUEST, error.to_string());
+                        return write.write_all(&wire::answer(&Value::Null, Err(failure))).await;
+                    }
+                    None => return Ok(()),
+                },
+                Some(Outgoing { line, seat }) = outgoing.recv() => {
+                    if let Some(seat) = seat {
+                        self.sit(seat);
+                    }
+                    write.write_all(&line).await?;
+                }
+                () = news(&mut self.tail) => write.write_all(&self.records()).await?,
+                Ok(()) = breakpoints.changed(), if self.engine.is_some() => {
+                    let points = Points::from(&*breakpoints.borrow_and_update());
+                    write.write_all(&wire::notice("breakpoint/changed", &points)).await?;
+                }
+                Ok(()) = recording.changed(), if self.engine.is_some() => {
+                    let tape = Tape::from(&*recording.borrow_and_update());
+                    write.write_all(&wire::notice("tape/status", &tape)).await?;
+                }
+            }
+        }
+    }
+
+    /// The handle that is used from now on: its commands are those of the one in this seat.
+    fn sit(&mut self, seat: Option<u32>) {
+        self.seat = seat;
+        if let Some(engine) = &mut self.engine {
+            *engine = engine.of(Who { seat, ..engine.who().clone() });
+        }
+    }
+
+    /// What is new in the log, and that everything has been sent when it has.
+    fn records(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let Some(Subscription { tail, until }) = &mut self.tail else { return out };
+        let log = self.shared.engine.log();
+        for record in tail.read(BATCH) {
+            out.extend_from_slice(wire::RECORD.as_bytes());
+            write_record(&mut out, &record, log.clock().wall(record.at));
+            // It ends its line; here it ends inside of one.
+            out.pop();
+            out.extend_from_slice(b"}\n");
+        }
+        if let Some(last) = until.filter(|last| tail.position() > *last) {
+            *until = None;
+            out.extend(wire::notice("log/caughtUp", &json!({ "last": last })));
+        }
+        out
+    }
+
+    /// Takes a request. What takes a while is answered later.
+    fn take(&mut self, line: &[u8], answers: &mpsc::Sender<Outgoing>) -> Option<Vec<u8>> {
+        if line.trim_ascii().is_empty() {
+            return None;
+        }
+        let request: Incoming = match serde_json::from_slice(line) {
+            Ok(request) => request,
+            Err(error) => {
+                let code = if error.is_data() { wire::INVALID_REQUEST } else { wire::PARSE_ERROR };
+                return Some(wire::answer(&Value::Null, Err(Failure::new(code, error.to_string()))));
+            }
+        };
+        // What has no id wants no answer.
+        let id = request.id.clone()?;
+        match self.begin(request) {
+            Ok(Begun::Now(value)) => Some(wire::answer(&id, Ok(value))),
+            Ok(Begun::Ask(ask)) => {
+                let (shared, answers) = (Arc::clone(&self.shared), answers.clone());
+                tokio::task::spawn_blocking(move || {
+                    let outcome = shared.read(&ask);
+                    // The peer may be gone.
+                    let _ = answers.blocking_send(Outgoing { line: wire::answer(&id, outcome), seat: None });
+                });
+                None
+            }
+            Ok(Begun::Command(engine, command)) => {
+                let answers = answers.clone();
+                let leaves = matches!(command, Command::Leave { .. });
+                tokio::spawn(async move {
+                    let outcome = engine.send(command).await;
+                    let seat = match &outcome {
+                        Ok(Reply::Seat(seat)) => Some(Some(*seat)),
+                        Ok(_) if leaves => Some(None),
+                        _ => None,
+                    };
+                    let outcome = outcome
+                        .map(|reply| json!(reply))
+                        .map_err(|refusal| Failure::new(wire::REFUSED, refusal.0));
+                    // The peer may be gone.
+                    let _ = answers.send(Outgoing { line: wire::answer(&id, outcome), seat }).await;
+                });
+                None
+            }
+            Err(failure) => Some(wire::answer(&id, Err(failure))),
+        }
+    }
+
+    fn begin(&mut self, request: Incoming) -> Result<Begun, Failure> {
+        let Incoming { jsonrpc, method, params, .. } = request;
+        if jsonrpc != "2.0" {
+            return Err(Failure::new(wire::INVALID_REQUEST, "this is JSON-RPC 2.0"));
+        }
+        let Some(table) = schema::table(&method) else {
+            let text = format!("there is no method {method:?}; `shadowcat ctl schema` lists them");
+            return Err(Failure::new(wire::UNKNOWN_METHOD, text));
+        };
+        let tagged = json!({ "method": method, "params": params.unwrap_or_else(|| json!({})) });
+        let wrong =
+            |error: serde_json::Error| Failure::new(wire::INVALID_PARAMS, format!("{method}: {error}"));
+        let ask = (table == Table::Asks)
+            .then(|| serde_json::from_value::<Ask>(tagged.clone()).map_err(wrong))
+            .transpose()?;
+        if let Some(Ask::Hello { version, name }) = &ask {
+            return self.hello(*version, name);
+        }
+        let Some(engine) = &self.engine else {
+            return Err(Failure::new(wire::INVALID_REQUEST, "the first request is hello"));
+        };
+        match ask {
+            Some(Ask::Subscribe { from }) => {
+                let log = engine.log();
+                self.tail = Some(Subscription { tail: log.tail(from), until: Some(log.last()) });
+                Ok(Begun::Now(json!({})))
+            }
+            Some(Ask::Unsubscribe {}) => {
+                self.tail = None;
+                Ok(Begun::Now(json!({})))
+            }
+            Some(ask) => Ok(Begun::Ask(ask)),
+            None => {
+                let command = serde_json::from_value(tagged).map_err(wrong)?;
+                Ok(Begun::Command(engine.clone(), command))
+            }
+        }
+    }
+
+    fn hello(&mut self, version: u32, name: &str) -> Result<Begun, Failure> {
+        let program = concat!("shadowcat ", env!("CARGO_PKG_VERSION"));
+        if version != VERSION {
+            let text = match version > VERSION {
+                true => format!(
+                    "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: restart it with the newer program"
+                ),
+                false => format!(
+                    "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: update the program that asks"
+                ),
+            };
+            return Err(Failure::new(wire::INCOMPATIBLE, text));
+        }
+        const LONGEST_NAME: usize = 100;
+        let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+        self.engine = Some(self.shared.engine.of(Who { name: name.into(), seat: None }));
+        Ok(Begun::Ask(Ask::Facts {}))
+    }
+}
+
+/// How a request goes on.
+enum Begun {
+    Now(Value),
+    Ask(Ask),
+    Command(Engine, Command),
+}
+
+impl Shared {
+    fn read(&self, ask: &Ask) -> Result<Value, Failure> {
+        let mut reading = self.reading.lock();
+        reading.catch_up();
+        match ask {
+            Ask::Facts {} => Ok(json!(reading.facts(&self.about, &self.engine, &self.recording.borrow()))),
+            Ask::Frames { filter, from, to, limit, newest } => {
+                reading.frames(filter, (*from, *to), *limit, *newest).map(|frames| json!(frames))
+            }
+            Ask::Record { seq } => reading.record(*seq),
+            Ask::Held {} => Ok(json!(reading.held(&self.engine))),
+            Ask::Breakpoints {} => Ok(json!(Points::from(&self.engine.breakpoints()))),
+            Ask::Hello { .. } | Ask::Subscribe { .. } | Ask::Unsubscribe {} => Ok(json!({})),
+        }
+    }
+}
+
+/// Ready when the subscription has something to send.
+async fn news(subscription: &mut Option<Subscription>) {
+    match subscription {
+        // An empty log is caught up with at once.
+        Some(Subscription { until: Some(last), tail }) if tail.position() > *last => {}
+        Some(Subscription { tail, .. }) => tail.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn read_lines(read: OwnedReadHalf, lines: mpsc::Sender<io::Result<Vec<u8>>>) {
+    let mut read = BufReader::new(read);
+    loop {
+        let next = wire::read_line(&mut read).await.transpose();
+        let Some(next) = next else { return };
+        let is_last = next.is_err();
+        if lines.send(next).await.is_err() || is_last {
+            return;
+        }
+    }
+}
