@@ -21,7 +21,11 @@ pub struct Clock {
 
 #[derive(Debug, Clone)]
 enum Source {
-    System(Instant),
+    /// Since `origin`, which was at stamp `behind`.
+    System {
+        origin: Instant,
+        behind: u64,
+    },
     Manual(Arc<AtomicU64>),
 }
 
@@ -60,7 +64,22 @@ impl Clock {
         let anchor = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             anchor: u64::try_from(anchor.as_micros()).unwrap_or(u64::MAX),
-            source: Source::System(Instant::now()),
+            source: Source::System { origin: Instant::now(), behind: 0 },
+        }
+    }
+
+    /// The machine's clock, counted from the wall time `anchor` (microseconds since the Unix epoch)
+    /// in the past: what others stamped since then has a stamp here.
+    #[must_use]
+    pub fn since(anchor: u64) -> Self {
+        let Self { anchor: now, source } = Self::system();
+        let anchor = anchor.min(now);
+        match source {
+            Source::System { origin, .. } => Self {
+                anchor,
+                source: Source::System { origin, behind: (now - anchor).saturating_mul(1000) },
+            },
+            manual @ Source::Manual(_) => Self { anchor, source: manual },
         }
     }
 
@@ -84,7 +103,9 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clocks")]
     pub fn now(&self) -> Stamp {
         match &self.source {
-            Source::System(origin) => Stamp(nanos(Instant::now().duration_since(*origin))),
+            Source::System { origin, behind } => {
+                Stamp(behind.saturating_add(nanos(Instant::now().duration_since(*origin))))
+            }
             Source::Manual(now) => Stamp(now.load(Ordering::Relaxed)),
         }
     }
@@ -92,6 +113,11 @@ impl Clock {
     /// The wall time of `stamp`, microseconds since the Unix epoch.
     pub fn wall(&self, stamp: Stamp) -> u64 {
         self.anchor.saturating_add(stamp.0 / 1000)
+    }
+
+    /// The stamp of a wall time in microseconds since the Unix epoch; zero where it lies before the anchor.
+    pub fn stamp(&self, wall: u64) -> Stamp {
+        Stamp(wall.saturating_sub(self.anchor).saturating_mul(1000))
     }
 
     /// Wall time of stamp zero, microseconds since the Unix epoch.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::output::Color;
-use super::{record, tui};
+use super::{record, socket, tui};
 use crate::demo::{script, server};
 use crate::log::Log;
 use crate::mcp::Era;
@@ -66,11 +66,13 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
     let engine = tui::seated(&host, &engine);
+    record.arm(&host);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "demo", &["demo".to_owned()]);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
-    tui::show(&host, engine, recorder, look).await
+    tui::show_until(&host, engine, recorder, look, || tui::end_of(control)).await
 }
 
 /// The same over HTTP, between real sockets on this machine.
@@ -82,6 +84,8 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
     let engine = tui::seated(&host, &engine);
+    record.arm(&host);
+    let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()]);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
     let gate = Gate::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), GateOptions::default());
     let clients = sessions().map(|(_, era, attendance)| {
@@ -94,6 +98,7 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
+        tui::end_of(control).await;
     });
     outcome.await
 }

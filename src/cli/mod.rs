@@ -1,5 +1,6 @@
 //! The command line: one file a command, each assembling one mode of the program.
 
+mod ctl;
 mod demo;
 mod failure;
 mod forward;
@@ -7,6 +8,7 @@ mod http;
 mod output;
 mod record;
 mod reverse;
+mod socket;
 mod tape;
 mod tui;
 
@@ -61,6 +63,8 @@ enum Command {
     Forward(forward::Arguments),
     /// Put a server behind one HTTP endpoint, for clients of both eras.
     Reverse(reverse::Arguments),
+    /// Look at and control what is running, from scripts.
+    Ctl(ctl::Arguments),
     /// Look at recordings.
     Tape(tape::Arguments),
     /// Print the completion script of a shell.
@@ -105,6 +109,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
+        Command::Ctl(arguments) => runtime()?.block_on(ctl::run(arguments)),
         Command::Tape(arguments) => runtime()?.block_on(tape::run(arguments)),
         Command::DemoServer(arguments) => demo::serve(&arguments),
         Command::Completions { shell } => {

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::failure::Failure;
 use super::tape::Secrets;
 use crate::clock::Clock;
-use crate::log::Log;
 use crate::log::record::{Body, Level, Note, SessionId};
-use crate::proxy::host::Settings;
+use crate::log::{Log, Query};
+use crate::proxy::host::{Host, Settings};
 use crate::tape::writer::Subject;
 use crate::tape::{Recorder, TapeWriter, library};
 use crate::transport::http::Cleaner;
@@ -36,7 +37,24 @@ pub struct Recording {
     #[command(flatten)]
     pub secrets: Secrets,
     #[command(flatten)]
+    pub breaks: Breaks,
+    #[command(flatten)]
     pub bounds: Bounds,
+}
+
+/// What is held from the start.
+#[derive(Debug, Args)]
+pub struct Breaks {
+    /// Hold what this query matches, from the first message on, e.g. 'method:initialize'.
+    #[arg(long = "break", value_name = "QUERY", value_parser = query)]
+    queries: Vec<Query>,
+    /// How long what is held waits while nobody is there who could decide, e.g. 30s.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::tape::duration)]
+    hold_unattended: Duration,
+}
+
+fn query(text: &str) -> Result<Query, String> {
+    Query::parse(text).map_err(|error| error.to_string())
 }
 
 /// How much is looked into, and kept.
@@ -64,6 +82,15 @@ impl Recording {
     /// How the engine treats what passes.
     pub fn settings(&self) -> Settings {
         Settings { inspect_limit: self.bounds.inspect_limit }
+    }
+
+    /// Sets the breakpoints that were asked for.
+    pub fn arm(&self, host: &Host) {
+        let breakpoints = host.breakpoints();
+        breakpoints.set_patience(self.breaks.hold_unattended);
+        for query in &self.breaks.queries {
+            breakpoints.add(query.clone(), None);
+        }
     }
 
     /// Starts to record `log`. No tape is no reason to stop: the log says why there is none.

@@ -53,6 +53,8 @@ pub struct Arguments {
     #[command(flatten)]
     secrets: super::tape::Secrets,
     #[command(flatten)]
+    breaks: record::Breaks,
+    #[command(flatten)]
     bounds: record::Bounds,
 }
 
@@ -73,15 +75,17 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         tape,
         redact,
         secrets,
+        breaks,
         bounds,
     } = arguments;
     let record =
-        record::Recording { name, no_tape: !record && tape.is_none(), tape, redact, secrets, bounds };
+        record::Recording { name, no_tape: !record && tape.is_none(), tape, redact, secrets, breaks, bounds };
     // From the clients to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();
-    // … the engine, with nobody to decide, so nothing is ever held …
-    let (host, _engine) = Host::start(Arc::clone(&log), record.settings());
+    // … the engine, which holds what breakpoints match while somebody is there to decide …
+    let (host, engine) = Host::start(Arc::clone(&log), record.settings());
+    record.arm(&host);
     // … the server: elsewhere, or processes of ours …
     let (words, is_url) = words(&upstream)?;
     let name = record.name_for(&words);
@@ -112,6 +116,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let router = gateway.router();
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(&log, &words);
+    let target = host.cleaner().command(&words);
+    let control = super::socket::serve(&engine, &record, recorder.as_ref(), "reverse", &target);
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     output::say(&format!("listening on http://{address}{}", gateway::ENDPOINT));
     if let Some(face) = face.clone() {
@@ -151,6 +157,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             ExitCode::from(Kind::Interrupted as u8)
         }
     };
+    if let Some(control) = control {
+        control.close().await;
+    }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }

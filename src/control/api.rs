@@ -1,12 +1,13 @@
 //! What can be asked of an engine, and what it tells by itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::log::breakpoint::{Snapshot, Watcher};
+use crate::log::breakpoint::{Breakpoint, Snapshot, Watcher};
 use crate::log::query::Query;
 use crate::log::{Seq, SessionId};
 use crate::tape::Status;
@@ -58,9 +59,14 @@ pub enum Ask {
         #[serde(default)]
         newest: bool,
     },
-    /// The record at a position.
-    #[serde(rename = "log/get")]
-    Record { seq: Seq },
+    /// Records as they stand on a tape, from a position on. A gap stands for those that are lost.
+    #[serde(rename = "log/read")]
+    Records {
+        from: Seq,
+        /// At most so many; one if not given.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
     /// What waits for a verdict.
     #[serde(rename = "hold/list")]
     Held {},
@@ -131,6 +137,17 @@ pub struct Points {
     /// Whether every frame is held.
     pub everything: bool,
     pub watchers: Vec<Watcher>,
+    /// What goes on instead of held frames that were changed and are still held.
+    #[serde(default)]
+    pub amended: Vec<Amended>,
+}
+
+/// A held frame that was changed and is still held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Amended {
+    pub frame: Seq,
+    /// What goes on instead.
+    pub line: String,
 }
 
 /// A breakpoint.
@@ -198,40 +215,37 @@ pub const NOTICES: [(&str, &str); 4] = [
 
 impl From<&Snapshot> for Points {
     fn from(snapshot: &Snapshot) -> Self {
-        let point = |point: &crate::log::breakpoint::Breakpoint| Point {
+        let point = |point: &Breakpoint| Point {
             id: point.id,
             query: point.query.text().to_owned(),
             enabled: point.enabled,
             hits: point.hits,
             patience: u64::try_from(point.patience.as_millis()).unwrap_or(u64::MAX),
         };
+        let amended = |(frame, line): (&Seq, &bytes::Bytes)| Amended {
+            frame: *frame,
+            line: String::from_utf8_lossy(line).into_owned(),
+        };
         Self {
             points: snapshot.points.iter().map(point).collect(),
             armed: snapshot.armed,
             everything: snapshot.everything,
             watchers: snapshot.watchers.clone(),
+            amended: snapshot.amended.iter().map(amended).collect(),
         }
     }
 }
 
-impl From<Points> for Snapshot {
-    fn from(points: Points) -> Self {
-        let point = |point: Point| {
-            Some(crate::log::breakpoint::Breakpoint {
-                id: point.id,
-                query: Query::parse(&point.query).ok()?,
-                enabled: point.enabled,
-                hits: point.hits,
-                patience: std::time::Duration::from_millis(point.patience),
-            })
-        };
-        Self {
-            points: points.points.into_iter().filter_map(point).collect(),
-            armed: points.armed,
-            everything: points.everything,
-            watchers: points.watchers,
-            amended: std::collections::BTreeMap::new(),
-        }
+impl Point {
+    /// The breakpoint, as number `id`; none when its query is of a newer program.
+    pub fn breakpoint(&self, id: u32) -> Option<Breakpoint> {
+        Some(Breakpoint {
+            id,
+            query: Query::parse(&self.query).ok()?,
+            enabled: self.enabled,
+            hits: self.hits,
+            patience: Duration::from_millis(self.patience),
+        })
     }
 }
 

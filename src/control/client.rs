@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::unistd::getuid;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -56,7 +57,7 @@ pub struct Client {
 
 #[derive(Default)]
 struct Waiting {
-    calls: HashMap<u64, oneshot::Sender<Result<Value, Failure>>>,
+    calls: HashMap<u64, oneshot::Sender<Result<Box<RawValue>, Failure>>>,
     gone: bool,
 }
 
@@ -108,7 +109,7 @@ impl Client {
     /// # Errors
     /// When there is no answer.
     pub async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, CallError> {
-        Ok(serde_json::from_value(self.call(json!(ask)).await?)?)
+        Ok(serde_json::from_str(self.call(json!(ask)).await?.get())?)
     }
 
     /// Wants something.
@@ -116,10 +117,10 @@ impl Client {
     /// # Errors
     /// When it is not done.
     pub async fn command(&self, command: &Command) -> Result<Reply, CallError> {
-        Ok(serde_json::from_value(self.call(json!(command)).await?)?)
+        Ok(serde_json::from_str(self.call(json!(command)).await?.get())?)
     }
 
-    async fn call(&self, mut request: Value) -> Result<Value, CallError> {
+    async fn call(&self, mut request: Value) -> Result<Box<RawValue>, CallError> {
         let id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         if let Value::Object(members) = &mut request {
             members.insert("jsonrpc".to_owned(), "2.0".into());
@@ -135,6 +136,20 @@ impl Client {
         }
         self.lines.send(wire::line(&request)).await.map_err(|_| CallError::Gone)?;
         Ok(answer.await.map_err(|_| CallError::Gone)??)
+    }
+
+    /// Records from a position on, at most `limit`; a gap stands for those that are lost.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn records(&self, from: Seq, limit: usize) -> Result<Vec<Record>, CallError> {
+        let lines: Vec<Box<RawValue>> = self.ask(&Ask::Records { from, limit: Some(limit) }).await?;
+        let record = |line: &Box<RawValue>| match read_line(line.get().as_bytes()) {
+            Ok(Line::Record(record)) => Some(record),
+            // From a newer engine.
+            _ => None,
+        };
+        Ok(lines.iter().filter_map(record).collect())
     }
 
     /// Follows the log from a position on.
@@ -186,7 +201,7 @@ fn take(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
         let sender = waiting.lock().calls.remove(&id)?;
         let outcome = match told.error {
             Some(failure) => Err(failure),
-            None => Ok(told.result.unwrap_or(Value::Null)),
+            None => Ok(told.result.unwrap_or(RawValue::NULL).to_owned()),
         };
         // Whoever asked may have given up.
         let _ = sender.send(outcome);

@@ -4,6 +4,8 @@
 
 pub mod api;
 pub mod client;
+pub mod hub;
+mod numbers;
 pub mod place;
 mod reading;
 mod schema;
@@ -11,5 +13,6 @@ pub mod server;
 mod wire;
 
 pub use client::{Client, Notice};
+pub use hub::Hub;
 pub use schema::document;
 pub use server::{About, Server, serve};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::api::{self, FrameFacts, HeldFrame, Points, SessionFacts, VERSION};
 use super::server::About;
@@ -142,13 +142,18 @@ impl Reading {
         }
     }
 
-    pub fn record(&self, seq: Seq) -> Result<Value, Failure> {
-        let record = self.log.get(seq);
-        let record = record
-            .ok_or_else(|| Failure::new(wire::REFUSED, format!("there is no record {seq}, or it is lost")))?;
-        let mut line = Vec::new();
-        write_record(&mut line, &record, self.log.clock().wall(record.at));
-        serde_json::from_slice(&line).or_else(|_| Ok(json!(String::from_utf8_lossy(&line))))
+    /// Records as an array of lines of a tape.
+    pub fn records(&self, from: Seq, limit: Option<usize>) -> Vec<u8> {
+        let mut array = b"[".to_vec();
+        for record in self.log.window(from, limit.unwrap_or(1).min(MOST)) {
+            if array.len() > 1 {
+                array.push(b',');
+            }
+            write_record(&mut array, &record, self.log.clock().wall(record.at));
+            array.pop();
+        }
+        array.push(b']');
+        array
     }
 
     pub fn held(&self, engine: &Engine) -> Vec<HeldFrame> {

@@ -111,7 +111,7 @@ fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
         ("log/subscribe", json!({ "type": "object" })),
         ("log/unsubscribe", json!({ "type": "object" })),
         ("log/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),
-        ("log/get", json!({ "type": "object" })),
+        ("log/read", json!({ "type": "array", "items": { "type": "object" } })),
         ("hold/list", json!({ "type": "array", "items": schema::<HeldFrame>(generator) })),
         ("breakpoint/list", schema::<Points>(generator)),
     ]

@@ -42,6 +42,8 @@ pub struct About {
 pub struct Server {
     path: PathBuf,
     task: JoinHandle<()>,
+    /// Every connection listens to this.
+    ending: watch::Sender<bool>,
 }
 
 /// What every connection shares.
@@ -70,12 +72,24 @@ pub fn serve(engine: Engine, about: About, recording: watch::Receiver<Status>) -
     let path = place::socket(&directory, &about.name)?;
     let listener = bind(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
+    let (ending, ended) = watch::channel(false);
     let shared = Arc::new(Shared { engine, about, recording, reading });
-    let task = tokio::spawn(listen(listener, path.clone(), shared));
-    Ok(Server { path, task })
+    let task = tokio::spawn(listen(listener, path.clone(), shared, ended));
+    Ok(Server { path, task, ending })
 }
 
 impl Server {
+    /// Takes nobody new, and lets those who follow the log read to its end, for a while.
+    pub async fn close(self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        self.task.abort();
+        // It may be gone already.
+        let _ = fs::remove_file(&self.path);
+        self.ending.send_replace(true);
+        // A reader that does not read is no reason to stay.
+        let _ = tokio::time::timeout(PATIENCE, self.ending.closed()).await;
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -99,13 +113,18 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn listen(mut listener: UnixListener, path: PathBuf, shared: Arc<Shared>) {
+async fn listen(
+    mut listener: UnixListener,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+) {
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_ours(&stream) => {
-                    tokio::spawn(Connection::serve(stream, Arc::clone(&shared)));
+                    tokio::spawn(Connection::serve(stream, Arc::clone(&shared), ended.clone()));
                 }
                 // Another user: the directory should have kept it out already.
                 Ok(_) => tracing::warn!("another user was turned away from the control socket"),
@@ -151,13 +170,13 @@ struct Outgoing {
 }
 
 impl Connection {
-    async fn serve(stream: UnixStream, shared: Arc<Shared>) {
+    async fn serve(stream: UnixStream, shared: Arc<Shared>, ended: watch::Receiver<bool>) {
         let (read, write) = stream.into_split();
         let (lines, incoming) = mpsc::channel(UNDER_WAY);
         let reader = tokio::spawn(read_lines(read, lines));
         let mut connection = Self { shared, engine: None, seat: None, tail: None };
         // A peer that is gone is no failure of ours.
-        let _ = connection.run(write, incoming).await;
+        let _ = connection.run(write, incoming, ended).await;
         reader.abort();
         if let (Some(engine), Some(seat)) = (connection.engine, connection.seat) {
             // The engine may have ended.
@@ -169,6 +188,7 @@ impl Connection {
         &mut self,
         mut write: OwnedWriteHalf,
         mut incoming: mpsc::Receiver<io::Result<Vec<u8>>>,
+        mut ended: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let (answers, mut outgoing) = mpsc::channel::<Outgoing>(UNDER_WAY);
         let mut breakpoints = self.shared.engine.watch();
@@ -193,6 +213,8 @@ impl Connection {
                     }
                     write.write_all(&line).await?;
                 }
+                // The engine ends: what it said last is told first.
+                true = is_true(&mut ended), if self.is_told_everything() => return Ok(()),
                 () = news(&mut self.tail) => write.write_all(&self.records()).await?,
                 Ok(()) = breakpoints.changed(), if self.engine.is_some() => {
                     let points = Points::from(&*breakpoints.borrow_and_update());
@@ -212,6 +234,11 @@ impl Connection {
         if let Some(engine) = &mut self.engine {
             *engine = engine.of(Who { seat, ..engine.who().clone() });
         }
+    }
+
+    /// Whether nothing is left to send of the log.
+    fn is_told_everything(&self) -> bool {
+        self.tail.as_ref().is_none_or(|subscription| subscription.tail.behind() == 0)
     }
 
     /// What is new in the log, and that everything has been sent when it has.
@@ -248,7 +275,7 @@ impl Connection {
         // What has no id wants no answer.
         let id = request.id.clone()?;
         match self.begin(request) {
-            Ok(Begun::Now(value)) => Some(wire::answer(&id, Ok(value))),
+            Ok(Begun::Now) => Some(wire::answer(&id, Ok(wire::result(&json!({}))))),
             Ok(Begun::Ask(ask)) => {
                 let (shared, answers) = (Arc::clone(&self.shared), answers.clone());
                 tokio::task::spawn_blocking(move || {
@@ -269,7 +296,7 @@ impl Connection {
                         _ => None,
                     };
                     let outcome = outcome
-                        .map(|reply| json!(reply))
+                        .map(|reply| wire::result(&reply))
                         .map_err(|refusal| Failure::new(wire::REFUSED, refusal.0));
                     // The peer may be gone.
                     let _ = answers.send(Outgoing { line: wire::answer(&id, outcome), seat }).await;
@@ -305,11 +332,11 @@ impl Connection {
             Some(Ask::Subscribe { from }) => {
                 let log = engine.log();
                 self.tail = Some(Subscription { tail: log.tail(from), until: Some(log.last()) });
-                Ok(Begun::Now(json!({})))
+                Ok(Begun::Now)
             }
             Some(Ask::Unsubscribe {}) => {
                 self.tail = None;
-                Ok(Begun::Now(json!({})))
+                Ok(Begun::Now)
             }
             Some(ask) => Ok(Begun::Ask(ask)),
             None => {
@@ -341,26 +368,35 @@ impl Connection {
 
 /// How a request goes on.
 enum Begun {
-    Now(Value),
+    Now,
     Ask(Ask),
     Command(Engine, Command),
 }
 
 impl Shared {
-    fn read(&self, ask: &Ask) -> Result<Value, Failure> {
+    fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
         let mut reading = self.reading.lock();
         reading.catch_up();
         match ask {
-            Ask::Facts {} => Ok(json!(reading.facts(&self.about, &self.engine, &self.recording.borrow()))),
-            Ask::Frames { filter, from, to, limit, newest } => {
-                reading.frames(filter, (*from, *to), *limit, *newest).map(|frames| json!(frames))
+            Ask::Hello { .. } | Ask::Facts {} => {
+                let facts = reading.facts(&self.about, &self.engine, &self.recording.borrow());
+                Ok(wire::result(&facts))
             }
-            Ask::Record { seq } => reading.record(*seq),
-            Ask::Held {} => Ok(json!(reading.held(&self.engine))),
-            Ask::Breakpoints {} => Ok(json!(Points::from(&self.engine.breakpoints()))),
-            Ask::Hello { .. } | Ask::Subscribe { .. } | Ask::Unsubscribe {} => Ok(json!({})),
+            Ask::Frames { filter, from, to, limit, newest } => {
+                reading.frames(filter, (*from, *to), *limit, *newest).map(|frames| wire::result(&frames))
+            }
+            Ask::Records { from, limit } => Ok(reading.records(*from, *limit)),
+            Ask::Held {} => Ok(wire::result(&reading.held(&self.engine))),
+            Ask::Breakpoints {} => Ok(wire::result(&Points::from(&self.engine.breakpoints()))),
+            // These are of a connection, not of the log.
+            Ask::Subscribe { .. } | Ask::Unsubscribe {} => Ok(wire::result(&json!({}))),
         }
     }
+}
+
+/// Ready when it is so, or nobody is there who could say so.
+async fn is_true(told: &mut watch::Receiver<bool>) -> bool {
+    told.wait_for(|told| *told).await.is_ok()
 }
 
 /// Ready when the subscription has something to send.

@@ -42,8 +42,8 @@ pub struct Told<'a> {
     pub method: Option<String>,
     #[serde(borrow, default)]
     pub params: Option<&'a RawValue>,
-    #[serde(default)]
-    pub result: Option<Value>,
+    #[serde(borrow, default)]
+    pub result: Option<&'a RawValue>,
     #[serde(default)]
     pub error: Option<Failure>,
 }
@@ -62,13 +62,23 @@ impl Failure {
     }
 }
 
-/// The line of an answer.
-pub fn answer(id: &Value, outcome: Result<Value, Failure>) -> Vec<u8> {
-    let message = match outcome {
-        Ok(result) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }),
-    };
-    line(&message)
+/// The line of an answer. A result is JSON text, which goes out as it is.
+pub fn answer(id: &Value, outcome: Result<Vec<u8>, Failure>) -> Vec<u8> {
+    match outcome {
+        Ok(result) => {
+            let mut line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#).into_bytes();
+            line.extend_from_slice(&result);
+            line.extend_from_slice(b"}\n");
+            line
+        }
+        Err(error) => line(&serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error })),
+    }
+}
+
+/// A result as JSON text.
+pub fn result(value: &impl Serialize) -> Vec<u8> {
+    // What this protocol answers has texts for keys and cannot fail to be written.
+    serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())
 }
 
 /// The line of something that is told.

@@ -77,10 +77,10 @@ pub enum Command {
     #[serde(rename = "breakpoint/add")]
     Break {
         query: String,
-        /// How long what it holds waits while nobody is there who could decide, in milliseconds.
-        #[serde(default, with = "millis", rename = "patience")]
-        #[schemars(with = "u64")]
-        patience: Duration,
+        /// How long what it holds waits while nobody is there who could decide, in milliseconds; as
+        /// long as is usual for the engine if not given.
+        #[serde(default)]
+        patience: Option<u64>,
     },
     /// Removes a breakpoint.
     #[serde(rename = "breakpoint/remove")]

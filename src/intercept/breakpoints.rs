@@ -37,6 +37,7 @@ struct Inner {
     /// Those who can decide. With nobody there only patient breakpoints hold.
     watchers: Vec<Watcher>,
     seated: u32,
+    usual_patience: Duration,
 }
 
 impl Breakpoints {
@@ -114,11 +115,17 @@ impl Breakpoints {
         self.inner.read().watchers.iter().find(|watcher| watcher.decides).cloned()
     }
 
+    /// How long what breakpoints hold waits while nobody is there, where they do not say it themselves.
+    pub fn set_patience(&self, patience: Duration) {
+        self.change(|inner| inner.usual_patience = patience);
+    }
+
     /// Adds a breakpoint, armed at once, and returns its number. What it holds waits for `patience`
     /// while nobody is there who could decide.
-    pub fn add(&self, query: Query, patience: Duration) -> u32 {
+    pub fn add(&self, query: Query, patience: Option<Duration>) -> u32 {
         self.change(|inner| {
             inner.made += 1;
+            let patience = patience.unwrap_or(inner.usual_patience);
             inner.disarmed = false;
             inner.points.push(Breakpoint { id: inner.made, query, enabled: true, hits: 0, patience });
             inner.made

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::record::{Body, Gap, Record, Seq, SessionId};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stamp};
 
 /// Where evicted records can be read back from: the tape.
 pub trait Archive: Send + Sync {
@@ -90,9 +90,23 @@ impl Log {
     /// Appends the fact that `make` builds from its own position. `make` runs with the log
     /// locked.
     pub fn append_with(&self, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
+        // The time is taken with the log locked, so that it never runs against the order.
+        self.push(session, |clock| clock.now(), make)
+    }
+
+    /// Appends a fact that was stamped elsewhere.
+    pub fn append_at(&self, at: Stamp, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
+        self.push(session, |_| at, make)
+    }
+
+    fn push(
+        &self,
+        session: SessionId,
+        time: impl FnOnce(&Clock) -> Stamp,
+        make: impl FnOnce(Seq) -> Body,
+    ) -> Arc<Record> {
         let mut inner = self.inner.write();
-        // Taken with the lock, so that time never runs against the order.
-        let at = self.clock.now();
+        let at = time(&self.clock);
         let body = make(inner.last + 1);
         let record = inner.push(at, session, body);
         if inner.cost > self.bound
@@ -249,7 +263,7 @@ impl Inner {
         self.pinned.get(&seq).cloned()
     }
 
-    fn push(&mut self, at: crate::clock::Stamp, session: SessionId, body: Body) -> Arc<Record> {
+    fn push(&mut self, at: Stamp, session: SessionId, body: Body) -> Arc<Record> {
         self.last += 1;
         let record = Arc::new(Record { seq: self.last, at, session, body });
         self.cost += record.cost();

@@ -215,7 +215,7 @@ impl App {
             }
             Wants::Breakpoint => {
                 let said = format!("breakpoint on {text}");
-                self.send(Command::Break { query: text, patience: Duration::ZERO }, Purpose::Say(said));
+                self.send(Command::Break { query: text, patience: None }, Purpose::Say(said));
             }
             Wants::ToggleBreakpoint => match text.parse() {
                 Ok(id) => self.send(Command::ToggleBreakpoint { id }, Purpose::Quiet),

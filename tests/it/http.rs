@@ -124,7 +124,7 @@ impl Stand {
     }
 
     async fn break_on(&self, query: &str) {
-        self.command(Command::Break { query: query.into(), patience: Duration::ZERO }).await;
+        self.command(Command::Break { query: query.into(), patience: None }).await;
     }
 
     /// Everything that was recorded, as a tape has it.

@@ -61,7 +61,7 @@ impl Bench {
     }
 
     pub fn break_on(&self, query: &str) {
-        self.breakpoints.add(Query::parse(query).unwrap(), std::time::Duration::ZERO);
+        self.breakpoints.add(Query::parse(query).unwrap(), None);
     }
 
     /// Two lanes between two sinks. With `exchange` their ids are their own, as over HTTP.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::failure::Failure;
 use crate::cli::http::{Door, ListenArguments, UpstreamArguments, target};
-use crate::cli::{output, record};
+use crate::cli::{output, record, socket};
 use crate::proxy::host::Host;
 use crate::proxy::supervise;
 
@@ -30,19 +30,25 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // From the clients to the server and back, outermost first:
     // the log, that everything is recorded in before anyone rules on it …
     let log = record.log();
-    // … the engine, with nobody to decide, so nothing is ever held …
-    let (host, _engine) = Host::start(log, record.settings());
+    // … the engine, which holds what breakpoints match while somebody is there to decide …
+    let (host, engine) = Host::start(log, record.settings());
+    record.arm(&host);
     // … the listener that clients connect to, and the gate between it and the server …
     let Door { listener, gate, url, .. } =
         listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(host.log(), &[target(&upstream)]);
+    // Whoever wants to look or decide comes by the control socket.
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "forward http", &[target(&upstream)]);
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     let stop = supervise::stopped(&mut signals);
     output::say(&format!("listening on {url}"));
     let serving = std::sync::Arc::clone(&gate);
     listener.serve(move |request, peer| std::sync::Arc::clone(&serving).handle(request, peer), stop).await;
     gate.close("shadowcat was stopped");
+    if let Some(control) = control {
+        control.close().await;
+    }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }

@@ -9,7 +9,8 @@ use clap::Args;
 
 use crate::cli::failure::Failure;
 use crate::cli::http::{UpstreamArguments, gate, target};
-use crate::cli::record;
+use crate::cli::{record, socket};
+use crate::control::Server;
 use crate::proxy::host::{End, Host};
 use crate::proxy::http::{Bridge, GateOptions};
 use crate::proxy::supervise;
@@ -46,10 +47,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let log = record.log();
     // … the tape, which follows it at its own pace …
     let mut recorder = record.record(&log, &command);
-    // … the engine, with nobody to decide, so nothing is ever held …
-    let settings = record.settings();
-    let (host, _engine) = Host::start(log, settings);
+    // … the engine, which holds what breakpoints match while somebody is there to decide …
+    let (host, engine) = Host::start(log, record.settings());
+    record.arm(&host);
     // … the server, in a process group of its own …
+    let target = host.cleaner().command(&command);
     let spec = Spec { command, directory: None };
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     let child = spec.spawn().map_err(|error| {
@@ -61,6 +63,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let watched = supervise::ClientWatch { input: input.watch(), output: output.watch() };
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
+    // Whoever wants to look or decide comes by the control socket.
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target);
     let name = record.name_for(&spec.command);
     let (session, threads) =
         host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
@@ -73,6 +77,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     supervise::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
     threads.closed(CLOSE).await;
+    close(control).await;
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
@@ -85,7 +90,9 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     const PIPE: usize = 64;
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
-    let (host, _engine) = Host::start(log, record.settings());
+    let (host, engine) = Host::start(log, record.settings());
+    record.arm(&host);
+    let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)]);
     let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());
@@ -115,6 +122,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
         // A writer that fails has lost its client.
         let _ = tokio::task::spawn_blocking(move || written.join()).await;
     }
+    close(control).await;
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
@@ -122,6 +130,13 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
         // The thread that reads may be blocked in its read, which only the end of the process ends.
         None | Some(None) => std::process::exit(0),
         Some(Some(signal)) => exit_as(Ended::Signal(signal as i32)),
+    }
+}
+
+/// Closes the control socket; whoever follows reads to the end first.
+async fn close(control: Option<Server>) {
+    if let Some(control) = control {
+        control.close().await;
     }
 }
 

@@ -161,7 +161,7 @@ fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failur
 }
 
 /// A duration of an option.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     crate::clock::duration(text).ok_or_else(|| format!("{text:?} is no duration; write 500ms, 30s or 2m"))
 }
 

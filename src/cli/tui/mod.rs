@@ -13,6 +13,8 @@ use super::failure::{Failure, Kind};
 use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
 use super::record;
+use super::socket;
+use crate::control::Server;
 use crate::engine::{Engine, Who};
 use crate::log::SessionId;
 use crate::log::record::Level;
@@ -99,6 +101,10 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     // … the engine, with a person who decides …
     let (host, engine) = Host::start(log, record.settings());
     let engine = seated(&host, &engine);
+    record.arm(&host);
+    // … and others who may watch …
+    let target = host.cleaner().command(&command);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &target);
     // … the server, and the client of our own …
     let server = Launch {
         name: record.name_for(&command),
@@ -110,7 +116,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
     })?;
     // … and the screen on top.
-    show(&host, engine, recorder, look).await
+    show_until(&host, engine, recorder, look, || end_of(control)).await
 }
 
 /// What it takes to stand in front of an HTTP server.
@@ -136,6 +142,8 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
     // … the tape …
     let recorder = record.record(host.log(), &[target(&upstream)]);
+    record.arm(&host);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &[target(&upstream)]);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Arc::clone(&gate);
     let served = tokio::spawn(listener.serve(
@@ -161,8 +169,16 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
+        end_of(control).await;
     });
     outcome.await
+}
+
+/// Closes the control socket; whoever follows reads to the end first.
+pub async fn end_of(control: Option<Server>) {
+    if let Some(control) = control {
+        control.close().await;
+    }
 }
 
 /// The handle of a person who sits at the screen of the engine itself, and decides.
@@ -171,18 +187,8 @@ pub fn seated(host: &Host, engine: &Engine) -> Engine {
     engine.of(Who { seat: Some(seat), ..Who::person() })
 }
 
-/// Shows the screen until the person leaves it, then ends every server and says where the tape
-/// is.
-pub async fn show(
-    host: &Arc<Host>,
-    engine: Engine,
-    recorder: Option<Recorder>,
-    look: Look,
-) -> Result<ExitCode, Failure> {
-    show_until(host, engine, recorder, look, || async {}).await
-}
-
-/// The same, with something to be ended between the last release and the end of the tape.
+/// Shows the screen until the person leaves it, then ends every server, then whatever `then` ends, and
+/// says where the tape is.
 pub async fn show_until<F: Future<Output = ()>>(
     host: &Arc<Host>,
     engine: Engine,

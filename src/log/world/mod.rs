@@ -202,6 +202,10 @@ impl World {
             session.closed = Some(closed.clone());
             session.closed_at = Some((seq, at));
         }
+        // Nobody can decide on it any more.
+        let held = std::mem::take(&mut self.held);
+        self.held =
+            held.into_iter().filter(|seq| self.row(*seq).is_none_or(|row| row.session != id)).collect();
         let asked = std::mem::take(&mut self.asked);
         self.asked =
             asked.into_iter().filter(|seq| self.row(*seq).is_some_and(|row| row.session != id)).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -75,6 +76,7 @@ impl Host {
             }
             Command::Break { query, patience } => {
                 let query = Query::parse(&query).map_err(|error| Refusal(error.to_string()))?;
+                let patience = patience.map(Duration::from_millis);
                 Ok(Reply::Breakpoint(self.breakpoints.add(query, patience)))
             }
             Command::RemoveBreakpoint { id } => known(self.breakpoints.remove(id), id),

@@ -1,7 +1,5 @@
 //! Breakpoints, and deciding what is held.
 
-use std::time::Duration;
-
 use super::super::app::{App, Effect, Purpose};
 use super::super::command::Place;
 use super::super::composer::{self, Draft};
@@ -147,7 +145,7 @@ impl App {
             Choice::Drop(frame, tell) => self.send(Command::Drop { frame, tell }, Purpose::Quiet),
             Choice::Break(query) => {
                 let text = format!("breakpoint on {query}; 3 shows what it holds");
-                self.send(Command::Break { query, patience: Duration::ZERO }, Purpose::Say(text));
+                self.send(Command::Break { query, patience: None }, Purpose::Say(text));
             }
             Choice::HoldEverything => {
                 self.send(

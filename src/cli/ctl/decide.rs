@@ -1,0 +1,312 @@
+//! Doing: breakpoints, verdicts on what is held, messages of one's own.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::reach::{Reached, Whom, not_held};
+use super::{PATIENCE, done};
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Format};
+use crate::control::api::{Ask, HeldFrame, Points};
+use crate::engine::{Command, Reply, Tell};
+use crate::log::record::{Seq, SessionId};
+use crate::mcp::{Direction, compose, layout};
+
+/// Arguments of `ctl hold`.
+#[derive(Debug, Args)]
+pub struct HoldArguments {
+    /// What to hold.
+    query: String,
+    /// How long what it holds waits while no screen is there that decides; 60s if not given.
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::tape::duration)]
+    patience: Option<Duration>,
+}
+
+/// Arguments of `ctl accept`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct AcceptArguments {
+    /// The frame, as `held` lists it.
+    id: Option<Seq>,
+    /// Everything that is held.
+    #[arg(long)]
+    all: bool,
+    /// This frame, and hold the reply to it.
+    #[arg(long, value_name = "ID")]
+    hold_reply: Option<Seq>,
+}
+
+/// Arguments of `ctl edit`.
+#[derive(Debug, Args)]
+pub struct EditArguments {
+    /// The frame, as `held` lists it.
+    id: Seq,
+    /// A JSON Patch (RFC 6902), e.g. '[{"op":"replace","path":"/params/arguments/q","value":"x"}]'.
+    #[arg(long, value_name = "JSON-PATCH", required_unless_present = "file", conflicts_with = "file")]
+    patch: Option<String>,
+    /// The whole message; - is standard input. It need not be valid.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Arguments of `ctl drop`.
+#[derive(Debug, Args)]
+pub struct DropArguments {
+    /// The frame, as `held` lists it.
+    id: Seq,
+    /// Tell whoever waits for an answer this JSON-RPC error: a message, or CODE:MESSAGE.
+    #[arg(long, value_name = "ERROR", num_args = 0..=1, default_missing_value = "dropped by shadowcat", conflicts_with_all = ["tool_error", "close"])]
+    error: Option<String>,
+    /// Tell it that the tool failed, with this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "close")]
+    tool_error: Option<String>,
+    /// Close the connection.
+    #[arg(long)]
+    close: bool,
+}
+
+/// Arguments of `ctl inject`.
+#[derive(Debug, Args)]
+pub struct InjectArguments {
+    /// The session, as `sessions` lists it.
+    number: u32,
+    /// Where to.
+    #[arg(long, value_enum)]
+    to: Side,
+    /// The message; - is standard input.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Side {
+    Server,
+    Client,
+}
+
+/// What is done with breakpoints.
+#[derive(Debug, Subcommand)]
+pub enum Rules {
+    /// The breakpoints, and who decides.
+    List {
+        #[arg(long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Add one: the same as `hold`.
+    Add(HoldArguments),
+    /// Remove one.
+    Remove { id: u32 },
+    /// Switch one on.
+    Enable { id: u32 },
+    /// Switch one off.
+    Disable { id: u32 },
+    /// Let all of them hold.
+    Arm,
+    /// Let none of them hold.
+    Disarm,
+}
+
+/// The longest message that is read from a file.
+const LONGEST: u64 = 64 << 20;
+
+pub async fn hold(whom: &Whom, arguments: HoldArguments) -> Result<ExitCode, Failure> {
+    let HoldArguments { query, patience } = arguments;
+    let engine = whom.one().await?;
+    let patience = u64::try_from(patience.unwrap_or(PATIENCE).as_millis()).ok();
+    let reply = engine.command(&Command::Break { query, patience }).await?;
+    if let Reply::Breakpoint(id) = reply {
+        output::print(&format!("{id}\n")).map_err(Failure::usage)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn accept(whom: &Whom, arguments: AcceptArguments) -> Result<ExitCode, Failure> {
+    match arguments {
+        AcceptArguments { id: Some(frame), .. } => {
+            done(&whom.holder(frame).await?, Command::Accept { frame }).await
+        }
+        AcceptArguments { hold_reply: Some(frame), .. } => {
+            done(&whom.holder(frame).await?, Command::AcceptAndHoldReply { frame }).await
+        }
+        _ => {
+            let all = whom.all().await;
+            if all.is_empty() {
+                return Err(whom.nobody());
+            }
+            for engine in all {
+                engine.command(&Command::AcceptAll {}).await?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+pub async fn edit(whom: &Whom, arguments: EditArguments) -> Result<ExitCode, Failure> {
+    let EditArguments { id: frame, patch, file } = arguments;
+    let Some(patch) = patch else {
+        let line = one_line(&read(file.as_deref().unwrap_or(Path::new("-")))?);
+        return done(&whom.holder(frame).await?, Command::Amend { frame, line }).await;
+    };
+    let patch: json_patch::Patch = serde_json::from_str(&patch).map_err(|error| {
+        Failure::usage(format!("--patch is no JSON Patch: {error}"))
+            .hint(r#"write [{"op":"replace","path":"/params/arguments/q","value":"x"}] (RFC 6902)"#)
+    })?;
+    let engine = whom.holder(frame).await?;
+    let mut message = as_amended(held(&engine, frame).await?);
+    json_patch::patch(&mut message, &patch).map_err(|error| Failure::usage(format!("--patch: {error}")))?;
+    done(&engine, Command::Amend { frame, line: Bytes::from(message.to_string()) }).await
+}
+
+async fn held(engine: &Reached, frame: Seq) -> Result<HeldFrame, Failure> {
+    engine.held().await?.into_iter().find(|held| held.id == frame).ok_or_else(|| not_held(frame))
+}
+
+/// The message as it would go on now.
+fn as_amended(held: HeldFrame) -> Value {
+    let amended = held.amended.as_ref().and_then(|line| serde_json::from_str(line).ok());
+    amended.unwrap_or(held.message)
+}
+
+pub async fn drop_held(whom: &Whom, arguments: &DropArguments) -> Result<ExitCode, Failure> {
+    let DropArguments { id: frame, error, tool_error, close } = arguments;
+    let tell = match (error, tool_error, close) {
+        (Some(error), ..) => {
+            let (code, message) = match error.split_once(':').map(|(code, text)| (code.trim().parse(), text))
+            {
+                Some((Ok(code), message)) => (code, message.trim().to_owned()),
+                _ => (compose::INTERNAL_ERROR, error.clone()),
+            };
+            Tell::Error { code, message }
+        }
+        (None, Some(text), _) => Tell::ToolError { text: text.clone() },
+        (None, None, true) => Tell::Close,
+        (None, None, false) => Tell::Silence,
+    };
+    done(&whom.holder(*frame).await?, Command::Drop { frame: *frame, tell }).await
+}
+
+pub async fn answer(whom: &Whom, frame: Seq, file: &Path) -> Result<ExitCode, Failure> {
+    let text = read(file)?;
+    let engine = whom.holder(frame).await?;
+    let line = match serde_json::from_slice::<Value>(&text) {
+        // A result alone becomes the answer to this request.
+        Ok(value) if value.get("jsonrpc").is_none() => answer_to(&held(&engine, frame).await?, value)?,
+        _ => one_line(&text),
+    };
+    done(&engine, Command::Answer { frame, line }).await
+}
+
+/// The answer to a held request that has this result, or this error.
+pub fn answer_to(held: &HeldFrame, value: Value) -> Result<Bytes, Failure> {
+    let id = held.message.get("id").filter(|_| held.message.get("method").is_some());
+    let id = id.ok_or_else(|| {
+        Failure::usage(format!("#{} is no request, nobody waits for an answer to it", held.id))
+            .hint("`shadowcat ctl edit` changes it, `shadowcat ctl drop` keeps it back")
+    })?;
+    let answer = match (value.get("result"), value.get("error")) {
+        (None, Some(error)) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+        (result, _) => json!({ "jsonrpc": "2.0", "id": id, "result": result.unwrap_or(&value) }),
+    };
+    Ok(Bytes::from(answer.to_string()))
+}
+
+pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode, Failure> {
+    let InjectArguments { number, to, file } = arguments;
+    let line = one_line(&read(&file)?);
+    let to = match to {
+        Side::Server => Direction::ToServer,
+        Side::Client => Direction::ToClient,
+    };
+    let engine = whom.one().await?;
+    let reply = engine.command(&Command::Inject { session: SessionId(number), to, line }).await?;
+    if let Reply::Frame(seq) = reply {
+        output::print(&format!("{seq}\n")).map_err(Failure::usage)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn restart(whom: &Whom, number: Option<u32>) -> Result<ExitCode, Failure> {
+    let engine = whom.one().await?;
+    let newest = || engine.facts.sessions.iter().map(|session| session.session).max();
+    let session = number.map(SessionId).or_else(newest);
+    let session = session.ok_or_else(|| Failure::usage(format!("{} has no session yet", engine.title())))?;
+    done(&engine, Command::Restart { session }).await
+}
+
+pub async fn rules(whom: &Whom, rules: Rules) -> Result<ExitCode, Failure> {
+    let command = match rules {
+        Rules::Add(arguments) => return hold(whom, arguments).await,
+        Rules::List { output } => return list(whom, output).await,
+        Rules::Enable { id } => return switch(whom, id, true).await,
+        Rules::Disable { id } => return switch(whom, id, false).await,
+        Rules::Remove { id } => Command::RemoveBreakpoint { id },
+        Rules::Arm => Command::Arm { armed: true },
+        Rules::Disarm => Command::Arm { armed: false },
+    };
+    done(&whom.one().await?, command).await
+}
+
+async fn switch(whom: &Whom, id: u32, on: bool) -> Result<ExitCode, Failure> {
+    let engine = whom.one().await?;
+    let points: Points = engine.ask(&Ask::Breakpoints {}).await?;
+    match points.points.iter().find(|point| point.id == id) {
+        Some(point) if point.enabled == on => Ok(ExitCode::SUCCESS),
+        _ => done(&engine, Command::ToggleBreakpoint { id }).await,
+    }
+}
+
+async fn list(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
+    let engine = whom.one().await?;
+    let Points { points, armed, everything, watchers, .. } = engine.ask(&Ask::Breakpoints {}).await?;
+    let rows = points.iter().map(|point| {
+        let cells = vec![
+            point.id.to_string(),
+            if point.enabled && armed { "on" } else { "off" }.to_owned(),
+            point.query.clone(),
+            point.hits.to_string(),
+            format!("{:?}", Duration::from_millis(point.patience)),
+        ];
+        (cells, json!(point))
+    });
+    output::list(format, &["ID", "ON", "QUERY", "HITS", "PATIENCE"], rows.collect())
+        .map_err(Failure::usage)?;
+    if format == Format::Table {
+        for watcher in watchers {
+            let word = if watcher.decides { "decides" } else { "watches" };
+            output::say(&format!("{} {word}", watcher.name));
+        }
+        if everything {
+            output::say("everything is held");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A message from a file, or from standard input.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let taken = match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(LONGEST).read_to_end(&mut text),
+        false => std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)),
+    };
+    taken.map_err(|error| Failure::usage(format!("read {}: {error}", path.display())))?;
+    match text.trim_ascii().is_empty() {
+        true => Err(Failure::usage(format!("{} has no message in it", path.display()))),
+        false => Ok(text),
+    }
+}
+
+/// A message on one line: that is how it goes out. What is no text goes as it is.
+fn one_line(text: &[u8]) -> Bytes {
+    let text = text.trim_ascii();
+    match std::str::from_utf8(text) {
+        Ok(text) => Bytes::from(layout::one_line(text)),
+        Err(_) => Bytes::copy_from_slice(text),
+    }
+}

@@ -1,0 +1,266 @@
+//! Looking: sessions, frames, what is held.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::reach::{Reached, Whom};
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::output::{self, Format};
+use crate::clock::{self, Clock, Stamp};
+use crate::control::api::{Ask, FrameFacts, HeldFrame, SessionFacts};
+use crate::log::Query;
+use crate::log::record::Seq;
+
+/// Arguments of `ctl frames`.
+#[derive(Debug, Args)]
+pub struct FramesArguments {
+    /// Only what this query matches.
+    #[arg(long, value_name = "QUERY", default_value = "")]
+    filter: String,
+    /// Go on with what comes, until the engine ends.
+    #[arg(short, long)]
+    follow: bool,
+    /// From this position on.
+    #[arg(long, value_name = "SEQ")]
+    from: Option<Seq>,
+    /// At most so many, the newest ones.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: usize,
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Arguments of `ctl wait`.
+#[derive(Debug, Args)]
+pub struct WaitArguments {
+    /// What to wait for.
+    #[arg(long, value_name = "QUERY")]
+    filter: String,
+    /// How long, e.g. 30s.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::tape::duration)]
+    timeout: Duration,
+    /// From this position on; 1 takes what was there before too.
+    #[arg(long, value_name = "SEQ")]
+    from: Option<Seq>,
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// How often it is looked whether there is something new.
+const LOOK: Duration = Duration::from_millis(50);
+/// Frames that are looked at again, since what becomes of them may make them match.
+const AGAIN: Seq = 5000;
+/// Frames that are asked for at once.
+const MOST: usize = 1000;
+
+/// Lists every session of every engine.
+pub async fn sessions(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
+    let mut rows = Vec::new();
+    for engine in &whom.all().await {
+        match engine.facts.sessions.is_empty() {
+            true => rows.push(session_row(engine, None)),
+            false => {
+                rows.extend(engine.facts.sessions.iter().map(|session| session_row(engine, Some(session))))
+            }
+        }
+    }
+    if rows.is_empty() && format == Format::Table {
+        output::say(
+            "nothing is running; `shadowcat forward stdio -- CMD` or `shadowcat tui -- CMD` starts something",
+        );
+    }
+    let header =
+        ["PID", "SESSION", "NAME", "MODE", "CLIENT", "ERA", "UP", "FRAMES", "ERRORS", "HELD", "STATE"];
+    output::list(format, &header, rows).map_err(Failure::usage)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn session_row(engine: &Reached, session: Option<&SessionFacts>) -> (Vec<String>, Value) {
+    let facts = &engine.facts;
+    let count = |number: fn(&SessionFacts) -> u64| session.map(number).unwrap_or_default().to_string();
+    let text =
+        |text: fn(&SessionFacts) -> Option<&String>| session.and_then(text).cloned().unwrap_or_default();
+    let up = session.map(|session| Duration::from_micros(now().saturating_sub(session.since)));
+    let cells = vec![
+        facts.pid.to_string(),
+        session.map(|session| session.session.0.to_string()).unwrap_or_default(),
+        session.map_or(&facts.name, |session| &session.name).clone(),
+        facts.mode.clone(),
+        text(|session| session.client.as_ref()),
+        text(|session| session.era.as_ref()),
+        up.map(|up| format!("{}s", up.as_secs())).unwrap_or_default(),
+        count(|session| session.frames),
+        count(|session| session.errors),
+        count(|session| session.held),
+        if session.is_none_or(|session| session.open) { "open" } else { "ended" }.to_owned(),
+    ];
+    let mut value = json!({
+        "pid": facts.pid,
+        "engine": facts.name,
+        "mode": facts.mode,
+        "target": facts.target,
+        "socket": engine.path,
+        "tape": facts.tape.path,
+    });
+    if let (Value::Object(all), Value::Object(own)) = (&mut value, json!(session)) {
+        all.extend(own);
+    }
+    (cells, value)
+}
+
+/// Lists the frames of one engine, and goes on.
+pub async fn frames(whom: &Whom, arguments: FramesArguments) -> Result<ExitCode, Failure> {
+    let FramesArguments { filter, follow, from, limit, output } = arguments;
+    check(&filter)?;
+    let mut engine = whom.one().await?;
+    let ask = Ask::Frames { filter: filter.clone(), from, to: None, limit: Some(limit), newest: true };
+    let first: Vec<FrameFacts> = engine.ask(&ask).await?;
+    if !follow {
+        output::list(output, &HEADER, first.iter().map(row).collect()).map_err(Failure::usage)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut shown: BTreeSet<Seq> = BTreeSet::new();
+    for frame in first {
+        shown.insert(frame.seq);
+        show(&frame, output)?;
+    }
+    let began = engine.facts.last + 1;
+    engine.subscribe(began).await?;
+    while news(&mut engine).await {
+        let newest = shown.last().copied().unwrap_or_default();
+        let start = newest.saturating_sub(AGAIN).max(from.unwrap_or(began));
+        for frame in matching(&engine, &filter, start).await? {
+            if shown.insert(frame.seq) {
+                show(&frame, output)?;
+            }
+        }
+        shown = shown.split_off(&newest.saturating_sub(AGAIN));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a frame.
+pub async fn wait(whom: &Whom, arguments: WaitArguments) -> Result<ExitCode, Failure> {
+    let WaitArguments { filter, timeout, from, output } = arguments;
+    check(&filter)?;
+    match tokio::time::timeout(timeout, first(whom, &filter, from)).await {
+        Ok(frame) => {
+            output::list(output, &HEADER, vec![row(&frame?)]).map_err(Failure::usage)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(_) => {
+            output::say(&format!("nothing matched {filter:?} within {timeout:?}"));
+            Ok(ExitCode::from(Kind::Check as u8))
+        }
+    }
+}
+
+/// The first frame that matches, of an engine that runs or is about to start.
+pub async fn first(whom: &Whom, filter: &str, from: Option<Seq>) -> Result<FrameFacts, Failure> {
+    let mut engine = loop {
+        match whom.all().await.len() {
+            0 => tokio::time::sleep(LOOK).await,
+            _ => break whom.one().await?,
+        }
+    };
+    let start = from.unwrap_or(engine.facts.last + 1);
+    engine.subscribe(engine.facts.last + 1).await?;
+    loop {
+        if let Some(frame) = matching(&engine, filter, start).await?.into_iter().next() {
+            return Ok(frame);
+        }
+        if !news(&mut engine).await {
+            return Err(Failure::peer(format!("{} has ended", engine.title())));
+        }
+    }
+}
+
+/// Waits until there is something new; false when the engine has ended.
+async fn news(engine: &mut Reached) -> bool {
+    let came = engine.notices.recv().await.is_some();
+    // What comes together is looked at together.
+    tokio::time::sleep(LOOK).await;
+    while engine.notices.try_recv().is_ok() {}
+    came
+}
+
+async fn matching(engine: &Reached, filter: &str, start: Seq) -> Result<Vec<FrameFacts>, Failure> {
+    let (filter, from) = (filter.to_owned(), Some(start));
+    engine.ask(&Ask::Frames { filter, from, to: None, limit: Some(MOST), newest: true }).await
+}
+
+fn check(filter: &str) -> Result<(), Failure> {
+    Query::parse(filter).map(drop).map_err(|error| {
+        Failure::usage(format!("{filter:?}: {error}")).hint("the README has the fields of the query language")
+    })
+}
+
+const HEADER: [&str; 9] = ["SEQ", "TIME", "DIR", "KIND", "OP", "METHOD", "DUR", "SIZE", "STATE"];
+
+fn row(frame: &FrameFacts) -> (Vec<String>, Value) {
+    let cells = vec![
+        frame.seq.to_string(),
+        clock::parse(&frame.time).map(|wall| clock::format(wall, "%H:%M:%S%.3f")).unwrap_or_default(),
+        frame.direction.clone(),
+        frame.kind.clone(),
+        frame.operation.map(|op| op.to_string()).unwrap_or_default(),
+        named(&frame.method, &frame.target),
+        frame.duration.map(|millis| format!("{millis:.1}ms")).unwrap_or_default(),
+        crate::cli::tape::bytes(frame.size),
+        frame.state.join(" "),
+    ];
+    (cells, json!(frame))
+}
+
+fn named(method: &Option<String>, target: &Option<String>) -> String {
+    [method, target].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ")
+}
+
+fn show(frame: &FrameFacts, format: Format) -> Result<(), Failure> {
+    let (cells, value) = row(frame);
+    let text = match format {
+        Format::Table => output::harmless(&cells.join("  ")) + "\n",
+        Format::Json => format!("{value}\n"),
+        Format::Yaml => format!("---\n{}", output::yaml(&value)),
+    };
+    output::print(&text).map_err(Failure::usage)
+}
+
+/// Lists what is held, in every engine.
+pub async fn held(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
+    let mut rows = Vec::new();
+    for engine in whom.all().await {
+        rows.extend(engine.held().await?.iter().map(|held| held_row(&engine, held)));
+    }
+    if rows.is_empty() && format == Format::Table {
+        output::say("nothing is held; `shadowcat ctl hold QUERY` arms a breakpoint");
+    }
+    let header = ["ID", "PID", "SESSION", "DIR", "METHOD", "AGE", "BY", "EDITED"];
+    output::list(format, &header, rows).map_err(Failure::usage)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn held_row(engine: &Reached, held: &HeldFrame) -> (Vec<String>, Value) {
+    let cells = vec![
+        held.id.to_string(),
+        engine.facts.pid.to_string(),
+        held.name.clone(),
+        held.direction.clone(),
+        named(&held.method, &held.target),
+        format!("{:.1}s", Duration::from_millis(held.age).as_secs_f64()),
+        held.by.clone().unwrap_or_default(),
+        if held.amended.is_some() { "yes" } else { "" }.to_owned(),
+    ];
+    let mut value = json!(held);
+    value["pid"] = engine.facts.pid.into();
+    (cells, value)
+}
+
+/// Microseconds since the Unix epoch.
+fn now() -> u64 {
+    Clock::system().wall(Stamp::default())
+}

@@ -1,0 +1,33 @@
+//! The control socket of every command that runs an engine.
+
+use super::record::Recording;
+use crate::control::{self, About, Server};
+use crate::engine::Engine;
+use crate::log::record::{Body, Level, Note, SessionId};
+use crate::tape::{Recorder, Status};
+
+/// Serves `engine` on a socket for as long as what is returned is kept. No socket is no reason to
+/// stop: the log says why there is none.
+pub fn serve(
+    engine: &Engine,
+    record: &Recording,
+    recorder: Option<&Recorder>,
+    mode: &str,
+    target: &[String],
+) -> Option<Server> {
+    let nothing = tokio::sync::watch::channel(Status::default()).1;
+    let recording = recorder.map_or(nothing, Recorder::status);
+    let about = About { name: record.name_for(target), mode: mode.to_owned(), target: target.to_vec() };
+    match control::serve(engine.clone(), about, recording) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let text = format!(
+                "no control socket: {error}; `shadowcat tui` and `shadowcat ctl` cannot reach this one"
+            );
+            tracing::warn!("{text}");
+            let note = Note { frame: None, mark: None, level: Level::Warning, by: "shadowcat".into(), text };
+            engine.log().append(SessionId(0), Body::Note(note));
+            None
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What has left the memory of a hub's log: asked for again at its engine, or read from the engine's
+//! tape when it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::Inner;
+use crate::log::Log;
+use crate::log::record::{Record, Seq};
+use crate::log::store;
+
+/// Records that are asked for at once.
+const BLOCK: usize = 256;
+/// How long an engine may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) struct Archive {
+    inner: Arc<Mutex<Inner>>,
+    runtime: Handle,
+    /// The records that came last: readers go on from where they are.
+    block: Mutex<(usize, Vec<Record>)>,
+}
+
+impl Archive {
+    pub(super) fn new(inner: Arc<Mutex<Inner>>) -> Arc<Self> {
+        Arc::new(Self { inner, runtime: Handle::current(), block: Mutex::default() })
+    }
+
+    /// Record `remote` of an engine, in its own numbers.
+    fn fetch(&self, at: usize, remote: Seq) -> Option<Record> {
+        {
+            let block = self.block.lock();
+            if block.0 == at
+                && let Ok(found) = block.1.binary_search_by_key(&remote, |record| record.seq)
+            {
+                return Some(block.1[found].clone());
+            }
+        }
+        let (client, gone) = {
+            let inner = self.inner.lock();
+            let member = inner.members.get(at)?;
+            (member.client.clone(), member.gone)
+        };
+        if gone {
+            return self.shelf(at)?.get(remote).map(|record| Record::clone(&record));
+        }
+        let ask = async { tokio::time::timeout(PATIENCE, client.records(remote, BLOCK)).await };
+        // Readers are synchronous; this one may wait for the engine.
+        let records = tokio::task::block_in_place(|| self.runtime.block_on(ask)).ok()?.ok()?;
+        let record = records.iter().find(|record| record.seq == remote).cloned();
+        *self.block.lock() = (at, records);
+        record
+    }
+
+    fn shelf(&self, at: usize) -> Option<Arc<Log>> {
+        let path = {
+            let inner = self.inner.lock();
+            let member = inner.members.get(at)?;
+            if let Some(shelf) = &member.shelf {
+                return Some(Arc::clone(shelf));
+            }
+            member.tape.path.clone()?
+        };
+        let opened = crate::tape::open(&path, &mut |_, _| ()).ok()?;
+        self.inner.lock().members[at].shelf = Some(Arc::clone(&opened.log));
+        Some(opened.log)
+    }
+}
+
+impl store::Archive for Archive {
+    fn read(&self, seq: Seq) -> Option<Arc<Record>> {
+        let (at, remote) = self.inner.lock().owner(seq)?;
+        let record = self.fetch(at, remote)?;
+        let inner = self.inner.lock();
+        let numbers = &inner.members.get(at)?.numbers;
+        Some(Arc::new(Record {
+            seq,
+            at: record.at,
+            session: numbers.session(record.session),
+            body: numbers.told(&record, seq),
+        }))
+    }
+
+    fn next(&self, seq: Seq) -> Option<Seq> {
+        let inner = self.inner.lock();
+        let from = usize::try_from(seq).ok()?;
+        let next = inner.owners.iter().skip(from).position(Option::is_some)?;
+        Some(seq + 1 + next as Seq)
+    }
+}

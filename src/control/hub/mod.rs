@@ -1,0 +1,356 @@
+//! Several engines that are looked at as one: their records are told again in one log, in the order
+//! of time, and what is wanted goes to the engine that it is about.
+
+mod archive;
+mod commands;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use super::api::{Facts, Points, Tape};
+use super::client::{CallError, Client, Notice};
+use super::numbers::{Free, Numbers};
+use crate::clock::{Clock, Stamp};
+use crate::engine::{Command, Engine, Reply, Who};
+use crate::log::breakpoint::{Snapshot, Watcher};
+use crate::log::record::{Body, Closed, Level, Note, Record, Seq, SessionId};
+use crate::log::{Log, store::DEFAULT_BOUND};
+use crate::tape::Status;
+
+/// The seat that whoever looks through a hub has in it: in each engine it has another.
+pub const OWN_SEAT: u32 = 0;
+
+/// How long an engine that has more to tell of the past is waited for, before the others go on.
+const STALL: Duration = Duration::from_secs(1);
+
+/// Engines that are looked at as one.
+pub struct Hub {
+    log: Arc<Log>,
+    inner: Arc<Mutex<Inner>>,
+    shown: watch::Sender<Snapshot>,
+    recording: watch::Sender<Status>,
+    /// What the engines know this one as.
+    name: String,
+}
+
+#[derive(Default)]
+struct Inner {
+    members: Vec<Member>,
+    /// Whose each record of the log is, by its position less one, and which of theirs.
+    owners: Vec<Option<(u16, Seq)>>,
+    /// Breakpoints by their number here less one.
+    points: Vec<(usize, u32)>,
+    free: Free,
+}
+
+/// One of the engines.
+struct Member {
+    path: PathBuf,
+    facts: Facts,
+    client: Client,
+    seat: Option<u32>,
+    numbers: Numbers,
+    points: Points,
+    tape: Tape,
+    /// Whether it has ended, or cannot be reached any more.
+    gone: bool,
+    /// Its sessions that have not ended, by their number here.
+    open: Vec<SessionId>,
+    /// Its tape, opened when it is gone and something of it is wanted.
+    shelf: Option<Arc<Log>>,
+}
+
+/// An engine that has been greeted and is about to tell its past.
+struct Arrival {
+    path: PathBuf,
+    facts: Facts,
+    client: Client,
+    seat: Option<u32>,
+    told: mpsc::Receiver<Notice>,
+}
+
+impl Hub {
+    /// A hub without engines, whose log begins at the wall time `anchor`, and the handle on it. It is
+    /// known to engines as `name`.
+    pub fn new(name: &str, anchor: u64) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
+        let log = Log::new(Clock::since(anchor), DEFAULT_BOUND);
+        let inner = Arc::<Mutex<Inner>>::default();
+        log.set_archive(archive::Archive::new(Arc::clone(&inner)));
+        let shown = watch::Sender::new(Snapshot { armed: true, ..Snapshot::default() });
+        let (engine, requests) = Engine::new(Arc::clone(&log), shown.subscribe());
+        let engine = engine.of(Who { seat: Some(OWN_SEAT), ..Who::person() });
+        let recording = watch::Sender::new(Status::default());
+        let status = recording.subscribe();
+        let hub = Arc::new(Self { log, inner, shown, recording, name: name.to_owned() });
+        tokio::spawn(commands::serve(Arc::clone(&hub), requests));
+        (hub, engine, status)
+    }
+
+    /// Whether the engine behind the socket at `path` is one of these, and alive.
+    pub fn knows(&self, path: &Path) -> bool {
+        self.inner.lock().members.iter().any(|member| member.path == path && !member.gone)
+    }
+
+    /// How many of the engines live.
+    pub fn living(&self) -> usize {
+        self.inner.lock().members.iter().filter(|member| !member.gone).count()
+    }
+
+    /// Takes in the engines behind these sockets. What they have to tell of the past is told in the
+    /// order of time; then this returns, and they go on. Sockets that nobody answers at are left out,
+    /// with the reason.
+    pub async fn attach(self: &Arc<Self>, sockets: &[PathBuf]) -> Vec<(PathBuf, CallError)> {
+        let mut failed = Vec::new();
+        let mut arrivals = Vec::new();
+        for path in sockets {
+            let met = match Client::connect(path, &self.name).await {
+                Ok((client, facts, told)) => self.greet(path.clone(), client, facts, told).await,
+                Err(error) => Err(error),
+            };
+            match met {
+                Ok(arrival) => arrivals.push(arrival),
+                Err(error) => failed.push((path.clone(), error)),
+            }
+        }
+        self.tell_past(arrivals).await;
+        failed
+    }
+
+    /// Takes in an engine that is reached in another way, as `path`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn attach_over(
+        self: &Arc<Self>,
+        path: PathBuf,
+        (client, facts, told): (Client, Facts, mpsc::Receiver<Notice>),
+    ) -> Result<(), CallError> {
+        let arrival = self.greet(path, client, facts, told).await?;
+        self.tell_past(vec![arrival]).await;
+        Ok(())
+    }
+
+    async fn greet(
+        &self,
+        path: PathBuf,
+        client: Client,
+        facts: Facts,
+        told: mpsc::Receiver<Notice>,
+    ) -> Result<Arrival, CallError> {
+        let seat = match client.command(&Command::Attend { name: self.name.clone() }).await? {
+            Reply::Seat(seat) => Some(seat),
+            _ => None,
+        };
+        client.subscribe(1).await?;
+        Ok(Arrival { path, facts, client, seat, told })
+    }
+
+    /// Tells what engines have recorded so far, the oldest first, and then lets each go on by itself.
+    async fn tell_past(self: &Arc<Self>, arrivals: Vec<Arrival>) {
+        let mut told = Vec::new();
+        for Arrival { path, facts, client, seat, told: notices } in arrivals {
+            let mut inner = self.inner.lock();
+            inner.members.push(Member {
+                path,
+                points: facts.breakpoints.clone(),
+                tape: facts.tape.clone(),
+                facts,
+                client,
+                seat,
+                numbers: Numbers::default(),
+                gone: false,
+                open: Vec::new(),
+                shelf: None,
+            });
+            told.push((inner.members.len() - 1, notices, None::<Box<Record>>, true));
+        }
+        self.show();
+        loop {
+            for (at, notices, head, is_past) in &mut told {
+                while head.is_none() && *is_past {
+                    match tokio::time::timeout(STALL, notices.recv()).await {
+                        Ok(Some(Notice::Record(record))) => *head = Some(record),
+                        Ok(Some(Notice::CaughtUp)) | Err(_) => *is_past = false,
+                        Ok(Some(other)) => self.heard(*at, other),
+                        // That it is gone is found again below.
+                        Ok(None) => *is_past = false,
+                    }
+                }
+            }
+            let stamp = |at: usize, record: &Record| self.stamp(at, record.at);
+            let oldest = told
+                .iter_mut()
+                .filter_map(|(at, _, head, _)| Some((stamp(*at, head.as_ref()?), *at, head)))
+                .min_by_key(|(stamp, ..)| *stamp);
+            let Some((_, at, head)) = oldest else { break };
+            if let Some(record) = head.take() {
+                self.tell(at, &record);
+            }
+        }
+        for (at, mut notices, ..) in told {
+            let hub = Arc::clone(self);
+            tokio::spawn(async move {
+                while let Some(notice) = notices.recv().await {
+                    hub.heard(at, notice);
+                }
+                hub.lost(at);
+            });
+        }
+    }
+
+    /// The time here of what an engine stamped.
+    fn stamp(&self, at: usize, stamp: Stamp) -> Stamp {
+        let anchor = self.inner.lock().members[at].facts.anchor;
+        let zero = self.log.clock().stamp(anchor);
+        zero + Duration::from_nanos(stamp.nanos())
+    }
+
+    fn heard(&self, at: usize, notice: Notice) {
+        match notice {
+            Notice::Record(record) => self.tell(at, &record),
+            Notice::CaughtUp => {}
+            Notice::Breakpoints(points) => {
+                self.inner.lock().members[at].points = points;
+                self.show();
+            }
+            Notice::Tape(tape) => {
+                self.inner.lock().members[at].tape = tape;
+                self.show();
+            }
+        }
+    }
+
+    /// Tells a record of an engine again.
+    fn tell(&self, at: usize, record: &Record) {
+        let stamp = self.stamp(at, record.at);
+        let mut inner = self.inner.lock();
+        let Inner { members, owners, free, .. } = &mut *inner;
+        let member = &mut members[at];
+        member.numbers.learn(record, free);
+        let session = member.numbers.session(record.session);
+        match &record.body {
+            Body::Opened(_) => member.open.push(session),
+            Body::Closed(_) => member.open.retain(|open| *open != session),
+            _ => {}
+        }
+        let appended = self.log.append_at(stamp, session, |seq| {
+            member.numbers.place(record.seq, seq);
+            member.numbers.told(record, seq)
+        });
+        own(owners, appended.seq, u16::try_from(at).ok().map(|at| (at, record.seq)));
+        // What was told can be asked for again.
+        self.log.archived(appended.seq);
+    }
+
+    /// Says something of our own.
+    fn remark(&self, inner: &mut Inner, session: SessionId, body: Body) {
+        let seq = self.log.append(session, body);
+        own(&mut inner.owners, seq, None);
+    }
+
+    /// An engine has ended, or cannot be reached any more. What it said stays.
+    fn lost(&self, at: usize) {
+        let mut inner = self.inner.lock();
+        inner.members[at].gone = true;
+        let open = std::mem::take(&mut inner.members[at].open);
+        if !open.is_empty() {
+            let text = format!("the shadowcat of {} does not answer any more", inner.members[at].facts.name);
+            let note = Note { frame: None, mark: None, level: Level::Warning, by: "shadowcat".into(), text };
+            self.remark(&mut inner, SessionId(0), Body::Note(note));
+        }
+        for session in open {
+            let reason = "its shadowcat does not answer any more".to_owned();
+            self.remark(&mut inner, session, Body::Closed(Closed { reason, exit: None }));
+        }
+        drop(inner);
+        self.show();
+    }
+
+    /// Shows the breakpoints and recordings of all engines as one.
+    fn show(&self) {
+        let mut inner = self.inner.lock();
+        let snapshot = inner.snapshot();
+        let status = inner.status();
+        drop(inner);
+        self.shown.send_replace(snapshot);
+        self.recording.send_replace(status);
+    }
+}
+
+/// Notes whose the record at `seq` is. The log may have said something by itself before it.
+fn own(owners: &mut Vec<Option<(u16, Seq)>>, seq: Seq, owner: Option<(u16, Seq)>) {
+    let at = usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
+    if owners.len() <= at {
+        owners.resize(at + 1, None);
+    }
+    owners[at] = owner;
+}
+
+impl Inner {
+    /// The engine of a record and its position there.
+    fn owner(&self, seq: Seq) -> Option<(usize, Seq)> {
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        let (member, remote) = (*self.owners.get(at)?)?;
+        Some((usize::from(member), remote))
+    }
+
+    /// The number here of a breakpoint.
+    fn point(&mut self, at: usize, id: u32) -> u32 {
+        let known = self.points.iter().position(|point| *point == (at, id));
+        let index = known.unwrap_or_else(|| {
+            self.points.push((at, id));
+            self.points.len() - 1
+        });
+        u32::try_from(index + 1).unwrap_or(u32::MAX)
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let living: Vec<usize> = (0..self.members.len()).filter(|at| !self.members[*at].gone).collect();
+        let mut snapshot = Snapshot {
+            armed: living.is_empty() || living.iter().any(|at| self.members[*at].points.armed),
+            everything: living.iter().any(|at| self.members[*at].points.everything),
+            ..Snapshot::default()
+        };
+        let mut watchers: BTreeMap<String, bool> = BTreeMap::new();
+        let mut decides = true;
+        for at in living {
+            for point in self.members[at].points.points.clone() {
+                let id = self.point(at, point.id);
+                snapshot.points.extend(point.breakpoint(id));
+            }
+            let member = &self.members[at];
+            for amended in &member.points.amended {
+                let line = Bytes::from(amended.line.clone());
+                snapshot.amended.insert(member.numbers.seq(amended.frame), line);
+            }
+            for watcher in &member.points.watchers {
+                if Some(watcher.seat) == member.seat {
+                    decides &= watcher.decides;
+                } else {
+                    *watchers.entry(watcher.name.clone()).or_default() |= watcher.decides;
+                }
+            }
+        }
+        let own = Watcher { seat: OWN_SEAT, name: "you".into(), decides };
+        let others = (1..).zip(watchers).map(|(seat, (name, decides))| Watcher { seat, name, decides });
+        snapshot.watchers = std::iter::once(own).chain(others).collect();
+        snapshot
+    }
+
+    fn status(&self) -> Status {
+        let living = || self.members.iter().filter(|member| !member.gone).map(|member| &member.tape);
+        Status {
+            path: living().find_map(|tape| tape.path.clone()),
+            bytes: living().map(|tape| tape.bytes).sum(),
+            frames: living().map(|tape| tape.frames).sum(),
+            failing: living().find_map(|tape| tape.failing.clone()),
+            sealed: false,
+        }
+    }
+}
