@@ -5,6 +5,7 @@ use super::chord::Chord;
 /// A place where commands apply: a screen, or the detail pane that several screens share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
+    Sessions,
     Frames,
     Detail,
     Intercept,
@@ -17,7 +18,8 @@ pub enum Place {
 
 impl Place {
     /// Every place.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Sessions,
         Self::Frames,
         Self::Detail,
         Self::Intercept,
@@ -31,6 +33,7 @@ impl Place {
     /// The name in the tab bar and in help.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::Sessions => "Sessions",
             Self::Frames => "Frames",
             Self::Detail => "Detail",
             Self::Intercept => "Intercept",
@@ -48,11 +51,13 @@ const LISTS: &[Place] = EVERYWHERE;
 const FRAMES: &[Place] = &[Place::Frames, Place::Tape];
 const MESSAGES: &[Place] = &[Place::Frames, Place::Detail, Place::Tape];
 const TAPE: &[Place] = &[Place::Tape];
+const SESSIONS: &[Place] = &[Place::Sessions];
 const DIFF: &[Place] = &[Place::Diff];
 const DETAIL: &[Place] = &[Place::Detail];
 const INTERCEPT: &[Place] = &[Place::Intercept];
 const COMPOSE: &[Place] = &[Place::Compose];
 const SEEN: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept];
+const RUNNING: &[Place] = &[Place::Sessions, Place::Frames, Place::Detail, Place::Intercept];
 const NOTED: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept, Place::Tape];
 const TEXTS: &[Place] = &[Place::Intercept, Place::Compose];
 
@@ -108,6 +113,7 @@ commands! {
     Back "nav.back" ["Esc"], EVERYWHERE, "back", "close, clear or go back";
     Zoom "view.zoom" ["z"], MESSAGES, "zoom", "give one pane the whole screen, and back";
 
+    ShowSessions "screen.sessions" ["1"], EVERYWHERE, "Sessions", "what runs, and the recordings of the library";
     ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "everything on the wire";
     ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "what is held, and the breakpoints";
     ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools, send messages of your own";
@@ -154,6 +160,9 @@ commands! {
     PreviousMark "mark.previous" ["{"], MESSAGES, "prev mark", "go to the bookmark or note before";
     GoToMark "mark.go" ["'"], MESSAGES, "go to mark", "go to a bookmark by its letter";
 
+    SessionOpen "session.open" ["Enter"], SESSIONS, "frames", "show the frames of this session, or open this recording";
+    SessionAll "session.all" ["a"], SESSIONS, "all frames", "show the frames of every session together";
+
     DiffWith "diff.with" ["="], DIFF, "compare with", "name the recording to compare this one with";
     DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "leave this path out of the comparison";
     DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame that this is about";
@@ -194,7 +203,8 @@ commands! {
     Choose "compose.choose" ["Enter"], COMPOSE, "choose", "take this tool, or write in this field";
     AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer what the server asks you";
 
-    Restart "session.restart" ["Space s r"], SEEN, "restart server", "start the server again";
+    TakeOver "control.decide" ["Space a d"], EVERYWHERE, "decide here", "be the one who decides on what is held";
+    Restart "session.restart" ["Space s r"], RUNNING, "restart server", "start the server again";
     NextTheme "view.theme" ["Space v t"], EVERYWHERE, "theme", "the next theme";
     Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "plain characters only, or not";
     ErrorsOnly "logs.errors" ["!"], LOGS, "errors", "show warnings and errors only";
@@ -224,6 +234,16 @@ impl Cmd {
 /// The commands that the footer offers in a place, most useful first.
 pub fn offered(place: Place) -> &'static [Cmd] {
     match place {
+        Place::Sessions => &[
+            Cmd::SessionOpen,
+            Cmd::SessionAll,
+            Cmd::Restart,
+            Cmd::TakeOver,
+            Cmd::Up,
+            Cmd::Down,
+            Cmd::ShowHelp,
+            Cmd::Quit,
+        ],
         Place::Frames => &[
             Cmd::Open,
             Cmd::Break,

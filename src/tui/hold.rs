@@ -65,8 +65,8 @@ impl Hold {
         self.detail.resize(width, log).or(shown)
     }
 
-    /// Begins to edit a held message, or goes on where it was left.
-    pub fn edit(&mut self, seq: Seq, frame: &Frame) {
+    /// Begins to edit a held message as it was amended, or goes on where it was left.
+    pub fn edit(&mut self, seq: Seq, frame: &Frame, amended: Option<&[u8]>) {
         if let Some(editing) = &mut self.editing
             && editing.frame == seq
             && !editing.answers
@@ -74,12 +74,17 @@ impl Hold {
             editing.inserting = true;
             return;
         }
-        let body = String::from_utf8_lossy(frame.message.body()).into_owned();
-        let original = match json::document(body.as_bytes()) {
-            Ok(_) => layout::pretty(&body),
-            Err(_) => body,
+        let pretty = |body: &[u8]| {
+            let body = String::from_utf8_lossy(body).into_owned();
+            match json::document(body.as_bytes()) {
+                Ok(_) => layout::pretty(&body),
+                Err(_) => body,
+            }
         };
-        self.begin(seq, original, false);
+        self.begin(seq, pretty(frame.message.body()), false);
+        if let (Some(amended), Some(editing)) = (amended, &mut self.editing) {
+            editing.text = text_area(&pretty(amended));
+        }
     }
 
     /// Begins an answer to a held request; false if it is none.

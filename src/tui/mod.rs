@@ -18,6 +18,7 @@ mod overlay;
 pub mod render;
 pub mod run;
 mod scrub;
+mod sessions;
 pub mod terminal;
 mod text;
 pub mod theme;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{App, Effect, Input};
 use super::{render, view};
+use crate::tape::library::{self, Catalog, Wanted};
 
 /// What the loop runs on: the person's terminal, or a buffer and a script of keys.
 pub trait Console {
@@ -81,6 +82,17 @@ pub async fn run(
                     tokio::task::spawn_blocking(move || {
                         // The screen may be closed by now.
                         let _ = sender.blocking_send(Input::Compared(comparison.run().map(Box::new)));
+                    });
+                }
+                Effect::ListTapes => {
+                    let sender = sender.clone();
+                    tokio::task::spawn_blocking(move || {
+                        // A library that cannot be read is one without recordings.
+                        let found = Catalog::open().and_then(|catalog| catalog.find(&Wanted::default()));
+                        let mut found = found.unwrap_or_default();
+                        // What is being recorded runs, and is listed as that.
+                        found.retain(|tape| tape.sealed || !library::is_recorded(&tape.path));
+                        let _ = sender.blocking_send(Input::Tapes(found));
                     });
                 }
                 Effect::Editor(text) => {

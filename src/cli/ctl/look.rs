@@ -105,6 +105,7 @@ fn session_row(engine: &Reached, session: Option<&SessionFacts>) -> (Vec<String>
         "target": facts.target,
         "socket": engine.path,
         "tape": facts.tape.path,
+        "anchor": facts.anchor,
     });
     if let (Value::Object(all), Value::Object(own)) = (&mut value, json!(session)) {
         all.extend(own);

@@ -1,5 +1,7 @@
-//! `shadowcat tui`: a server under the debugger.
+//! `shadowcat tui`: a server under the debugger, a recording, or whatever runs.
 
+mod home;
+mod remote;
 mod tape;
 
 use std::path::PathBuf;
@@ -54,8 +56,11 @@ pub struct Arguments {
     /// A recording to look at: a file, or the beginning of a name or id in the library.
     #[arg(value_name = "TAPE", conflicts_with_all = ["upstream", "command"])]
     recording: Option<String>,
+    /// Look at what runs on another machine, by running `shadowcat ctl` there.
+    #[arg(long, value_name = "ssh://HOST", conflicts_with_all = ["upstream", "command", "recording"])]
+    via: Option<String>,
     /// The server's command line.
-    #[arg(last = true, required_unless_present_any = ["upstream", "recording"], value_name = "CMD")]
+    #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
 }
 
@@ -85,10 +90,14 @@ enum EraChoice {
 
 /// Runs a server under the debugger until the person leaves.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { era, record, look, upstream, no_client, way, listen, recording, command } = arguments;
+    let Arguments { era, record, look, upstream, no_client, way, listen, recording, via, command } =
+        arguments;
     let look = look.look(color)?;
     if let Some(name) = recording {
         return tape::run(&name, look).await;
+    }
+    if command.is_empty() && upstream.is_none() {
+        return home::run(via.as_deref(), look).await;
     }
     let era = era.era();
     if let Some(upstream) = upstream {

@@ -16,6 +16,8 @@ enum Address {
     All,
     /// Every engine, to the seat that we have there.
     Seats,
+    /// The engines of these breakpoints, each by its number there.
+    Points(Vec<(usize, u32)>),
 }
 
 pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) {
@@ -36,31 +38,34 @@ impl Hub {
             let inner = self.inner.lock();
             let address = inner.address(&mut command)?;
             let living = inner.members.iter().enumerate().filter(|(_, member)| !member.gone);
-            let meant = living.filter(|(at, _)| match address {
-                Address::One(one) => *at == one,
-                Address::All | Address::Seats => true,
-            });
-            let clients: Vec<(usize, Client, Option<u32>)> =
-                meant.map(|(at, member)| (at, member.client.clone(), member.seat)).collect();
+            let clients: Vec<(usize, Client, Command)> = living
+                .filter_map(|(at, member)| {
+                    let own = match &address {
+                        Address::One(one) => (*one == at).then(|| command.clone())?,
+                        Address::All => command.clone(),
+                        Address::Seats => Command::TakeOver { seat: member.seat? },
+                        Address::Points(points) => {
+                            let (_, id) = points.iter().find(|(of, _)| *of == at)?;
+                            with_point(&command, *id)
+                        }
+                    };
+                    Some((at, member.client.clone(), own))
+                })
+                .collect();
             (address, clients)
         };
         if clients.is_empty() {
             return Err(match address {
                 Address::One(_) => Refusal("its shadowcat has ended; what it said stays readable".into()),
-                Address::All | Address::Seats => Refusal("nothing is running".into()),
+                Address::All | Address::Seats | Address::Points(_) => Refusal("nothing is running".into()),
             });
         }
         let mut outcome = Ok(Reply::Done);
         let mut done = false;
-        for (at, client, seat) in clients {
-            let command = match (&address, seat) {
-                (Address::Seats, Some(seat)) => Command::TakeOver { seat },
-                (Address::Seats, None) => continue,
-                _ => command.clone(),
-            };
+        for (at, client, command) in clients {
             match client.command(&command).await {
                 Ok(reply) => {
-                    (outcome, done) = (Ok(self.replied(at, reply).await), true);
+                    (outcome, done) = (Ok(self.replied(at, &command, reply).await), true);
                 }
                 Err(error) if !done => outcome = Err(Refusal(text(&error))),
                 // Some did; the others say why not in their logs.
@@ -71,11 +76,14 @@ impl Hub {
     }
 
     /// A reply in our own numbers.
-    async fn replied(&self, at: usize, reply: Reply) -> Reply {
+    async fn replied(&self, at: usize, command: &Command, reply: Reply) -> Reply {
         match reply {
             // The record may come after the answer.
             Reply::Frame(remote) => Reply::Frame(self.arrived(at, remote).await),
-            Reply::Breakpoint(id) => Reply::Breakpoint(self.inner.lock().point(at, id)),
+            Reply::Breakpoint(id) => match command {
+                Command::Break { query, .. } => Reply::Breakpoint(self.inner.lock().point(at, id, query)),
+                _ => reply,
+            },
             Reply::Done | Reply::Called(_) | Reply::Seat(_) => reply,
         }
     }
@@ -91,6 +99,15 @@ impl Hub {
             tokio::time::sleep(STEP).await;
         }
         0
+    }
+}
+
+/// The same for the breakpoint that has this number in its engine.
+fn with_point(command: &Command, id: u32) -> Command {
+    match command {
+        Command::RemoveBreakpoint { .. } => Command::RemoveBreakpoint { id },
+        Command::ToggleBreakpoint { .. } => Command::ToggleBreakpoint { id },
+        other => other.clone(),
     }
 }
 
@@ -130,10 +147,9 @@ impl Inner {
             },
             Command::RemoveBreakpoint { id } | Command::ToggleBreakpoint { id } => {
                 let at = usize::try_from(*id).unwrap_or(usize::MAX).checked_sub(1);
-                let point = at.and_then(|at| self.points.get(at));
-                let (at, remote) = point.ok_or_else(|| Refusal(format!("there is no breakpoint {id}")))?;
-                *id = *remote;
-                Ok(Address::One(*at))
+                let group = at.and_then(|at| self.points.get(at));
+                let group = group.ok_or_else(|| Refusal(format!("there is no breakpoint {id}")))?;
+                Ok(Address::Points(group.points.clone()))
             }
             Command::AcceptAll {}
             | Command::HoldEverything { .. }

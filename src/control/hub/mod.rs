@@ -44,8 +44,8 @@ struct Inner {
     members: Vec<Member>,
     /// Whose each record of the log is, by its position less one, and which of theirs.
     owners: Vec<Option<(u16, Seq)>>,
-    /// Breakpoints by their number here less one.
-    points: Vec<(usize, u32)>,
+    /// Breakpoints by their number here less one. What has the same query is one.
+    points: Vec<Group>,
     free: Free,
 }
 
@@ -64,6 +64,12 @@ struct Member {
     open: Vec<SessionId>,
     /// Its tape, opened when it is gone and something of it is wanted.
     shelf: Option<Arc<Log>>,
+}
+
+/// Breakpoints of several engines on the same query.
+struct Group {
+    query: String,
+    points: Vec<(usize, u32)>,
 }
 
 /// An engine that has been greeted and is about to tell its past.
@@ -90,6 +96,11 @@ impl Hub {
         let hub = Arc::new(Self { log, inner, shown, recording, name: name.to_owned() });
         tokio::spawn(commands::serve(Arc::clone(&hub), requests));
         (hub, engine, status)
+    }
+
+    /// What engines know this one as.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether the engine behind the socket at `path` is one of these, and alive.
@@ -301,12 +312,16 @@ impl Inner {
     }
 
     /// The number here of a breakpoint.
-    fn point(&mut self, at: usize, id: u32) -> u32 {
-        let known = self.points.iter().position(|point| *point == (at, id));
+    fn point(&mut self, at: usize, id: u32, query: &str) -> u32 {
+        let known = self.points.iter().position(|group| group.query == query);
         let index = known.unwrap_or_else(|| {
-            self.points.push((at, id));
+            self.points.push(Group { query: query.to_owned(), points: Vec::new() });
             self.points.len() - 1
         });
+        let points = &mut self.points[index].points;
+        if !points.contains(&(at, id)) {
+            points.push((at, id));
+        }
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 
@@ -321,8 +336,14 @@ impl Inner {
         let mut decides = true;
         for at in living {
             for point in self.members[at].points.points.clone() {
-                let id = self.point(at, point.id);
-                snapshot.points.extend(point.breakpoint(id));
+                let id = self.point(at, point.id, &point.query);
+                match snapshot.points.iter_mut().find(|known| known.id == id) {
+                    Some(known) => {
+                        known.hits += point.hits;
+                        known.enabled |= point.enabled;
+                    }
+                    None => snapshot.points.extend(point.breakpoint(id)),
+                }
             }
             let member = &self.members[at];
             for amended in &member.points.amended {

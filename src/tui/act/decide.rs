@@ -50,7 +50,8 @@ impl App {
         if let Some(record) = seq.and_then(|seq| self.log().get(seq))
             && let Some(frame) = record.frame()
         {
-            self.hold.edit(record.seq, frame);
+            let amended = self.engine.breakpoints().amended.remove(&record.seq);
+            self.hold.edit(record.seq, frame, amended.as_deref());
         }
     }
 

@@ -27,6 +27,7 @@ impl App {
                 let last = self.world.held.len().saturating_sub(1);
                 self.hold.cursor = self.hold.cursor.saturating_add_signed(by).min(last);
             }
+            Place::Sessions => self.sessions.step(&self.world, by),
             Place::Logs => self.logs.scroll(by, height),
             Place::Diff => self.diff.step(by),
             Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),

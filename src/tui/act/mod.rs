@@ -6,6 +6,7 @@ mod go;
 mod narrow;
 mod scrub;
 mod send;
+mod sessions;
 
 use super::app::{App, Effect, Purpose};
 use super::command::{Cmd, Place};
@@ -40,6 +41,13 @@ impl App {
             }
             Cmd::Back => self.back(),
             Cmd::Zoom => self.zoomed = !self.zoomed,
+            Cmd::ShowSessions => self.show_sessions(),
+            Cmd::SessionOpen => self.open_session(),
+            Cmd::SessionAll => {
+                self.frames.chips.clear();
+                self.rebuild();
+                self.show(Place::Frames);
+            }
             Cmd::ShowFrames => self.show(Place::Frames),
             Cmd::ShowIntercept => self.show(Place::Intercept),
             Cmd::ShowCompose => self.show(Place::Compose),
@@ -175,6 +183,10 @@ impl App {
             Cmd::PreviousField => self.move_focus(-1),
             Cmd::Choose => self.composer.choose(),
             Cmd::AnswerServer => self.open_ask(),
+            Cmd::TakeOver => {
+                let seat = self.engine.who().seat.unwrap_or_default();
+                self.send(Command::TakeOver { seat }, Purpose::Say("you decide now".into()));
+            }
             Cmd::Restart => {
                 if let Some(session) = self.session() {
                     self.send(
@@ -207,6 +219,7 @@ impl App {
             | Cmd::Compose
             | Cmd::Blank
             | Cmd::Restart
+            | Cmd::TakeOver
                 if self.is_tape() =>
             {
                 Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
@@ -252,6 +265,7 @@ impl App {
             Cmd::BreakClear | Cmd::BreakToggle if self.engine.breakpoints().points.is_empty() => {
                 Some("there are no breakpoints; b on a frame makes one")
             }
+            Cmd::TakeOver if self.decides() => Some("you decide already"),
             Cmd::AnswerServer if self.world.asked.is_empty() => Some("no server is asking anything"),
             _ => None,
         }

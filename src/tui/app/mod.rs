@@ -17,6 +17,7 @@ use crate::log::world::World;
 use crate::log::{Log, Tail};
 use crate::tape::Status;
 use crate::tape::compare::Report;
+use crate::tape::library::Entry;
 use crate::tui::chord::Chord;
 use crate::tui::command::Place;
 use crate::tui::composer::Composer;
@@ -29,6 +30,7 @@ use crate::tui::logs::Logs;
 use crate::tui::overlay::Overlay;
 use crate::tui::render::{Job, Rendered, Slot, View};
 use crate::tui::scrub::Scrub;
+use crate::tui::sessions::Sessions;
 use crate::tui::theme::Theme;
 
 /// Something that happened to the screen.
@@ -48,6 +50,8 @@ pub enum Input {
     Edited(Result<String, String>),
     /// Two recordings were compared, or could not be.
     Compared(Result<Box<Report>, String>),
+    /// The recordings of the library, the newest first.
+    Tapes(Vec<Entry>),
     /// The process was asked to end.
     Terminated,
 }
@@ -61,6 +65,8 @@ pub enum Effect {
     /// Opens the person's own editor on a text.
     Editor(String),
     Compare(Box<Comparison>),
+    /// Reads the library.
+    ListTapes,
     Quit,
 }
 
@@ -119,6 +125,11 @@ pub struct App {
     pub(super) logs: Logs,
     pub(super) scrub: Scrub,
     pub(super) diff: Diff,
+    pub(super) sessions: Sessions,
+    /// It looks at whatever runs, rather than at one engine.
+    home: bool,
+    /// The recording that was chosen to be opened next.
+    pub leads_to: Option<PathBuf>,
     /// A finished recording, where nothing runs.
     tape: bool,
     /// The time of the screen itself: of a recording it is not that of its frames.
@@ -167,6 +178,9 @@ impl App {
             logs: Logs::default(),
             scrub: Scrub::new(clock.clone()),
             diff: Diff::default(),
+            sessions: Sessions::default(),
+            home: false,
+            leads_to: None,
             tape: false,
             clock,
             help_top: 0,
@@ -183,6 +197,14 @@ impl App {
             effects: Vec::new(),
             changed: true,
         }
+    }
+
+    /// A screen on whatever runs.
+    pub fn at_home(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
+        let mut app = Self::new(engine, recording, look, size);
+        app.home = true;
+        app.show_sessions();
+        app
     }
 
     /// A screen on a finished recording, of which `world` is known already; `clock` is that of the
@@ -231,6 +253,7 @@ impl App {
                 self.diff.asked = self.diff.before.take();
                 self.say(Level::Warning, why);
             }
+            Input::Tapes(tapes) => self.sessions.take(tapes),
             Input::Terminated => self.effects.push(Effect::Quit),
         }
         self.settle();
@@ -248,6 +271,11 @@ impl App {
 
     pub fn now(&self) -> Stamp {
         self.log().clock().now()
+    }
+
+    /// Whether it looks at whatever runs.
+    pub fn is_home(&self) -> bool {
+        self.home
     }
 
     /// Whether this is a finished recording, where nothing runs.
@@ -283,7 +311,10 @@ impl App {
     pub fn wake(&self) -> Option<Duration> {
         /// How often timers move.
         const TICK: Duration = Duration::from_millis(100);
-        let timers = self.toast.is_some() || !self.world.held.is_empty() || self.world.is_waiting();
+        let timers = self.screen == Place::Sessions && !self.world.sessions.is_empty()
+            || self.toast.is_some()
+            || !self.world.held.is_empty()
+            || self.world.is_waiting();
         match self.scrub.player.is_playing() {
             true => Some(self.scrub.wait(&self.world).unwrap_or(Duration::ZERO).min(TICK)),
             false => (timers && !(self.tape && self.toast.is_none())).then_some(TICK),
@@ -316,6 +347,11 @@ impl App {
 
     /// The session that new messages go to: that of the selected frame, else the newest open one.
     pub fn session(&self) -> Option<SessionId> {
+        if self.screen == Place::Sessions
+            && let Some(session) = self.sessions.session(&self.world)
+        {
+            return Some(session);
+        }
         let selected = self.frames.selected().and_then(|seq| self.world.row(seq)).map(|row| row.session);
         let open =
             |id: &SessionId| self.world.sessions.get(id).is_some_and(|session| session.closed.is_none());

@@ -57,7 +57,8 @@ impl App {
         let how =
             closed.exit.map_or_else(|| closed.reason.clone(), |exit| format!("{}: {exit}", closed.reason));
         let next = match session.opened.pid {
-            Some(_) => ". 9 shows its stderr, Space s r starts it again",
+            Some(_) if session.opened.own_client => ". 9 shows its stderr, Space s r starts it again",
+            Some(_) => ". 9 shows its stderr",
             None => "",
         };
         let text = format!("{}: {how}{next}", session.opened.name);
@@ -96,6 +97,7 @@ impl App {
         let log = Arc::clone(self.engine.log());
         let height = self.list_height();
         self.play_on();
+        self.sessions.sample(&self.world, self.now());
         self.frames.reveal(height);
         let shown = self.frames.selected();
         self.scrub.follow(&self.world, self.frames.place());

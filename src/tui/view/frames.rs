@@ -48,7 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let block = app.pane(title.to_owned(), !app.in_detail);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let columns = Columns::new(usize::from(inner.width), app.world.speaks_http);
+    let columns = Columns::new(usize::from(inner.width), app.world.speaks_http, has_several(app));
     let head = Rect { height: 1, ..inner };
     frame.render_widget(Line::from(app.span(Role::Dim, columns.header())), head);
     let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
@@ -73,6 +73,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
             }
         }
     }
+}
+
+/// Whether frames of servers with different names stand in one list.
+fn has_several(app: &App) -> bool {
+    let mut names = app.world.sessions.values().map(|session| &session.opened.name);
+    let first = names.next();
+    names.any(|name| Some(name) != first)
 }
 
 /// The selection keeps the colours of what it marks, but for its background.
@@ -100,6 +107,8 @@ fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
 /// How wide the columns are; narrow screens go without the last ones.
 struct Columns {
     time: usize,
+    /// The server, where several are looked at together.
+    server: usize,
     text: usize,
     duration: usize,
     size: usize,
@@ -110,25 +119,28 @@ struct Columns {
 
 const DIR: usize = 2;
 const OP: usize = 7;
+const SERVER: usize = 11;
 const STATE: usize = 10;
 /// Streams that are drawn beside each other.
 const STREAMS: usize = 4;
 
 impl Columns {
-    fn new(width: usize, http: bool) -> Self {
+    fn new(width: usize, http: bool, several: bool) -> Self {
         let time = if width >= 58 { 9 } else { 0 };
         let size = if width >= 60 { 6 } else { 0 };
         let duration = 7;
+        let server = if several && width >= 66 { SERVER } else { 0 };
         let status = if http && width >= 58 { 5 } else { 0 };
         let streams = if http && width >= 64 { STREAMS + 1 } else { 0 };
-        let fixed = time + DIR + OP + status + streams + duration + size + STATE;
-        Self { time, text: width.saturating_sub(fixed), duration, size, status, streams }
+        let fixed = time + server + DIR + OP + status + streams + duration + size + STATE;
+        Self { time, server, text: width.saturating_sub(fixed), duration, size, status, streams }
     }
 
     fn header(&self) -> String {
         let cell = |text: &str, width: usize| pad(text, width, ' ');
         [
             cell("TIME", self.time),
+            cell(if self.server > 0 { "SERVER" } else { "" }, self.server),
             cell("", DIR),
             cell("OP", OP),
             cell(if self.streams > 0 { "SSE" } else { "" }, self.streams),
@@ -165,6 +177,7 @@ impl Columns {
             row.status().filter(|_| self.status > 0).map(|status| status.to_string()).unwrap_or_default();
         Line::from(vec![
             cell(Role::Dim, &time, self.time),
+            cell(Role::Dim, &clean(app.world.session_name(row.session)), self.server),
             cell(if row.channel() == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
             cell(Role::Dim, &bracket(app, entry, row, operation), OP),
             Span::styled(pad(&streams(app, row), self.streams, ' '), app.look.theme.style(Role::Accent)),

@@ -9,6 +9,7 @@ mod help;
 mod hold;
 mod logs;
 mod overlay;
+mod sessions;
 mod tape;
 
 use ratatui::Frame;
@@ -147,6 +148,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
     draw_tabs(frame, app, tabs);
     let mut areas = Areas { tabs, ..Areas::default() };
     match app.screen {
+        Place::Sessions => sessions::draw(frame, app, filter.union(main), &mut areas),
         Place::Frames | Place::Detail => {
             frames::draw_filter(frame, app, filter);
             draw_frames_and_detail(frame, app, main, &mut areas);
@@ -256,6 +258,12 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         (false, false) => Span::styled("ended ", style),
     });
     let breakpoints = app.engine.breakpoints();
+    let others = breakpoints.watchers.iter().filter(|watcher| Some(watcher.seat) != app.engine.who().seat);
+    if let Some(other) = others.clone().find(|watcher| watcher.decides) {
+        right.push(app.span(Role::Warning, format!("{} decides ", clean(&other.name))));
+    } else if others.clone().count() > 0 {
+        right.push(Span::styled(format!("+{} watching ", others.count()), style));
+    }
     let enabled = breakpoints.points.iter().filter(|point| point.enabled).count();
     if breakpoints.everything {
         right.push(app.span(Role::Held, " HOLD ALL "));
@@ -288,7 +296,9 @@ fn tabs(app: &App) -> Vec<(Cmd, String)> {
     let errors = app.logs.lines.iter().filter(|line| line.level == Level::Error).count();
     let badge =
         |count: usize| if count > 0 { format!("{}{count}", app.glyphs().live) } else { String::new() };
+    let live = app.world.sessions.values().filter(|session| session.closed.is_none()).count();
     [
+        (Cmd::ShowSessions, if live > 1 { format!("·{live}") } else { String::new() }),
         (Cmd::ShowFrames, String::new()),
         (Cmd::ShowIntercept, badge(held)),
         (Cmd::ShowCompose, badge(app.world.asked.len())),
@@ -304,6 +314,7 @@ fn tabs(app: &App) -> Vec<(Cmd, String)> {
 
 fn screen_of(command: Cmd) -> Place {
     match command {
+        Cmd::ShowSessions => Place::Sessions,
         Cmd::ShowIntercept => Place::Intercept,
         Cmd::ShowCompose => Place::Compose,
         Cmd::ShowTape => Place::Tape,

@@ -1,0 +1,114 @@
+//! `shadowcat tui`: whatever runs, looked at together.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::{output, tape};
+use crate::clock::{Clock, Stamp};
+use crate::control::{Client, Hub, place};
+use crate::engine::{Command, Tell};
+use crate::tui::{App, Look};
+
+use super::remote::Remote;
+
+/// How often it is looked for engines that have started.
+const LOOK: Duration = Duration::from_millis(300);
+/// How long a first answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Shows what runs here, or on another machine, until the person leaves.
+pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure> {
+    let remote = via.map(Remote::parse).transpose()?;
+    look.waiting = Some(match (&remote, place::directory()) {
+        (Some(remote), _) => format!("waiting for a session on {remote} …"),
+        (None, Ok(directory)) => format!("waiting for a session … (in {})", directory.display()),
+        (None, Err(error)) => error.to_string(),
+    });
+    let (name, anchor) = (name(), oldest(remote.as_ref()).await?);
+    let (hub, engine, recording) = Hub::new(&name, anchor);
+    let finding = tokio::spawn(find(Arc::clone(&hub), remote));
+    let size = crossterm::terminal::size().unwrap_or((80, 24));
+    let app = App::at_home(engine, recording, look.clone(), size);
+    let mut app = match super::screen(app).await? {
+        Ok(app) => app,
+        Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
+    };
+    // A recording is looked at for a while; what runs is still there afterwards.
+    while let Some(path) = app.leads_to.take() {
+        tape::opened(&path.to_string_lossy())?;
+        super::tape::run(&path.to_string_lossy(), look.clone()).await?;
+        app = match super::screen(app).await? {
+            Ok(app) => app,
+            Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
+        };
+    }
+    if app.drops_held {
+        for frame in app.world.held.clone() {
+            // It may have been decided by someone else meanwhile.
+            let _ = app.engine.send(Command::Drop { frame, tell: Tell::Silence }).await;
+        }
+    }
+    finding.abort();
+    output::say(&match hub.living() {
+        0 => "nothing is running any more".to_owned(),
+        1 => "detached; 1 shadowcat goes on".to_owned(),
+        living => format!("detached; {living} shadowcats go on"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What engines and other screens know this one as.
+fn name() -> String {
+    let terminal = std::fs::read_link("/proc/self/fd/0").or_else(|_| std::fs::read_link("/proc/self/fd/1"));
+    let place = terminal.ok().map(|path| path.display().to_string());
+    match place.as_deref().and_then(|path| path.strip_prefix("/dev/")) {
+        Some(terminal) => format!("person at {terminal}"),
+        None => "person".to_owned(),
+    }
+}
+
+/// The wall time at which the oldest of what runs began: the time that is looked at begins there.
+async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
+    let now = Clock::system().wall(Stamp::default());
+    if let Some(remote) = remote {
+        // Their clock may be behind ours.
+        const SLACK: u64 = 60_000_000;
+        let started = remote.sessions().await?.into_iter().map(|session| session.anchor).min();
+        return Ok(started.unwrap_or(now).min(now).saturating_sub(SLACK));
+    }
+    let mut oldest = now;
+    for door in place::doors() {
+        let met = tokio::time::timeout(PATIENCE, Client::connect(&door.path, "shadowcat tui")).await;
+        if let Ok(Ok((_, facts, _))) = met {
+            oldest = oldest.min(facts.anchor);
+        }
+    }
+    Ok(oldest)
+}
+
+/// Takes in every engine that is there, and those that start later.
+async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
+    let mut refused: HashSet<PathBuf> = HashSet::new();
+    loop {
+        match &remote {
+            Some(remote) => remote.attach_new(&hub).await,
+            None => {
+                let new: Vec<PathBuf> = place::doors()
+                    .into_iter()
+                    .map(|door| door.path)
+                    .filter(|path| !hub.knows(path) && !refused.contains(path))
+                    .collect();
+                for (path, error) in hub.attach(&new).await {
+                    // It ended a moment ago, or speaks another version: it will not come to speak ours.
+                    tracing::debug!("{}: {error}", path.display());
+                    refused.insert(path);
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
