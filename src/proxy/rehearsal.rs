@@ -123,7 +123,8 @@ impl<'a> Rehearsal<'a> {
                         self.waiting.iter().filter(|(_, at)| due(at)).map(|(id, _)| id.clone()).collect();
                     let gone = silent.iter().filter_map(|id| self.waiting.remove(id));
                     self.outcome.silent.extend(gone.map(|at| script.turns[at].seq));
-                    return true;
+                    // One that has never answered is not asked everything.
+                    return self.outcome.answered > 0;
                 }
             }
             while let Some(piece) = self.splitter.next_piece() {

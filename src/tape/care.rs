@@ -9,9 +9,11 @@ use sha2::{Digest, Sha256};
 use super::copy::Copy;
 use super::draft::Draft;
 use super::packed::{self, Packed};
-use super::reader::Reader;
+use super::reader::{Ending, Reader};
 use super::source::Source;
 use super::{OpenError, files, index, part};
+use crate::clock::Stamp;
+use crate::log::record::{Body, Level, Note, Record, SessionId};
 
 /// Compresses the part at `path` in its place and returns where it is then; `done` is told how many
 /// bytes were read. A part that is compressed already stays. What was written is read back and
@@ -81,6 +83,8 @@ pub fn save(source: &Source, path: &Path) -> io::Result<()> {
 pub struct Repaired {
     /// Records that were saved.
     pub records: u64,
+    /// Notes on the new tape that say what was wrong.
+    pub damages: usize,
     /// Where the tape is that was damaged.
     pub kept: PathBuf,
 }
@@ -104,10 +108,24 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
         return Err(refused(format!("{} is in the way", to.display())));
     }
     let mut copy = Copy::create(&to, &header).map_err(failed)?.filling();
-    let mut records = 0;
+    let (mut records, mut at) = (0, Stamp::default());
     for record in reader.by_ref() {
         copy.push(&record).map_err(failed)?;
-        records += 1;
+        (records, at) = (records + 1, record.at);
+    }
+    // What was wrong stays known: a changed block reads like any other afterwards.
+    let Ending { damage, torn, .. } = reader.ending();
+    let mut remarks: Vec<String> =
+        damage.iter().map(|damage| format!("byte {}: {}", damage.offset, damage.what)).collect();
+    if *torn > 0 {
+        remarks.push(format!("its end is missing: {torn} bytes of a line that is not whole were left out"));
+    }
+    let damages = remarks.len();
+    for text in remarks {
+        let text = format!("repaired: {text}");
+        let note = Note { frame: None, mark: None, level: Level::Warning, by: "shadowcat".into(), text };
+        let record = Record { seq: copy.last() + 1, at, session: SessionId(0), body: Body::Note(note) };
+        copy.push(&record).map_err(failed)?;
     }
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     let kept = damaged(path);
@@ -123,7 +141,7 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
     if let (Ok(modified), Ok(file)) = (modified, File::options().append(true).open(&to)) {
         let _ = file.set_modified(modified);
     }
-    Ok(Repaired { records, kept })
+    Ok(Repaired { records, damages, kept })
 }
 
 /// Where a damaged file is kept: a name that no file has.

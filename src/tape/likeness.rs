@@ -66,7 +66,7 @@ static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"(?i)\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? \w+ \w+ \d{2}:\d{2}:\d{2}[^\n<]{0,24}\d{4}", "time"),
         (r"\b\d{1,2}:\d{2}:\d{2}(\.\d+)?( ?[AaPp][Mm])?\b", "time"),
         (r"(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "uuid"),
-        (r"\b1[5-9]\d{8}(\d{3}){0,2}(\.\d+)?\b", "epoch"),
+        (r"\b1[5-9]\d{8}(\d{3}){0,3}(\.\d+)?\b", "epoch"),
     ];
     patterns.into_iter().filter_map(|(pattern, kind)| Some((Regex::new(pattern).ok()?, kind))).collect()
 });

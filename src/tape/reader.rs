@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::files::{first_part, next_part};
 use super::format::{Header, Line, Mark, Seal, read_line};
 use super::part::{Lines, OpenError, PartFile};
-use super::writer::hex;
+use super::standing::{Standing, Turn};
+use super::writer::{Totals, hex};
 use crate::log::{Body, Record, Seq};
 
 /// What is wrong with a tape that opens.
@@ -42,6 +43,8 @@ pub struct Reader {
     marks: Sha256,
     ending: Ending,
     last: Seq,
+    totals: Totals,
+    standing: Standing,
     /// Reading began with the first part.
     whole: bool,
     done: bool,
@@ -68,6 +71,8 @@ impl Reader {
             marks: Sha256::new(),
             ending: Ending::default(),
             last: 0,
+            totals: Totals::default(),
+            standing: Standing::default(),
             done: false,
         })
     }
@@ -155,6 +160,10 @@ impl Reader {
         if seal.hash != hex(self.marks.clone()) {
             self.damage(at, "the seal does not fit the marks: blocks are missing or were changed");
         }
+        // No mark covers the seal itself.
+        if self.whole && self.ending.damage.is_empty() && !self.is_sum(&seal) {
+            self.damage(at, "the seal says something else than the records: it was changed");
+        }
         if !seal.continued {
             let behind = self.length().saturating_sub(self.lines.offset);
             if behind > 0 {
@@ -173,6 +182,17 @@ impl Reader {
             Ok(_) => self.damage(at, format!("{} belongs to another tape", next.display())),
             Err(error) => self.damage(at, format!("the next part is missing: {error}")),
         }
+    }
+}
+
+impl Reader {
+    /// Whether a seal says what the records before it add up to.
+    fn is_sum(&self, seal: &Seal) -> bool {
+        let own = self.totals.seal(seal.hash.clone(), self.standing.facts(), seal.continued);
+        let facts = |seal: &Seal| seal.facts.iter().map(|facts| facts.get().to_owned()).collect::<Vec<_>>();
+        (own.records, own.frames, own.errors, own.last, own.mono)
+            == (seal.records, seal.frames, seal.errors, seal.last, seal.mono)
+            && facts(&own) == facts(seal)
     }
 }
 
@@ -224,6 +244,10 @@ impl Iterator for Reader {
                     }
                     if from > last + 1 && (self.whole || last > 0) {
                         self.damage(at, format!("records {} to {} are missing", last + 1, from - 1));
+                    }
+                    self.totals.count(&record);
+                    if let Some(turn) = Turn::of(&record, &line) {
+                        self.standing.turn(turn);
                     }
                     return Some(record);
                 }

@@ -39,7 +39,14 @@ impl Source {
             // Compressed by somebody else: no way to read from its middle.
             None => {
                 let mut plain = tempfile::tempfile()?;
-                zstd::stream::copy_decode(At { file, offset: 0 }, &mut plain)?;
+                let mut decoder = zstd::stream::read::Decoder::new(At { file, offset: 0 })?;
+                let decoded = io::copy(&mut decoder, &mut plain);
+                // What comes before the damage is as good as the beginning of a torn tape.
+                if let Err(error) = decoded
+                    && plain.metadata()?.len() == 0
+                {
+                    return Err(error);
+                }
                 Ok(Self::Plain(plain))
             }
         }

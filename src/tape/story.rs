@@ -15,7 +15,7 @@ use crate::log::facts::Known;
 use crate::log::http::Http;
 use crate::log::operation::{Course, Operations};
 use crate::log::record::{
-    Body, Channel, Closed, Frame, LaneId, Link, Opened, Origin, Outcome, Sent, SessionId,
+    Body, Channel, Closed, Frame, LaneId, Level, Link, Note, Opened, Origin, Outcome, Sent, SessionId,
 };
 use crate::log::{Log, Seq};
 use crate::mcp::{Direction, Eras, Message, Opaque};
@@ -134,6 +134,13 @@ impl Story {
         self.at(wall);
         let message = Message::opaque(Bytes::from(format!("{text}\n")), Opaque::Text);
         self.frame(Direction::ToClient, Channel::Stderr, message, None, Origin::Wire)
+    }
+
+    /// Adds what somebody remarked at `wall`.
+    pub fn note_at(&mut self, wall: u64, level: Level, by: &str, text: &str) {
+        self.at(wall);
+        let note = Note { frame: None, mark: None, level, by: by.into(), text: text.to_owned() };
+        self.log.append(self.session.id, Body::Note(note));
     }
 
     /// Adds a frame that was part of an HTTP exchange.

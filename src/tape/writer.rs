@@ -309,6 +309,12 @@ impl Totals {
         self.last
     }
 
+    /// The seal behind records that add up to this.
+    pub(super) fn seal(self, hash: String, facts: Vec<Box<RawValue>>, continued: bool) -> Seal {
+        let Self { records, frames, errors, last, mono } = self;
+        Seal { records, frames, errors, last, mono: mono.nanos(), hash, continued, facts }
+    }
+
     pub(super) fn count(&mut self, record: &Record) {
         self.records += 1;
         self.last = record.seq;
@@ -384,16 +390,7 @@ impl Part {
         facts: Vec<Box<RawValue>>,
         continued: bool,
     ) -> io::Result<()> {
-        let seal = Seal {
-            records: totals.records,
-            frames: totals.frames,
-            errors: totals.errors,
-            last: totals.last,
-            mono: totals.mono.nanos(),
-            hash: hex(self.marks.clone()),
-            continued,
-            facts,
-        };
+        let seal = totals.seal(hex(self.marks.clone()), facts, continued);
         let mut line = Vec::new();
         write_tagged(&mut line, "seal", &seal);
         if let Err(error) = self.media.append(&line) {

@@ -88,7 +88,8 @@ pub async fn run(
                     let sender = sender.clone();
                     tokio::task::spawn_blocking(move || {
                         // A library that cannot be read is one without recordings.
-                        let found = Catalog::open().and_then(|catalog| catalog.find(&Wanted::default()));
+                        let found = Catalog::open(&mut |_, _| ())
+                            .and_then(|catalog| catalog.find(&Wanted::default()));
                         let mut found = found.unwrap_or_default();
                         // What is being recorded runs, and is listed as that.
                         found.retain(|tape| tape.sealed || !library::is_recorded(&tape.path));
@@ -108,10 +109,10 @@ pub async fn run(
         if dirty && Instant::now() >= next_frame {
             outbox.extend(app.update(Input::Records));
             news.seek(app.log().last() + 1);
-            draw(console, &mut app)?;
+            let moved = draw(console, &mut app)?;
             next_frame = Instant::now() + FRAME;
-            // A flood is folded in part by part.
-            dirty = app.behind() > 0 || app.is_scanning();
+            // A flood is folded in part by part; what moved has another size to scroll in.
+            dirty = moved || app.behind() > 0 || app.is_scanning();
             if !outbox.is_empty() {
                 continue;
             }
@@ -157,10 +158,12 @@ fn input(event: Event) -> Option<Input> {
     }
 }
 
-fn draw(console: &mut impl Console, app: &mut App) -> io::Result<()> {
+/// Draws, and tells whether something is elsewhere than it was.
+fn draw(console: &mut impl Console, app: &mut App) -> io::Result<bool> {
     console.begin()?;
     let mut areas = app.areas;
     console.terminal().draw(|frame| areas = view::draw(frame, app))?;
-    app.areas = areas;
-    console.end()
+    let moved = std::mem::replace(&mut app.areas, areas) != areas;
+    console.end()?;
+    Ok(moved)
 }

@@ -129,7 +129,8 @@ impl Scrub {
 
     /// The time of the playhead: while it plays, it moves between frames.
     pub fn time(&self, world: &World, selected: Option<Seq>) -> Stamp {
-        match self.player.is_playing() {
+        // Where it was stopped it stays, also between frames.
+        match self.player.is_playing() || (selected.is_some() && selected == self.at) {
             true => self.player.position().min(world.now),
             false => selected.and_then(|seq| world.row(seq)).map_or(world.now, |row| row.at),
         }
@@ -212,7 +213,7 @@ impl Lanes {
                 lanes.held[column] += 1;
             }
         }
-        lanes.operations(world, &world.rows[first..last]);
+        lanes.operations(world);
         lanes
     }
 
@@ -226,17 +227,16 @@ impl Lanes {
         usize::try_from(at).ok()
     }
 
-    fn operations(&mut self, world: &World, rows: &[Row]) {
-        let begun = |row: &&Row| row.op().and_then(|op| world.operation(op)).is_some();
+    fn operations(&mut self, world: &World) {
         let mut free = [0; SLOTS];
         let mut change = vec![0_i64; self.width + 1];
-        for row in rows.iter().filter(begun) {
-            let Some(operation) = row.op().and_then(|op| world.operation(op)) else { continue };
-            if world.first(operation).is_none_or(|first| first.seq != row.seq) {
+        for operation in world.operations.iter() {
+            let end = end_of(operation, world);
+            if end < self.from || operation.started > self.until {
                 continue;
             }
-            let Some(from) = self.column(row.at) else { continue };
-            let end = end_of(operation, world);
+            // What began before is under way at the edge.
+            let from = self.column(operation.started).unwrap_or(0);
             let until = self.column(end).unwrap_or(self.width - 1);
             change[from] += 1;
             change[until + 1] -= 1;

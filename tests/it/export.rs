@@ -197,6 +197,11 @@ fn every_form_is_what_its_name_says() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), csv);
 }
 
+/// A secret that tells by its form.
+fn key(name: &str) -> &'static str {
+    Box::leak(format!("ghp_{name}{}", "0a1B".repeat(8)).into_boxed_str())
+}
+
 /// Each line is a message, or none, with secrets that look like nothing by themselves: what is
 /// behind the bar must be gone.
 fn corners() -> Vec<(String, Vec<&'static str>)> {
@@ -242,6 +247,16 @@ fn corners() -> Vec<(String, Vec<&'static str>)> {
         (format!("[{}]", line(r#"{"arguments":{"user":"in-a-batch"}}"#)), vec!["in-a-batch"]),
         ("Authorization: Token abc-def-ghi".to_owned(), vec!["abc-def-ghi"]),
         ("GET /x?token=in-the-query&a=1".to_owned(), vec!["in-the-query"]),
+        // Whoever writes what stands for a secret hides nothing by it.
+        (line(r#"{"password":"beside-a-mark[redacted:x]"}"#), vec!["beside-a-mark"]),
+        (line(r#"{"secret":"[redacted:inside-a-mark]"}"#), vec!["inside-a-mark"]),
+        (line(&format!(r#"{{"{}-token":"named"}}"#, key("inName"))), vec![key("inName")]),
+        (line(&format!(r#"{{"{}":1}}"#, key("aloneHere"))), vec![key("aloneHere")]),
+        (format!("\u{1b}[33m{} in colour", key("inColour")), vec![key("inColour")]),
+        (format!("GET /?x%3D{}", key("inPercent")), vec![key("inPercent")]),
+        (format!("said\\n{}", key("behindEscape")), vec![key("behindEscape")]),
+        (line(&format!(r#"{{"text":"MY_{}"}}"#, key("behindLine"))), vec![key("behindLine")]),
+        (format!("gsk_{}", "k3Y".repeat(9)), vec![Box::leak("k3Y".repeat(9).into_boxed_str())]),
     ]
 }
 
@@ -332,4 +347,102 @@ fn redaction_takes_pipes_notes_and_compressed_tapes() {
     assert!(survives(&String::from_utf8(plain).unwrap()).is_empty());
     let notes = std::fs::read_to_string(name.replace(".tape", ".notes")).unwrap();
     assert!(notes.contains("[redacted:github]") && !notes.contains(key), "{notes}");
+}
+
+/// A server over HTTP that says secrets in its headers and its answer.
+fn chatty_server() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let s = secrets();
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"token":"{}","text":"see {}"}}}}"#, s[5], s[0]);
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Api-Key: {}\r\nX-Trace: run by {}\r\nSet-Cookie: sid={}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        s[7],
+        s[2],
+        s[3],
+        body.len()
+    );
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.ends_with(b"}") {
+            let length = stream.read(&mut chunk).unwrap();
+            request.extend_from_slice(&chunk[..length]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    (address, serving)
+}
+
+#[test]
+fn no_secret_of_http_survives_in_any_form() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let directory = tempfile::tempdir().unwrap();
+    let (server, serving) = chatty_server();
+    let mut command = shadowcat(directory.path());
+    command.args(["forward", "http", "--upstream", &format!("http://{server}/mcp?api_key={}", secrets()[8])]);
+    let mut hop = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(hop.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let s = secrets();
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"x","arguments":{{"jwt":"{}","who":"{}"}}}}}}"#,
+        s[4], s[11]
+    );
+    let mut client = std::net::TcpStream::connect(&address).unwrap();
+    write!(
+        client,
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nAuthorization: Bearer {}\r\nX-Customer: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        s[1],
+        s[12],
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    serving.join().unwrap();
+    assert!(answer.contains(&s[7]) && answer.contains(&s[5]), "the client gets everything: {answer}");
+    crate::support::signal(&hop, nix::sys::signal::Signal::SIGTERM);
+    hop.wait().unwrap();
+    let path = tapes(directory.path()).pop().unwrap();
+    let path = path.to_str().unwrap();
+    for form in Form::ALL {
+        let arguments = [&["export", path, "--redact", "--format", form.name][..], &NAMED[..]].concat();
+        let output = tape(directory.path(), &arguments);
+        assert!(output.status.success(), "{}: {}", form.name, String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(survives(&text), Vec::<String>::new(), "{}:\n{text}", form.name);
+    }
+    let report = tape(directory.path(), &[&["redact", path][..], &NAMED].concat());
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    assert_eq!(survives(&String::from_utf8_lossy(&report.stdout)), Vec::<String>::new());
+}
+
+#[test]
+fn a_pipe_and_a_link_stay_what_they_are_and_a_wrong_option_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded(directory.path());
+    let (file, link) = (directory.path().join("file.csv"), directory.path().join("link.csv"));
+    std::fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let to = |place: &str| {
+        tape(directory.path(), &["export", path.to_str().unwrap(), "--format", "csv", "-o", place])
+    };
+    assert!(to(link.to_str().unwrap()).status.success());
+    assert!(link.is_symlink() && std::fs::read_to_string(&file).unwrap().starts_with("seq,"));
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reading = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap())
+    };
+    assert!(to(pipe.to_str().unwrap()).status.success());
+    assert!(reading.join().unwrap().starts_with("seq,"));
+    let mut command = shadowcat(directory.path());
+    command.args(["forward", "stdio", "--redact-path", "bad[", "--", "cat"]);
+    let refused = run(command, b"");
+    assert_eq!(refused.status.code(), Some(2), "nothing is forwarded unrecorded");
 }

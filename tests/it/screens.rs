@@ -8,7 +8,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use shadowcat::clock::Clock;
-use shadowcat::engine::Engine;
+use shadowcat::engine::{Engine, Who};
 use shadowcat::log::Log;
 use shadowcat::log::record::{LaneId, Opened};
 use shadowcat::log::store::DEFAULT_BOUND;
@@ -47,7 +47,8 @@ impl Desk {
             let _inside = runtime.enter();
             Host::start(log, Settings::default())
         };
-        host.breakpoints().attend("test");
+        let seat = host.breakpoints().attend("test");
+        let engine = engine.of(Who { seat: Some(seat), ..Who::person() });
         let session = host.open(Opened {
             name: "weather".into(),
             target: vec!["weather-server".into()],
@@ -513,7 +514,7 @@ fn the_mouse_selects_and_scrolls() {
     };
     desk.settle(click(5, 7));
     assert_eq!(desk.app.frames_selected(), desk.app.frame_at(2));
-    desk.settle(click(16, 1));
+    desk.settle(click(27, 1));
     desk.sees("Nothing held");
 }
 

@@ -83,6 +83,11 @@ pub fn migrate(arguments: &MigrateArguments) -> Result<ExitCode, Failure> {
         };
         path.with_file_name(name)
     });
+    if to.as_os_str() == "-" {
+        let mut from = part.source.from(0).map_err(Failure::usage)?;
+        output::write_to(None, &mut |out| std::io::copy(&mut from, out).map(drop))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     care::save(&part.source, &to).map_err(|error| record::refused(&to, &error))?;
     output::say(&format!("version {version} written as version {} to {}", format::VERSION, to.display()));
     Ok(ExitCode::SUCCESS)

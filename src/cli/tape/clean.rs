@@ -13,7 +13,7 @@ use crate::cli::output;
 use crate::cli::record::size;
 use crate::clock::Clock;
 use crate::tape::files;
-use crate::tape::library::{self, Catalog, Entry, Wanted};
+use crate::tape::library::{self, Entry, Wanted};
 use crate::tape::notes::{self, Label};
 
 /// Arguments of `tape clean`.
@@ -77,8 +77,7 @@ pub fn clean(arguments: &CleanArguments) -> Result<ExitCode, Failure> {
     }
     let clock = Clock::system();
     let now = clock.wall(clock.now());
-    let tapes =
-        Catalog::open().and_then(|catalog| catalog.find(&Wanted::default())).map_err(Failure::usage)?;
+    let tapes = super::catalog(false)?.find(&Wanted::default()).map_err(Failure::usage)?;
     let (mut kept, mut kept_bytes) = (0, 0);
     // From the first that does not fit on: what is kept is the newest, not what fits best.
     let mut is_much = false;

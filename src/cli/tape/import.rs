@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::progress::Bar;
 use crate::cli::failure::Failure;
 use crate::cli::{output, record};
 use crate::clock::Clock;
@@ -55,12 +56,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             Failure::usage(format!("{shown}: {error}")).hint("name the form with --format")
         })?,
     };
-    let Imported { story, messages, left_out } =
-        form.read(&text, &name).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+    let bar = Bar::waiting("importing");
+    let read = form.read(&text, &name);
+    bar.done();
+    let Imported { story, messages, remarks } =
+        read.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     const SAID: usize = 10;
-    left_out.iter().take(SAID).for_each(|why| output::say(&format!("left out: {why}")));
-    if left_out.len() > SAID {
-        output::say(&format!("left out: {} more", left_out.len() - SAID));
+    remarks.iter().take(SAID).for_each(|remark| output::say(&format!("note: {remark}")));
+    if remarks.len() > SAID {
+        output::say(&format!("note: {} more", remarks.len() - SAID));
     }
     if to.as_deref().is_some_and(|to| to.as_os_str() == "-") {
         let tape = story.tape().map_err(Failure::usage)?;

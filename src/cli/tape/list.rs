@@ -15,7 +15,7 @@ use crate::clock::{self, Clock};
 use crate::log::Query;
 use crate::log::subject::{RowSubject, Sieve};
 use crate::tape::files;
-use crate::tape::library::{Catalog, Entry, Wanted};
+use crate::tape::library::{Entry, Wanted};
 
 /// Which tapes.
 #[derive(Debug, Clone, Default, Args)]
@@ -111,8 +111,7 @@ fn time(text: &str) -> Result<u64, Failure> {
 
 /// Lists the library, newest first.
 pub fn list(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let catalog =
-        if arguments.reindex { Catalog::rebuild() } else { Catalog::open() }.map_err(Failure::usage)?;
+    let catalog = super::catalog(arguments.reindex)?;
     let found = catalog.find(&arguments.which.wanted()?).map_err(Failure::usage)?;
     if found.is_empty() && arguments.output == Format::Table {
         let all = catalog.count().map_err(Failure::usage)?;
@@ -127,7 +126,7 @@ pub fn list(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Searches the library for a text: what tapes are called, and what is in them.
 pub fn search(arguments: &SearchArguments) -> Result<ExitCode, Failure> {
-    let catalog = Catalog::open().map_err(Failure::usage)?;
+    let catalog = super::catalog(false)?;
     let wanted = arguments.which.wanted()?;
     let named = catalog.find(&Wanted { text: Some(arguments.text.clone()), ..wanted.clone() });
     let named = named.map_err(Failure::usage)?;

@@ -24,7 +24,7 @@ use clap::{Args, Subcommand};
 use super::failure::Failure;
 use super::output::Format;
 use crate::log::{Query, SessionId};
-use crate::tape::library::{self, FindError};
+use crate::tape::library::{self, Catalog, FindError};
 use crate::tape::{OpenError, Opened, Reader};
 
 pub use redact::Secrets;
@@ -123,6 +123,18 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
+/// The library's index, brought up to date, or made anew from the files.
+fn catalog(anew: bool) -> Result<Catalog, Failure> {
+    let bar = progress::Bar::new("reading the library", 0);
+    let mut progress = |done, total| {
+        bar.of(total);
+        bar.at(done);
+    };
+    let catalog = if anew { Catalog::rebuild(&mut progress) } else { Catalog::open(&mut progress) };
+    bar.done();
+    catalog.map_err(Failure::usage)
+}
+
 fn find(name: &str) -> Result<Reader, Failure> {
     let path = library::find(name).map_err(explain)?;
     Reader::open(&path).map_err(|error| explain(error.into()))
@@ -147,7 +159,24 @@ pub fn opened(name: &str) -> Result<Opened, Failure> {
         bar.at(done);
     });
     bar.done();
-    opened.map_err(|error| explain(error.into()))
+    let opened = opened.map_err(|error| explain(error.into()))?;
+    if let Some(warning) = unfinished(&opened) {
+        super::output::say(&format!("warning: {warning}"));
+    }
+    Ok(opened)
+}
+
+/// What is missing at the end of a tape, in words; none where it is whole.
+pub fn unfinished(tape: &Opened) -> Option<String> {
+    let name = crate::tape::files::stem(&tape.path);
+    match (&tape.seal, tape.torn) {
+        (Some(_), 0) => None,
+        _ if library::is_recorded(&tape.path) => {
+            Some(format!("{name} is being recorded right now: this is what is there so far"))
+        }
+        (_, 0) => Some(format!("{name} has no end: its recorder was killed")),
+        (_, torn) => Some(format!("{name} is torn: {torn} bytes behind the last whole line are not shown")),
+    }
 }
 
 /// The session of a tape that is named by its number.

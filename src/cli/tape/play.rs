@@ -55,7 +55,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                     Some(frame) => line(&cells(&world, row, frame, header.anchor)),
                     None => continue,
                 },
-                Format::Json | Format::Yaml => value(&world, row, &record, header.anchor).to_string() + "\n",
+                Format::Json => value(&world, row, &record, header.anchor).to_string() + "\n",
+                Format::Yaml => format!("---\n{}", output::yaml(&value(&world, row, &record, header.anchor))),
             };
             output::print(&line).map_err(Failure::usage)?;
         }

@@ -25,6 +25,23 @@ impl Bar {
         Self(bar)
     }
 
+    /// A sign that something goes on of which nobody knows how much there is. It is seen when it still
+    /// does after a second.
+    pub fn waiting(what: &'static str) -> Self {
+        const TURN: Duration = Duration::from_millis(125);
+        let Self(bar) = Self::new(what, 0);
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let turning = bar.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            if !turning.is_finished() {
+                turning.enable_steady_tick(TURN);
+            }
+        });
+        Self(bar)
+    }
+
     /// Tells how much is done.
     pub fn at(&self, done: u64) {
         if self.0.elapsed() > PATIENCE {
@@ -34,7 +51,7 @@ impl Bar {
 
     /// Tells how much there is.
     pub fn of(&self, total: u64) {
-        if self.0.length() != Some(total) {
+        if self.0.length() != Some(total) && self.0.elapsed() > PATIENCE {
             self.0.set_length(total);
         }
     }

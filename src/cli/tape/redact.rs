@@ -23,10 +23,10 @@ pub struct Secrets {
     #[arg(long, value_name = "NAME")]
     redact_key: Vec<String>,
     /// Also redact what this JSONPath reaches in a message, e.g. $.params.arguments.user.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = path)]
     redact_path: Vec<String>,
     /// Also redact what this regular expression finds in any text.
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = pattern)]
     redact_pattern: Vec<String>,
 }
 
@@ -51,6 +51,14 @@ pub struct Arguments {
 pub struct Redacted {
     found: Found,
     frames: u64,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    Redactor::new(&[], &[text.to_owned()], &[]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn pattern(text: &str) -> Result<String, String> {
+    Redactor::new(&[], &[], &[text.to_owned()]).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 impl Secrets {
@@ -78,6 +86,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         (None, false) if is_pipe(&path) => path.clone(),
         (None, false) => path.with_file_name(format!("{}.redacted.tape", files::stem(&path))),
     };
+    if arguments.in_place
+        && PartFile::open(&path).map_err(|error| super::explain(error.into()))?.migrated.is_some()
+    {
+        return Err(Failure::usage(format!("{} is of an older version", path.display()))
+            .hint("without --in-place a new tape is written beside it"));
+    }
     if arguments.in_place && library::is_recorded(&path) {
         return Err(
             Failure::usage(format!("{} is being recorded", path.display())).hint("end its session first")
@@ -179,8 +193,15 @@ impl Redacted {
         self.found.values().sum()
     }
 
-    /// Says in a line what was replaced.
+    /// Says beside the result what was replaced, and where.
     pub fn say(&self) {
+        const SHOWN: usize = 50;
         output::say(&format!("redacted: {} values in {} frames", self.count(), self.frames));
+        for ((kind, place), count) in self.found.iter().take(SHOWN) {
+            output::say(&format!("  {count} x {kind} at {place}"));
+        }
+        if self.found.len() > SHOWN {
+            output::say(&format!("  and in {} more places", self.found.len() - SHOWN));
+        }
     }
 }

@@ -161,6 +161,12 @@ async fn listen(arguments: &Arguments, address: SocketAddr) -> Result<ExitCode, 
         #[command(flatten)]
         arguments: reverse::Arguments,
     }
+    if arguments.tape.tape == "-" {
+        return Err(Failure::usage(
+            "each client is answered from the file again, and standard input is none",
+        )
+        .hint("write it to a file first"));
+    }
     // Found here once, so that a wrong name is told before anybody connects.
     let tape = opened(&arguments.tape.tape)?;
     read(&tape, arguments)?;

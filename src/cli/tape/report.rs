@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output;
 use crate::tape::compare::{CallChange, Change};
-use crate::tape::compare::{Changed, OfferChange, Quantiles, Report};
+use crate::tape::compare::{Changed, OF_ONE_ERA, OfferChange, Quantiles, Report};
 
 /// The form of a judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -92,7 +92,13 @@ fn text(report: &Report, title: &str) -> String {
     if let (Some(a), Some(b)) = report.eras
         && a != b
     {
-        line(0, &format!("eras differ: {a} then, {b} now; what both have is compared"));
+        line(
+            0,
+            &format!(
+                "eras differ: {a} then, {b} now; what both have is compared (without {}, and rounds of input as one call)",
+                OF_ONE_ERA.join(", ")
+            ),
+        );
     }
     for (heading, contract) in [("Contract", true), ("Behaviour", false)] {
         let found: Vec<Finding> = findings(report)
@@ -101,6 +107,7 @@ fn text(report: &Report, title: &str) -> String {
             .collect();
         match (found.is_empty(), contract) {
             (true, true) => line(0, "Contract: as it was"),
+            (true, false) if report.compared == 0 => line(0, "Behaviour: no call was compared"),
             (true, false) => line(0, &format!("Behaviour: {} calls, answered as they were", report.compared)),
             (false, _) => line(0, heading),
         }

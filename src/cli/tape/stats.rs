@@ -1,6 +1,6 @@
 //! `tape stats`: how often, how fast, how large; of a tape or of the library.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::progress::Bar;
 use super::{bytes, opened};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format};
-use crate::log::record::{FrameKind, Role};
+use crate::log::record::{FrameKind, OpId, Role};
 use crate::log::world::World;
 use crate::tape::compare::Quantiles;
-use crate::tape::library::{Catalog, Wanted};
+use crate::tape::library::Wanted;
 
 /// Arguments of `tape stats`.
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             add(&tape.world, tape.bytes);
         }
         None => {
-            let catalog = Catalog::open().map_err(Failure::usage)?;
+            let catalog = super::catalog(false)?;
             let entries = catalog.find(&arguments.which.wanted()?).map_err(Failure::usage)?;
             let bar = Bar::new("counting", entries.iter().map(|entry| entry.bytes).sum());
             let mut done = 0;
@@ -92,6 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn count(world: &World, calls: &mut BTreeMap<String, Calls>) {
+    let mut rounds: HashMap<Option<OpId>, Duration> = HashMap::new();
     for row in world.rows.iter().filter(|row| row.method.is_some()) {
         let title = || {
             let method = world.text(row.method).unwrap_or_default();
@@ -100,6 +101,12 @@ fn count(world: &World, calls: &mut BTreeMap<String, Calls>) {
             target.map_or_else(|| method.to_owned(), |target| format!("{method} {target}"))
         };
         match (row.kind, row.role) {
+            // A later round belongs to the call that it goes on with.
+            (FrameKind::Request, Role::Retry) => calls.entry(title()).or_default().asked += row.size,
+            (FrameKind::Response, Role::InputRequired) => {
+                *rounds.entry(row.op()).or_default() += row.duration().unwrap_or_default();
+                calls.entry(title()).or_default().answered += row.size;
+            }
             (FrameKind::Request, _) => {
                 let calls = calls.entry(title()).or_default();
                 calls.count += 1;
@@ -108,7 +115,9 @@ fn count(world: &World, calls: &mut BTreeMap<String, Calls>) {
             (FrameKind::Response, Role::Response) => {
                 let calls = calls.entry(title()).or_default();
                 calls.errors += u64::from(row.is_error);
-                calls.durations.extend(row.duration());
+                // What the server took, not the person in between.
+                let before = rounds.remove(&row.op()).unwrap_or_default();
+                calls.durations.extend(row.duration().map(|duration| duration + before));
                 calls.answered += row.size;
             }
             _ => {}

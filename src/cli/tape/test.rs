@@ -13,8 +13,9 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::{output, record};
 use crate::log::Log;
-use crate::log::record::SessionId;
+use crate::log::record::{Body, Channel, Closed, Origin, SessionId};
 use crate::log::world::World;
+use crate::mcp::{Direction, json};
 use crate::proxy::host::{End, Host, Settings};
 use crate::proxy::http::{Bridge, GateOptions};
 use crate::proxy::rehearsal::{Outcome, Rehearsal};
@@ -110,8 +111,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::from(Kind::Interrupted as u8));
             }
         };
-        if outcome.answered == 0 {
-            return Err(Failure::peer("the server answered nothing")
+        if outcome.answered == 0 || !has_spoken(&log) {
+            return Err(Failure::peer(format!("the server answered nothing{}", last_words(&log)))
                 .hint("run it by hand; `--record FILE` keeps what was said on a tape"));
         }
         if outcome.cut_short {
@@ -138,6 +139,44 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let title = format!("{} against {against}", files::stem(&tape.path));
     output::print(&render(&report, &title, arguments.output)).map_err(Failure::usage)?;
     Ok(if report.has_drift() { ExitCode::from(Kind::Check as u8) } else { ExitCode::SUCCESS })
+}
+
+/// Whether the server has said anything by itself: what we answer where it cannot be reached is no
+/// answer of it.
+fn has_spoken(log: &Log) -> bool {
+    let records = log.window(1, usize::MAX);
+    let mut frames = records.iter().filter_map(|record| record.frame());
+    frames.any(|frame| {
+        frame.direction == Direction::ToClient
+            && frame.origin == Origin::Wire
+            && frame.channel == Channel::Main
+            && frame.message.is_rpc()
+    })
+}
+
+/// What was heard last of a server that answers nothing: how it ended and its stderr, or why it
+/// cannot be reached.
+fn last_words(log: &Log) -> String {
+    const LINES: usize = 5;
+    let mut said: Vec<String> = Vec::new();
+    let mut end = String::new();
+    for record in log.window(1, usize::MAX) {
+        match &record.body {
+            Body::Frame(frame) if frame.channel == Channel::Stderr => {
+                said.push(String::from_utf8_lossy(frame.message.body()).trim_end().to_owned());
+            }
+            Body::Frame(frame) if frame.origin != Origin::Wire => {
+                let body = frame.message.body();
+                let message = json::lookup(body, 0..body.len(), &["error", "message"]);
+                let message = message.and_then(|span| json::unescape(&body[span]));
+                end = message.map_or(end, |message| format!(": {message}"));
+            }
+            Body::Closed(Closed { exit: Some(exit), .. }) => end = format!(": it {exit}"),
+            _ => {}
+        }
+    }
+    let from = said.len().saturating_sub(LINES);
+    said[from..].iter().fold(end, |end, line| format!("{end}\n  stderr: {line}"))
 }
 
 /// Plays one session to a server that is started, or called, for it alone.

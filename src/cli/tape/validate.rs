@@ -77,9 +77,9 @@ fn repair(name: &str) -> Result<ExitCode, Failure> {
             Failure::usage(format!("{} is being recorded", path.display())).hint("end its session first")
         );
     }
-    let Repaired { records, kept } = care::repair(&path).map_err(|error| explain(error.into()))?;
+    let Repaired { records, damages, kept } = care::repair(&path).map_err(|error| explain(error.into()))?;
     output::say(&format!(
-        "repaired: {records} records are whole; what was damaged is kept as {}",
+        "repaired: {records} records can be read, {damages} notes on the tape say what was wrong; the damaged file is kept as {}",
         kept.display()
     ));
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,9 @@ use crate::tui::{App, Look};
 
 /// Shows the recording called `name` until the person leaves.
 pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
-    let Opened { path, world, log, bytes, seal, .. } = tape::opened(name)?;
+    let opened = tape::opened(name)?;
+    let unfinished = tape::unfinished(&opened);
+    let Opened { path, world, log, bytes, seal, .. } = opened;
     let status = Status {
         path: Some(path.clone()),
         bytes,
@@ -31,7 +33,10 @@ pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
     tokio::spawn(Reader { path, log, clock: clock.clone() }.serve(requests));
     let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let app = App::on_tape(engine, world, recording, look, size, clock);
+    let mut app = App::on_tape(engine, world, recording, look, size, clock);
+    if let Some(warning) = unfinished {
+        app.say(Level::Warning, warning);
+    }
     match super::screen(app).await? {
         Ok(app) => {
             output::say(&super::farewell(&app.world, Some(&app.recording.borrow())));

@@ -74,10 +74,12 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
     let mut changes = Vec::new();
     let mut volatile = BTreeSet::new();
     let mut compared = 0;
-    let varying = varying(a, ignored);
+    let eras = Eras { differ: a.era.is_some() && b.era.is_some() && a.era != b.era };
+    let varying = varying(a, eras, ignored);
     changes.extend(offers_that_fail(a, b));
-    let mut left: Vec<&Turn> = b.requests().filter(is_call).collect();
-    for was in a.requests().filter(is_call) {
+    let (asked, now) = (eras.calls(a), eras.calls(b));
+    let mut left: Vec<&Turn> = now.iter().collect();
+    for was in &asked {
         let Some(at) = same(was, &left) else {
             changes.push(CallChange {
                 title: was.title(),
@@ -95,11 +97,11 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
         }
         compared += 1;
         let title = was.title();
-        let (values, found) = found(was, is, ignored);
+        let (values, found) = found(was, is, eras, ignored);
         let mut differences = Vec::new();
         for difference in found {
             let varies = || {
-                let paths = varying.get(&key(was));
+                let paths = varying.get(&was.title());
                 paths.into_iter().flatten().any(|path| *path == difference.path).then_some("varies")
             };
             match difference.volatile.or_else(varies) {
@@ -137,6 +139,37 @@ impl CallChange {
     }
 }
 
+/// Whether recordings of both eras are compared: then only what both have counts.
+#[derive(Debug, Clone, Copy)]
+struct Eras {
+    differ: bool,
+}
+
+/// Members of results that only one of the eras has (2026-07-28, basic).
+pub const OF_ONE_ERA: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
+
+impl Eras {
+    /// The calls of a script. Where eras differ, the rounds of one that asks for input count as the one
+    /// call that they are in the other era: the last, with what the first asked.
+    fn calls(self, script: &Script) -> Vec<Turn> {
+        let calls = script.requests().filter(is_call).cloned();
+        if !self.differ {
+            return calls.collect();
+        }
+        let asks_back = |turn: &Turn| {
+            turn.answer()
+                .is_some_and(|line| outcome(&line.message)["result"]["resultType"] == "input_required")
+        };
+        let as_one = |mut turn: Turn| {
+            if let Some(params) = turn.params.as_object_mut() {
+                params.retain(|name, _| !matches!(name.as_str(), "inputResponses" | "requestState"));
+            }
+            turn
+        };
+        calls.filter(|turn| !asks_back(turn)).map(as_one).collect()
+    }
+}
+
 fn is_call(turn: &&Turn) -> bool {
     !OFFERS.contains(&turn.method.as_str()) && !turn.cancelled
 }
@@ -160,11 +193,14 @@ fn is_token(path: &str) -> bool {
     matches!(path, "$.requestState" | "$.cursor" | "$.taskId")
 }
 
-fn answer(turn: &Turn, ignored: &Ignored) -> Value {
+fn answer(turn: &Turn, eras: Eras, ignored: &Ignored) -> Value {
     let mut outcome = turn.answer().map_or(Value::Null, |line| outcome(&line.message));
     if let Some(result) = outcome.get_mut("result").and_then(Value::as_object_mut) {
         // What the server says of itself is compared once.
         result.remove("_meta");
+        if eras.differ {
+            result.retain(|name, _| !OF_ONE_ERA.contains(&name.as_str()));
+        }
         for token in ["requestState", "nextCursor", "taskId"] {
             if let Some(token) = result.get_mut(token) {
                 *token = Value::Bool(true);
@@ -178,8 +214,8 @@ fn answer(turn: &Turn, ignored: &Ignored) -> Value {
     outcome
 }
 
-fn found(was: &Turn, is: &Turn, ignored: &Ignored) -> ((Value, Value), Vec<Difference>) {
-    let values = (answer(was, ignored), answer(is, ignored));
+fn found(was: &Turn, is: &Turn, eras: Eras, ignored: &Ignored) -> ((Value, Value), Vec<Difference>) {
+    let values = (answer(was, eras, ignored), answer(is, eras, ignored));
     let found = differences(&values.0, &values.1);
     (values, found)
 }
@@ -194,17 +230,18 @@ fn key(turn: &Turn) -> (String, String) {
 }
 
 /// Where the answers to a call differ that was made twice in the first recording, with nothing in
-/// between that could be the reason. That it fails is never such a place.
-fn varying(script: &Script, ignored: &Ignored) -> BTreeMap<(String, String), BTreeSet<String>> {
-    let mut varying: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-    let calls: Vec<&Turn> = script.requests().filter(is_call).collect();
+/// between that could be the reason; then they do whatever it is asked. That it fails is never such
+/// a place.
+fn varying(script: &Script, eras: Eras, ignored: &Ignored) -> BTreeMap<String, BTreeSet<String>> {
+    let mut varying: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let calls = eras.calls(script);
     for pair in calls.windows(2) {
         let [one, two] = pair else { continue };
         if key(one) == key(two) && one.answer().is_some() && two.answer().is_some() {
-            let paths = found(one, two, ignored).1.into_iter().map(|difference| difference.path);
+            let paths = found(one, two, eras, ignored).1.into_iter().map(|difference| difference.path);
             let small =
                 |path: &String| !matches!(path.as_str(), "$" | "$.result" | "$.error" | "$.result.isError");
-            varying.entry(key(one)).or_default().extend(paths.filter(small));
+            varying.entry(one.title()).or_default().extend(paths.filter(small));
         }
     }
     varying

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::Changed;
 use crate::log::record::SessionId;
@@ -135,16 +135,14 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
         ignored.blank(&mut outcome);
         let result = &outcome["result"];
         if matches!(turn.method.as_str(), "initialize" | "server/discover") && result.is_object() {
-            let of = |key: &str| result.get(key).cloned().unwrap_or_default();
             let info = result.get("serverInfo").or_else(|| result["_meta"].get(meta::SERVER_INFO));
-            let server = json!({
-                "serverInfo": info,
-                "capabilities": of("capabilities"),
-                "protocolVersion": of("protocolVersion"),
-                "supportedVersions": of("supportedVersions"),
-                "instructions": of("instructions"),
-            });
-            offers.insert((Offer::Server, String::new()), server);
+            let named = ["capabilities", "protocolVersion", "supportedVersions", "instructions"];
+            let mut server: Map<String, Value> = named
+                .into_iter()
+                .filter_map(|key| Some((key.to_owned(), result.get(key)?.clone())))
+                .collect();
+            server.extend(info.map(|info| ("serverInfo".to_owned(), info.clone())));
+            offers.insert((Offer::Server, String::new()), server.into());
         }
         let Some((_, member, key, offer)) = LISTS.into_iter().find(|(method, ..)| *method == turn.method)
         else {
@@ -162,5 +160,8 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
             }
         }
     }
-    sessions.into_values().collect()
+    let mut all: Vec<Offers> = sessions.into_values().collect();
+    // What a report names is a path into what is offered.
+    all.iter_mut().flat_map(BTreeMap::values_mut).for_each(|offer| ignored.blank(offer));
+    all
 }

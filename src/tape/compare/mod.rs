@@ -14,7 +14,7 @@ use crate::log::world::World;
 use crate::log::{Log, SessionId};
 use crate::mcp::Era;
 
-pub use behaviour::{CallChange, Kind as CallKind};
+pub use behaviour::{CallChange, Kind as CallKind, OF_ONE_ERA};
 pub use contract::{Change, Offer, OfferChange};
 pub use timing::{Cost, Quantiles, Timing};
 

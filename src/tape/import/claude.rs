@@ -9,12 +9,16 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{ImportError, Imported, is_message};
+use crate::log::record::Level;
 use crate::mcp::{Direction, json};
 use crate::tape::story::Story;
 
 static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[.\d]*Z) \[([^\]]*)\] \[(\w+)\] ?(.*)$").ok()
 });
+
+/// What stands where the application has left something out.
+static CUT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[\d+ chars truncated\]").ok());
 
 /// How much is looked at to tell the form.
 const GLANCE: usize = 64 << 10;
@@ -30,7 +34,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let malformed = |what: &str| ImportError::Malformed { form: "claude", what: what.to_owned() };
     let pattern = LINE.as_ref().ok_or_else(|| malformed("its lines cannot be told apart"))?;
     let mut story: Option<Story> = None;
-    let (mut wall, mut messages, mut left_out) = (0, 0, Vec::new());
+    let (mut wall, mut messages, mut remarks) = (0, 0, Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let Some(found) = pattern.captures(line) else {
             // What stands between is what the server said on stderr.
@@ -56,19 +60,30 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
                     story.at(wall);
                     story.session();
                 }
+                let level = match &found[3] {
+                    "error" => Some(Level::Error),
+                    "warn" | "warning" => Some(Level::Warning),
+                    _ => None,
+                };
+                if let Some(level) = level {
+                    story.note_at(wall, level, "claude-desktop", said);
+                }
                 continue;
             }
         };
         // Behind the message may stand what the client says of it.
         let end = json::prefix(rest.as_bytes()).unwrap_or(rest.len());
         let message = &rest[..end];
-        if is_message(message) {
+        if CUT.as_ref().is_some_and(|cut| cut.is_match(message)) {
+            // The message was cut inside a text of it: it reads like a whole one.
+            remarks.push(format!("line {number}: only a part of its message was recorded"));
+        } else if is_message(message) {
             story.message_at(wall, direction, message.as_bytes().to_vec());
             messages += 1;
         } else {
-            left_out.push(format!("line {number}: its message is not whole"));
+            remarks.push(format!("line {number}: its message is not whole"));
         }
     }
     let story = story.ok_or(ImportError::Empty("claude"))?;
-    Ok(Imported { story, messages, left_out })
+    Ok(Imported { story, messages, remarks })
 }

@@ -7,7 +7,7 @@ use super::{ImportError, Imported, is_message, millis, time};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin};
 use crate::mcp::sse::{Event, Piece, Splitter};
-use crate::mcp::{Direction, Message, Opaque, layout};
+use crate::mcp::{Direction, Message, Opaque, layout, secret, telling};
 use crate::tape::story::Story;
 
 pub fn is(text: &[u8]) -> bool {
@@ -19,21 +19,24 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let document: Value = serde_json::from_slice(text)
         .map_err(|error| ImportError::Malformed { form: "har", what: error.to_string() })?;
     let mut entries: Vec<&Value> = document["log"]["entries"].as_array().into_iter().flatten().collect();
-    entries.sort_by_key(|entry| time(&entry["startedDateTime"]));
-    let began = entries.first().and_then(|entry| time(&entry["startedDateTime"])).unwrap_or(0);
+    // Those without a time stay where they are: a sort that finds no order keeps it.
+    if entries.iter().all(|entry| time(&entry["startedDateTime"]).is_some()) {
+        entries.sort_by_key(|entry| time(&entry["startedDateTime"]));
+    }
+    let began = entries.iter().find_map(|entry| time(&entry["startedDateTime"])).unwrap_or(0);
     let speaks = |entry: &&&Value| request_body(entry).is_some_and(is_message);
     let url = entries.iter().find(speaks).and_then(|entry| entry["request"]["url"].as_str());
     let target = match (url, document["log"]["comment"].as_str()) {
-        (Some(url), _) => vec![url.to_owned()],
+        (Some(url), _) => vec![clean(url)],
         (None, Some(command)) if !command.is_empty() => command.split(' ').map(str::to_owned).collect(),
         (None, _) => Vec::new(),
     };
-    let mut reading = Reading { events: Vec::new(), left_out: Vec::new(), lane: 1 };
+    let mut reading = Reading { events: Vec::new(), remarks: Vec::new(), lane: 1, now: began };
     for (number, entry) in (1..).zip(entries) {
         reading.socket(entry);
         reading.exchange(number, entry);
     }
-    let Reading { mut events, left_out, .. } = reading;
+    let Reading { mut events, remarks, .. } = reading;
     // A stream stays open while others ask and are answered.
     events.sort_by_key(|event| event.wall);
     let (mut story, mut messages) = (Story::new(name, target, began), 0);
@@ -45,7 +48,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             None => story.say(direction, message, Origin::Wire),
         };
     }
-    Ok(Imported { story, messages, left_out })
+    Ok(Imported { story, messages, remarks })
 }
 
 fn request_body(entry: &Value) -> Option<&str> {
@@ -62,8 +65,10 @@ struct Seen {
 
 struct Reading {
     events: Vec<Seen>,
-    left_out: Vec<String>,
+    remarks: Vec<String>,
     lane: u32,
+    /// The time of the newest exchange.
+    now: u64,
 }
 
 impl Reading {
@@ -96,7 +101,13 @@ impl Reading {
         }
         let request = LaneId(self.lane);
         self.lane += 2;
-        let began = time(&entry["startedDateTime"]).unwrap_or(0);
+        let began = time(&entry["startedDateTime"]).unwrap_or_else(|| {
+            self.remarks.push(format!(
+                "entry {number}: its time cannot be read; it stands at that of the one before"
+            ));
+            self.now
+        });
+        self.now = began;
         let ended = began.saturating_add(entry["time"].as_f64().and_then(millis).unwrap_or(0));
         let status = entry["response"]["status"].as_u64().and_then(|status| u16::try_from(status).ok());
         let url = entry["request"]["url"].as_str().unwrap_or_default();
@@ -104,7 +115,7 @@ impl Reading {
         let facts = |of: &Value, status: Option<u16>, stream: bool, event: Option<Event>| Http {
             exchange: request,
             method: entry["request"]["method"].as_str().unwrap_or("POST").into(),
-            path: format!("/{path}").into(),
+            path: clean(&format!("/{path}")).into(),
             status,
             headers: headers(of),
             stream,
@@ -121,7 +132,7 @@ impl Reading {
             }
         } else {
             if !answer.is_empty() && !is_message(&answer) {
-                self.left_out.push(format!("entry {number}: its answer is no message"));
+                self.remarks.push(format!("entry {number}: its answer is no message"));
             }
             self.frame(ended, Direction::ToClient, &answer, facts(&entry["response"], status, false, None));
         }
@@ -138,7 +149,7 @@ impl Reading {
         match base64::prelude::BASE64_STANDARD.decode(text) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => {
-                self.left_out.push(format!("entry {number}: its answer is no base64: {error}"));
+                self.remarks.push(format!("entry {number}: its answer is no base64: {error}"));
                 String::new()
             }
         }
@@ -174,6 +185,19 @@ fn header(of: &Value, name: &str) -> String {
     let named = |header: &&Value| header["name"].as_str().is_some_and(|key| key.eq_ignore_ascii_case(name));
     let value = all.into_iter().flatten().find(named).and_then(|header| header["value"].as_str());
     value.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// A path or URL without the secrets in its query: a file like this is seldom cleaned.
+fn clean(path: &str) -> String {
+    let mut clean = path.to_owned();
+    let forms = secret::find(path).into_iter().map(|(span, _)| span);
+    let mut spans: Vec<_> = telling::find(path).into_iter().chain(forms).collect();
+    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
+    spans.dedup_by(|later, earlier| later.end > earlier.start);
+    for span in spans {
+        clean.replace_range(span, "[redacted:named]");
+    }
+    clean
 }
 
 /// Headers without those that are secrets: a file like this is seldom cleaned.

@@ -51,7 +51,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         Some(b'[') => serde_json::from_slice(text).map_err(malformed)?,
         _ => serde_json::from_slice::<Document<'_>>(text).map_err(malformed)?.entries,
     };
-    let mut left_out = Vec::new();
+    let mut remarks = Vec::new();
     let mut said: Vec<(u64, Direction, String)> = Vec::new();
     let mut last = 0;
     for (number, entry) in (1..).zip(&entries) {
@@ -59,7 +59,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         last = wall;
         let message = text_of(entry.message);
         if !is_message(&message) {
-            left_out.push(format!("entry {number}: it is no message"));
+            remarks.push(format!("entry {number}: it is no message"));
             continue;
         }
         let direction = direction(entry, &message);
@@ -77,7 +77,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     for (wall, direction, text) in said {
         story.message_at(wall, direction, text.into_bytes());
     }
-    Ok(Imported { story, messages, left_out })
+    Ok(Imported { story, messages, remarks })
 }
 
 /// The side that said it: the Inspector is a client, so a request is its own, and a notification

@@ -15,6 +15,11 @@ use crate::tape::story::Story;
 struct Envelope<'a> {
     #[serde(default)]
     session_id: String,
+    /// Over HTTP, the connection: ids are unique in one.
+    #[serde(default)]
+    conn_id: Option<serde_json::Value>,
+    #[serde(default)]
+    redacted: bool,
     #[serde(default)]
     server_label: String,
     ts: String,
@@ -36,8 +41,8 @@ pub fn is(text: &[u8]) -> bool {
 
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let mut story: Option<Story> = None;
-    let mut sessions: HashMap<String, SessionId> = HashMap::new();
-    let (mut messages, mut left_out) = (0, Vec::new());
+    let mut sessions: HashMap<(String, String), SessionId> = HashMap::new();
+    let (mut messages, mut remarks) = (0, Vec::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
@@ -45,29 +50,34 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         let envelope: Envelope<'_> = match serde_json::from_slice(line) {
             Ok(envelope) => envelope,
             Err(error) => {
-                left_out.push(format!("line {number}: {error}"));
+                remarks.push(format!("line {number}: {error}"));
                 continue;
             }
         };
         let Some(wall) = crate::clock::parse(&envelope.ts) else {
-            left_out.push(format!("line {number}: {:?} is no time", envelope.ts));
+            remarks.push(format!("line {number}: {:?} is no time", envelope.ts));
             continue;
         };
         let label = if envelope.server_label.is_empty() { name } else { &envelope.server_label };
         let story = story.get_or_insert_with(|| Story::new(label, target(&envelope), wall));
-        match sessions.get(&envelope.session_id) {
+        let connection = envelope.conn_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let session = (envelope.session_id.clone(), connection);
+        match sessions.get(&session) {
             Some(id) => story.resume(*id),
             None if sessions.is_empty() => {
-                sessions.insert(envelope.session_id.clone(), SessionId(1));
+                sessions.insert(session, SessionId(1));
             }
             None => {
                 story.at(wall);
-                sessions.insert(envelope.session_id.clone(), story.session());
+                sessions.insert(session, story.session());
             }
         }
         if envelope.truncated {
-            left_out.push(format!("line {number}: only its beginning was recorded"));
+            remarks.push(format!("line {number}: only its beginning was recorded"));
             continue;
+        }
+        if envelope.redacted {
+            remarks.push(format!("line {number}: its recorder had taken something out of it"));
         }
         let direction = match envelope.direction.as_str() {
             "c2s" => Direction::ToServer,
@@ -79,7 +89,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             // The command was taken for what the tape is of.
             "meta" => continue,
             other => {
-                left_out.push(format!("line {number}: {other:?} is no direction"));
+                remarks.push(format!("line {number}: {other:?} is no direction"));
                 continue;
             }
         };
@@ -92,7 +102,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         messages += 1;
     }
     let story = story.ok_or(ImportError::Empty("mcpsnoop"))?;
-    Ok(Imported { story, messages, left_out })
+    Ok(Imported { story, messages, remarks })
 }
 
 /// The command that the first envelope of a session names.

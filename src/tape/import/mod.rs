@@ -27,8 +27,8 @@ pub struct Imported {
     pub story: Story,
     /// Messages that were taken in.
     pub messages: usize,
-    /// What was left out, and why.
-    pub left_out: Vec<String>,
+    /// What was left out or is not as it was, and why.
+    pub remarks: Vec<String>,
 }
 
 /// Why nothing could be read.

@@ -94,17 +94,18 @@ pub struct Catalog(Connection);
 
 impl Catalog {
     /// Opens the index and brings it up to date with the files. A broken one is made anew; one that
-    /// cannot be opened is replaced for this time by one in memory.
+    /// cannot be opened is replaced for this time by one in memory. `progress` is told how many tapes
+    /// were read, of how many.
     ///
     /// # Errors
     /// When not even that is possible.
-    pub fn open() -> Result<Self, CatalogError> {
+    pub fn open(progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CatalogError> {
         let data = data().ok_or(CatalogError::Homeless)?;
-        let on_disk = || -> Result<Self, CatalogError> {
+        let mut on_disk = || -> Result<Self, CatalogError> {
             crate::tape::writer::create_private_directory(&data)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
             let mut catalog = Self::at(&Self::place(&data))?;
-            catalog.refresh()?;
+            catalog.refresh(&mut *progress)?;
             Ok(catalog)
         };
         let opened = on_disk().or_else(|error| match error.is_broken() {
@@ -119,7 +120,7 @@ impl Catalog {
             Err(error) => {
                 tracing::warn!("{error}; the files are read instead");
                 let mut catalog = Self::on(Connection::open_in_memory()?)?;
-                catalog.refresh()?;
+                catalog.refresh(progress)?;
                 Ok(catalog)
             }
         }
@@ -129,9 +130,9 @@ impl Catalog {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn rebuild() -> Result<Self, CatalogError> {
+    pub fn rebuild(progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CatalogError> {
         Self::remove(&data().ok_or(CatalogError::Homeless)?);
-        Self::open()
+        Self::open(progress)
     }
 
     fn remove(data: &Path) {
@@ -180,7 +181,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn refresh(&mut self) -> Result<(), CatalogError> {
+    fn refresh(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CatalogError> {
         let known: HashMap<String, String> = {
             let mut all = self.0.prepare("SELECT path, stamp FROM tapes")?;
             let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -203,8 +204,15 @@ impl Catalog {
             return Ok(());
         }
         // Read before anything is locked: it can take a while.
-        let changed: Vec<_> =
-            changed.into_iter().map(|(name, path, stamp)| (name, entry(&path), stamp)).collect();
+        let count = changed.len() as u64;
+        let changed: Vec<_> = (1..)
+            .zip(changed)
+            .map(|(at, (name, path, stamp))| {
+                let read = (name, entry(&path), stamp);
+                progress(at, count);
+                read
+            })
+            .collect();
         let transaction = self.0.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for path in gone.keys() {
             transaction.execute("DELETE FROM tapes WHERE path = ?1", params![path])?;

@@ -73,7 +73,9 @@ fn is_literal(secret: &str) -> bool {
         secret.chars().all(char::is_alphabetic) || secret.chars().all(|c| c.is_ascii_digit() || c == '.');
     // A number of few digits is a time or a size as well.
     let shortest = if is_plain { SHORTEST + SHORTEST / 2 } else { SHORTEST };
-    secret.trim().len() >= shortest && !secret.contains("[redacted:")
+    // Method names are everywhere.
+    let is_method = secret.contains('/') && secret.chars().all(|c| c.is_ascii_lowercase() || c == '/');
+    secret.trim().len() >= shortest && !is_method && !super::text::is_clean(secret)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use regex::Regex;
 use serde_json_path::JsonPath;
 
 use self::known::Known;
-use self::text::{DEPTH, Hits, is_clean};
+use self::text::{DEPTH, Hits, is_clean, is_clean_header};
 use super::format::Header;
 use crate::log::http::Http;
 use crate::log::record::{Body, Channel, Frame, Note, Record, SessionId};
@@ -179,9 +179,21 @@ impl Redactor {
         telling::tells(name)
     }
 
+    /// Whether a place can be shown.
+    fn is_plain_place(&self, place: &str) -> bool {
+        crate::mcp::secret::find(place).is_empty()
+            && telling::find(place).is_empty()
+            && self.known.lock().find(place).is_empty()
+    }
+
     /// Counts a replacement and gives what stands for it.
     fn replaced(&self, kind: &str, place: &str, secret: &str) -> String {
-        *self.found.lock().entry((kind.to_owned(), place.to_owned())).or_default() += 1;
+        // The names on the way to it may be secrets themselves.
+        let place = match self.is_plain_place(place) {
+            true => place.to_owned(),
+            false => "(where its name is a secret)".to_owned(),
+        };
+        *self.found.lock().entry((kind.to_owned(), place)).or_default() += 1;
         self.known.lock().placeholder(kind, secret)
     }
 
@@ -279,7 +291,7 @@ impl Redactor {
             let place = format!("header {name}");
             let name: Arc<str> = self.text(name, "header", hits).into();
             // What the transport cleaned out already is marked as such.
-            let value = match self.tells(&name).is_some() && !value.is_empty() && !is_clean(value) {
+            let value = match self.tells(&name).is_some() && !value.is_empty() && !is_clean_header(value) {
                 true => {
                     hits.push("header".to_owned());
                     self.known.lock().look_for("header", value);

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+use regex::Regex;
 
 use super::Redactor;
 use crate::mcp::telling::{self, Telling};
@@ -33,6 +36,12 @@ impl Redactor {
         }
         clean.push_str(&text[at..]);
         clean
+    }
+
+    /// Whether a name can be shown, and stand in a placeholder.
+    pub(super) fn is_plain(&self, name: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/');
+        name.chars().all(is_word) && name.len() <= 80 && self.find(name).is_empty()
     }
 
     /// Where the text has secrets: in order, those that overlap as one.
@@ -92,7 +101,11 @@ impl Redactor {
             let is_text = spelled.starts_with('"');
             if let Some(told) = telling.at(token.start, is_text).filter(|_| !is_key && !said.is_empty()) {
                 if !is_clean(&said) {
-                    let kind = format!("key:{}", told.name);
+                    let kind = match self.is_plain(&told.name) {
+                        true => format!("key:{}", told.name),
+                        // Its name gives away something itself.
+                        false => "key".to_owned(),
+                    };
                     // Deeper inside there are words that only belong to it.
                     if place.trim_end_matches("[*]") == told.place {
                         self.known.lock().look_for(&kind, &said);
@@ -171,9 +184,59 @@ impl Redactor {
     }
 }
 
-/// Whether this is what stands for a secret already: ours, or the transport's.
+/// What stands for a secret: ours, or the transport's. A peer can write it as well, so it hides no
+/// more than what it consists of.
+static PLACEHOLDER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"\[(?:redacted:([a-z0-9-]+)(?::([^\[\]]{1,80}?))?(?:#[0-9]+)?|secret [0-9a-f]{8})\]").ok()
+});
+
+/// Whether nothing is in this but what stands for secrets already, and the scheme that they belong to
+/// (RFC 9110, section 11).
 pub(super) fn is_clean(text: &str) -> bool {
-    text.contains("[redacted:") || text.contains("[secret ")
+    const SCHEMES: [&str; 5] = ["bearer", "basic", "digest", "dpop", "token"];
+    let Some(rest) = without_placeholders(text) else { return false };
+    rest.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';'))
+        .all(|word| word.is_empty() || SCHEMES.contains(&word.to_ascii_lowercase().as_str()))
+}
+
+/// The same for a header of secrets that the transport has cleaned: cookies keep their names.
+pub(super) fn is_clean_header(text: &str) -> bool {
+    let named = |rest: String| {
+        rest.split(';').all(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+            !name.contains(char::is_whitespace) && is_clean(value) || is_attribute(pair)
+        })
+    };
+    is_clean(text) || without_placeholders(text).is_some_and(named)
+}
+
+/// An attribute of a cookie (RFC 6265, section 4.1.1), which is no secret.
+fn is_attribute(pair: &str) -> bool {
+    const NAMES: [&str; 7] = ["expires", "max-age", "domain", "path", "secure", "httponly", "samesite"];
+    let name = pair.split('=').next().unwrap_or(pair).trim().to_ascii_lowercase();
+    NAMES.contains(&name.as_str())
+}
+
+/// What is left of a text without its placeholders; none where it has none.
+fn without_placeholders(text: &str) -> Option<String> {
+    let regex = PLACEHOLDER.as_ref()?;
+    let rest = regex.replace_all(text, |captures: &regex::Captures<'_>| match captures.get(1) {
+        // A kind that nothing is of is no placeholder.
+        Some(kind) if !is_kind(kind.as_str(), captures.get(2).map(|detail| detail.as_str())) => {
+            captures[0].to_owned()
+        }
+        _ => " ".to_owned(),
+    });
+    (rest != text).then(|| rest.into_owned())
+}
+
+/// Whether secrets of this kind are replaced.
+fn is_kind(kind: &str, detail: Option<&str>) -> bool {
+    const OWN: [&str; 6] = ["named", "option", "header", "pattern", "withheld", "key"];
+    match detail {
+        Some(_) => matches!(kind, "key" | "path"),
+        None => OWN.contains(&kind) || secret::kinds().any(|known| known == kind),
+    }
 }
 
 /// A value that is a secret because of its name.
@@ -222,7 +285,7 @@ impl<'a> Tellings<'a> {
         let value = member.value.clone();
         self.schemas.retain(|(span, _)| span.end > value.start);
         if let Some((_, described)) = self.schemas.last() {
-            if matches!(&*name, "default" | "const" | "example" | "examples") {
+            if matches!(&*name, "default" | "const" | "example" | "examples" | "value") {
                 self.open(member, &described.clone(), Telling::Many);
             }
             return;

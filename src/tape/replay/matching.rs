@@ -21,7 +21,12 @@ pub enum How {
     /// They differ only in what differs every time, or in what is ignored.
     Alike,
     /// It is the likest of the same method, from 0 to 1, and differs in this.
-    Nearest { score: f64, differences: Vec<Difference> },
+    Nearest {
+        score: f64,
+        differences: Vec<Difference>,
+        /// Whether it is aimed at the same tool, resource or prompt.
+        same: bool,
+    },
 }
 
 /// Requests whose arguments say who asks, not what for.
@@ -90,7 +95,8 @@ impl Matching {
         };
         let (turn, score) = scored.max_by(better)?;
         let recorded = self.without_ignored(&script.turns[turn].params);
-        Some(Found { turn, how: How::Nearest { score, differences: differences(&recorded, &wanted) } })
+        let same = same(&script.turns[turn]);
+        Some(Found { turn, how: How::Nearest { score, differences: differences(&recorded, &wanted), same } })
     }
 
     /// The first that fits and has not answered yet; where all have, the last one that

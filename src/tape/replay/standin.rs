@@ -148,7 +148,10 @@ impl StandIn {
                 self.begin(turn, id, token);
                 return Heard::Answered { by, how };
             }
-            Some(Found { turn, how }) if self.on_miss == OnMiss::Nearest => {
+            // Another tool's answer is none.
+            Some(Found { turn, how: how @ How::Nearest { same: true, .. } })
+                if self.on_miss == OnMiss::Nearest =>
+            {
                 let by = self.script.turns[turn].seq;
                 self.matching.take(&self.script, turn);
                 self.begin(turn, id, token);
@@ -285,7 +288,7 @@ fn said(body: &[u8], of: Option<Seq>) -> Said {
 
 /// The error for what the recording does not have, with what is nearest to it.
 fn refusal(id: &Id, title: &str, nearest: Option<&(Seq, How)>) -> Bytes {
-    let Some((seq, How::Nearest { score, differences })) = nearest else {
+    let Some((seq, How::Nearest { score, differences, .. })) = nearest else {
         let text = format!("the recording has no {title}");
         return compose::failure_with(Some(id), compose::METHOD_NOT_FOUND, &text, None);
     };

@@ -98,7 +98,7 @@ pub struct Look {
 }
 
 /// Where things were drawn last, for the mouse and for scrolling.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Areas {
     pub tabs: Rect,
     pub list: Rect,

@@ -119,7 +119,8 @@ struct Columns {
 
 const DIR: usize = 2;
 const OP: usize = 7;
-const SERVER: usize = 11;
+/// The width from which on nothing is left out.
+const ROOMY: usize = 78;
 const STATE: usize = 10;
 /// Streams that are drawn beside each other.
 const STREAMS: usize = 4;
@@ -127,9 +128,14 @@ const STREAMS: usize = 4;
 impl Columns {
     fn new(width: usize, http: bool, several: bool) -> Self {
         let time = if width >= 58 { 9 } else { 0 };
-        let size = if width >= 60 { 6 } else { 0 };
+        // Where there is little room, whose a frame is says more than how long it is.
+        let size = if width >= if several { ROOMY } else { 60 } { 6 } else { 0 };
         let duration = 7;
-        let server = if several && width >= 66 { SERVER } else { 0 };
+        let server = match several {
+            true if width >= ROOMY => 11,
+            true if width >= 58 => 8,
+            _ => 0,
+        };
         let status = if http && width >= 58 { 5 } else { 0 };
         let streams = if http && width >= 64 { STREAMS + 1 } else { 0 };
         let fixed = time + server + DIR + OP + status + streams + duration + size + STATE;

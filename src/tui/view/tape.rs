@@ -34,6 +34,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         detail::draw(frame, app, rest, areas);
         return;
     }
+    if app.zoomed && !app.in_detail {
+        draw_card(frame, app, rest);
+        return;
+    }
+    if app.zoomed {
+        detail::draw(frame, app, rest, areas);
+        return;
+    }
     let [left, right] = rest.layout(&Layout::horizontal([Constraint::Fill(6), Constraint::Fill(5)]));
     frames::draw(frame, app, left, areas);
     if app.in_detail {
@@ -168,6 +176,21 @@ fn marks(app: &App) -> Option<Line<'static>> {
     (!placed.is_empty()).then(|| Line::from(spans))
 }
 
+/// Words on lines of a width.
+fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.into_iter()
+}
+
 /// How things stood at the playhead.
 fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let seq: Seq = app.frame_in_view().unwrap_or(app.world.last);
@@ -190,10 +213,12 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
             }
         }
         if !session.tools.is_empty() {
-            lines.push(line(
-                Role::Text,
-                format!("  {} tools: {}", session.tools.len(), session.tools.join(" ")),
-            ));
+            let noun = if session.tools.len() == 1 { "tool" } else { "tools" };
+            let words = format!("{} {noun}: {}", session.tools.len(), session.tools.join(" "));
+            lines.extend(
+                wrapped(&clean(&words), width.saturating_sub(2))
+                    .map(|words| line(Role::Text, format!("  {words}"))),
+            );
         }
         if !session.added.is_empty() {
             lines.push(line(Role::Ok, format!("  + {}", session.added.join(" "))));

@@ -323,6 +323,7 @@ async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>, desk: Arc<D
     let mut splitter = Splitter::new(STDERR);
     let mut chunk = vec![0; 4096];
     let take = |line: Bytes| {
+        tracing::info!("{}: {}", session.name(), String::from_utf8_lossy(&line).trim_end());
         desk.overhear(&line);
         session.receive(lane, line);
         session.flush(lane);
