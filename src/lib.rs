@@ -51,4 +51,6 @@ pub mod gateway;
 pub mod demo;
 pub mod tui;
 
+pub mod clients;
+
 pub mod cli;

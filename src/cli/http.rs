@@ -26,8 +26,9 @@ pub struct UpstreamArguments {
     /// Trust any certificate: whoever is on the way can read and change everything.
     #[arg(long)]
     insecure: bool,
-    /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'.
-    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'. In
+    /// the environment, which others do not see, each stands on a line of its own.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header, env = "SHADOWCAT_HEADERS", value_delimiter = '\n', hide_env_values = true)]
     header: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
     login: LoginArguments,

@@ -11,6 +11,7 @@ mod reverse;
 mod socket;
 mod tape;
 mod tui;
+mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -63,6 +64,10 @@ enum Command {
     Forward(forward::Arguments),
     /// Put a server behind one HTTP endpoint, for clients of both eras.
     Reverse(reverse::Arguments),
+    /// Put shadowcat in front of a server in the configuration of a client.
+    Wrap(wrap::Arguments),
+    /// Take it out again.
+    Unwrap(wrap::Arguments),
     /// Look at and control what is running, from scripts.
     Ctl(ctl::Arguments),
     /// Look at recordings.
@@ -109,6 +114,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
+        Command::Wrap(arguments) => wrap::run(&arguments, wrap::Direction::In),
+        Command::Unwrap(arguments) => wrap::run(&arguments, wrap::Direction::Out),
         Command::Ctl(arguments) => runtime()?.block_on(ctl::run(arguments)),
         Command::Tape(arguments) => runtime()?.block_on(tape::run(arguments)),
         Command::DemoServer(arguments) => demo::serve(&arguments),

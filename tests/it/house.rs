@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and the rooms it may use. `cli` may use all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("clock", &[]),
     ("mcp", &[]),
     ("log", &["mcp", "clock"]),
@@ -16,6 +16,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("control", &["mcp", "clock", "log", "tape", "engine"]),
     ("proxy", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine"]),
     ("gateway", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine", "proxy"]),
+    ("clients", &["tape"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("tui", &["mcp", "clock", "log", "tape", "engine"]),
     (
@@ -33,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "proxy",
             "gateway",
             "demo",
+            "clients",
             "tui",
         ],
     ),

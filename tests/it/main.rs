@@ -5,6 +5,7 @@
 
 mod bytes;
 mod care;
+mod clients;
 mod events;
 mod export;
 mod faults;

@@ -1,0 +1,122 @@
+//! A configuration file, and the servers in it with their places in its text.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::known::{Form, Place};
+use super::{json, toml};
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub path: PathBuf,
+    pub text: String,
+    pub form: Form,
+    pub entries: Vec<Entry>,
+}
+
+/// A server in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub server: String,
+    /// The members on the way to it, without its name.
+    pub path: Vec<String>,
+    /// What holds its settings.
+    pub span: Range<usize>,
+    pub way: Way,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Way {
+    Command(Command),
+    Http(Http),
+    /// Neither, and why.
+    Other(String),
+}
+
+/// A server that the client starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    pub command: String,
+    pub command_span: Range<usize>,
+    pub arguments: Vec<String>,
+    /// The list of arguments, where there is one.
+    pub list: Option<Range<usize>>,
+    /// Each argument.
+    pub spans: Vec<Range<usize>>,
+    /// Where a list can be inserted, and whether on a line of its own.
+    pub behind: usize,
+}
+
+/// A server that is called by its URL.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    pub url: String,
+    /// Its member, with name and value.
+    pub member: Range<usize>,
+    pub headers: Vec<(String, String)>,
+    /// Settings that stay as they are, as they are spelled: name and value.
+    pub kept: Vec<(String, String)>,
+    /// Settings that cannot be kept: what they are for is ours to do then.
+    pub strange: Vec<String>,
+}
+
+/// Why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    #[error("read {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}:{line}:{column}: {what}; it was left alone", path.display())]
+    Malformed { path: PathBuf, line: usize, column: usize, what: String },
+}
+
+/// What is wrong at a place of a text.
+pub(super) struct Flaw {
+    pub at: usize,
+    pub what: String,
+}
+
+impl Document {
+    /// Reads the file of a client.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what it should be: line and column say where.
+    pub fn read(place: &Place) -> Result<Self, DocumentError> {
+        let bytes =
+            fs::read(&place.path).map_err(|source| DocumentError::Io { path: place.path.clone(), source })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+            malformed(&place.path, &before, Flaw { at: valid, what: "it is not UTF-8".into() })
+        })?;
+        Self::parse(place, text)
+    }
+
+    /// The servers of a text.
+    ///
+    /// # Errors
+    /// When it is not what it should be.
+    pub fn parse(place: &Place, text: String) -> Result<Self, DocumentError> {
+        let form = place.client.form;
+        let entries = match form {
+            Form::Json => json::entries(&text, place.client.servers),
+            Form::Toml => toml::entries(&text, place.client.servers),
+        };
+        let entries = entries.map_err(|flaw| malformed(&place.path, &text, flaw))?;
+        Ok(Self { path: place.path.clone(), text, form, entries })
+    }
+
+    /// The servers called `name`; a client can have one for each project.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.server == name)
+    }
+}
+
+fn malformed(path: &Path, text: &str, Flaw { at, what }: Flaw) -> DocumentError {
+    let before = &text[..at.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    DocumentError::Malformed { path: path.to_owned(), line, column, what }
+}

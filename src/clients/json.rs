@@ -1,0 +1,178 @@
+//! Servers in JSON with comments.
+
+use std::ops::Range;
+
+use jsonc_parser::ast::{Object, ObjectProp, Value};
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use super::document::{Command, Entry, Flaw, Http, Way};
+
+/// Names of the URL of a server, in one client or another.
+const URLS: [&str; 3] = ["url", "serverUrl", "httpUrl"];
+/// Settings that mean the same for a server that is started.
+const KEPT: [&str; 14] = [
+    "name",
+    "description",
+    "disabled",
+    "enabled",
+    "timeout",
+    "trust",
+    "autoApprove",
+    "alwaysAllow",
+    "disabledTools",
+    "includeTools",
+    "excludeTools",
+    "gallery",
+    "icon",
+    "source",
+];
+
+pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Flaw> {
+    // Some editors write a byte order mark.
+    let skipped = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
+    let text = &text[skipped..];
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
+    let parsed =
+        parsed.map_err(|error| Flaw { at: error.range().start + skipped, what: error.kind().to_string() })?;
+    let Some(root) = parsed.value.as_ref().and_then(Value::as_object) else {
+        return Err(Flaw { at: skipped, what: "the file is no object".into() });
+    };
+    let mut entries = Vec::new();
+    for path in servers {
+        collect(text, root, path, &mut Vec::new(), &mut entries);
+    }
+    for entry in &mut entries {
+        entry.shift(skipped);
+    }
+    Ok(entries)
+}
+
+fn collect(text: &str, object: &Object<'_>, path: &[&str], way: &mut Vec<String>, found: &mut Vec<Entry>) {
+    let Some((first, rest)) = path.split_first() else {
+        for property in &object.properties {
+            let server = property.name.as_str().to_owned();
+            let span = span(&property.value);
+            found.push(Entry { server, path: way.clone(), span, way: reached(text, property) });
+        }
+        return;
+    };
+    for property in
+        object.properties.iter().filter(|property| *first == "*" || property.name.as_str() == *first)
+    {
+        if let Some(inner) = property.value.as_object() {
+            way.push(property.name.as_str().to_owned());
+            collect(text, inner, rest, way, found);
+            way.pop();
+        }
+    }
+}
+
+fn span(value: &impl Ranged) -> Range<usize> {
+    value.range().start..value.range().end
+}
+
+fn member<'a, 'b>(object: &'b Object<'a>, name: &str) -> Option<&'b ObjectProp<'a>> {
+    object.properties.iter().find(|property| property.name.as_str() == name)
+}
+
+fn string(property: Option<&ObjectProp<'_>>) -> Option<String> {
+    property?.value.as_string_lit().map(|text| text.value.to_string())
+}
+
+fn reached(text: &str, property: &ObjectProp<'_>) -> Way {
+    let other = |why: &str| Way::Other(why.to_owned());
+    let Some(object) = property.value.as_object() else { return other("its settings are no object") };
+    let mut names: Vec<&str> = object.properties.iter().map(|property| property.name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return other("one of its settings is there twice");
+    }
+    if let Some(command) = member(object, "command") {
+        // Zed also takes an object with a path.
+        return match (&command.value, command.value.as_object()) {
+            (_, Some(inner)) => match member(inner, "path") {
+                Some(path) => started(text, inner, path),
+                None => other("its command has no path"),
+            },
+            _ => started(text, object, command),
+        };
+    }
+    let url = URLS.into_iter().find_map(|name| member(object, name));
+    match url {
+        Some(url) => called(text, object, url),
+        None => other("it has neither a command nor a URL"),
+    }
+}
+
+fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Way {
+    let other = |why: &str| Way::Other(why.to_owned());
+    let Some(program) = string(Some(command)) else { return other("its command is no text") };
+    let list = member(object, "args");
+    let mut command = Command {
+        command: program,
+        command_span: span(&command.value),
+        arguments: Vec::new(),
+        list: None,
+        spans: Vec::new(),
+        behind: command.value.range().end,
+    };
+    if let Some(list) = list {
+        let Some(array) = list.value.as_array() else { return other("its args are no list") };
+        command.list = Some(span(&list.value));
+        for element in &array.elements {
+            let Some(argument) = element.as_string_lit() else { return other("one of its args is no text") };
+            command.arguments.push(argument.value.to_string());
+            command.spans.push(span(element));
+        }
+    }
+    debug_assert!(text.is_char_boundary(command.behind));
+    Way::Command(command)
+}
+
+fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Way {
+    let Some(address) = string(Some(url)) else { return Way::Other("its URL is no text".into()) };
+    let mut http =
+        Http { url: address, member: span(url), headers: Vec::new(), kept: Vec::new(), strange: Vec::new() };
+    for property in &object.properties {
+        let name = property.name.as_str();
+        match name {
+            _ if URLS.contains(&name) => {}
+            "type" | "transport" => {}
+            "headers" => {
+                for header in property.value.as_object().into_iter().flat_map(|headers| &headers.properties) {
+                    match string(Some(header)) {
+                        Some(value) => http.headers.push((header.name.as_str().to_owned(), value)),
+                        None => http.strange.push(format!("headers.{}", header.name.as_str())),
+                    }
+                }
+            }
+            _ if KEPT.contains(&name) => {
+                http.kept.push((name.to_owned(), text[span(&property.value)].to_owned()));
+            }
+            _ => http.strange.push(name.to_owned()),
+        }
+    }
+    Way::Http(http)
+}
+
+impl Entry {
+    /// Moves every place by so many bytes.
+    fn shift(&mut self, by: usize) {
+        let moved = |span: &mut Range<usize>| *span = span.start + by..span.end + by;
+        moved(&mut self.span);
+        match &mut self.way {
+            Way::Command(command) => {
+                moved(&mut command.command_span);
+                command.list.iter_mut().for_each(moved);
+                command.spans.iter_mut().for_each(moved);
+                command.behind += by;
+            }
+            Way::Http(http) => moved(&mut http.member),
+            Way::Other(_) => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The clients that are known: where their files are, and how they name their servers.
+
+use std::path::{Path, PathBuf};
+
+/// A client, and where it keeps its servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// What makes it read its file again.
+    pub restart: &'static str,
+    pub form: Form,
+    /// The members that hold servers by name; `*` stands for any.
+    pub servers: &'static [&'static [&'static str]],
+    places: fn(&Homes) -> Vec<(Level, PathBuf)>,
+}
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON with comments and trailing commas.
+    Json,
+    Toml,
+}
+
+/// Whose servers are in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    User,
+    /// Of the directory that is worked in.
+    Project,
+}
+
+/// A file of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub client: &'static Client,
+    pub level: Level,
+    pub path: PathBuf,
+}
+
+/// The directories that files are looked for in.
+#[derive(Debug, Clone)]
+pub struct Homes {
+    pub home: PathBuf,
+    /// Where programs of this platform keep what belongs to a person.
+    pub config: PathBuf,
+    pub project: PathBuf,
+}
+
+/// Every client that is known.
+pub static CLIENTS: [Client; 8] = [
+    Client {
+        name: "claude-desktop",
+        title: "Claude Desktop",
+        restart: "quit Claude Desktop (not only its window) and open it again",
+        form: Form::Json,
+        servers: &[&["mcpServers"]],
+        places: |homes| vec![(Level::User, homes.config.join("Claude/claude_desktop_config.json"))],
+    },
+    Client {
+        name: "claude-code",
+        title: "Claude Code",
+        restart: "start `claude` again, or /mcp and reconnect",
+        form: Form::Json,
+        servers: &[&["mcpServers"], &["projects", "*", "mcpServers"]],
+        places: |homes| {
+            vec![
+                (Level::User, homes.home.join(".claude.json")),
+                (Level::Project, homes.project.join(".mcp.json")),
+            ]
+        },
+    },
+    Client {
+        name: "cursor",
+        title: "Cursor",
+        restart: "switch the server off and on in Cursor's settings, under MCP",
+        form: Form::Json,
+        servers: &[&["mcpServers"]],
+        places: |homes| both(homes, homes.home.join(".cursor/mcp.json"), ".cursor/mcp.json"),
+    },
+    Client {
+        name: "vscode",
+        title: "VS Code",
+        restart: "run `MCP: List Servers` in VS Code and restart the server",
+        form: Form::Json,
+        servers: &[&["servers"]],
+        places: |homes| both(homes, homes.config.join("Code/User/mcp.json"), ".vscode/mcp.json"),
+    },
+    Client {
+        name: "windsurf",
+        title: "Windsurf",
+        restart: "press Refresh in Windsurf's Cascade, under MCP",
+        form: Form::Json,
+        servers: &[&["mcpServers"]],
+        places: |homes| vec![(Level::User, homes.home.join(".codeium/windsurf/mcp_config.json"))],
+    },
+    Client {
+        name: "gemini",
+        title: "Gemini CLI",
+        restart: "start `gemini` again",
+        form: Form::Json,
+        servers: &[&["mcpServers"]],
+        places: |homes| both(homes, homes.home.join(".gemini/settings.json"), ".gemini/settings.json"),
+    },
+    Client {
+        name: "codex",
+        title: "Codex CLI",
+        restart: "start `codex` again",
+        form: Form::Toml,
+        servers: &[&["mcp_servers"]],
+        places: |homes| both(homes, homes.home.join(".codex/config.toml"), ".codex/config.toml"),
+    },
+    Client {
+        name: "zed",
+        title: "Zed",
+        restart: "Zed starts it again by itself",
+        form: Form::Json,
+        servers: &[&["context_servers"]],
+        places: |homes| both(homes, homes.home.join(".config/zed/settings.json"), ".zed/settings.json"),
+    },
+];
+
+fn both(homes: &Homes, user: PathBuf, project: &str) -> Vec<(Level, PathBuf)> {
+    vec![(Level::User, user), (Level::Project, homes.project.join(project))]
+}
+
+impl PartialEq for Client {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Client {}
+
+impl Client {
+    /// The client called `name`.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CLIENTS.iter().find(|client| client.name == name)
+    }
+}
+
+impl Homes {
+    /// The homes of a person whose home directory is `home`, working in `project`.
+    pub fn of(home: &Path, project: &Path) -> Self {
+        let config = match cfg!(target_os = "macos") {
+            true => home.join("Library/Application Support"),
+            false => std::env::var_os("XDG_CONFIG_HOME")
+                .filter(|value| !value.is_empty())
+                .map_or_else(|| home.join(".config"), PathBuf::from),
+        };
+        Self { home: home.to_owned(), config, project: project.to_owned() }
+    }
+
+    /// Every file that is there, of one client or of all. A file is named once, where a project is the
+    /// home directory too.
+    pub fn files(&self, only: Option<&Client>) -> Vec<Place> {
+        let mut files: Vec<Place> = Vec::new();
+        for client in CLIENTS.iter().filter(|client| only.is_none_or(|only| only == *client)) {
+            for (level, path) in (client.places)(self) {
+                if path.is_file() && !files.iter().any(|file| file.path == path) {
+                    files.push(Place { client, level, path });
+                }
+            }
+        }
+        files
+    }
+}

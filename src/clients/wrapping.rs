@@ -1,0 +1,249 @@
+//! Putting us in front of a server, and taking us out again: which spans of a file become what.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::document::{Command, Document, Entry, Http, Way};
+use super::known::Form;
+
+/// What stands in front of a server.
+#[derive(Debug, Clone)]
+pub struct Wrapper {
+    /// The path of our program.
+    pub program: String,
+}
+
+/// Why an entry stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("{0}")]
+    Other(String),
+    #[error("what its client does with {0} would be lost: we would call the server")]
+    Strange(String),
+    #[error("it is wrapped already")]
+    Already,
+    #[error("it is not wrapped")]
+    Not,
+    #[error("it was changed since it was wrapped, and what it was before is not known")]
+    Lost,
+}
+
+/// Text in the place of other text.
+type Edit = (Range<usize>, String);
+
+impl Wrapper {
+    fn words(&self, server: &str) -> Vec<String> {
+        ["forward", "stdio", "--name", server].map(str::to_owned).to_vec()
+    }
+}
+
+impl Entry {
+    /// Whether we stand in front of it.
+    pub fn is_wrapped(&self) -> bool {
+        match &self.way {
+            Way::Command(Command { command, arguments, .. }) => {
+                let program = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
+                program && arguments.starts_with(&["forward".to_owned(), "stdio".to_owned()])
+            }
+            Way::Http(_) | Way::Other(_) => false,
+        }
+    }
+
+    /// How it is reached, in a line.
+    pub fn summary(&self) -> String {
+        match &self.way {
+            Way::Command(Command { command, arguments, .. }) => {
+                std::iter::once(command).chain(arguments).cloned().collect::<Vec<_>>().join(" ")
+            }
+            Way::Http(http) => http.url.clone(),
+            Way::Other(why) => format!("({why})"),
+        }
+    }
+}
+
+/// The text of the file with us in front of `entry`, and the span of what changed: its text before,
+/// and after.
+///
+/// # Errors
+/// When the entry cannot be wrapped.
+pub fn wrapped(
+    document: &Document,
+    entry: &Entry,
+    wrapper: &Wrapper,
+) -> Result<(String, String, String), Refused> {
+    if entry.is_wrapped() {
+        return Err(Refused::Already);
+    }
+    let spelling = Spelling { text: &document.text, form: document.form };
+    let edits = match &entry.way {
+        Way::Command(command) => {
+            let mut words = wrapper.words(&entry.server);
+            words.extend(["--".to_owned(), command.command.clone()]);
+            spelling.in_front(command, &wrapper.program, &words)
+        }
+        Way::Http(http) if !http.strange.is_empty() => return Err(Refused::Strange(http.strange.join(", "))),
+        Way::Http(http) => {
+            let mut words = wrapper.words(&entry.server);
+            words.extend(["--upstream".to_owned(), http.url.clone()]);
+            spelling.instead(entry, http, &wrapper.program, &words)
+        }
+        Way::Other(why) => return Err(Refused::Other(why.clone())),
+    };
+    Ok(apply(&document.text, &entry.span, edits))
+}
+
+/// The text of the file without us in front of `entry`. `stored` is what stood there before it was
+/// wrapped, and what stood there then.
+///
+/// # Errors
+/// When the entry is not wrapped, or cannot be found out what it was.
+pub fn unwrapped(
+    document: &Document,
+    entry: &Entry,
+    stored: Option<(&str, &str)>,
+) -> Result<String, Refused> {
+    if !entry.is_wrapped() {
+        return Err(Refused::Not);
+    }
+    if let Some((before, after)) = stored {
+        // As it was left: every byte comes back.
+        let place = entry.span.start;
+        let mut found = document.text.match_indices(after).map(|(at, _)| at);
+        if let Some(at) = found.find(|at| (*at..at + after.len()).contains(&place)) {
+            return Ok(format!("{}{before}{}", &document.text[..at], &document.text[at + after.len()..]));
+        }
+    }
+    let Way::Command(command) = &entry.way else { return Err(Refused::Not) };
+    // Somebody changed it since; we are taken out of it as it is now.
+    let behind = command.arguments.iter().position(|word| word == "--").ok_or(Refused::Lost)?;
+    let program = command.arguments.get(behind + 1).ok_or(Refused::Lost)?;
+    let spelling = Spelling { text: &document.text, form: document.form };
+    let from = command.spans[0].start;
+    let until = match command.spans.get(behind + 2) {
+        Some(next) => next.start,
+        None => command.spans[behind + 1].end,
+    };
+    let edits = vec![(command.command_span.clone(), spelling.quoted(program)), (from..until, String::new())];
+    Ok(apply(&document.text, &entry.span, edits).0)
+}
+
+/// The text with edits, and the text of `span` before and after.
+fn apply(text: &str, span: &Range<usize>, mut edits: Vec<Edit>) -> (String, String, String) {
+    edits.sort_by_key(|(place, _)| place.start);
+    let end = edits.iter().map(|(place, _)| place.end).fold(span.end, usize::max);
+    let start = edits.iter().map(|(place, _)| place.start).fold(span.start, usize::min);
+    let (mut after, mut at) = (String::new(), start);
+    for (place, new) in edits {
+        after.push_str(&text[at..place.start]);
+        after.push_str(&new);
+        at = place.end;
+    }
+    after.push_str(&text[at..end]);
+    (format!("{}{after}{}", &text[..start], &text[end..]), text[start..end].to_owned(), after)
+}
+
+/// How a file spells things.
+struct Spelling<'a> {
+    text: &'a str,
+    form: Form,
+}
+
+impl Spelling<'_> {
+    fn quoted(&self, text: &str) -> String {
+        match self.form {
+            Form::Json => serde_json::Value::from(text).to_string(),
+            Form::Toml => toml_edit::Value::from(text).to_string().trim().to_owned(),
+        }
+    }
+
+    fn list(&self, words: &[String]) -> String {
+        let words: Vec<String> = words.iter().map(|word| self.quoted(word)).collect();
+        format!("[{}]", words.join(", "))
+    }
+
+    fn named(&self, name: &str) -> String {
+        match self.form {
+            Form::Json => format!("\"{name}\": "),
+            Form::Toml => format!("{name} = "),
+        }
+    }
+
+    /// The white space that the line of `at` begins with, with its line break; none where something
+    /// else stands before it on the line.
+    fn line(&self, at: usize) -> Option<&str> {
+        let before = &self.text[..at];
+        let line = before.rfind('\n')?;
+        let begin = if before[..line].ends_with('\r') { line - 1 } else { line };
+        let member = before[line + 1..].trim_start_matches([' ', '\t']);
+        // Only the name of a member may stand there.
+        let is_first = member.is_empty() || (!member.contains(['{', ',', '[']));
+        let indent = line + 1 + (before[line + 1..].len() - member.len());
+        is_first.then(|| &self.text[begin..indent])
+    }
+
+    /// Words in front of a command.
+    fn in_front(&self, command: &Command, program: &str, words: &[String]) -> Vec<Edit> {
+        let mut edits = vec![(command.command_span.clone(), self.quoted(program))];
+        match (&command.list, command.spans.first()) {
+            (Some(list), Some(first)) => {
+                // Spaced like the list itself.
+                let space = &self.text[list.start + 1..first.start];
+                let space = if space.trim().is_empty() && space.contains('\n') { space } else { " " };
+                let new: String = words.iter().map(|word| format!("{},{space}", self.quoted(word))).collect();
+                edits.push((first.start..first.start, new));
+            }
+            (Some(list), None) => edits.push((list.clone(), self.list(words))),
+            (None, _) => {
+                let comma = match self.form {
+                    Form::Json => ",",
+                    Form::Toml => "",
+                };
+                let new = match self.line(command.command_span.start) {
+                    Some(line) => format!("{comma}{line}{}{}", self.named("args"), self.list(words)),
+                    None => format!(", {}{}", self.named("args"), self.list(words)),
+                };
+                edits.push((command.behind..command.behind, new));
+            }
+        }
+        edits
+    }
+
+    /// A command in the place of a URL.
+    fn instead(&self, entry: &Entry, http: &Http, program: &str, words: &[String]) -> Vec<Edit> {
+        let mut members =
+            vec![("command".to_owned(), self.quoted(program)), ("args".to_owned(), self.list(words))];
+        if self.form == Form::Toml {
+            let line = self.line(http.member.start);
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{}{value}", self.named(name))).collect();
+            return vec![(http.member.clone(), members.join(line.unwrap_or(", ")))];
+        }
+        if !http.headers.is_empty() {
+            // The environment is seen by fewer than a command line.
+            let lines: Vec<String> =
+                http.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let environment = format!("{{ \"SHADOWCAT_HEADERS\": {} }}", self.quoted(&lines.join("\n")));
+            members.push(("env".to_owned(), environment));
+        }
+        members.extend(http.kept.iter().cloned());
+        // As it is spread over lines now.
+        let inside = self.line(http.member.start).filter(|_| self.text[entry.span.clone()].contains('\n'));
+        let end = self.text[entry.span.clone()].rfind(['\n']).map(|at| {
+            let line = &self.text[entry.span.start + at..entry.span.end - 1];
+            line.trim_end_matches(|c: char| !c.is_whitespace()).to_owned()
+        });
+        let text = match (inside, end) {
+            (Some(line), Some(end)) => {
+                let members: Vec<String> =
+                    members.iter().map(|(name, value)| format!("{line}\"{name}\": {value}")).collect();
+                format!("{{{}{end}}}", members.join(","))
+            }
+            _ => {
+                let members: Vec<String> =
+                    members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+                format!("{{ {} }}", members.join(", "))
+            }
+        };
+        vec![(entry.span.clone(), text)]
+    }
+}
