@@ -83,6 +83,28 @@ fn passed(checks: &Checks) -> usize {
     checks.iter().filter(|((_, _, status), _)| status == "SUCCESS").map(|(_, count)| count).sum()
 }
 
+/// A check for which the suite waits only a moment: on a busy machine it gives up even on a server
+/// that nothing stands before.
+const HASTY: &str = "sep-2575-server-sends-tools-list-changed-on-subscription";
+
+/// What the suite says of the server at `url`, and its checks. It is asked again when it was too hasty.
+fn judged(url: &str, revision: &str, out: &Path) -> (String, Checks) {
+    let mut tries = (1..=5).map(|number| {
+        let out = out.join(number.to_string());
+        let said = suite(&["server", "--url", url, "--requirements", revision], &out);
+        (said, checks(&out))
+    });
+    let hasty = |checks: &Checks| checks.keys().any(|(_, id, status)| id == HASTY && status == "WARNING");
+    let mut last = tries.next().unwrap();
+    while hasty(&last.1) {
+        match tries.next() {
+            Some(next) => last = next,
+            None => break,
+        }
+    }
+    last
+}
+
 /// The suite as client, our fixture as server.
 fn judge_server(revision: &str, reachable: usize) {
     let out = tempfile::tempdir().unwrap();
@@ -92,9 +114,7 @@ fn judge_server(revision: &str, reachable: usize) {
     let (_hop, through) = start(&mut hop, "listening on ");
     let mut seen = Vec::new();
     for (name, url) in [("direct", &direct), ("through", &through)] {
-        let out = out.path().join(name);
-        let said = suite(&["server", "--url", url, "--requirements", revision], &out);
-        let checks = checks(&out);
+        let (said, checks) = judged(url, revision, &out.path().join(name));
         assert!(checks.keys().all(|(_, _, status)| status != "FAILURE"), "{revision} {name}: {checks:#?}");
         assert!(passed(&checks) >= reachable, "{revision} {name}: {said}");
         seen.push(checks);
@@ -124,9 +144,7 @@ fn judge_gateway(revision: &str, over_stdio: bool, lost: &[&str]) {
     let (_gateway, through) = start(&mut gateway, "listening on ");
     let mut seen = Vec::new();
     for (name, url) in [("direct", &direct), ("through", &through)] {
-        let out = out.path().join(name);
-        let said = suite(&["server", "--url", url, "--requirements", revision], &out);
-        let mut checks = checks(&out);
+        let (said, mut checks) = judged(url, revision, &out.path().join(name));
         assert!(checks.keys().all(|(_, _, status)| status != "FAILURE"), "{revision} {name}: {said}");
         checks.retain(|(scenario, ..), _| !lost.contains(&scenario.as_str()));
         seen.push(checks);
