@@ -5,6 +5,7 @@ mod demo;
 mod failure;
 mod forward;
 mod http;
+mod mcp;
 mod output;
 mod record;
 mod reverse;
@@ -70,6 +71,8 @@ enum Command {
     Unwrap(wrap::Arguments),
     /// Look at and control what is running, from scripts.
     Ctl(ctl::Arguments),
+    /// The debugger as an MCP server, for agents.
+    Mcp(mcp::Arguments),
     /// Look at recordings.
     Tape(tape::Arguments),
     /// Print the completion script of a shell.
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Wrap(arguments) => wrap::run(&arguments, wrap::Direction::In),
         Command::Unwrap(arguments) => wrap::run(&arguments, wrap::Direction::Out),
         Command::Ctl(arguments) => runtime()?.block_on(ctl::run(arguments)),
+        Command::Mcp(arguments) => runtime()?.block_on(mcp::run(&arguments)),
         Command::Tape(arguments) => runtime()?.block_on(tape::run(arguments)),
         Command::DemoServer(arguments) => demo::serve(&arguments),
         Command::Completions { shell } => {

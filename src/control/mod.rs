@@ -2,11 +2,13 @@
 //! engine. What an engine can be told is [`crate::engine::Command`]; what can be asked of it is
 //! [`api::Ask`]; `shadowcat ctl schema` prints both as an OpenRPC document.
 
+pub mod agent;
 pub mod api;
 pub mod client;
 pub mod hub;
 mod numbers;
 pub mod place;
+pub mod reach;
 mod reading;
 mod schema;
 pub mod server;

@@ -59,6 +59,11 @@ impl Numbers {
         self.seqs[at] = local;
     }
 
+    /// The newest position of the engine's that came.
+    pub fn last(&self) -> Seq {
+        self.seqs.len() as Seq
+    }
+
     /// The position in the shared log of the engine's record `remote`; 0 when it has none.
     pub fn seq(&self, remote: Seq) -> Seq {
         let at = usize::try_from(remote.saturating_sub(1)).unwrap_or(usize::MAX);

@@ -34,6 +34,11 @@ impl Reading {
         Self { log: Arc::clone(log), tail: log.tail(1), world: World::default() }
     }
 
+    /// A fold that was made elsewhere, of everything in `log`.
+    pub fn of(log: &Arc<Log>, world: World) -> Self {
+        Self { log: Arc::clone(log), tail: log.tail(log.last() + 1), world }
+    }
+
     /// Folds in what is there now.
     pub fn catch_up(&mut self) {
         const BATCH: usize = 4096;

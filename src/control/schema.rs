@@ -61,10 +61,10 @@ pub fn table(method: &str) -> Option<Table> {
 }
 
 /// A variant of an enum of methods.
-struct Method {
-    name: String,
-    help: String,
-    params: Value,
+pub(super) struct Method {
+    pub(super) name: String,
+    pub(super) help: String,
+    pub(super) params: Value,
 }
 
 impl Method {
@@ -87,7 +87,7 @@ impl Method {
 }
 
 /// The variants of an adjacently tagged enum, each with its params.
-fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Method> {
+pub(super) fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Method> {
     let whole = T::json_schema(generator).to_value();
     let all = whole["oneOf"].as_array().cloned().unwrap_or_default();
     let method = |variant: &Value| Method {

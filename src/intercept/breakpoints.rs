@@ -86,6 +86,11 @@ impl Breakpoints {
         self.inner.read().patient.get(&frame).copied().unwrap_or_default()
     }
 
+    /// The frames that patient breakpoints have stopped.
+    pub fn patient(&self) -> Vec<Seq> {
+        self.inner.read().patient.keys().copied().collect()
+    }
+
     /// A frame is held no more.
     pub fn forget(&self, frame: Seq) {
         let is_amended = self.inner.read().amended.contains_key(&frame);

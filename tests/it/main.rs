@@ -6,6 +6,7 @@
 mod bytes;
 mod care;
 mod clients;
+mod control;
 mod events;
 mod export;
 mod faults;

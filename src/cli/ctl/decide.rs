@@ -9,11 +9,11 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::reach::{Reached, Whom, not_held};
 use super::{PATIENCE, done};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format};
-use crate::control::api::{Ask, HeldFrame, Points};
+use crate::control::api::{Ask, Points};
+use crate::control::reach::{ReachError, Whom};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::record::{Seq, SessionId};
 use crate::mcp::{Direction, compose, layout};
@@ -61,7 +61,7 @@ pub struct DropArguments {
     /// The frame, as `held` lists it.
     id: Seq,
     /// Tell whoever waits for an answer this JSON-RPC error: a message, or CODE:MESSAGE.
-    #[arg(long, value_name = "ERROR", num_args = 0..=1, default_missing_value = "dropped by shadowcat", conflicts_with_all = ["tool_error", "close"])]
+    #[arg(long, value_name = "ERROR", num_args = 0..=1, allow_hyphen_values = true, default_missing_value = "dropped by shadowcat", conflicts_with_all = ["tool_error", "close"])]
     error: Option<String>,
     /// Tell it that the tool failed, with this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "close")]
@@ -137,7 +137,7 @@ pub async fn accept(whom: &Whom, arguments: AcceptArguments) -> Result<ExitCode,
         _ => {
             let all = whom.all().await;
             if all.is_empty() {
-                return Err(whom.nobody());
+                return Err(ReachError::Nobody(whom.name.clone()).into());
             }
             for engine in all {
                 engine.command(&Command::AcceptAll {}).await?;
@@ -158,19 +158,9 @@ pub async fn edit(whom: &Whom, arguments: EditArguments) -> Result<ExitCode, Fai
             .hint(r#"write [{"op":"replace","path":"/params/arguments/q","value":"x"}] (RFC 6902)"#)
     })?;
     let engine = whom.holder(frame).await?;
-    let mut message = as_amended(held(&engine, frame).await?);
+    let mut message = engine.held_frame(frame).await?.as_amended();
     json_patch::patch(&mut message, &patch).map_err(|error| Failure::usage(format!("--patch: {error}")))?;
     done(&engine, Command::Amend { frame, line: Bytes::from(message.to_string()) }).await
-}
-
-async fn held(engine: &Reached, frame: Seq) -> Result<HeldFrame, Failure> {
-    engine.held().await?.into_iter().find(|held| held.id == frame).ok_or_else(|| not_held(frame))
-}
-
-/// The message as it would go on now.
-fn as_amended(held: HeldFrame) -> Value {
-    let amended = held.amended.as_ref().and_then(|line| serde_json::from_str(line).ok());
-    amended.unwrap_or(held.message)
 }
 
 pub async fn drop_held(whom: &Whom, arguments: &DropArguments) -> Result<ExitCode, Failure> {
@@ -196,24 +186,12 @@ pub async fn answer(whom: &Whom, frame: Seq, file: &Path) -> Result<ExitCode, Fa
     let engine = whom.holder(frame).await?;
     let line = match serde_json::from_slice::<Value>(&text) {
         // A result alone becomes the answer to this request.
-        Ok(value) if value.get("jsonrpc").is_none() => answer_to(&held(&engine, frame).await?, value)?,
+        Ok(value) if value.get("jsonrpc").is_none() => {
+            Bytes::from(engine.held_frame(frame).await?.answer(&value)?.to_string())
+        }
         _ => one_line(&text),
     };
     done(&engine, Command::Answer { frame, line }).await
-}
-
-/// The answer to a held request that has this result, or this error.
-pub fn answer_to(held: &HeldFrame, value: Value) -> Result<Bytes, Failure> {
-    let id = held.message.get("id").filter(|_| held.message.get("method").is_some());
-    let id = id.ok_or_else(|| {
-        Failure::usage(format!("#{} is no request, nobody waits for an answer to it", held.id))
-            .hint("`shadowcat ctl edit` changes it, `shadowcat ctl drop` keeps it back")
-    })?;
-    let answer = match (value.get("result"), value.get("error")) {
-        (None, Some(error)) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
-        (result, _) => json!({ "jsonrpc": "2.0", "id": id, "result": result.unwrap_or(&value) }),
-    };
-    Ok(Bytes::from(answer.to_string()))
 }
 
 pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode, Failure> {

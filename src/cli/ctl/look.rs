@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::reach::{Reached, Whom};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::{self, Format};
 use crate::clock::{self, Clock, Stamp};
 use crate::control::api::{Ask, FrameFacts, HeldFrame, SessionFacts};
+use crate::control::reach::{Reached, Whom};
 use crate::log::Query;
 use crate::log::record::Seq;
 
@@ -50,12 +50,8 @@ pub struct WaitArguments {
     output: Format,
 }
 
-/// How often it is looked whether there is something new.
-const LOOK: Duration = Duration::from_millis(50);
 /// Frames that are looked at again, since what becomes of them may make them match.
 const AGAIN: Seq = 5000;
-/// Frames that are asked for at once.
-const MOST: usize = 1000;
 
 /// Lists every session of every engine.
 pub async fn sessions(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
@@ -131,10 +127,10 @@ pub async fn frames(whom: &Whom, arguments: FramesArguments) -> Result<ExitCode,
     }
     let began = engine.facts.last + 1;
     engine.subscribe(began).await?;
-    while news(&mut engine).await {
+    while engine.news().await {
         let newest = shown.last().copied().unwrap_or_default();
         let start = newest.saturating_sub(AGAIN).max(from.unwrap_or(began));
-        for frame in matching(&engine, &filter, start).await? {
+        for frame in engine.matching(&filter, start).await? {
             if shown.insert(frame.seq) {
                 show(&frame, output)?;
             }
@@ -148,7 +144,7 @@ pub async fn frames(whom: &Whom, arguments: FramesArguments) -> Result<ExitCode,
 pub async fn wait(whom: &Whom, arguments: WaitArguments) -> Result<ExitCode, Failure> {
     let WaitArguments { filter, timeout, from, output } = arguments;
     check(&filter)?;
-    match tokio::time::timeout(timeout, first(whom, &filter, from)).await {
+    match tokio::time::timeout(timeout, whom.first(&filter, from)).await {
         Ok(frame) => {
             output::list(output, &HEADER, vec![row(&frame?)]).map_err(Failure::usage)?;
             Ok(ExitCode::SUCCESS)
@@ -158,40 +154,6 @@ pub async fn wait(whom: &Whom, arguments: WaitArguments) -> Result<ExitCode, Fai
             Ok(ExitCode::from(Kind::Check as u8))
         }
     }
-}
-
-/// The first frame that matches, of an engine that runs or is about to start.
-pub async fn first(whom: &Whom, filter: &str, from: Option<Seq>) -> Result<FrameFacts, Failure> {
-    let mut engine = loop {
-        match whom.all().await.len() {
-            0 => tokio::time::sleep(LOOK).await,
-            _ => break whom.one().await?,
-        }
-    };
-    let start = from.unwrap_or(engine.facts.last + 1);
-    engine.subscribe(engine.facts.last + 1).await?;
-    loop {
-        if let Some(frame) = matching(&engine, filter, start).await?.into_iter().next() {
-            return Ok(frame);
-        }
-        if !news(&mut engine).await {
-            return Err(Failure::peer(format!("{} has ended", engine.title())));
-        }
-    }
-}
-
-/// Waits until there is something new; false when the engine has ended.
-async fn news(engine: &mut Reached) -> bool {
-    let came = engine.notices.recv().await.is_some();
-    // What comes together is looked at together.
-    tokio::time::sleep(LOOK).await;
-    while engine.notices.try_recv().is_ok() {}
-    came
-}
-
-async fn matching(engine: &Reached, filter: &str, start: Seq) -> Result<Vec<FrameFacts>, Failure> {
-    let (filter, from) = (filter.to_owned(), Some(start));
-    engine.ask(&Ask::Frames { filter, from, to: None, limit: Some(MOST), newest: true }).await
 }
 
 fn check(filter: &str) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 mod decide;
 mod look;
 mod pipe;
-pub mod reach;
+mod reach;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use super::failure::Failure;
 use super::output::{self, Format};
 use crate::control;
+use crate::control::reach::{Reached, Whom};
 use crate::engine::Command;
 use crate::log::record::Seq;
 
@@ -21,7 +22,7 @@ use crate::log::record::Seq;
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    whom: reach::Whom,
+    whom: reach::WhomArguments,
     #[command(subcommand)]
     what: What,
 }
@@ -80,6 +81,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub async fn run(Arguments { whom, what }: Arguments) -> Result<ExitCode, Failure> {
+    let whom: Whom = whom.into();
     match what {
         What::Sessions { output } => look::sessions(&whom, output).await,
         What::Frames(arguments) => look::frames(&whom, arguments).await,
@@ -102,7 +104,7 @@ pub async fn run(Arguments { whom, what }: Arguments) -> Result<ExitCode, Failur
 }
 
 /// A command that wants nothing but to be done.
-async fn done(engine: &reach::Reached, command: Command) -> Result<ExitCode, Failure> {
+async fn done(engine: &Reached, command: Command) -> Result<ExitCode, Failure> {
     engine.command(&command).await?;
     Ok(ExitCode::SUCCESS)
 }

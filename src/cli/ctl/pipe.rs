@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::reach::Whom;
 use crate::cli::failure::Failure;
+use crate::control::reach::Whom;
 
 /// Copies both ways until one side ends.
 pub async fn run(whom: &Whom) -> Result<ExitCode, Failure> {

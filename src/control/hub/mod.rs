@@ -210,6 +210,9 @@ impl Hub {
                 while let Some(notice) = notices.recv().await {
                     hub.heard(at, notice);
                 }
+                let ending = Arc::clone(&hub);
+                // What it could not tell any more is on its tape. A tape that cannot be read is none.
+                let _ = tokio::task::spawn_blocking(move || ending.read_rest(at)).await;
                 hub.lost(at);
             });
         }
@@ -263,6 +266,22 @@ impl Hub {
     fn remark(&self, inner: &mut Inner, session: SessionId, body: Body) {
         let seq = self.log.append(session, body);
         own(&mut inner.owners, seq, None);
+    }
+
+    /// Tells what an engine that has ended recorded and did not tell.
+    fn read_rest(&self, at: usize) {
+        let (path, told) = {
+            let inner = self.inner.lock();
+            let member = &inner.members[at];
+            (member.tape.path.clone(), member.numbers.last())
+        };
+        let Some(Ok(opened)) = path.map(|path| crate::tape::open(&path, &mut |_, _| ())) else { return };
+        for seq in told + 1..=opened.last {
+            if let Some(record) = opened.log.get(seq) {
+                self.tell(at, &record);
+            }
+        }
+        self.inner.lock().members[at].shelf = Some(opened.log);
     }
 
     /// An engine has ended, or cannot be reached any more. What it said stays.

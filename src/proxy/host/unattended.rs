@@ -66,7 +66,21 @@ impl Host {
         }
         let (now, alone) = (self.log.clock().now(), *self.alone.lock());
         let mut next: Option<Duration> = None;
-        for (session, frame) in self.held() {
+        let held = self.held();
+        // A frame is ruled on a moment before it is stopped, and may be withdrawn later.
+        const MOMENT: Duration = Duration::from_millis(10);
+        const SOON: Duration = Duration::from_secs(1);
+        for frame in self.breakpoints.patient() {
+            if held.iter().any(|(_, held)| *held == frame) {
+                continue;
+            }
+            let arrived = self.log.get(frame).map_or(Stamp::default(), |record| record.at);
+            match now.since(arrived) > SOON {
+                true => self.breakpoints.forget(frame),
+                false => next = Some(MOMENT),
+            }
+        }
+        for (session, frame) in held {
             let patience = self.breakpoints.patience(frame);
             let arrived = self.log.get(frame).map_or(Stamp::default(), |record| record.at);
             let left = patience.saturating_sub(now.since(arrived.max(alone)));

@@ -1,0 +1,241 @@
+//! Which of the running engines is meant, and talking to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::api::{Ask, Facts, FrameFacts, HeldFrame};
+use super::client::{CallError, Client, Notice};
+use super::place::{self, Door};
+use crate::engine::{Command, Reply};
+use crate::log::record::Seq;
+
+/// Which engine, and who asks.
+#[derive(Debug, Clone)]
+pub struct Whom {
+    /// Where several run: the name of a server or session, a process id, or the path of a socket.
+    pub name: Option<String>,
+    /// What the log calls whoever does something.
+    pub by: String,
+}
+
+/// A connection to an engine.
+pub struct Reached {
+    pub path: PathBuf,
+    pub facts: Facts,
+    client: Client,
+    notices: mpsc::Receiver<Notice>,
+}
+
+/// Why nothing was reached or done.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    #[error("{}", match .0 {
+        Some(name) => format!("no running shadowcat is called {name:?}"),
+        None => "no shadowcat is running".to_owned(),
+    })]
+    Nobody(Option<String>),
+    #[error("{} shadowcats run: {}", .0.len(), .0.join(", "))]
+    Several(Vec<String>),
+    #[error("#{0} is not held")]
+    NotHeld(Seq),
+    #[error("#{0} is no request, nobody waits for an answer to it")]
+    NoRequest(Seq),
+    #[error("{0} has ended")]
+    Ended(String),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// How long an engine may take to answer the first question.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is something new.
+const LOOK: Duration = Duration::from_millis(50);
+/// Frames that are asked for at once.
+const MOST: usize = 1000;
+
+impl Whom {
+    /// Every engine that is meant, the oldest first.
+    pub async fn all(&self) -> Vec<Reached> {
+        let mut reached = Vec::new();
+        for path in self.doors() {
+            match self.reach(&path).await {
+                Ok(engine) => reached.push(engine),
+                // It ended a moment ago, or was killed: the next engine sweeps its socket away.
+                Err(CallError::Io(_) | CallError::Gone) => {}
+                Err(error) => tracing::warn!("{}: {error}", path.display()),
+            }
+        }
+        if let Some(name) = &self.name {
+            reached.retain(|engine| engine.is_called(name));
+        }
+        reached
+    }
+
+    /// The one engine that is meant.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub async fn one(&self) -> Result<Reached, ReachError> {
+        self.only(self.all().await)
+    }
+
+    fn only(&self, mut all: Vec<Reached>) -> Result<Reached, ReachError> {
+        let Some(last) = all.pop() else { return Err(ReachError::Nobody(self.name.clone())) };
+        if all.is_empty() {
+            return Ok(last);
+        }
+        all.push(last);
+        Err(ReachError::Several(all.iter().map(Reached::title).collect()))
+    }
+
+    /// The engine that holds frame `id`.
+    ///
+    /// # Errors
+    /// When none does, or more than one.
+    pub async fn holder(&self, id: Seq) -> Result<Reached, ReachError> {
+        let all = self.all().await;
+        if all.len() < 2 {
+            return self.only(all);
+        }
+        let mut holders = Vec::new();
+        for engine in all {
+            if engine.held().await?.iter().any(|held| held.id == id) {
+                holders.push(engine);
+            }
+        }
+        match holders.is_empty() {
+            true => Err(ReachError::NotHeld(id)),
+            false => self.only(holders),
+        }
+    }
+
+    /// The first frame that a query matches, of an engine that runs or is about to start: after now, or
+    /// from a position on.
+    ///
+    /// # Errors
+    /// When the engine ends first.
+    pub async fn first(&self, filter: &str, from: Option<Seq>) -> Result<FrameFacts, ReachError> {
+        let mut engine = loop {
+            match self.all().await.len() {
+                0 => tokio::time::sleep(LOOK).await,
+                _ => break self.one().await?,
+            }
+        };
+        let start = from.unwrap_or(engine.facts.last + 1);
+        engine.subscribe(engine.facts.last + 1).await?;
+        loop {
+            if let Some(frame) = engine.matching(filter, start).await?.into_iter().next() {
+                return Ok(frame);
+            }
+            if !engine.news().await {
+                return Err(ReachError::Ended(engine.title()));
+            }
+        }
+    }
+
+    fn doors(&self) -> Vec<PathBuf> {
+        match &self.name {
+            Some(path) if path.contains('/') => vec![path.into()],
+            _ => place::doors().into_iter().map(|Door { path, .. }| path).collect(),
+        }
+    }
+
+    async fn reach(&self, path: &Path) -> Result<Reached, CallError> {
+        let connect = tokio::time::timeout(PATIENCE, Client::connect(path, &self.by));
+        let (client, facts, notices) = connect.await.map_err(|_| CallError::Gone)??;
+        Ok(Reached { path: path.to_owned(), facts, client, notices })
+    }
+}
+
+impl Reached {
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, CallError> {
+        self.client.ask(ask).await
+    }
+
+    /// # Errors
+    /// When it is not done.
+    pub async fn command(&self, command: &Command) -> Result<Reply, CallError> {
+        self.client.command(command).await
+    }
+
+    /// Follows the log from a position on.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn subscribe(&self, from: Seq) -> Result<(), CallError> {
+        self.client.subscribe(from).await
+    }
+
+    /// What is held.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn held(&self) -> Result<Vec<HeldFrame>, CallError> {
+        self.ask(&Ask::Held {}).await
+    }
+
+    /// One frame that is held.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn held_frame(&self, frame: Seq) -> Result<HeldFrame, ReachError> {
+        self.held().await?.into_iter().find(|held| held.id == frame).ok_or(ReachError::NotHeld(frame))
+    }
+
+    /// The newest frames from a position on that a query matches.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn matching(&self, filter: &str, start: Seq) -> Result<Vec<FrameFacts>, CallError> {
+        let (filter, from) = (filter.to_owned(), Some(start));
+        self.ask(&Ask::Frames { filter, from, to: None, limit: Some(MOST), newest: true }).await
+    }
+
+    /// Waits until there is something new; false when the engine has ended.
+    pub async fn news(&mut self) -> bool {
+        let came = self.notices.recv().await.is_some();
+        // What comes together is looked at together.
+        tokio::time::sleep(LOOK).await;
+        while self.notices.try_recv().is_ok() {}
+        came
+    }
+
+    pub fn title(&self) -> String {
+        format!("{} ({})", self.facts.name, self.facts.pid)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        let Facts { name: own, pid, sessions, .. } = &self.facts;
+        own == name
+            || pid.to_string() == name
+            || self.path == Path::new(name)
+            || sessions.iter().any(|session| session.name == name)
+    }
+}
+
+impl HeldFrame {
+    /// The message as it would go on now.
+    pub fn as_amended(&self) -> Value {
+        let amended = self.amended.as_ref().and_then(|line| serde_json::from_str(line).ok());
+        amended.unwrap_or_else(|| self.message.clone())
+    }
+
+    /// The answer to this request that has `value` for its result, or the `result` or `error` in it.
+    ///
+    /// # Errors
+    /// When it is no request.
+    pub fn answer(&self, value: &Value) -> Result<Value, ReachError> {
+        let id = self.message.get("id").filter(|_| self.message.get("method").is_some());
+        let id = id.ok_or(ReachError::NoRequest(self.id))?;
+        Ok(match (value.get("result"), value.get("error")) {
+            (None, Some(error)) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+            (result, _) => json!({ "jsonrpc": "2.0", "id": id, "result": result.unwrap_or(value) }),
+        })
+    }
+}

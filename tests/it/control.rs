@@ -1,0 +1,527 @@
+//! The control socket with real processes: scripts, screens and agents that attach, and what happens
+//! when any of them fails.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{eventually, program, run, shadowcat, signal};
+
+/// `forward stdio` in front of a server, and the client's ends of it.
+pub struct Wrapped {
+    pub child: Child,
+    pub stdin: Option<ChildStdin>,
+    pub stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Wrapped {
+    /// In front of the built-in server.
+    pub fn demo(data: &Path, name: &str, options: &[&str]) -> Self {
+        Self::of(data, name, options, &[program(), "demo-server", "--pace", "1"])
+    }
+
+    pub fn of(data: &Path, name: &str, options: &[&str], server: &[&str]) -> Self {
+        let mut command = shadowcat(data);
+        command.args(["forward", "stdio", "--name", name]).args(options).arg("--").args(server);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdin, stdout }
+    }
+
+    pub fn say(&mut self, message: &Value) {
+        writeln!(self.stdin.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    /// The next message that is an answer to `id`.
+    pub fn hears(&mut self, id: u64) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the server is gone");
+            if let Ok(message) = serde_json::from_str::<Value>(&line)
+                && message["id"] == id
+            {
+                return message;
+            }
+        }
+    }
+
+    pub fn greet(&mut self) {
+        let client = json!({ "name": "tester", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+        self.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+        assert!(self.hears(1)["result"].is_object());
+        self.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    }
+
+    pub fn add(&mut self, id: u64, a: i64, b: i64) {
+        let params = json!({ "name": "add", "arguments": { "a": a, "b": b } });
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+    }
+
+    fn ends(mut self) {
+        drop(self.stdin.take());
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Wrapped {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ctl(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = shadowcat(data);
+    command.arg("ctl").args(arguments);
+    run(command, b"")
+}
+
+fn json_of(data: &Path, arguments: &[&str]) -> Value {
+    let output = ctl(data, &[arguments, &["--output", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
+}
+
+fn does(data: &Path, arguments: &[&str]) -> String {
+    let output = ctl(data, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn held(data: &Path) -> Vec<u64> {
+    json_of(data, &["held"]).as_array().unwrap().iter().map(|held| held["id"].as_u64().unwrap()).collect()
+}
+
+/// The sockets that are there.
+fn sockets(data: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(data.join("run")) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A connection that speaks the protocol by hand.
+struct Peer {
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+    made: u64,
+}
+
+impl Peer {
+    fn connect(data: &Path) -> Self {
+        eventually("a socket", || !sockets(data).is_empty());
+        let path = sockets(data).pop().unwrap();
+        let mut stream = None;
+        eventually("the socket is served", || {
+            stream = UnixStream::connect(&path).ok();
+            stream.is_some()
+        });
+        let stream = stream.unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, lines, made: 0 }
+    }
+
+    fn greeted(data: &Path, name: &str) -> Self {
+        let mut peer = Self::connect(data);
+        let facts = peer.ask("hello", json!({ "version": 1, "name": name }));
+        assert_eq!(facts["result"]["version"], 1, "{facts}");
+        peer
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.made += 1;
+        let request = json!({ "jsonrpc": "2.0", "id": self.made, "method": method, "params": params });
+        writeln!(self.stream, "{request}").unwrap();
+        loop {
+            let message = self.hear();
+            if message["id"] == self.made {
+                return message;
+            }
+        }
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+}
+
+#[test]
+fn a_script_stops_edits_and_releases_what_a_client_says() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    assert_eq!(does(data, &["hold", "tool:add kind:req"]), "1");
+    wrapped.add(2, 20, 1);
+    let seen = json_of(data, &["wait", "--filter", "status:held", "--from", "1"]);
+    assert_eq!(seen[0]["target"], "add");
+    let id = held(data)[0].to_string();
+    does(data, &["edit", &id, "--patch", r#"[{"op":"replace","path":"/params/arguments/b","value":22}]"#]);
+    let row = &json_of(data, &["held"])[0];
+    assert!(row["amended"].as_str().unwrap().contains("22") && row["session"] == 1 && row["age"].is_u64());
+    does(data, &["accept", &id]);
+    assert!(wrapped.hears(2).to_string().contains("42"), "the client sees the edit");
+    // An answer in the place of the server, and a call that is dropped with an error.
+    wrapped.add(3, 1, 1);
+    eventually("a hold", || held(data).len() == 1);
+    let file = data.join("answer.json");
+    std::fs::write(&file, r#"{"content":[{"type":"text","text":"mine"}]}"#).unwrap();
+    does(data, &["answer", &held(data)[0].to_string(), "--file", file.to_str().unwrap()]);
+    assert!(wrapped.hears(3).to_string().contains("mine"));
+    wrapped.add(4, 1, 1);
+    eventually("a hold", || held(data).len() == 1);
+    does(data, &["drop", &held(data)[0].to_string(), "--error", "-32050: not today"]);
+    assert_eq!(wrapped.hears(4)["error"], json!({ "code": -32050, "message": "not today" }));
+    does(data, &["rules", "disable", "1"]);
+    wrapped.add(5, 1, 1);
+    assert!(wrapped.hears(5)["result"].is_object(), "nothing is held any more");
+    // A message of our own: its answer is ours alone.
+    let mut inject = shadowcat(data);
+    inject.args(["ctl", "--as", "a script", "inject", "1", "--to", "server"]);
+    let output = run(inject, br#"{"jsonrpc":"2.0","id":9,"method":"tools/list"}"#);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    eventually("the answer", || {
+        json_of(data, &["frames", "--filter", "method:tools/list kind:resp"]).as_array().unwrap().len() == 1
+    });
+    assert_eq!(ctl(data, &["accept", "999"]).status.code(), Some(2));
+    assert_eq!(ctl(data, &["frames", "--filter", "nonsense:x"]).status.code(), Some(2));
+    assert_eq!(ctl(data, &["wait", "--filter", "tool:nothing", "--timeout", "100ms"]).status.code(), Some(1));
+    wrapped.ends();
+    assert_eq!(sockets(data), Vec::<PathBuf>::new(), "nothing is left behind");
+    assert_eq!(ctl(data, &["held", "--output", "json"]).stdout, b"[]\n");
+    assert_eq!(ctl(data, &["hold", "x"]).status.code(), Some(3));
+    // The tape knows who did what.
+    let tape = std::fs::read_to_string(&crate::support::tapes(data)[0]).unwrap();
+    assert!(tape.contains(r#""by":"ctl""#) && tape.contains(r#""by":"a script""#), "{tape}");
+}
+
+#[test]
+fn the_first_message_is_held_before_anybody_is_there() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped =
+        Wrapped::demo(data, "calc", &["--break", "method:initialize kind:req", "--hold-unattended", "1m"]);
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } });
+    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+    eventually("the handshake is held", || held(data).len() == 1);
+    does(data, &["accept", "--all"]);
+    assert!(wrapped.hears(1)["result"].is_object());
+    // Without patience nothing waits for nobody.
+    let mut other = Wrapped::demo(data, "free", &["--break", "method:initialize kind:req"]);
+    other.greet();
+    // And patience ends.
+    let mut brief = Wrapped::demo(
+        data,
+        "brief",
+        &["--break", "method:initialize kind:req", "--hold-unattended", "200ms"],
+    );
+    brief.greet();
+    let held = json_of(data, &["frames", "--session", "brief", "--filter", "method:initialize kind:req"]);
+    assert!(held.to_string().contains("forwarded"));
+}
+
+#[test]
+fn held_messages_go_on_when_those_who_decide_are_killed() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    let mut first = Peer::greeted(data, "first");
+    let mut second = Peer::greeted(data, "second");
+    let seat = |answer: Value| answer["result"]["seat"].as_u64().unwrap();
+    let one = seat(first.ask("seat/take", json!({ "name": "first" })));
+    let two = seat(second.ask("seat/take", json!({ "name": "second" })));
+    first.ask("breakpoint/add", json!({ "query": "tool:add" }));
+    wrapped.add(2, 1, 1);
+    wrapped.add(3, 1, 2);
+    eventually("both are held", || held(data).len() == 2);
+    // Only the one who decides may; the other can take over.
+    let id = held(data)[0];
+    let refused = second.ask("hold/accept", json!({ "frame": id }));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("first decides"), "{refused}");
+    second.ask("seat/decide", json!({ "seat": two }));
+    assert!(first.ask("hold/accept", json!({ "frame": id }))["error"].is_object());
+    first.ask("seat/decide", json!({ "seat": one }));
+    // The one who decides is gone: the other decides, and nothing goes on by itself.
+    drop(first);
+    eventually("the other decides", || {
+        second.ask("breakpoint/list", json!({}))["result"]["watchers"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1 && all[0]["decides"] == true)
+    });
+    assert_eq!(held(data).len(), 2);
+    // Nobody is left: what was held goes on, in its order, and the tape says why.
+    drop(second);
+    assert!(wrapped.hears(2)["result"].is_object() && wrapped.hears(3)["result"].is_object());
+    wrapped.ends();
+    let tape = std::fs::read_to_string(&crate::support::tapes(data)[0]).unwrap();
+    assert!(tape.contains("second is gone, nobody decides"), "{tape}");
+}
+
+#[test]
+fn a_follower_gets_everything_once_and_one_that_does_not_read_stops_nobody() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let flood = "i=0; while [ $i -lt 20000 ]; do echo \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"method\\\":\\\"n$i\\\"}\"; i=$((i+1)); done; cat >/dev/null";
+    let mut wrapped = Wrapped::of(data, "flood", &[], &["sh", "-c", flood]);
+    let mut reader = Peer::greeted(data, "reader");
+    // This one asks for everything and never reads.
+    let mut stuck = Peer::greeted(data, "stuck");
+    writeln!(
+        stuck.stream,
+        "{}",
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "log/subscribe", "params": { "from": 1 } })
+    )
+    .unwrap();
+    reader.ask("log/subscribe", json!({ "from": 1 }));
+    let mut lines = 0;
+    let mut line = String::new();
+    while lines < 20000 {
+        line.clear();
+        assert_ne!(wrapped.stdout.read_line(&mut line).unwrap(), 0);
+        lines += 1;
+    }
+    let mut next = 1;
+    let mut frames = 0;
+    while frames < 20000 {
+        let told = reader.hear();
+        if told["method"] == "log/record" {
+            assert_eq!(told["params"]["seq"], next, "every record, in order");
+            next += 1;
+            frames += u64::from(told["params"]["r"] == "frame");
+        }
+    }
+    wrapped.ends();
+    drop(stuck);
+}
+
+#[test]
+fn a_socket_that_is_deleted_comes_back_and_one_that_was_left_is_swept_away() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    std::fs::remove_dir_all(data.join("run")).unwrap();
+    wrapped.add(2, 1, 1);
+    assert!(wrapped.hears(2)["result"].is_object(), "no socket stops the wire");
+    eventually("the socket is back", || sockets(data).len() == 1);
+    assert_eq!(json_of(data, &["sessions"]).as_array().unwrap().len(), 1);
+    // Killed, it leaves its socket; the next one takes it away and is not stopped by it.
+    wrapped.child.kill().unwrap();
+    wrapped.child.wait().unwrap();
+    assert_eq!(sockets(data).len(), 1);
+    assert_eq!(json_of(data, &["sessions"]), json!([]));
+    let mut next = Wrapped::demo(data, "next", &[]);
+    next.greet();
+    let name = sockets(data).pop().unwrap().display().to_string();
+    assert!(sockets(data).len() == 1 && name.ends_with("-next.sock"), "{name}");
+}
+
+#[test]
+fn the_directory_is_ours_alone_and_what_was_planted_is_not_believed() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    let place = data.join("run");
+    assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
+    let socket = sockets(data).pop().unwrap();
+    let metadata = std::fs::symlink_metadata(&socket).unwrap();
+    assert!(metadata.file_type().is_socket() && metadata.mode() & 0o777 == 0o600);
+    // A file and a link are no sockets of ours.
+    std::fs::write(place.join("1-file.sock"), "x").unwrap();
+    std::os::unix::fs::symlink(&socket, place.join("2-link.sock")).unwrap();
+    assert_eq!(json_of(data, &["sessions"]).as_array().unwrap().len(), 1);
+    let planted = ctl(data, &["--session", place.join("2-link.sock").to_str().unwrap(), "frames"]);
+    assert_ne!(planted.status.code(), Some(0));
+    // A directory that is a link is not used: the engine runs without a socket and says so.
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), other.path().join("run")).unwrap();
+    let mut alone = Wrapped::demo(other.path(), "alone", &[]);
+    alone.greet();
+    alone.ends();
+    let tape = std::fs::read_to_string(&crate::support::tapes(other.path())[0]).unwrap();
+    assert!(tape.contains("no control socket"), "{tape}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn another_user_cannot_connect() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("not run: another user needs root");
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path();
+    let mut wrapped = Wrapped::demo(path, "calc", &[]);
+    wrapped.greet();
+    let socket = sockets(path).pop().unwrap();
+    let connect = "use Socket; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die \"kept out: $!\"; send($s, \"{}\\n\", 0); my $read = sysread($s, my $said, 100); print \"heard:$said\";";
+    let tried = |uid: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", uid, "--regid", uid, "--clear-groups", "perl", "-e", connect]).arg(&socket);
+        command.output().unwrap()
+    };
+    // The directory keeps it out.
+    let refused = tried("65534");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("kept out: Permission denied"), "{said}");
+    // With the doors open, the engine does.
+    for open in [path, &path.join("run")] {
+        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = tried("65534");
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(said.trim(), "heard:", "turned away without a word");
+}
+
+#[test]
+fn what_is_no_request_is_told_so_and_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    let mut peer = Peer::connect(data);
+    let mut answer = |line: &str| {
+        writeln!(peer.stream, "{line}").unwrap();
+        peer.hear()["error"].clone()
+    };
+    assert_eq!(answer("nonsense")["code"], -32700);
+    assert_eq!(answer("[]")["code"], -32600);
+    assert_eq!(answer(r#"{"jsonrpc":"1.0","id":1,"method":"hello"}"#)["code"], -32600);
+    assert_eq!(
+        answer(r#"{"jsonrpc":"2.0","id":1,"method":"engine/facts"}"#)["code"],
+        -32600,
+        "hello comes first"
+    );
+    let newer = answer(r#"{"jsonrpc":"2.0","id":1,"method":"hello","params":{"version":99,"name":"x"}}"#);
+    assert_eq!(newer["code"], -32001);
+    assert!(newer["message"].as_str().unwrap().contains("you speak 99"), "{newer}");
+    let older = answer(r#"{"jsonrpc":"2.0","id":1,"method":"hello","params":{"version":0,"name":"x"}}"#);
+    assert!(older["message"].as_str().unwrap().contains("update the program that asks"), "{older}");
+    let mut peer = Peer::greeted(data, "x");
+    assert_eq!(peer.ask("no/such", json!({}))["error"]["code"], -32601);
+    assert_eq!(peer.ask("hold/accept", json!({ "frame": "x" }))["error"]["code"], -32602);
+    assert_eq!(peer.ask("hold/accept", json!({ "frame": 1, "more": 2 }))["error"]["code"], -32602);
+    assert_eq!(peer.ask("log/frames", json!({ "filter": "nonsense:x" }))["error"]["code"], -32602);
+    // A line that never ends is cut off with a word.
+    let mut huge = Peer::connect(data);
+    let chunk = vec![b'x'; 1 << 20];
+    while huge.stream.write_all(&chunk).is_ok() {}
+    wrapped.add(2, 1, 1);
+    assert!(wrapped.hears(2)["result"].is_object());
+    assert!(peer.ask("engine/facts", json!({}))["result"]["pid"].is_u64());
+}
+
+#[test]
+fn the_protocol_is_the_one_that_is_documented() {
+    let data = tempfile::tempdir().unwrap();
+    let printed = ctl(data.path(), &["schema"]).stdout;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/control.openrpc.json");
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(&file, &printed).unwrap();
+    }
+    assert_eq!(
+        String::from_utf8(printed.clone()).unwrap(),
+        std::fs::read_to_string(&file).unwrap(),
+        "run UPDATE_README=1 cargo test documented"
+    );
+    // Every method that is documented is there, with the parameters that it requires.
+    let document: Value = serde_json::from_slice(&printed).unwrap();
+    let mut wrapped = Wrapped::demo(data.path(), "calc", &[]);
+    wrapped.greet();
+    let mut peer = Peer::greeted(data.path(), "x");
+    let methods = document["methods"].as_array().unwrap();
+    assert!(methods.len() > 25);
+    for method in
+        methods.iter().filter(|method| method["x-notification"] != true && method["name"] != "hello")
+    {
+        let name = method["name"].as_str().unwrap();
+        let error = peer.ask(name, json!({}))["error"].clone();
+        assert_ne!(error["code"], -32601, "{name}");
+        let required: Vec<&Value> =
+            method["params"].as_array().unwrap().iter().filter(|p| p["required"] == true).collect();
+        assert_eq!(error["code"] == -32602, !required.is_empty(), "{name}: {error}");
+    }
+}
+
+#[test]
+fn engines_and_scripts_meet_whatever_their_environment() {
+    let state = tempfile::tempdir().unwrap();
+    // As a client with a window starts it: nothing but a path.
+    let mut command = Command::new("env");
+    command.args(["-i", "PATH=/usr/bin:/bin", program(), "forward", "stdio", "--no-tape", "--name"]);
+    let name = format!("trimmed-{}", std::process::id());
+    command.arg(&name).args(["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut engine = command.spawn().unwrap();
+    let look = || {
+        let mut command = Command::new(program());
+        command.args(["ctl", "sessions", "--output", "json"]).env_remove("SHADOWCAT_DATA_DIR");
+        command.env("XDG_RUNTIME_DIR", state.path()).env("XDG_STATE_HOME", state.path());
+        String::from_utf8(run(command, b"").stdout).unwrap()
+    };
+    eventually("it is found", || look().contains(&name));
+    signal(&engine, nix::sys::signal::Signal::SIGTERM);
+    engine.wait().unwrap();
+    assert!(!look().contains(&name));
+}
+
+#[test]
+fn ten_engines_are_followed_by_three_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let lines = if std::env::var_os("SHADOWCAT_SOAK").is_some() { 300_000_u64 } else { 5_000 };
+    let flood = format!(
+        "i=0; while [ $i -lt {lines} ]; do echo \"{{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"method\\\":\\\"n$i\\\"}}\"; i=$((i+1)); done; cat >/dev/null"
+    );
+    let mut engines: Vec<Wrapped> =
+        (0..10).map(|n| Wrapped::of(data, &format!("e{n}"), &[], &["sh", "-c", &flood])).collect();
+    eventually("all are there", || sockets(data).len() == 10);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let paths = sockets(data);
+    let hubs: Vec<_> = runtime.block_on(async {
+        let mut hubs = Vec::new();
+        for number in 0..3 {
+            let (hub, engine, _) = shadowcat::control::Hub::new(&format!("screen {number}"), 0);
+            assert_eq!(hub.attach(&paths).await.len(), 0);
+            hubs.push((hub, engine));
+        }
+        hubs
+    });
+    // The clients read everything that their servers say.
+    for engine in &mut engines {
+        let mut line = String::new();
+        for _ in 0..lines {
+            line.clear();
+            assert_ne!(engine.stdout.read_line(&mut line).unwrap(), 0);
+        }
+    }
+    for engine in engines {
+        engine.ends();
+    }
+    for (_, engine) in &hubs {
+        let frames = || {
+            let records = engine.log().window(1, usize::MAX);
+            records.iter().filter(|record| record.frame().is_some()).count() as u64
+        };
+        eventually("every frame is here", || frames() >= 10 * lines);
+        assert_eq!(frames(), 10 * lines);
+    }
+    for tape in crate::support::tapes(data) {
+        let opened = shadowcat::tape::open(&tape, &mut |_, _| ()).unwrap();
+        assert_eq!((opened.world.rows.len() as u64, opened.log.lost()), (lines, 0));
+    }
+}
