@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod agent;
 mod bytes;
 mod care;
 mod clients;
@@ -13,6 +14,7 @@ mod faults;
 mod formats;
 mod forward;
 mod holds;
+mod home;
 mod house;
 mod http;
 mod library;

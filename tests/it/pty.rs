@@ -15,22 +15,28 @@ fn cells(count: u16) -> std::num::NonZero<u16> {
 }
 
 /// A person's terminal with the program in it.
-struct Terminal {
+pub struct Terminal {
     master: Option<Box<dyn MasterPty + Send>>,
-    child: Box<dyn Child + Send + Sync>,
+    pub child: Box<dyn Child + Send + Sync>,
     keys: Box<dyn Write + Send>,
     parser: Arc<Mutex<vt100::Parser>>,
 }
 
 impl Terminal {
-    fn open(data: &Path, arguments: &[&str]) -> Self {
+    pub fn open(data: &Path, arguments: &[&str]) -> Self {
+        Self::open_with(data, arguments, &[])
+    }
+
+    /// The same in an environment with more in it.
+    pub fn open_with(data: &Path, arguments: &[&str], more: &[(&str, &Path)]) -> Self {
         let size = PtySize { rows: 36, cols: 130, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(program());
         command.args(arguments);
         command.env("SHADOWCAT_DATA_DIR", data);
         command.env("TERM", "xterm-256color");
-        command.env("EDITOR", "sed -i s/Bern/Basel/");
+        command.env("EDITOR", "sed -i -e s/Bern/Basel/ -e s/1111/2222/");
+        more.iter().for_each(|(name, value)| command.env(name, value));
         command.cwd(data);
         let child = pair.slave.spawn_command(command).unwrap();
         let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(36), cells(130), 0)));
@@ -46,12 +52,12 @@ impl Terminal {
         Self { master: Some(pair.master), child, keys, parser }
     }
 
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         self.parser.lock().unwrap().screen().contents()
     }
 
     #[track_caller]
-    fn sees(&self, text: &str) {
+    pub fn sees(&self, text: &str) {
         for _ in 0..4000 {
             if self.screen().contains(text) {
                 return;
@@ -61,12 +67,12 @@ impl Terminal {
         panic!("no {text:?} on\n{}", self.screen());
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
-    fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         i32::try_from(self.child.process_id().unwrap()).unwrap()
     }
 
@@ -81,7 +87,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn is_given_back(&self) {
+    pub fn is_given_back(&self) {
         eventually("the terminal is given back", || {
             let parser = self.parser.lock().unwrap();
             let screen = parser.screen();

@@ -1,0 +1,139 @@
+//! `shadowcat tui` in a real terminal, attached to engines that other processes run.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::control::Wrapped;
+use crate::pty::Terminal;
+use crate::support::{shadowcat, tapes};
+
+#[test]
+fn what_a_client_says_is_stopped_edited_and_released_from_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut terminal = Terminal::open(data, &["tui"]);
+    terminal.sees("Nothing is running yet");
+    // Two servers start later, each by its own client.
+    let mut calc = Wrapped::demo(data, "calc", &[]);
+    let mut other = Wrapped::demo(data, "other", &[]);
+    calc.greet();
+    other.greet();
+    terminal.sees("2 sessions run");
+    terminal.sees("● calc");
+    terminal.sees("tester 1");
+    // Their frames in one list, and a breakpoint on one of them.
+    terminal.press("a");
+    terminal.sees("SERVER");
+    terminal.press(" rb");
+    terminal.sees("break on:");
+    terminal.press("tool:add sess:calc kind:req\r");
+    terminal.sees("ARMED 1");
+    other.add(2, 1, 1);
+    assert!(other.hears(2)["result"].is_object(), "the other one goes on");
+    calc.add(2, 1111, 0);
+    terminal.sees("3 Intercept●1");
+    terminal.press("3");
+    terminal.sees("\"a\": 1111");
+    terminal.press("E");
+    terminal.sees("\"a\": 2222");
+    terminal.press("\x13");
+    assert!(calc.hears(2).to_string().contains("2222"), "the client sees the edit");
+    terminal.sees("Nothing held");
+    // The engine is killed: what it said stays readable.
+    calc.child.kill().unwrap();
+    calc.child.wait().unwrap();
+    terminal.sees("does not answer any more");
+    terminal.press("1");
+    terminal.sees("1 session runs");
+    terminal.press("G");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    terminal.is_given_back();
+    terminal.sees("detached; 1 shadowcat goes on");
+    other.add(3, 1, 1);
+    assert!(other.hears(3)["result"].is_object());
+}
+
+#[test]
+fn a_screen_that_is_killed_lets_go_what_it_held() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut calc = Wrapped::demo(data, "calc", &[]);
+    calc.greet();
+    let mut first = Terminal::open(data, &["tui"]);
+    first.sees("1 session runs");
+    let mut second = Terminal::open(data, &["tui"]);
+    second.sees("decides");
+    first.sees("+1 watching");
+    second.press(" ad");
+    first.sees("decides");
+    second.press("\r rb");
+    second.sees("break on:");
+    second.press("tool:add\r");
+    first.sees("ARMED 1");
+    calc.add(2, 1, 2);
+    first.sees("3 Intercept●1");
+    // The one who decides dies; the other can.
+    kill(Pid::from_raw(second.pid()), Signal::SIGKILL).unwrap();
+    second.child.wait().unwrap();
+    first.press("3");
+    first.sees("tools/call add");
+    first.press("w");
+    first.sees("result");
+    kill(Pid::from_raw(first.pid()), Signal::SIGKILL).unwrap();
+    first.child.wait().unwrap();
+    assert!(calc.hears(2).to_string().contains('3'), "held replies go on as well");
+    drop(calc.stdin.take());
+    calc.child.wait().unwrap();
+    let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
+    assert!(tape.contains("is gone, nobody decides"), "{tape}");
+}
+
+#[test]
+fn a_recording_is_opened_from_home_and_left_again() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut calc = Wrapped::demo(data, "calc", &[]);
+    calc.greet();
+    drop(calc.stdin.take());
+    calc.child.wait().unwrap();
+    let mut terminal = Terminal::open(data, &["tui"]);
+    terminal.sees("Nothing is running");
+    terminal.sees("calc");
+    terminal.press("\r");
+    terminal.sees("As of #");
+    terminal.press("q");
+    terminal.sees("Nothing is running");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+#[test]
+fn another_machine_is_looked_at_through_a_command() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut calc = Wrapped::demo(data, "far", &[]);
+    calc.greet();
+    // What stands for ssh here runs what it is told, as a shell there would.
+    let ssh = data.join("ssh");
+    let script = format!(
+        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift; [ \"$1\" = me@there ] || exit 9; shift; shift\nexec {} \"$@\"\n",
+        crate::support::program()
+    );
+    std::fs::write(&ssh, script).unwrap();
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut terminal =
+        Terminal::open_with(data, &["tui", "--via", "ssh://me@there:22"], &[("SHADOWCAT_SSH", &ssh)]);
+    terminal.sees("1 session runs");
+    terminal.press("\r");
+    calc.add(2, 20, 22);
+    assert!(calc.hears(2)["result"].is_object());
+    terminal.sees("tools/call add");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    for wrong in ["there", "ssh://", "ssh://-oProxyCommand=x"] {
+        let mut command = shadowcat(data);
+        command.args(["tui", "--via", wrong]);
+        assert_eq!(crate::support::run(command, b"").status.code(), Some(2), "{wrong}");
+    }
+}
