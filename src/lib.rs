@@ -49,6 +49,7 @@ pub mod proxy;
 pub mod gateway;
 
 pub mod demo;
+pub mod doctor;
 pub mod tui;
 
 pub mod clients;

@@ -2,6 +2,7 @@
 
 mod ctl;
 mod demo;
+mod doctor;
 mod failure;
 mod forward;
 mod http;
@@ -65,6 +66,8 @@ enum Command {
     Forward(forward::Arguments),
     /// Put a server behind one HTTP endpoint, for clients of both eras.
     Reverse(reverse::Arguments),
+    /// Find out what is wrong with a server, and why.
+    Doctor(doctor::Arguments),
     /// Put shadowcat in front of a server in the configuration of a client.
     Wrap(wrap::Arguments),
     /// Take it out again.
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
+        Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
         Command::Wrap(arguments) => wrap::run(&arguments, wrap::Direction::In),
         Command::Unwrap(arguments) => wrap::run(&arguments, wrap::Direction::Out),
         Command::Ctl(arguments) => runtime()?.block_on(ctl::run(arguments)),

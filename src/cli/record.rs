@@ -160,7 +160,7 @@ fn complain(log: &Log, text: &str) {
 }
 
 /// A name from a command line: the first word that says what runs rather than how.
-fn name_of(command: &[String]) -> String {
+pub fn name_of(command: &[String]) -> String {
     const LAUNCHERS: [&str; 14] = [
         "npx", "bunx", "uvx", "uv", "node", "bun", "deno", "python", "python3", "run", "exec", "env",
         "docker", "-",

@@ -13,12 +13,13 @@ pub enum Place {
     Tape,
     Diff,
     Logs,
+    Doctor,
     Help,
 }
 
 impl Place {
     /// Every place.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sessions,
         Self::Frames,
         Self::Detail,
@@ -27,6 +28,7 @@ impl Place {
         Self::Tape,
         Self::Diff,
         Self::Logs,
+        Self::Doctor,
         Self::Help,
     ];
 
@@ -41,6 +43,7 @@ impl Place {
             Self::Tape => "Tape",
             Self::Diff => "Diff",
             Self::Logs => "Logs",
+            Self::Doctor => "Doctor",
             Self::Help => "Help",
         }
     }
@@ -120,6 +123,7 @@ commands! {
     ShowTape "screen.tape" ["5"], EVERYWHERE, "Tape", "time: rewind, play, bookmarks, the state at the playhead";
     ShowDiff "screen.diff" ["7"], EVERYWHERE, "Diff", "this recording beside another";
     ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the server, and our own events";
+    ShowDoctor "screen.doctor" ["0"], EVERYWHERE, "Doctor", "what is wrong with this server, and why";
     ShowHelp "screen.help" ["?"], EVERYWHERE, "help", "the keys of this screen";
     Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, "palette", "find any command by name";
 
@@ -207,12 +211,14 @@ commands! {
     Restart "session.restart" ["Space s r"], RUNNING, "restart server", "start the server again";
     NextTheme "view.theme" ["Space v t"], EVERYWHERE, "theme", "the next theme";
     Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "plain characters only, or not";
+    DoctorCopy "doctor.copy" ["y y"], DOCTOR, "copy report", "copy everything as a bug report";
     ErrorsOnly "logs.errors" ["!"], LOGS, "errors", "show warnings and errors only";
     Quit "app.quit" ["q"], EVERYWHERE, "quit", "leave; asks when something is held";
     QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "leave; twice to leave whatever is held";
 }
 
 const LOGS: &[Place] = &[Place::Logs];
+const DOCTOR: &[Place] = &[Place::Doctor];
 
 impl Cmd {
     /// The command called `id`.
@@ -304,6 +310,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
         Place::Logs => {
             &[Cmd::Up, Cmd::Down, Cmd::End, Cmd::ErrorsOnly, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit]
         }
+        Place::Doctor => &[Cmd::DoctorCopy, Cmd::Up, Cmd::Down, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit],
         Place::Help => &[Cmd::Up, Cmd::Down, Cmd::Back, Cmd::Palette, Cmd::Quit],
     }
 }

@@ -8,6 +8,7 @@ pub mod command;
 mod composer;
 mod detail;
 pub mod diff;
+mod doctor;
 mod form;
 mod frames;
 mod hold;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and the rooms it may use. `cli` may use all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("clock", &[]),
     ("mcp", &[]),
     ("log", &["mcp", "clock"]),
@@ -18,7 +18,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("gateway", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine", "proxy"]),
     ("clients", &["tape"]),
     ("demo", &["mcp", "clock", "transport"]),
-    ("tui", &["mcp", "clock", "log", "tape", "engine"]),
+    ("doctor", &["mcp", "log"]),
+    ("tui", &["mcp", "clock", "log", "tape", "engine", "doctor"]),
     (
         "cli",
         &[
@@ -35,6 +36,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "gateway",
             "demo",
             "clients",
+            "doctor",
             "tui",
         ],
     ),

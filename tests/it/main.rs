@@ -8,6 +8,7 @@ mod bytes;
 mod care;
 mod clients;
 mod control;
+mod doctor;
 mod events;
 mod export;
 mod faults;

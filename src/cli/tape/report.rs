@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::cli::output;
+use crate::doctor::escape;
 use crate::tape::compare::{CallChange, Change};
 use crate::tape::compare::{Changed, OF_ONE_ERA, OfferChange, Quantiles, Report};
 
@@ -147,14 +148,6 @@ fn millis(nanos: u64) -> String {
 
 fn junit(report: &Report, title: &str) -> String {
     let found = findings(report);
-    let escape = |text: &str| {
-        let text =
-            text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-        // XML 1.0 has no way to write other control characters.
-        let fine =
-            |c: &char| (!c.is_control() || matches!(c, '\n' | '\t')) && !matches!(c, '\u{fffe}' | '\u{ffff}');
-        text.chars().filter(fine).collect::<String>()
-    };
     let failed: String = found
         .iter()
         .map(|finding| {

@@ -37,6 +37,8 @@ pub struct Hub {
     recording: watch::Sender<Status>,
     /// What the engines know this one as.
     name: String,
+    /// Whether it can decide on what is held.
+    decides: bool,
 }
 
 #[derive(Default)]
@@ -85,6 +87,15 @@ impl Hub {
     /// A hub without engines, whose log begins at the wall time `anchor`, and the handle on it. It is
     /// known to engines as `name`.
     pub fn new(name: &str, anchor: u64) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
+        Self::start(name, anchor, true)
+    }
+
+    /// The same for one who only looks: nothing is held for it.
+    pub fn watching(name: &str, anchor: u64) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
+        Self::start(name, anchor, false)
+    }
+
+    fn start(name: &str, anchor: u64, decides: bool) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
         let log = Log::new(Clock::since(anchor), DEFAULT_BOUND);
         let inner = Arc::<Mutex<Inner>>::default();
         log.set_archive(archive::Archive::new(Arc::clone(&inner)));
@@ -93,7 +104,7 @@ impl Hub {
         let engine = engine.of(Who { seat: Some(OWN_SEAT), ..Who::person() });
         let recording = watch::Sender::new(Status::default());
         let status = recording.subscribe();
-        let hub = Arc::new(Self { log, inner, shown, recording, name: name.to_owned() });
+        let hub = Arc::new(Self { log, inner, shown, recording, name: name.to_owned(), decides });
         tokio::spawn(commands::serve(Arc::clone(&hub), requests));
         (hub, engine, status)
     }
@@ -154,7 +165,11 @@ impl Hub {
         facts: Facts,
         told: mpsc::Receiver<Notice>,
     ) -> Result<Arrival, CallError> {
-        let seat = match client.command(&Command::Attend { name: self.name.clone() }).await? {
+        let seat = match self.decides {
+            true => client.command(&Command::Attend { name: self.name.clone() }).await?,
+            false => Reply::Done,
+        };
+        let seat = match seat {
             Reply::Seat(seat) => Some(seat),
             _ => None,
         };

@@ -29,6 +29,10 @@ impl App {
             }
             Place::Sessions => self.sessions.step(&self.world, by),
             Place::Logs => self.logs.scroll(by, height),
+            Place::Doctor => {
+                let last = self.doctor.checks.iter().map(|check| check.evidence.len() + 2).sum();
+                self.doctor.top = self.doctor.top.saturating_add_signed(by).min(last);
+            }
             Place::Diff => self.diff.step(by),
             Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
             Place::Compose => {

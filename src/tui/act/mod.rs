@@ -57,6 +57,13 @@ impl App {
             Cmd::DiffIgnore => self.ignore_path(),
             Cmd::DiffOpen => self.show_difference(),
             Cmd::ShowLogs => self.show(Place::Logs),
+            Cmd::ShowDoctor => self.show(Place::Doctor),
+            Cmd::DoctorCopy => {
+                let title = self.doctor_of().and_then(|id| self.world.sessions.get(&id));
+                let title =
+                    title.map_or_else(|| "every session".to_owned(), |session| session.opened.name.clone());
+                self.copy(self.doctor.report(&title), "the report");
+            }
             Cmd::ShowHelp => self.show(Place::Help),
             Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.place()))),
             Cmd::Filter => self.prompt(Wants::Filter, ""),

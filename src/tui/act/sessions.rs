@@ -3,7 +3,7 @@
 use super::super::app::{App, Effect};
 use super::super::command::Place;
 use super::super::sessions::Line;
-use crate::log::record::Level;
+use crate::log::record::{Level, SessionId};
 
 impl App {
     pub(in crate::tui) fn show_sessions(&mut self) {
@@ -31,6 +31,12 @@ impl App {
             }
             None => self.say(Level::Info, "nothing is running, and nothing was recorded yet"),
         }
+    }
+
+    /// The session that the doctor looks at: the one that the list is narrowed to, else all.
+    pub(in crate::tui) fn doctor_of(&self) -> Option<SessionId> {
+        let chip = self.frames.chips.iter().rev().find_map(|chip| chip.query.text().strip_prefix("sess:"));
+        chip.and_then(|number| number.parse().ok()).map(SessionId)
     }
 
     /// Whether this one decides on what is held, where anybody does.

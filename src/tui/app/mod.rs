@@ -23,6 +23,7 @@ use crate::tui::command::Place;
 use crate::tui::composer::Composer;
 use crate::tui::detail::Detail;
 use crate::tui::diff::{Comparison, Diff};
+use crate::tui::doctor::Doctor;
 use crate::tui::frames::Frames;
 use crate::tui::hold::Hold;
 use crate::tui::keymap::{Keymap, Resolved};
@@ -125,6 +126,7 @@ pub struct App {
     pub(super) logs: Logs,
     pub(super) scrub: Scrub,
     pub(super) diff: Diff,
+    pub(super) doctor: Doctor,
     pub(super) sessions: Sessions,
     /// It looks at whatever runs, rather than at one engine.
     home: bool,
@@ -178,6 +180,7 @@ impl App {
             logs: Logs::default(),
             scrub: Scrub::new(clock.clone()),
             diff: Diff::default(),
+            doctor: Doctor::default(),
             sessions: Sessions::default(),
             home: false,
             leads_to: None,
@@ -311,7 +314,8 @@ impl App {
     pub fn wake(&self) -> Option<Duration> {
         /// How often timers move.
         const TICK: Duration = Duration::from_millis(100);
-        let timers = self.screen == Place::Sessions && !self.world.sessions.is_empty()
+        let timers = matches!(self.screen, Place::Sessions | Place::Doctor)
+            && !self.world.sessions.is_empty()
             || self.toast.is_some()
             || !self.world.held.is_empty()
             || self.world.is_waiting();

@@ -99,6 +99,10 @@ impl App {
         self.play_on();
         self.sessions.sample(&self.world, self.now());
         self.frames.reveal(height);
+        if self.screen == Place::Doctor {
+            let (only, now) = (self.doctor_of(), self.clock.now());
+            self.doctor.look(&self.world, &log, only, now);
+        }
         let shown = self.frames.selected();
         self.scrub.follow(&self.world, self.frames.place());
         if self.screen == Place::Tape {

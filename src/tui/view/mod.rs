@@ -4,6 +4,7 @@
 mod compose;
 mod detail;
 mod diff;
+mod doctor;
 mod frames;
 mod help;
 mod hold;
@@ -161,6 +162,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
             frames::draw_filter(frame, app, filter);
             tape::draw(frame, app, main, &mut areas);
         }
+        Place::Doctor => doctor::draw(frame, app, filter.union(main), &mut areas),
         Place::Diff => diff::draw(frame, app, filter.union(main), &mut areas),
         Place::Compose => compose::draw(frame, app, filter.union(main), &mut areas),
         Place::Logs => logs::draw(frame, app, filter.union(main), &mut areas),
@@ -305,6 +307,7 @@ fn tabs(app: &App) -> Vec<(Cmd, String)> {
         (Cmd::ShowTape, String::new()),
         (Cmd::ShowDiff, String::new()),
         (Cmd::ShowLogs, badge(errors)),
+        (Cmd::ShowDoctor, String::new()),
         (Cmd::ShowHelp, String::new()),
     ]
     .into_iter()
@@ -320,6 +323,7 @@ fn screen_of(command: Cmd) -> Place {
         Cmd::ShowTape => Place::Tape,
         Cmd::ShowDiff => Place::Diff,
         Cmd::ShowLogs => Place::Logs,
+        Cmd::ShowDoctor => Place::Doctor,
         Cmd::ShowHelp => Place::Help,
         _ => Place::Frames,
     }

@@ -1,0 +1,281 @@
+//! `shadowcat doctor`: what is wrong with this server, and why.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::failure::{Failure, Kind};
+use super::http::{UpstreamArguments, gate, target};
+use super::output;
+use super::record::INSPECT_LIMIT;
+use crate::clock::Clock;
+use crate::control::reach::Whom;
+use crate::control::{Hub, place};
+use crate::doctor::{self, Check, Patient, Verdict};
+use crate::log::Log;
+use crate::log::store::DEFAULT_BOUND;
+use crate::log::world::World;
+use crate::proxy::client::Attendance;
+use crate::proxy::host::{Host, Settings};
+use crate::proxy::http::{Call, GateOptions, call_on};
+use crate::proxy::launch::{Launch, launch};
+use crate::proxy::supervise::{self, PATIENCE};
+use crate::transport::child::Spec;
+use crate::transport::http::Guard;
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Look at a session that runs already: the name of its server, or the process id of its shadowcat.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["upstream", "command"])]
+    session: Option<String>,
+    /// Look at a recording.
+    #[arg(long, value_name = "TAPE", conflicts_with_all = ["upstream", "command", "session"])]
+    tape: Option<String>,
+    /// Look at the HTTP server at this URL.
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    upstream: Option<String>,
+    #[command(flatten)]
+    way: UpstreamArguments,
+    /// How long the server may take until everything is listed.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::tape::duration)]
+    timeout: Duration,
+    #[arg(long, value_enum, default_value_t)]
+    output: Form,
+    /// The server's command line.
+    #[arg(last = true, value_name = "CMD", required_unless_present_any = ["upstream", "session", "tape"])]
+    command: Vec<String>,
+}
+
+/// What is checked before the server speaks, and after.
+type Around = (Vec<Check>, Vec<Check>);
+
+/// The form of what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Form {
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    Json,
+    Yaml,
+    /// For CI: one test case a check.
+    Junit,
+}
+
+/// Looks at a server and says what is wrong. The exit code is 1 when something is.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let (title, (mut checks, after), log, world) = if let Some(name) = &arguments.session {
+        let (log, world) = attached(name).await?;
+        (name.clone(), Default::default(), log, world)
+    } else if let Some(name) = &arguments.tape {
+        let tape = super::tape::opened(name)?;
+        (crate::tape::files::stem(&tape.path), Default::default(), tape.log, tape.world)
+    } else if let Some(url) = &arguments.upstream {
+        let log = called(url, &arguments).await?;
+        let world = folded(&log);
+        (target(url), Default::default(), log, world)
+    } else {
+        let (checks, log) = started(&arguments).await?;
+        let world = folded(&log);
+        (arguments.command.join(" "), checks, log, world)
+    };
+    checks.extend(doctor::examine(&Patient { world: &world, log: &log, only: None }));
+    checks.extend(after);
+    output::print(&render(&title, &checks, arguments.output)).map_err(Failure::usage)?;
+    Ok(match doctor::worst(&checks) {
+        Verdict::Failed => ExitCode::from(Kind::Check as u8),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn folded(log: &Log) -> World {
+    let mut world = World::default();
+    log.window(1, usize::MAX).iter().for_each(|record| world.apply(record));
+    world
+}
+
+/// Starts the server, says everything to it that a client says first, and lets it end.
+async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
+    let log = Log::new(Clock::system(), DEFAULT_BOUND);
+    let mut checks = vec![found(&arguments.command)];
+    if checks[0].verdict == Verdict::Failed {
+        return Ok(((checks, Vec::new()), log));
+    }
+    let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
+    let name = super::record::name_of(&arguments.command);
+    let spec = Spec { command: arguments.command.clone(), directory: None };
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let server = Launch { name, spec, era: None, attendance: Attendance::Nobody };
+    let launched = launch(&host, server, move |_| {
+        // Whoever waits may have given up.
+        let _ = tell.send(());
+    });
+    if let Err(error) = launched {
+        let fix = "check the path, its permissions, and its first line (#!)";
+        checks.push(Check::found(
+            "spawn",
+            "the server starts and stays",
+            Verdict::Failed,
+            vec![error.to_string()],
+            fix,
+        ));
+        return Ok(((checks, Vec::new()), log));
+    }
+    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let all_ended = async {
+        // The first one may be replaced by another, in the other era.
+        const LOOK: Duration = Duration::from_millis(200);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if host.processes().iter().all(|process| process.ended().is_some()) {
+                tokio::time::sleep(LOOK).await;
+                if host.processes().iter().all(|process| process.ended().is_some()) {
+                    return;
+                }
+            }
+        }
+    };
+    let listed = tokio::select! {
+        told = told => told.is_ok(),
+        () = all_ended => false,
+        () = tokio::time::sleep(arguments.timeout) => false,
+        () = supervise::stopped(&mut signals) => false,
+    };
+    let after = vec![ends(&host, listed).await];
+    host.closed(PATIENCE).await;
+    Ok(((checks, after), log))
+}
+
+/// Whether a client would find the program: those with a window have a path of their own.
+fn found(command: &[String]) -> Check {
+    let (id, title) = ("binary", "clients find the program");
+    let Some(program) = command.first() else { return Check::skipped(id, title, "no command") };
+    let spec = Spec { command: command.to_vec(), directory: None };
+    if let Err(error) = spec.find() {
+        let fix = "install it, or write its whole path into the configuration";
+        return Check::found(id, title, Verdict::Failed, vec![error.to_string()], fix);
+    }
+    if program.contains('/') {
+        return Check::passed(id, title, format!("{program} is a path"));
+    }
+    const TRIMMED: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+    match TRIMMED.iter().map(|place| Path::new(place).join(program)).find(|path| path.is_file()) {
+        Some(path) => Check::passed(id, title, path.display().to_string()),
+        None => {
+            let own = std::env::var_os("PATH")
+                .into_iter()
+                .flat_map(|path| std::env::split_paths(&path).collect::<Vec<PathBuf>>());
+            let place = own.map(|place| place.join(program)).find(|path| path.is_file());
+            let place = place.map_or_else(|| program.clone(), |path| path.display().to_string());
+            Check::found(
+                id,
+                title,
+                Verdict::Warned,
+                vec![format!(
+                    "{place} is on your PATH, and not on that of clients with a window ({})",
+                    TRIMMED.join(":")
+                )],
+                format!("write {place} into the configuration instead of {program}"),
+            )
+        }
+    }
+}
+
+/// Whether the server ends when it is asked to, as the specification says: its stdin is closed.
+async fn ends(host: &Arc<Host>, listed: bool) -> Check {
+    let (id, title) = ("shutdown", "it ends when its client closes stdin");
+    let running: Vec<_> = host.processes().into_iter().filter(|process| process.ended().is_none()).collect();
+    host.hang_up();
+    if running.is_empty() {
+        return Check::skipped(id, title, "it had ended already");
+    }
+    let mut late = Vec::new();
+    for process in running {
+        if tokio::time::timeout(PATIENCE, process.wait()).await.is_err() {
+            late.push(format!("process {} went on for {PATIENCE:?} and was ended by a signal", process.id()));
+            process.terminate(PATIENCE).await;
+        }
+    }
+    let fix = "end when standard input ends: clients that close it and wait leave the process behind";
+    match late.is_empty() {
+        true => {
+            Check::passed(id, title, if listed { "it did" } else { "it did, before everything was listed" })
+        }
+        false => Check::found(id, title, Verdict::Warned, late, fix),
+    }
+}
+
+/// Calls an HTTP server as a client of ours.
+async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
+    let log = Log::new(Clock::system(), DEFAULT_BOUND);
+    let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
+    let (server, _) = arguments.way.connect(url, false, &host).await?;
+    let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
+    let gate = gate(&host, server, nobody, None, GateOptions { explains: true, ..GateOptions::default() });
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let call = Call { given: arguments.way.headers(), era: None, attendance: Attendance::Nobody };
+    let client = call_on(&gate, call, move |_| {
+        // Whoever waits may have given up.
+        let _ = tell.send(());
+    });
+    // It ended without a greeting, or takes too long: what was said tells.
+    let _ = tokio::time::timeout(arguments.timeout, told).await;
+    drop(client);
+    gate.close("everything was said");
+    Ok(log)
+}
+
+/// What a running session has said so far.
+async fn attached(name: &str) -> Result<(Arc<Log>, World), Failure> {
+    let whom = Whom { name: Some(name.to_owned()), by: "doctor".to_owned() };
+    let reached = whom.one().await?;
+    let (hub, engine, _) = Hub::watching("doctor", reached.facts.anchor);
+    for (path, error) in hub.attach(std::slice::from_ref(&reached.path)).await {
+        return Err(Failure::peer(format!("{}: {error}", path.display())));
+    }
+    debug_assert!(place::is_ours(&reached.path));
+    let log = Arc::clone(engine.log());
+    let world = folded(&log);
+    Ok((log, world))
+}
+
+fn render(title: &str, checks: &[Check], form: Form) -> String {
+    let value = json!({ "server": title, "checks": checks, "verdict": doctor::worst(checks) });
+    match form {
+        Form::Junit => doctor::junit(title, checks),
+        Form::Json => output::pretty(&value) + "\n",
+        Form::Yaml => output::yaml(&value),
+        Form::Text => text(title, checks),
+    }
+}
+
+fn text(title: &str, checks: &[Check]) -> String {
+    let mut text = format!("{}\n", output::harmless(title));
+    for check in checks {
+        let sign = match check.verdict {
+            Verdict::Passed => "ok  ",
+            Verdict::Warned => "warn",
+            Verdict::Failed => "FAIL",
+            Verdict::Skipped => "-   ",
+        };
+        let mut evidence = check.evidence.iter().map(|line| output::harmless(line));
+        let first = evidence.next().unwrap_or_default();
+        match check.verdict {
+            Verdict::Passed | Verdict::Skipped => {
+                text.push_str(&format!("{sign}  {}: {first}\n", check.title))
+            }
+            Verdict::Warned | Verdict::Failed => {
+                text.push_str(&format!("{sign}  {}\n        {first}\n", check.title));
+                evidence.for_each(|line| text.push_str(&format!("        {line}\n")));
+                if let Some(fix) = &check.fix {
+                    text.push_str(&format!("        fix: {fix}\n"));
+                }
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,184 @@
+//! Do both sides keep to what they agreed on, and what is on the tape?
+
+use std::time::Duration;
+
+use super::{Check, Patient, Verdict};
+use crate::log::record::{FrameKind, Role};
+use crate::log::world::State;
+use crate::mcp::{Direction, Era, secret};
+
+/// How long many clients wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is asked this long before the end cannot be answered any more.
+const JUST: Duration = Duration::from_secs(2);
+/// Frames that are looked through for secrets.
+const LOOKED_THROUGH: usize = 5_000;
+
+pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
+    vec![eras(patient), lists(patient), access(patient), timeouts(patient), order(patient), secrets(patient)]
+}
+
+fn eras(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("era", "both sides speak the same era");
+    let mut differ = Vec::new();
+    let mut agreed = None;
+    for session in patient.sessions() {
+        let era = |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.era);
+        match (era(&session.client), era(&session.server)) {
+            (Some(client), Some(server)) if client != server => {
+                let who = match client {
+                    Era::Stateful => {
+                        "the client has to ask with server/discover, or the server to take initialize"
+                    }
+                    Era::Stateless => {
+                        "the server has to answer server/discover, or the client to fall back to initialize"
+                    }
+                };
+                differ.push(format!("{}: client {client}, server {server}: {who}", session.opened.name));
+            }
+            (_, Some(server)) => agreed = Some(server),
+            _ => {}
+        }
+    }
+    match (differ.is_empty(), agreed) {
+        (true, Some(era)) => Check::passed(id, title, format!("{era}")),
+        (true, None) => Check::skipped(id, title, "no server has said what it speaks"),
+        (false, _) => Check::found(
+            id,
+            title,
+            Verdict::Failed,
+            differ,
+            "update the side that is behind, or put a server that speaks both in between",
+        ),
+    }
+}
+
+fn lists(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("list-changed", "clients list again what has changed");
+    let mut forgotten = Vec::new();
+    let mut told = 0;
+    for session in patient.sessions() {
+        for list in ["tools/list", "resources/list", "prompts/list"] {
+            let changed = format!("notifications/{}_changed", list);
+            let newest = patient
+                .said()
+                .filter(|row| row.session == session.id && patient.world.text(row.method) == Some(&*changed))
+                .last();
+            let Some(newest) = newest else { continue };
+            told += 1;
+            let asked = patient.rows().any(|row| {
+                row.session == session.id
+                    && row.seq > newest.seq
+                    && row.direction == Direction::ToServer
+                    && patient.world.text(row.method) == Some(list)
+            });
+            if !asked {
+                forgotten
+                    .push(format!("{}: nobody asked for {list} after #{}", session.opened.name, newest.seq));
+            }
+        }
+    }
+    if told == 0 {
+        return Check::skipped(id, title, "no list has changed");
+    }
+    let fix = "restart the client, or ask its makers: it goes on with a list that is out of date";
+    Check::of(id, title, Verdict::Warned, forgotten, fix, format!("{told} changes, each asked for"))
+}
+
+fn access(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("authorization", "the server lets us in");
+    if !patient.world.speaks_http {
+        return Check::skipped(id, title, "no HTTP");
+    }
+    let refused: Vec<String> = patient
+        .said()
+        .filter(|row| matches!(row.status(), Some(401 | 403)))
+        .map(|row| {
+            let record = patient.log.get(row.seq);
+            let http = record.as_ref().and_then(|record| record.frame()?.http.as_deref());
+            let challenge =
+                http.and_then(|http| http.header("www-authenticate")).unwrap_or("(no WWW-Authenticate)");
+            format!("#{} {}: {challenge}", row.seq, row.status().unwrap_or_default())
+        })
+        .collect();
+    let let_in = patient.said().any(|row| row.status() == Some(200));
+    match (refused.is_empty(), let_in) {
+        (true, _) => Check::passed(id, title, "no 401 and no 403"),
+        (false, true) => Check::passed(id, title, format!("{} refusals, then an answer", refused.len())),
+        (false, false) => Check::found(
+            id,
+            title,
+            Verdict::Failed,
+            refused,
+            "log in with --login, or give a token with --header 'Authorization: Bearer …'; a 401 without resource_metadata (RFC 9728) leaves clients without a way",
+        ),
+    }
+}
+
+fn timeouts(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("timeouts", "calls are answered before clients give up");
+    let mut slow: Vec<String> = patient
+        .said()
+        .filter(|row| row.duration().is_some_and(|duration| duration > PATIENCE))
+        .map(|row| {
+            let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
+            format!("#{} {name}: {:.0?}", row.seq, row.duration().unwrap_or_default())
+        })
+        .collect();
+    let unanswered = patient.rows().filter(|row| {
+        matches!(row.role, Role::Request)
+            && row.direction == Direction::ToServer
+            && row.op().and_then(|op| patient.world.operation(op)).is_some_and(|operation| {
+                // What was asked just before the end could not be answered any more.
+                let closed = patient.world.sessions.get(&row.session).and_then(|session| session.closed_at);
+                let over = closed.is_some_and(|(_, at)| at.since(operation.started) > JUST);
+                let waits = patient.world.now.since(operation.started) > PATIENCE;
+                operation.state == State::Lost || operation.state == State::Pending && (over || waits)
+            })
+    });
+    slow.extend(unanswered.map(|row| {
+        let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
+        format!("#{} {name}: no answer", row.seq)
+    }));
+    let longest = patient.said().filter_map(crate::log::world::Row::duration).max();
+    let fine = longest
+        .map_or_else(|| "nothing was asked".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
+    let fix = "send progress while it works (clients that were told wait longer), or answer with a task";
+    Check::of(id, title, Verdict::Warned, slow, fix, fine)
+}
+
+fn order(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("protocol", "every message is where it belongs");
+    let odd: Vec<String> = patient
+        .rows()
+        .filter(|row| row.kind != FrameKind::Invalid)
+        .filter(|row| !row.flags.is_empty() || !row.quirks.is_empty())
+        .map(|row| {
+            let flags = row.flags.words().map(str::to_owned);
+            let quirks = row.quirks.describe().map(str::to_owned);
+            let words: Vec<String> = flags.chain(quirks).collect();
+            let name = patient.world.text(row.method).unwrap_or("message");
+            format!("#{} {name}: {}", row.seq, words.join(", "))
+        })
+        .collect();
+    let fix = "`lint:*` in the list of frames finds them; K in the detail says what is wrong with each";
+    Check::of(id, title, Verdict::Warned, odd, fix, "nothing is late, twice or without a request")
+}
+
+fn secrets(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("secrets", "no secret is in what was said");
+    let mut found = Vec::new();
+    let rows = &patient.world.rows;
+    let from = rows.len().saturating_sub(LOOKED_THROUGH);
+    let own = |session| patient.only.is_none_or(|only| only == session);
+    for row in rows[from..].iter().filter(|row| own(row.session)) {
+        let Some(record) = patient.log.get(row.seq) else { continue };
+        let Some(frame) = record.frame() else { continue };
+        let text = String::from_utf8_lossy(frame.message.raw());
+        for (_, kind) in secret::find(&text) {
+            found.push(format!("#{}: looks like {kind}", row.seq));
+        }
+    }
+    let fix = "before the tape is shared: `shadowcat tape redact`; from now on: --redact";
+    Check::of(id, title, Verdict::Warned, found, fix, "nothing looks like one")
+}

@@ -1,0 +1,191 @@
+//! Is what it offers what it says, and can clients use it?
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Check, Patient, Verdict};
+use crate::log::record::FrameKind;
+use crate::log::world::Session;
+
+/// What most clients take for the name of a tool: some refuse, some rename others.
+const LONGEST_NAME: usize = 64;
+/// Tokens of definitions that are worth a word: every conversation pays for them.
+const COSTLY: u64 = 10_000;
+/// Bytes that a token stands for, roughly.
+const TOKEN: u64 = 4;
+
+pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
+    let tools: Vec<(String, Value)> =
+        patient.sessions().flat_map(|session| tools(patient, session)).collect();
+    vec![capabilities(patient), names(&tools), schemas(&tools), cost(&tools)]
+}
+
+/// The tools of a session, each with the server that offers it.
+fn tools(patient: &Patient<'_>, session: &Session) -> Vec<(String, Value)> {
+    let pages = session.list("tools/list", u64::MAX);
+    let read = |seq: &u64| {
+        let record = patient.log.get(*seq)?;
+        let list = record.frame()?.message.outcome(&["tools"])?;
+        serde_json::from_slice::<Vec<Value>>(list).ok()
+    };
+    let name = &session.opened.name;
+    pages.iter().filter_map(read).flatten().map(|tool| (name.clone(), tool)).collect()
+}
+
+fn called(tool: &Value) -> &str {
+    tool["name"].as_str().unwrap_or("(a tool without a name)")
+}
+
+fn capabilities(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("capabilities", "what it can do is what it declares");
+    let mut wrong = Vec::new();
+    let mut looked = false;
+    for session in patient.sessions() {
+        let Some(text) = session.server.as_ref().and_then(|server| server.capabilities.as_ref()) else {
+            continue;
+        };
+        let declared: Value = serde_json::from_str(text).unwrap_or_default();
+        looked = true;
+        for (capability, list) in
+            [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
+        {
+            let answers = || {
+                patient.said().filter(|row| {
+                    row.session == session.id
+                        && row.kind == FrameKind::Response
+                        && patient.world.text(row.method) == Some(list)
+                })
+            };
+            let has = declared.get(capability).is_some();
+            if has && answers().any(|row| row.is_error) {
+                wrong.push(format!("{}: declares {capability}, and {list} fails", session.opened.name));
+            }
+            if !has && answers().any(|row| !row.is_error) {
+                wrong.push(format!(
+                    "{}: answers {list}, and does not declare {capability}",
+                    session.opened.name
+                ));
+            }
+            let changed = format!("notifications/{capability}/list_changed");
+            let told = patient
+                .said()
+                .any(|row| row.session == session.id && patient.world.text(row.method) == Some(&*changed));
+            if told && declared[capability]["listChanged"] != true {
+                wrong.push(format!(
+                    "{}: sends {changed}, and does not declare listChanged",
+                    session.opened.name
+                ));
+            }
+        }
+    }
+    if !looked {
+        return Check::skipped(id, title, "no server has declared anything");
+    }
+    Check::of(
+        id,
+        title,
+        Verdict::Warned,
+        wrong,
+        "declare in `capabilities` what the server answers, and nothing else: clients ask for no more",
+        "lists and capabilities agree",
+    )
+}
+
+fn names(tools: &[(String, Value)]) -> Check {
+    let (id, title) = ("names", "clients can call the tools by their names");
+    if tools.is_empty() {
+        return Check::skipped(id, title, "no tools were listed");
+    }
+    let mut wrong = Vec::new();
+    let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for (server, tool) in tools {
+        let name = called(tool);
+        *seen.entry((server, name)).or_default() += 1;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
+            wrong.push(format!("{name:?} is not 1 to {LONGEST_NAME} letters, digits, _ and -"));
+        }
+    }
+    let twice = seen.iter().filter(|(_, count)| **count > 1);
+    wrong.extend(twice.map(|((_, name), count)| format!("{name} is listed {count} times")));
+    Check::of(
+        id,
+        title,
+        Verdict::Warned,
+        wrong,
+        "models' interfaces take ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
+        format!("{} tools", tools.len()),
+    )
+}
+
+fn schemas(tools: &[(String, Value)]) -> Check {
+    let (id, title) = ("schemas", "the schemas of the tools are valid");
+    if tools.is_empty() {
+        return Check::skipped(id, title, "no tools were listed");
+    }
+    let (mut wrong, mut odd) = (Vec::new(), Vec::new());
+    for (_, tool) in tools {
+        let name = called(tool);
+        let schema = &tool["inputSchema"];
+        if schema["type"] != "object" {
+            wrong
+                .push(format!("{name}: the root of inputSchema has type {}, not \"object\"", schema["type"]));
+        }
+        for (member, schema) in [("inputSchema", schema), ("outputSchema", &tool["outputSchema"])] {
+            if schema.is_null() {
+                continue;
+            }
+            if let Err(error) = jsonschema::validator_for(schema) {
+                wrong.push(format!("{name}: {member}: {error}"));
+            }
+            for keyword in ["anyOf", "oneOf", "allOf"] {
+                if schema.get(keyword).is_some() {
+                    odd.push(format!("{name}: {keyword} at the root of {member}"));
+                }
+            }
+            let text = schema.to_string();
+            if text.contains("\"$ref\":\"http") {
+                odd.push(format!("{name}: a $ref of {member} leads elsewhere"));
+            }
+        }
+        if tool["description"].as_str().is_none_or(str::is_empty) {
+            odd.push(format!("{name}: no description: a model cannot know when to call it"));
+        }
+    }
+    if wrong.is_empty() {
+        return Check::of(
+            id,
+            title,
+            Verdict::Warned,
+            odd,
+            "keep the root a plain object, and definitions inside: several clients drop or refuse the rest",
+            format!("{} schemas", tools.len()),
+        );
+    }
+    wrong.extend(odd);
+    let fix = "make inputSchema a JSON Schema whose root is {\"type\": \"object\"}: clients drop the tool otherwise";
+    Check::found(id, title, Verdict::Failed, wrong, fix)
+}
+
+fn cost(tools: &[(String, Value)]) -> Check {
+    let (id, title) = ("context-cost", "the definitions cost little");
+    if tools.is_empty() {
+        return Check::skipped(id, title, "no tools were listed");
+    }
+    let mut sizes: Vec<(u64, &str)> =
+        tools.iter().map(|(_, tool)| (tool.to_string().len() as u64 / TOKEN, called(tool))).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let total: u64 = sizes.iter().map(|(size, _)| size).sum();
+    if total < COSTLY {
+        return Check::passed(
+            id,
+            title,
+            format!("about {total} tokens for {} tools (bytes / 4)", tools.len()),
+        );
+    }
+    let mut evidence = vec![format!("about {total} tokens for {} tools (bytes / 4)", tools.len())];
+    evidence.extend(sizes.iter().take(5).map(|(size, name)| format!("{name}: about {size}")));
+    let fix = "shorten the heaviest descriptions and schemas, or split the server: every conversation pays for all of it";
+    Check::found(id, title, Verdict::Warned, evidence, fix)
+}

@@ -1,0 +1,62 @@
+//! The checks for people who are asked for help, and for CI.
+
+use super::{Check, Verdict};
+
+/// A bug report in Markdown.
+pub fn markdown(title: &str, checks: &[Check]) -> String {
+    let mut text = format!("## shadowcat doctor: {title}\n\n");
+    for check in checks {
+        let sign = match check.verdict {
+            Verdict::Passed => "✅",
+            Verdict::Warned => "⚠️",
+            Verdict::Failed => "❌",
+            Verdict::Skipped => "➖",
+        };
+        text.push_str(&format!("- {sign} **{}** ({})\n", check.title, check.id));
+        for line in &check.evidence {
+            text.push_str(&format!("  - `{}`\n", line.replace('`', "'").replace('\n', " ")));
+        }
+        if let Some(fix) = &check.fix {
+            text.push_str(&format!("  - fix: {fix}\n"));
+        }
+    }
+    text
+}
+
+/// The checks as test cases of JUnit.
+pub fn junit(title: &str, checks: &[Check]) -> String {
+    let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let mut cases = String::new();
+    for check in checks {
+        let text = escape(&check.evidence.join("\n"));
+        let inner = match check.verdict {
+            Verdict::Failed => {
+                let fix = escape(check.fix.as_deref().unwrap_or_default());
+                format!("<failure message=\"{fix}\">{text}</failure>")
+            }
+            Verdict::Skipped => format!("<skipped message=\"{text}\"/>"),
+            Verdict::Warned | Verdict::Passed => format!("<system-out>{text}</system-out>"),
+        };
+        cases.push_str(&format!(
+            "    <testcase classname=\"{}\" name=\"{}\">{inner}</testcase>\n",
+            check.id,
+            escape(check.title)
+        ));
+    }
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}  </testsuite>\n</testsuites>\n",
+        escape(title),
+        checks.len(),
+        count(Verdict::Failed),
+        count(Verdict::Skipped)
+    )
+}
+
+/// Text as XML 1.0 can hold it.
+pub fn escape(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    // There is no way to write other control characters.
+    let fine =
+        |c: &char| (!c.is_control() || matches!(c, '\n' | '\t')) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().filter(fine).collect()
+}

@@ -1,0 +1,152 @@
+//! Does it start, and does it speak?
+
+use super::{Check, Patient, Verdict};
+use crate::log::record::{Channel, Exit, FrameKind, Role};
+use crate::log::world::Session;
+use crate::mcp::Direction;
+
+/// What a first word may take before people wonder.
+const SLOW_MS: u128 = 5_000;
+
+pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
+    vec![ended(patient), first_word(patient), pure(patient), greeted(patient)]
+}
+
+fn ended(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("spawn", "the server starts and stays");
+    let mut evidence = Vec::new();
+    let mut verdict = Verdict::Passed;
+    for session in patient.sessions() {
+        let Some(closed) = &session.closed else { continue };
+        // Asked to end, it may need a signal: that is for another check.
+        let asked = [Exit::Signal(15), Exit::Signal(9)];
+        let failed = matches!(closed.exit, Some(exit) if exit != Exit::Code(0) && !asked.contains(&exit));
+        let silent = !patient.said().any(|row| row.session == session.id);
+        if failed && (silent || !was_asked(closed.reason.as_str())) {
+            let after = session.closed_at.map(|(_, at)| at.since(session.since)).unwrap_or_default();
+            let exit = closed.exit.map(|exit| exit.to_string()).unwrap_or_default();
+            evidence.push(format!("{} {exit} after {after:.0?}", session.opened.name));
+            evidence.extend(last_words(patient, session));
+            verdict = if silent { Verdict::Failed } else { Verdict::Warned };
+        }
+    }
+    match evidence.is_empty() {
+        true => Check::passed(id, title, "no server ended by itself"),
+        false => Check::found(
+            id,
+            title,
+            verdict,
+            evidence,
+            "run the command by hand; what it wrote to stderr is above",
+        ),
+    }
+}
+
+/// Whether a session was ended by us rather than by its server.
+fn was_asked(reason: &str) -> bool {
+    !reason.contains("server ended")
+}
+
+/// The last lines of stderr.
+fn last_words(patient: &Patient<'_>, session: &Session) -> Vec<String> {
+    const WORDS: usize = 5;
+    let mut lines: Vec<String> = patient
+        .rows()
+        .filter(|row| row.session == session.id && row.channel() == Channel::Stderr)
+        .rev_last(WORDS)
+        .map(|row| format!("stderr: {}", patient.text(row).trim_end()))
+        .collect();
+    if lines.is_empty() {
+        lines.push("it wrote nothing to stderr".to_owned());
+    }
+    lines
+}
+
+/// The last few of an iterator, in order.
+trait RevLast: Iterator + Sized {
+    fn rev_last(self, count: usize) -> std::vec::IntoIter<Self::Item> {
+        let mut all: Vec<_> = self.collect();
+        all.split_off(all.len().saturating_sub(count)).into_iter()
+    }
+}
+
+impl<I: Iterator> RevLast for I {}
+
+fn first_word(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("first-byte", "it answers soon");
+    let mut slow = Vec::new();
+    let mut heard = Vec::new();
+    for session in patient.sessions() {
+        let asked =
+            patient.rows().find(|row| row.session == session.id && row.direction == Direction::ToServer);
+        let answered = patient.said().find(|row| row.session == session.id && row.role == Role::Response);
+        let (Some(asked), Some(answered)) = (asked, answered) else { continue };
+        let took = answered.at.since(asked.at);
+        let line = format!("{}: {took:.0?} to the first answer", session.opened.name);
+        if took.as_millis() > SLOW_MS { slow.push(line) } else { heard.push(line) }
+    }
+    match (slow.is_empty(), heard.first()) {
+        (true, Some(line)) => Check::passed(id, title, line.clone()),
+        (true, None) => Check::skipped(id, title, "no server answered anything"),
+        (false, _) => Check::found(
+            id,
+            title,
+            Verdict::Warned,
+            slow,
+            "clients give up after a time of their own: do slow work after the handshake, and install before, not with `npx -y` at every start",
+        ),
+    }
+}
+
+fn pure(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("stdout", "standard output is for messages alone");
+    let stray: Vec<String> = patient
+        .said()
+        .filter(|row| row.kind == FrameKind::Invalid)
+        .map(|row| format!("#{}: {}", row.seq, patient.text(row)))
+        .collect();
+    if patient.said().next().is_none() || patient.world.speaks_http {
+        return Check::skipped(id, title, "nothing was said on standard output");
+    }
+    Check::of(
+        id,
+        title,
+        Verdict::Failed,
+        stray,
+        "write logs to stderr: one stray line breaks strict clients (print, console.log, a library's banner)",
+        "every line is a message",
+    )
+}
+
+fn greeted(patient: &Patient<'_>) -> Check {
+    let (id, title) = ("handshake", "initialize or server/discover succeeds");
+    let mut failed = Vec::new();
+    let mut fine = Vec::new();
+    for session in patient.sessions() {
+        match (&session.server, &session.client) {
+            (Some(server), _) => {
+                let name = server.name.as_deref().unwrap_or(&session.opened.name);
+                let version = server.version.as_deref().unwrap_or("its era's revision");
+                fine.push(format!("{name} speaks {version}"));
+            }
+            (None, _) if patient.rows().any(|row| row.session == session.id) => {
+                let answer = patient.said().find(|row| row.session == session.id && row.is_error);
+                let said = answer.map_or_else(|| "no answer".to_owned(), |row| patient.text(row));
+                failed.push(format!("{}: {said}", session.opened.name));
+            }
+            _ => {}
+        }
+    }
+    match (fine.first(), failed.is_empty()) {
+        // A probe that a server of the other era does not take is how its era is found.
+        (Some(line), _) => Check::passed(id, title, line.clone()),
+        (None, false) => Check::found(
+            id,
+            title,
+            Verdict::Failed,
+            failed,
+            "answer `initialize` (up to 2025-11-25) or `server/discover` (2026-07-28) with a result",
+        ),
+        (None, true) => Check::skipped(id, title, "nobody has asked yet"),
+    }
+}

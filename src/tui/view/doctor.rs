@@ -1,0 +1,59 @@
+//! The Doctor screen.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::super::app::{App, Areas};
+use super::super::text::{clean, fit};
+use super::super::theme::Role;
+use crate::doctor::Verdict;
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
+    let doctor = &app.doctor;
+    let title = format!(
+        "Doctor · {} failed, {} warned, {} passed",
+        doctor.count(Verdict::Failed),
+        doctor.count(Verdict::Warned),
+        doctor.count(Verdict::Passed)
+    );
+    let block = app.pane(title, true);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    areas.list = inner;
+    let lines = lines(app, usize::from(inner.width));
+    let top = doctor.top.min(lines.len().saturating_sub(1));
+    for (y, line) in (inner.y..inner.bottom()).zip(lines.into_iter().skip(top)) {
+        frame.render_widget(line, Rect { y, height: 1, ..inner });
+    }
+}
+
+fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
+    let glyphs = app.glyphs();
+    let mut lines = Vec::new();
+    for check in &app.doctor.checks {
+        let (sign, role) = match check.verdict {
+            Verdict::Passed => (glyphs.ok, Role::Ok),
+            Verdict::Warned => (glyphs.warning, Role::Warning),
+            Verdict::Failed => (glyphs.error, Role::Error),
+            Verdict::Skipped => ("-", Role::Dim),
+        };
+        let is_fine = matches!(check.verdict, Verdict::Passed | Verdict::Skipped);
+        let mut spans: Vec<Span<'static>> = vec![app.span(role, format!("{sign} "))];
+        spans.push(app.span(if is_fine { Role::Text } else { role }, check.title));
+        if is_fine {
+            let evidence = check.evidence.first().map(|line| clean(line)).unwrap_or_default();
+            let room = width.saturating_sub(check.title.len() + 5);
+            spans.push(app.span(Role::Dim, format!("  {}", fit(&evidence, room, glyphs.ellipsis))));
+            lines.push(Line::from(spans));
+            continue;
+        }
+        lines.push(Line::from(spans));
+        let text = |role, text: String| {
+            Line::from(app.span(role, fit(&format!("    {}", clean(&text)), width, glyphs.ellipsis)))
+        };
+        lines.extend(check.evidence.iter().map(|line| text(Role::Text, line.clone())));
+        lines.extend(check.fix.iter().map(|fix| text(Role::Accent, format!("fix: {fix}"))));
+    }
+    lines
+}

@@ -1,0 +1,111 @@
+//! The doctor, on real processes: what is wrong is found, named and explained.
+
+use serde_json::{Value, json};
+
+use crate::control::Wrapped;
+use crate::pty::Terminal;
+use crate::support::{program, run, shadowcat, tapes};
+
+fn examine(arguments: &[&str]) -> (Value, Option<i32>) {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = shadowcat(data.path());
+    command.args(["doctor", "--output", "json"]).args(arguments);
+    let output = run(command, b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (value, output.status.code())
+}
+
+fn check(report: &Value, id: &str) -> Value {
+    report["checks"].as_array().unwrap().iter().find(|check| check["id"] == id).unwrap().clone()
+}
+
+/// A server of the 2025 era as a shell script that answers in order.
+fn server(tools: &Value, more: &str) -> String {
+    let initialized = json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {}, "prompts": {} }, "serverInfo": { "name": "sick", "version": "1" } });
+    format!(
+        r#"while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+    *server/discover*) echo "{{\"jsonrpc\":\"2.0\",\"id\":$id,\"error\":{{\"code\":-32601,\"message\":\"no\"}}}}" ;;
+    *'"initialize"'*) printf '%s\n' "{{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":"'{initialized}'"}}" ;;
+    *tools/list*) printf '%s\n' "{{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{{\"tools\":"'{tools}'"}}}}" ;;
+    *prompts/list*) echo "{{\"jsonrpc\":\"2.0\",\"id\":$id,\"error\":{{\"code\":-32601,\"message\":\"no prompts\"}}}}" ;;
+  esac
+done
+{more}"#
+    )
+}
+
+#[test]
+fn what_is_wrong_is_found_with_evidence_and_a_fix() {
+    let tools = json!([
+        { "name": "bad name", "description": "x", "inputSchema": { "type": "string" } },
+        { "name": "fine", "description": "x", "inputSchema": { "type": "object", "properties": {} } },
+        { "name": "fine", "inputSchema": { "type": "object", "anyOf": [] , "properties": { "a": { "type": "nonsense" } } } }
+    ]);
+    let script = server(&tools, "sleep 30");
+    let (report, code) = examine(&["--", "sh", "-c", &script]);
+    assert_eq!(code, Some(1));
+    let seen = |id: &str, verdict: &str, text: &str| {
+        let check = check(&report, id);
+        assert_eq!(check["verdict"], verdict, "{check:#}");
+        assert!(check["evidence"].to_string().contains(text), "{check:#}");
+        assert!(check["fix"].is_string() || matches!(verdict, "passed" | "skipped"), "{check:#}");
+    };
+    seen("handshake", "passed", "2025-11-25");
+    seen("era", "passed", "2025");
+    seen("schemas", "failed", "bad name: the root of inputSchema");
+    seen("schemas", "failed", "fine: inputSchema: [] has less than 1 item");
+    seen("names", "warned", "fine is listed 2 times");
+    seen("capabilities", "warned", "declares prompts, and prompts/list fails");
+    seen("shutdown", "warned", "went on");
+    seen("context-cost", "passed", "tokens");
+}
+
+#[test]
+fn a_server_that_does_not_start_or_speak_is_explained() {
+    let (report, code) = examine(&["--", "sh", "-c", "echo 'ModuleNotFoundError: x' >&2; exit 3"]);
+    assert_eq!(code, Some(1));
+    assert!(check(&report, "spawn")["evidence"].to_string().contains("ModuleNotFoundError"), "{report:#}");
+    let (report, _) = examine(&["--", "no-such-program-anywhere"]);
+    assert_eq!(check(&report, "binary")["verdict"], "failed");
+    let (report, code) = examine(&["--", program(), "demo-server", "--pace", "1"]);
+    assert_eq!(code, Some(1));
+    assert!(check(&report, "stdout")["evidence"].to_string().contains("DB connected"));
+    let (report, code) = examine(&["--upstream", "http://127.0.0.1:9/mcp"]);
+    assert_eq!(code, Some(1));
+    assert!(check(&report, "handshake")["evidence"].to_string().contains("cannot be reached"), "{report:#}");
+}
+
+#[test]
+fn a_session_and_its_recording_are_looked_at_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let mut wrapped = Wrapped::demo(data, "calc", &[]);
+    wrapped.greet();
+    let doctor = |arguments: &[&str]| {
+        let mut command = shadowcat(data);
+        command.arg("doctor").args(arguments);
+        run(command, b"")
+    };
+    let live = doctor(&["--session", "calc", "--output", "junit"]);
+    let text = String::from_utf8_lossy(&live.stdout).into_owned();
+    assert_eq!(live.status.code(), Some(1));
+    assert!(text.contains("classname=\"stdout\"") && text.contains("failures=\"1\""), "{text}");
+    // The screen says the same.
+    let mut terminal = Terminal::open(data, &["tui"]);
+    terminal.sees("1 session runs");
+    terminal.press("0");
+    terminal.sees("Doctor · 1 failed");
+    terminal.sees("DB connected");
+    terminal.press("yy");
+    terminal.sees("on the clipboard");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    drop(wrapped.stdin.take());
+    wrapped.child.wait().unwrap();
+    let tape = doctor(&["--tape", tapes(data)[0].to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&tape.stdout).contains("FAIL  standard output is for messages alone"));
+    assert_eq!(doctor(&["--session", "calc"]).status.code(), Some(3), "it has ended");
+}
