@@ -67,7 +67,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     let (host, engine) = Host::start(log, record.settings());
     let engine = tui::seated(&host, &engine);
     record.arm(&host);
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "demo", &["demo".to_owned()]);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
@@ -85,7 +85,7 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
     let (host, engine) = Host::start(log, record.settings());
     let engine = tui::seated(&host, &engine);
     record.arm(&host);
-    let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()]);
+    let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
     let gate = Gate::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), GateOptions::default());
     let clients = sessions().map(|(_, era, attendance)| {

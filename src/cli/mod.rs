@@ -1,5 +1,7 @@
 //! The command line: one file a command, each assembling one mode of the program.
 
+mod attach;
+mod config;
 mod ctl;
 mod demo;
 mod doctor;
@@ -35,6 +37,9 @@ struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
+    /// Read this instead of ~/.config/shadowcat/config.toml.
+    #[arg(long, value_name = "FILE", global = true, env = "SHADOWCAT_CONFIG")]
+    config: Option<std::path::PathBuf>,
     /// Say more (twice: everything).
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
@@ -62,6 +67,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Launch a server under the debugger.
     Tui(tui::Arguments),
+    /// Join the server that a screen has launched: put this in the place of its command in the
+    /// client's configuration.
+    Attach(attach::Arguments),
     /// Stand between a client and a server, and record.
     Forward(forward::Arguments),
     /// Put a server behind one HTTP endpoint, for clients of both eras.
@@ -108,6 +116,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
+    if let Some(path) = &global.config {
+        config::choose(path);
+        // Whoever names a file wants to know at once what is wrong with it.
+        config::load().map_err(Failure::usage)?;
+    }
     // A tape over the file size limit is an error of that write, not the end of the traffic. The
     // handler does nothing; servers we start do not inherit it.
     let ignored = std::sync::Arc::default();
@@ -118,6 +131,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Demo(arguments) => runtime()?.block_on(demo::run(arguments, global.color)),
         Command::Tui(arguments) => runtime()?.block_on(tui::run(arguments, global.color)),
+        Command::Attach(arguments) => runtime()?.block_on(attach::run(arguments)),
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),

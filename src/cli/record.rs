@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::config::{self, Config};
 use super::failure::Failure;
 use super::tape::Secrets;
 use crate::clock::Clock;
@@ -49,8 +50,9 @@ pub struct Breaks {
     #[arg(long = "break", value_name = "QUERY", value_parser = query)]
     queries: Vec<Query>,
     /// How long what is held waits while nobody is there who could decide, e.g. 30s.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::tape::duration)]
-    hold_unattended: Duration,
+    /// Not at all if neither this nor the configuration says so.
+    #[arg(long, value_name = "DURATION", value_parser = super::tape::duration)]
+    hold_unattended: Option<Duration>,
 }
 
 fn query(text: &str) -> Result<Query, String> {
@@ -87,8 +89,14 @@ impl Recording {
     /// Sets the breakpoints that were asked for.
     pub fn arm(&self, host: &Host) {
         let breakpoints = host.breakpoints();
-        breakpoints.set_patience(self.breaks.hold_unattended);
-        for query in &self.breaks.queries {
+        let config = config::load().unwrap_or_else(|error| {
+            // No file stops the traffic.
+            complain(host.log(), &format!("no configuration: {error}"));
+            Config::default()
+        });
+        let patience = self.breaks.hold_unattended.or(config.hold_unattended);
+        breakpoints.set_patience(patience.unwrap_or_default());
+        for query in config.breaks.iter().chain(&self.breaks.queries) {
             breakpoints.add(query.clone(), None);
         }
     }

@@ -117,7 +117,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(&log, &words);
     let target = host.cleaner().command(&words);
-    let control = super::socket::serve(&engine, &record, recorder.as_ref(), "reverse", &target);
+    let control = super::socket::serve(&engine, &record, recorder.as_ref(), "reverse", &target, None);
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     output::say(&format!("listening on http://{address}{}", gateway::ENDPOINT));
     if let Some(face) = face.clone() {

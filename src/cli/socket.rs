@@ -1,12 +1,14 @@
 //! The control socket of every command that runs an engine.
 
 use super::record::Recording;
+use crate::control::server::Attach;
 use crate::control::{self, About, Server};
 use crate::engine::Engine;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::tape::{Recorder, Status};
 
-/// Serves `engine` on a socket for as long as what is returned is kept. No socket is no reason to
+/// Serves `engine` on a socket for as long as what is returned is kept; clients can be attached where
+/// there is `attach`. No socket is no reason to
 /// stop: the log says why there is none.
 pub fn serve(
     engine: &Engine,
@@ -14,11 +16,12 @@ pub fn serve(
     recorder: Option<&Recorder>,
     mode: &str,
     target: &[String],
+    attach: Option<Attach>,
 ) -> Option<Server> {
     let nothing = tokio::sync::watch::channel(Status::default()).1;
     let recording = recorder.map_or(nothing, Recorder::status);
     let about = About { name: record.name_for(target), mode: mode.to_owned(), target: target.to_vec() };
-    match control::serve(engine.clone(), about, recording) {
+    match control::serve(engine.clone(), about, recording, attach) {
         Ok(server) => Some(server),
         Err(error) => {
             let text = format!(

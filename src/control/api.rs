@@ -27,6 +27,15 @@ pub enum Ask {
         /// Who it is: the log names it where it does something.
         name: String,
     },
+    /// Turns the connection into the standard streams of a server of its own, once this is answered.
+    /// It must be the first message, in the place of hello.
+    #[serde(rename = "client/attach")]
+    Attach {
+        /// The version of the protocol that the peer speaks.
+        version: u32,
+        /// Who it is.
+        name: String,
+    },
     /// What the engine is and how it stands.
     #[serde(rename = "engine/facts")]
     Facts {},

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
@@ -159,6 +159,39 @@ impl Client {
     pub async fn subscribe(&self, from: Seq) -> Result<(), CallError> {
         self.ask::<Value>(&Ask::Subscribe { from }).await.map(drop)
     }
+}
+
+/// Joins the engine at `path` as a client of its server: what comes and goes on the stream from now on
+/// is what the server says and hears.
+///
+/// # Errors
+/// When nobody answers, it speaks another version, or it launched no server.
+pub async fn join(path: &Path, name: &str) -> Result<std::os::unix::net::UnixStream, CallError> {
+    if !place::is_ours(path) {
+        return Err(CallError::Planted(path.display().to_string()));
+    }
+    let mut stream = UnixStream::connect(path).await?;
+    let mut request = json!(Ask::Attach { version: VERSION, name: name.to_owned() });
+    if let Value::Object(members) = &mut request {
+        members.insert("jsonrpc".to_owned(), "2.0".into());
+        members.insert("id".to_owned(), 1.into());
+    }
+    stream.write_all(&wire::line(&request)).await?;
+    // What follows the answer is the server's: not a byte of it is read.
+    let mut line = Vec::new();
+    loop {
+        match stream.read_u8().await? {
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+    }
+    let told: Told<'_> = serde_json::from_slice(&line)?;
+    if let Some(failure) = told.error {
+        return Err(failure.into());
+    }
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 async fn write_lines(mut write: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) {

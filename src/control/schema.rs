@@ -107,6 +107,7 @@ fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
     let facts = schema::<api::Facts>(generator);
     vec![
         ("hello", facts.clone()),
+        ("client/attach", json!({ "type": "object" })),
         ("engine/facts", facts),
         ("log/subscribe", json!({ "type": "object" })),
         ("log/unsubscribe", json!({ "type": "object" })),

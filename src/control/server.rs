@@ -25,6 +25,7 @@ use super::reading::Reading;
 use super::schema::{self, Table};
 use super::wire::{self, Failure, Incoming};
 use crate::engine::{Command, Engine, Reply, Who};
+use crate::log::record::{Body, Level, Note, SessionId};
 use crate::log::{Seq, Tail};
 use crate::tape::Status;
 use crate::tape::format::write_record;
@@ -46,11 +47,17 @@ pub struct Server {
     ending: watch::Sender<bool>,
 }
 
+/// Whether a client was joined to a server, and why not.
+pub type Joined = Result<(), String>;
+/// Joins a client, whose streams these are, to a server.
+pub type Attach = Arc<dyn Fn(std::os::unix::net::UnixStream, &str) -> Joined + Send + Sync>;
+
 /// What every connection shares.
 struct Shared {
     engine: Engine,
     about: About,
     recording: watch::Receiver<Status>,
+    attach: Option<Attach>,
     reading: Arc<Mutex<Reading>>,
 }
 
@@ -61,11 +68,16 @@ const UNDER_WAY: usize = 64;
 /// Records that are sent between two looks at what else there is.
 const BATCH: usize = 256;
 
-/// Serves `engine` on a socket of its own.
+/// Serves `engine` on a socket of its own. Clients that attach are joined to a server by `attach`.
 ///
 /// # Errors
 /// When there is no place for one that is ours alone.
-pub fn serve(engine: Engine, about: About, recording: watch::Receiver<Status>) -> Result<Server, PlaceError> {
+pub fn serve(
+    engine: Engine,
+    about: About,
+    recording: watch::Receiver<Status>,
+    attach: Option<Attach>,
+) -> Result<Server, PlaceError> {
     let directory = place::directory()?;
     place::prepare(&directory)?;
     place::sweep();
@@ -73,7 +85,7 @@ pub fn serve(engine: Engine, about: About, recording: watch::Receiver<Status>) -
     let listener = bind(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
     let (ending, ended) = watch::channel(false);
-    let shared = Arc::new(Shared { engine, about, recording, reading });
+    let shared = Arc::new(Shared { engine, about, recording, attach, reading });
     let task = tokio::spawn(listen(listener, path.clone(), shared, ended));
     Ok(Server { path, task, ending })
 }
@@ -170,13 +182,16 @@ struct Outgoing {
 }
 
 impl Connection {
-    async fn serve(stream: UnixStream, shared: Arc<Shared>, ended: watch::Receiver<bool>) {
+    async fn serve(mut stream: UnixStream, shared: Arc<Shared>, ended: watch::Receiver<bool>) {
+        // What follows the first line may be for somebody else than us: not a byte of it is read.
+        let Some(first) = first_line(&mut stream).await else { return };
+        let Some((stream, first)) = attach(stream, first, &shared).await else { return };
         let (read, write) = stream.into_split();
         let (lines, incoming) = mpsc::channel(UNDER_WAY);
         let reader = tokio::spawn(read_lines(read, lines));
         let mut connection = Self { shared, engine: None, seat: None, tail: None };
         // A peer that is gone is no failure of ours.
-        let _ = connection.run(write, incoming, ended).await;
+        let _ = connection.run(first, write, incoming, ended).await;
         reader.abort();
         if let (Some(engine), Some(seat)) = (connection.engine, connection.seat) {
             // The engine may have ended.
@@ -186,6 +201,7 @@ impl Connection {
 
     async fn run(
         &mut self,
+        first: Vec<u8>,
         mut write: OwnedWriteHalf,
         mut incoming: mpsc::Receiver<io::Result<Vec<u8>>>,
         mut ended: watch::Receiver<bool>,
@@ -193,6 +209,9 @@ impl Connection {
         let (answers, mut outgoing) = mpsc::channel::<Outgoing>(UNDER_WAY);
         let mut breakpoints = self.shared.engine.watch();
         let mut recording = self.shared.recording.clone();
+        if let Some(answer) = self.take(&first, &answers) {
+            write.write_all(&answer).await?;
+        }
         loop {
             tokio::select! {
                 line = incoming.recv() => match line {
@@ -325,6 +344,12 @@ impl Connection {
         if let Some(Ask::Hello { version, name }) = &ask {
             return self.hello(*version, name);
         }
+        if let Some(Ask::Attach { .. }) = &ask {
+            return Err(Failure::new(
+                wire::INVALID_REQUEST,
+                "client/attach is the first message of its connection",
+            ));
+        }
         let Some(engine) = &self.engine else {
             return Err(Failure::new(wire::INVALID_REQUEST, "the first request is hello"));
         };
@@ -347,23 +372,93 @@ impl Connection {
     }
 
     fn hello(&mut self, version: u32, name: &str) -> Result<Begun, Failure> {
-        let program = concat!("shadowcat ", env!("CARGO_PKG_VERSION"));
-        if version != VERSION {
-            let text = match version > VERSION {
-                true => format!(
-                    "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: restart it with the newer program"
-                ),
-                false => format!(
-                    "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: update the program that asks"
-                ),
-            };
-            return Err(Failure::new(wire::INCOMPATIBLE, text));
-        }
+        check_version(version)?;
         const LONGEST_NAME: usize = 100;
         let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
         self.engine = Some(self.shared.engine.of(Who { name: name.into(), seat: None }));
         Ok(Begun::Ask(Ask::Facts {}))
     }
+}
+
+/// # Errors
+/// When a peer speaks another version of the protocol.
+fn check_version(version: u32) -> Result<(), Failure> {
+    let program = concat!("shadowcat ", env!("CARGO_PKG_VERSION"));
+    let next = match version.cmp(&VERSION) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Greater => "restart it with the newer program",
+        std::cmp::Ordering::Less => "update the program that asks",
+    };
+    let text = format!(
+        "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: {next}"
+    );
+    Err(Failure::new(wire::INCOMPATIBLE, text))
+}
+
+/// The first line of a connection, without its end.
+async fn first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    use tokio::io::AsyncReadExt;
+    /// A first message is a short one.
+    const LONGEST: usize = 64 << 10;
+    let mut line = Vec::new();
+    loop {
+        match stream.read_u8().await.ok()? {
+            b'\n' => return Some(line),
+            byte => line.push(byte),
+        }
+        if line.len() > LONGEST {
+            let failure = Failure::new(wire::INVALID_REQUEST, "the first line is longer than is taken");
+            // It may have left.
+            let _ = stream.write_all(&wire::answer(&Value::Null, Err(failure))).await;
+            return None;
+        }
+    }
+}
+
+/// Joins a client to a server, if that is what it wants. Gives the connection back otherwise.
+async fn attach(
+    mut stream: UnixStream,
+    first: Vec<u8>,
+    shared: &Arc<Shared>,
+) -> Option<(UnixStream, Vec<u8>)> {
+    let request =
+        serde_json::from_slice::<Incoming>(&first).ok().filter(|request| request.method == "client/attach");
+    let Some(request) = request else { return Some((stream, first)) };
+    let id = request.id.unwrap_or_default();
+    let tagged = json!({ "method": request.method, "params": request.params.unwrap_or_else(|| json!({})) });
+    let asked = match serde_json::from_value(tagged) {
+        Ok(Ask::Attach { version, name }) => check_version(version).map(|()| name),
+        Ok(_) => Err(Failure::new(wire::INVALID_REQUEST, "client/attach was asked for")),
+        Err(error) => Err(Failure::new(wire::INVALID_PARAMS, error.to_string())),
+    };
+    let able = shared.attach.clone().ok_or_else(|| {
+        Failure::new(wire::REFUSED, "this shadowcat launched no server that clients can attach to")
+    });
+    let joined = match asked.and_then(|name| Ok((name, able?))) {
+        Ok((name, attach)) => {
+            // The answer goes first: behind it comes what the server says.
+            stream.write_all(&wire::answer(&id, Ok(wire::result(&json!({}))))).await.ok()?;
+            let stream = stream.into_std().ok()?;
+            stream.set_nonblocking(false).ok()?;
+            attach(stream, &name)
+        }
+        Err(failure) => {
+            // It may have left.
+            let _ = stream.write_all(&wire::answer(&id, Err(failure))).await;
+            return None;
+        }
+    };
+    if let Err(why) = joined {
+        let note = Note {
+            frame: None,
+            mark: None,
+            level: Level::Error,
+            by: "shadowcat".into(),
+            text: format!("nobody was attached: {why}"),
+        };
+        shared.engine.log().append(SessionId(0), Body::Note(note));
+    }
+    None
 }
 
 /// How a request goes on.
@@ -389,7 +484,7 @@ impl Shared {
             Ask::Held {} => Ok(wire::result(&reading.held(&self.engine))),
             Ask::Breakpoints {} => Ok(wire::result(&Points::from(&self.engine.breakpoints()))),
             // These are of a connection, not of the log.
-            Ask::Subscribe { .. } | Ask::Unsubscribe {} => Ok(wire::result(&json!({}))),
+            Ask::Subscribe { .. } | Ask::Unsubscribe {} | Ask::Attach { .. } => Ok(wire::result(&json!({}))),
         }
     }
 }

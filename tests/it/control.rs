@@ -28,6 +28,11 @@ impl Wrapped {
     pub fn of(data: &Path, name: &str, options: &[&str], server: &[&str]) -> Self {
         let mut command = shadowcat(data);
         command.args(["forward", "stdio", "--name", name]).args(options).arg("--").args(server);
+        Self::spawn(command)
+    }
+
+    /// A command that speaks for a server on its standard streams.
+    pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
@@ -368,7 +373,7 @@ fn another_user_cannot_connect() {
     let mut wrapped = Wrapped::demo(path, "calc", &[]);
     wrapped.greet();
     let socket = sockets(path).pop().unwrap();
-    let connect = "use Socket; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die \"kept out: $!\"; send($s, \"{}\\n\", 0); my $read = sysread($s, my $said, 100); print \"heard:$said\";";
+    let connect = "use Socket; $SIG{PIPE} = 'IGNORE'; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die \"kept out: $!\"; send($s, \"{}\\n\", 0); my $read = sysread($s, my $said, 100); print \"heard:$said\";";
     let tried = |uid: &str| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", uid, "--regid", uid, "--clear-groups", "perl", "-e", connect]).arg(&socket);
@@ -446,9 +451,9 @@ fn the_protocol_is_the_one_that_is_documented() {
     let mut peer = Peer::greeted(data.path(), "x");
     let methods = document["methods"].as_array().unwrap();
     assert!(methods.len() > 25);
-    for method in
-        methods.iter().filter(|method| method["x-notification"] != true && method["name"] != "hello")
-    {
+    for method in methods.iter().filter(|method| {
+        method["x-notification"] != true && method["name"] != "hello" && method["name"] != "client/attach"
+    }) {
         let name = method["name"].as_str().unwrap();
         let error = peer.ask(name, json!({}))["error"].clone();
         assert_ne!(error["code"], -32601, "{name}");
@@ -524,4 +529,103 @@ fn ten_engines_are_followed_by_three_and_nothing_is_lost() {
         let opened = shadowcat::tape::open(&tape, &mut |_, _| ()).unwrap();
         assert_eq!((opened.world.rows.len() as u64, opened.log.lost()), (lines, 0));
     }
+}
+
+#[test]
+fn a_job_is_gated_on_errors_and_slow_calls() {
+    let gate = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gate.sh");
+    let client = |calls: &str| {
+        let greeting = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"ci","version":"1"}}}"#;
+        format!(
+            "(echo '{greeting}'; sleep 0.3; echo '{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}}'; {calls}; sleep 0.3) | {program} forward stdio --name job -- {program} demo-server --pace 1 >/dev/null",
+            program = program()
+        )
+    };
+    let call = |tool: &str, arguments: Value| {
+        let params = json!({ "name": tool, "arguments": arguments });
+        format!("echo '{}'", json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }))
+    };
+    let gated = |calls: &str| {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.arg(&gate).args(["job", "sh", "-c", &client(calls)]);
+        command.env("SHADOWCAT", program()).env("SHADOWCAT_DATA_DIR", data.path());
+        let output = run(command, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = gated(&call("add", json!({ "a": 1, "b": 2 })));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = gated(&call("no-such-tool", json!({})));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no-such-tool"), "{said}");
+}
+
+#[test]
+fn a_configuration_holds_the_first_message_too_and_a_broken_one_stops_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let file = data.join("config.toml");
+    std::fs::write(&file, "break = [\"method:initialize kind:req\"]\nhold_unattended = \"1m\"\n").unwrap();
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } });
+    let first = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params });
+    let start = |file: &Path| {
+        let mut command = shadowcat(data);
+        command.args(["forward", "stdio", "--name", "calc", "--", program(), "demo-server"]);
+        // As a client that was told by its environment.
+        command.env("XDG_CONFIG_HOME", file);
+        Wrapped::spawn(command)
+    };
+    std::fs::create_dir_all(data.join("xdg/shadowcat")).unwrap();
+    std::fs::copy(&file, data.join("xdg/shadowcat/config.toml")).unwrap();
+    let mut wrapped = start(&data.join("xdg"));
+    wrapped.say(&first);
+    eventually("the handshake is held", || held(data).len() == 1);
+    does(data, &["accept", "--all"]);
+    assert!(wrapped.hears(1)["result"].is_object());
+    wrapped.ends();
+    std::fs::write(data.join("xdg/shadowcat/config.toml"), "break = [\"nonsense:x\"]").unwrap();
+    let mut wrapped = start(&data.join("xdg"));
+    wrapped.greet();
+    wrapped.ends();
+    let tapes = crate::support::tapes(data);
+    let tape = std::fs::read_to_string(tapes.iter().max().unwrap()).unwrap();
+    assert!(
+        tapes.iter().any(|tape| std::fs::read_to_string(tape).unwrap().contains("no configuration")),
+        "{tape}"
+    );
+    // Named on the command line, it is told at once.
+    let mut command = shadowcat(data);
+    command.args(["--config", data.join("xdg/shadowcat/config.toml").to_str().unwrap(), "ctl", "sessions"]);
+    let refused = run(command, b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("line 1"));
+}
+
+#[test]
+fn a_full_disk_stops_neither_the_wire_nor_those_who_decide() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    // Files of this process and its children end at 8 kB.
+    let script = format!(
+        "ulimit -f 8; exec {} forward stdio --name full -- {} demo-server --pace 1",
+        program(),
+        program()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env("SHADOWCAT_DATA_DIR", data);
+    let mut wrapped = Wrapped::spawn(command);
+    wrapped.greet();
+    for id in 2..200 {
+        wrapped.add(id, 1, 1);
+        assert!(wrapped.hears(id)["result"].is_object());
+    }
+    does(data, &["hold", "tool:add kind:req"]);
+    wrapped.add(500, 20, 22);
+    eventually("a hold", || held(data).len() == 1);
+    does(data, &["accept", "--all"]);
+    assert!(wrapped.hears(500).to_string().contains("42"));
+    let facts = Peer::greeted(data, "x").ask("engine/facts", json!({}))["result"].clone();
+    assert!(facts["tape"]["failing"].is_string(), "{facts}");
+    wrapped.ends();
 }

@@ -137,3 +137,55 @@ fn another_machine_is_looked_at_through_a_command() {
         assert_eq!(crate::support::run(command, b"").status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn a_client_joins_a_server_that_a_screen_launched() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let program = crate::support::program();
+    let launch = ["tui", "--name", "calc", "--era", "2025", "--", program, "demo-server", "--pace", "1"];
+    let mut terminal = Terminal::open(data, &launch);
+    terminal.sees("tools/list");
+    let mut attach = shadowcat(data);
+    attach.args(["attach", "calc"]);
+    let mut client = Wrapped::spawn(attach);
+    client.greet();
+    terminal.press("1");
+    terminal.sees("2 sessions run");
+    terminal.sees("tester 1");
+    // What the client says is held where the server was launched, and edited there.
+    terminal.press("a rb");
+    terminal.sees("break on:");
+    terminal.press("tool:add kind:req\r");
+    terminal.sees("ARMED 1");
+    client.add(2, 1111, 0);
+    terminal.sees("Intercept●1");
+    terminal.press("3");
+    terminal.sees("\"a\": 1111");
+    terminal.press("E");
+    terminal.sees("\"a\": 2222");
+    terminal.press("\x13");
+    assert!(client.hears(2).to_string().contains("2222"));
+    terminal.sees("Nothing held");
+    // Leaving asks: the client would lose its server.
+    terminal.press("q");
+    terminal.sees("1 client is attached");
+    terminal.press("\x1b");
+    // The client ends its own server only.
+    drop(client.stdin.take());
+    assert!(client.child.wait().unwrap().success());
+    terminal.press("1");
+    terminal.sees("1 session runs");
+    let mut nobody = shadowcat(data);
+    nobody.args(["attach", "no-such-name"]);
+    assert_eq!(crate::support::run(nobody, b"").status.code(), Some(3));
+    let mut other = Wrapped::demo(data, "other", &[]);
+    other.greet();
+    let mut refused = shadowcat(data);
+    refused.args(["attach", "other"]);
+    let refused = crate::support::run(refused, b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("launched no server"));
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+}

@@ -39,7 +39,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(host.log(), &[target(&upstream)]);
     // Whoever wants to look or decide comes by the control socket.
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "forward http", &[target(&upstream)]);
+    let control =
+        socket::serve(&engine, &record, recorder.as_ref(), "forward http", &[target(&upstream)], None);
     let mut signals = supervise::signals().map_err(Failure::peer)?;
     let stop = supervise::stopped(&mut signals);
     output::say(&format!("listening on {url}"));

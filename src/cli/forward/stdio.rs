@@ -64,7 +64,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
     // Whoever wants to look or decide comes by the control socket.
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target, None);
     let name = record.name_for(&spec.command);
     let (session, threads) =
         host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
@@ -92,7 +92,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let mut recorder = record.record(&log, &[target(url)]);
     let (host, engine) = Host::start(log, record.settings());
     record.arm(&host);
-    let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)]);
+    let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)], None);
     let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());

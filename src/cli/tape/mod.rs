@@ -191,6 +191,8 @@ fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failur
 
 /// A duration of an option.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    // Nothing needs no unit.
+    let text = if text == "0" { "0s" } else { text };
     crate::clock::duration(text).ok_or_else(|| format!("{text:?} is no duration; write 500ms, 30s or 2m"))
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::attach;
 use super::failure::{Failure, Kind};
 use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
@@ -113,7 +114,8 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     record.arm(&host);
     // … and others who may watch …
     let target = host.cleaner().command(&command);
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &target);
+    let attach = attach::with_server(&host, record.name_for(&command), command.clone());
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &target, Some(attach));
     // … the server, and the client of our own …
     let server = Launch {
         name: record.name_for(&command),
@@ -152,7 +154,7 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     // … the tape …
     let recorder = record.record(host.log(), &[target(&upstream)]);
     record.arm(&host);
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &[target(&upstream)]);
+    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &[target(&upstream)], None);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Arc::clone(&gate);
     let served = tokio::spawn(listener.serve(
@@ -306,12 +308,7 @@ impl LookArguments {
     }
 }
 
-/// Where themes of the person's own are: `$XDG_CONFIG_HOME/shadowcat/themes`.
+/// Where themes of the person's own are.
 fn themes_directory() -> Option<PathBuf> {
-    let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-        Some(user.dir.join(".config"))
-    };
-    configured.or_else(home).map(|config| config.join("shadowcat/themes"))
+    Some(super::config::directory()?.join("themes"))
 }

@@ -81,9 +81,28 @@ impl App {
         }
     }
 
+    /// Clients of others whose servers end with this screen.
+    fn attached(&self) -> usize {
+        let attached = |session: &&crate::log::world::Session| {
+            session.closed.is_none() && !session.opened.own_client && session.opened.pid.is_some()
+        };
+        if self.is_home() || self.is_tape() {
+            return 0;
+        }
+        self.world.sessions.values().filter(attached).count()
+    }
+
     pub(in crate::tui) fn quit(&mut self) {
         if self.world.held.is_empty() {
-            self.effect(Effect::Quit);
+            match self.attached() {
+                0 => self.effect(Effect::Quit),
+                count => {
+                    let noun = if count == 1 { "client is" } else { "clients are" };
+                    let title = format!("{count} {noun} attached; Esc stays");
+                    let items = vec![('q', "quit, and end their servers".to_owned(), Choice::QuitReleasing)];
+                    self.overlay = Some(Overlay::Menu(Menu { title, items }));
+                }
+            }
             return;
         }
         let count = self.world.held.len();

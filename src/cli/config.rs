@@ -1,0 +1,97 @@
+//! What a person wants of every command, from a file: `~/.config/shadowcat/config.toml`.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::log::Query;
+
+/// The file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Breakpoints that every engine begins with.
+    #[serde(default, rename = "break", deserialize_with = "queries")]
+    pub breaks: Vec<Query>,
+    /// How long what they hold waits while nobody is there who could decide.
+    #[serde(default, deserialize_with = "duration")]
+    pub hold_unattended: Option<Duration>,
+}
+
+/// Why the file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("read {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{}: {what}", path.display())]
+    Malformed { path: PathBuf, what: String },
+}
+
+/// The file that was named on the command line. It is one for the whole program.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes this file instead of the usual one.
+pub fn choose(path: &Path) {
+    // The first one stays; there is only one command line.
+    let _ = CHOSEN.set(path.to_owned());
+}
+
+/// Where configuration of the person's own is: `$XDG_CONFIG_HOME/shadowcat`.
+pub fn directory() -> Option<PathBuf> {
+    let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
+        Some(user.dir.join(".config"))
+    };
+    configured.or_else(home).map(|config| config.join("shadowcat"))
+}
+
+/// Reads the file; what is not there says nothing.
+///
+/// # Errors
+/// When it cannot be read, or says something that is not understood: line and column say where.
+pub fn load() -> Result<Config, ConfigError> {
+    let chosen = CHOSEN.get().cloned();
+    let Some(path) = chosen.clone().or_else(|| Some(directory()?.join("config.toml"))) else {
+        return Ok(Config::default());
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path, what: error.to_string().trim().to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && chosen.is_none() => {
+            Ok(Config::default())
+        }
+        Err(source) => Err(ConfigError::Io { path, source }),
+    }
+}
+
+fn queries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Query>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let query = |text: &String| {
+        Query::parse(text).map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
+    };
+    texts.iter().map(query).collect()
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    super::tape::duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_and_what_is_wrong_is_named() {
+        let config: Config =
+            toml::from_str("break = [\"method:initialize\"]\nhold_unattended = \"30s\"").unwrap();
+        assert_eq!(config.breaks[0].text(), "method:initialize");
+        assert_eq!(config.hold_unattended, Some(Duration::from_secs(30)));
+        let wrong = toml::from_str::<Config>("break = [\"nonsense:x\"]").unwrap_err().to_string();
+        assert!(wrong.contains("line 1") && wrong.contains("nonsense"), "{wrong}");
+        assert!(toml::from_str::<Config>("brake = []").is_err());
+    }
+}
