@@ -10,6 +10,14 @@ mod conformance;
 mod http;
 mod login;
 mod tapes;
+mod wrapped;
+
+#[path = "../it/support.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod support;
+#[path = "../it/terminal.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::control::Wrapped;
-use crate::pty::Terminal;
 use crate::support::{program, run, shadowcat, tapes};
+use crate::terminal::Terminal;
 
 fn examine(arguments: &[&str]) -> (Value, Option<i32>) {
     let data = tempfile::tempdir().unwrap();

@@ -4,8 +4,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::control::Wrapped;
-use crate::pty::Terminal;
 use crate::support::{shadowcat, tapes};
+use crate::terminal::Terminal;
 
 #[test]
 fn what_a_client_says_is_stopped_edited_and_released_from_elsewhere() {

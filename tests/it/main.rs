@@ -27,5 +27,6 @@ mod screens;
 mod standin;
 mod support;
 mod tapes;
+mod terminal;
 mod tls;
 mod wire;

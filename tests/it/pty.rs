@@ -1,102 +1,11 @@
 //! The program in a real terminal: keys in, cells out.
 
-use std::io::{Read, Write};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::PtySize;
 
-use crate::support::{eventually, is_alive, program, tapes};
-
-fn cells(count: u16) -> std::num::NonZero<u16> {
-    std::num::NonZero::new(count).unwrap()
-}
-
-/// A person's terminal with the program in it.
-pub struct Terminal {
-    master: Option<Box<dyn MasterPty + Send>>,
-    pub child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
-    parser: Arc<Mutex<vt100::Parser>>,
-}
-
-impl Terminal {
-    pub fn open(data: &Path, arguments: &[&str]) -> Self {
-        Self::open_with(data, arguments, &[])
-    }
-
-    /// The same in an environment with more in it.
-    pub fn open_with(data: &Path, arguments: &[&str], more: &[(&str, &Path)]) -> Self {
-        let size = PtySize { rows: 36, cols: 130, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(program());
-        command.args(arguments);
-        command.env("SHADOWCAT_DATA_DIR", data);
-        command.env("TERM", "xterm-256color");
-        command.env("EDITOR", "sed -i -e s/Bern/Basel/ -e s/1111/2222/");
-        more.iter().for_each(|(name, value)| command.env(name, value));
-        command.cwd(data);
-        let child = pair.slave.spawn_command(command).unwrap();
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(36), cells(130), 0)));
-        let mut output = pair.master.try_clone_reader().unwrap();
-        let sink = Arc::clone(&parser);
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut chunk) {
-                sink.lock().unwrap().process(&chunk[..length]);
-            }
-        });
-        let keys = pair.master.take_writer().unwrap();
-        Self { master: Some(pair.master), child, keys, parser }
-    }
-
-    pub fn screen(&self) -> String {
-        self.parser.lock().unwrap().screen().contents()
-    }
-
-    #[track_caller]
-    pub fn sees(&self, text: &str) {
-        for _ in 0..4000 {
-            if self.screen().contains(text) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        panic!("no {text:?} on\n{}", self.screen());
-    }
-
-    pub fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.process_id().unwrap()).unwrap()
-    }
-
-    /// The processes that the program started.
-    fn children(&self) -> Vec<i32> {
-        // Each thread has children of its own.
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
-        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        lists
-            .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>())
-            .collect()
-    }
-
-    #[track_caller]
-    pub fn is_given_back(&self) {
-        eventually("the terminal is given back", || {
-            let parser = self.parser.lock().unwrap();
-            let screen = parser.screen();
-            !screen.alternate_screen()
-                && !screen.hide_cursor()
-                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
-        });
-    }
-}
+use crate::support::{eventually, is_alive, tapes};
+use crate::terminal::{Terminal, cells};
 
 #[test]
 fn the_demo_is_watched_stopped_edited_and_left() {

@@ -1,0 +1,154 @@
+//! Real clients with a configuration of their own, wrapped: what they say is stopped, edited and released
+//! from elsewhere, and their results show it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::support::{eventually, shadowcat};
+use super::terminal::Terminal;
+use super::{client, peers, server};
+
+/// A home with the configuration of Claude Desktop, in which a server is wrapped.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let words = server("everything", home.0.path());
+        let environment = json!({
+            "SHADOWCAT_DATA_DIR": home.data(),
+            "XDG_CONFIG_HOME": home.0.path().join(".config"),
+            "PATH": std::env::var("PATH").unwrap(),
+        });
+        let entry = json!({ "command": words[0], "args": words[1..], "env": environment });
+        let text = serde_json::to_string_pretty(&json!({ "mcpServers": { "everything": entry } })).unwrap();
+        std::fs::create_dir_all(home.file().parent().unwrap()).unwrap();
+        std::fs::create_dir_all(home.data()).unwrap();
+        std::fs::write(home.file(), text).unwrap();
+        // The first call is held, whether or not somebody is there yet.
+        let config = home.0.path().join(".config/shadowcat");
+        std::fs::create_dir_all(&config).unwrap();
+        let breaks = "break = [\"tool:echo kind:req\"]\nhold_unattended = \"1m\"\n";
+        std::fs::write(config.join("config.toml"), breaks).unwrap();
+        let mut wrap = shadowcat(&home.data());
+        wrap.args(["wrap", "everything", "--client", "claude-desktop", "--yes"]);
+        wrap.env("SHADOWCAT_HOME", home.0.path()).env_remove("XDG_CONFIG_HOME").stdin(Stdio::null());
+        assert!(wrap.output().unwrap().status.success());
+        home
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join(".config/Claude/claude_desktop_config.json")
+    }
+
+    /// What the client starts for its server.
+    fn entry(&self) -> Value {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["mcpServers"]["everything"].clone()
+    }
+}
+
+/// Starts a client without a terminal, as one with a window is.
+fn alone(words: &[String], environment: &Value) -> Child {
+    let mut command = Command::new("setsid");
+    command.args(words).current_dir(peers());
+    for (name, value) in environment.as_object().unwrap() {
+        command.env(name, value.as_str().unwrap());
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn result(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_inspector_sees_what_a_person_made_of_its_call() {
+    let home = Home::new();
+    let mut terminal = Terminal::open(&home.data(), &["tui"]);
+    terminal.sees("Nothing is running yet");
+    let inspector = [
+        peers().join("node_modules/.bin/node").display().to_string(),
+        peers().join("node_modules/.bin/mcp-inspector").display().to_string(),
+        "--cli".into(),
+        "--config".into(),
+        home.file().display().to_string(),
+    ];
+    let call = [
+        "--server",
+        "everything",
+        "--method",
+        "tools/call",
+        "--tool-name",
+        "echo",
+        "--tool-arg",
+        "message=Bern",
+    ];
+    let words: Vec<String> = inspector.into_iter().chain(call.map(str::to_owned)).collect();
+    let child = alone(&words, &json!({ "HOME": home.0.path() }));
+    terminal.sees("Intercept●1");
+    terminal.press("3");
+    terminal.sees("Bern");
+    terminal.press("E");
+    terminal.sees("Basel");
+    terminal.press("\x13");
+    let said = result(child);
+    assert!(said.contains("Echo: Basel"), "{said}");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+}
+
+fn edited_by_a_script(client_name: &str, era: &str) {
+    let home = Home::new();
+    let entry = home.entry();
+    let mut words = client(client_name);
+    words.extend([era.to_owned(), entry["command"].as_str().unwrap().to_owned()]);
+    words.extend(entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()));
+    // SDKs give a server a trimmed environment; a client with a configuration gives it what that says.
+    let environment = entry["env"].as_object().unwrap();
+    let set: Vec<String> = environment.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap())).collect();
+    let at = client(client_name).len() + 1;
+    words.splice(at..at, std::iter::once("env".to_owned()).chain(set));
+    let child = alone(&words, &json!({}));
+    let ctl = |arguments: &[&str]| {
+        let mut command = shadowcat(&home.data());
+        command.arg("ctl").args(arguments).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let mut id = String::new();
+    eventually("the call is held", || {
+        let held: Value = serde_json::from_str(&ctl(&["held", "--output", "json"]).1).unwrap();
+        id = held[0]["id"].to_string();
+        held[0]["target"] == "echo"
+    });
+    let patch = r#"[{"op":"replace","path":"/params/arguments/message","value":"EDITED"}]"#;
+    assert!(ctl(&["edit", &id, "--patch", patch]).0 && ctl(&["accept", &id]).0);
+    let said = result(child);
+    assert!(said.contains("Echo: EDITED"), "{client_name} {era}: {said}");
+}
+
+#[test]
+fn sdk_clients_see_what_a_script_made_of_their_calls() {
+    edited_by_a_script("ts1", "2025");
+    edited_by_a_script("py", "2025");
+    edited_by_a_script("ts2", "2025");
+}
+
+#[test]
+fn a_wrapped_configuration_is_unwrapped_to_the_byte() {
+    let home = Home::new();
+    let wrapped = std::fs::read_to_string(home.file()).unwrap();
+    assert!(wrapped.contains("forward"));
+    let mut unwrap = shadowcat(&home.data());
+    unwrap.args(["unwrap", "everything", "--yes"]).env("SHADOWCAT_HOME", home.0.path());
+    assert!(unwrap.env_remove("XDG_CONFIG_HOME").stdin(Stdio::null()).output().unwrap().status.success());
+    assert_eq!(home.entry()["command"], server("everything", Path::new("/"))[0].as_str());
+}
