@@ -20,12 +20,16 @@
 //! - [`intercept`]: the stages between the lanes. An [`intercept::Interceptor`] answers each frame
 //!   with a verdict, now or later; breakpoints are one.
 //! - [`engine`]: all that a front end may know of a running proxy: its log and its commands.
+//! - [`control`]: the socket of an engine, for screens, scripts and agents elsewhere.
+//!   [`control::Hub`] looks at many engines as one.
 //! - [`proxy`]: the running thing. [`proxy::session::Session`] is the way of every message: record,
 //!   rule, deliver, confirm. [`proxy::host::Host`] carries out commands, [`proxy::http`] makes
 //!   lanes of HTTP exchanges (and an HTTP server of a stdio one), [`proxy::client::Client`] is the built-in client,
 //!   [`proxy::supervise`] sees to a clean end.
 //! - [`gateway`]: a server behind one HTTP endpoint: routes, health, metrics, the hop to it.
 //! - [`demo`]: a small server of both eras with every kind of trouble, and what is said to it.
+//! - [`clients`]: the configuration files of MCP clients, and us in front of a server in them.
+//! - [`doctor`]: what is wrong with a server, told from what was said.
 //! - [`tui`]: the screen. [`tui::App::update`] takes inputs and gives effects, [`tui::view`] draws,
 //!   one table ([`tui::command`]) makes keys, footer, help and palette.
 //! - [`cli`]: the command line; each file assembles one mode of the program, outermost first.
@@ -48,10 +52,9 @@ pub mod proxy;
 
 pub mod gateway;
 
+pub mod clients;
 pub mod demo;
 pub mod doctor;
 pub mod tui;
-
-pub mod clients;
 
 pub mod cli;
