@@ -46,8 +46,9 @@ pub mod transport;
 
 pub mod intercept;
 
-pub mod control;
 pub mod engine;
+
+pub mod control;
 pub mod proxy;
 
 pub mod gateway;

@@ -1,0 +1,180 @@
+//! The socket of an engine: connections that ask, command and follow.
+//!
+//! Nothing here can stop the engine: a connection that does not read waits by itself, as a reader
+//! of the log, and a socket that is deleted is made again.
+
+mod connection;
+mod join;
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::getuid;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::connection::Connection;
+use super::api::{Ask, Points};
+use super::place::{self, PlaceError};
+use super::reading::Reading;
+use super::wire::{self, Failure};
+use crate::engine::Engine;
+use crate::tape::Status;
+
+/// What an engine says of itself that its log does not.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub name: String,
+    /// The command that runs.
+    pub mode: String,
+    pub target: Vec<String>,
+}
+
+/// A socket that is served until this is dropped.
+pub struct Server {
+    path: PathBuf,
+    task: JoinHandle<()>,
+    /// Every connection listens to this.
+    ending: watch::Sender<bool>,
+}
+
+/// Whether a client was joined to a server, and why not.
+pub type Joined = Result<(), String>;
+/// Joins a client, whose streams these are, to a server.
+pub type Attach = Arc<dyn Fn(std::os::unix::net::UnixStream, &str) -> Joined + Send + Sync>;
+
+/// What every connection shares.
+struct Shared {
+    engine: Engine,
+    about: About,
+    recording: watch::Receiver<Status>,
+    attach: Option<Attach>,
+    reading: Arc<Mutex<Reading>>,
+}
+
+/// How often it is looked whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(2);
+/// Requests of one connection that may be under way.
+const UNDER_WAY: usize = 64;
+/// Records that are sent between two looks at what else there is.
+const BATCH: usize = 256;
+
+/// Serves `engine` on a socket of its own. Clients that attach are joined to a server by `attach`.
+///
+/// # Errors
+/// When there is no place for one that is ours alone.
+pub fn serve(
+    engine: Engine,
+    about: About,
+    recording: watch::Receiver<Status>,
+    attach: Option<Attach>,
+) -> Result<Server, PlaceError> {
+    let directory = place::directory()?;
+    place::prepare(&directory)?;
+    place::sweep();
+    let path = place::socket(&directory, &about.name)?;
+    let listener = bind(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+    let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
+    let (ending, ended) = watch::channel(false);
+    let shared = Arc::new(Shared { engine, about, recording, attach, reading });
+    let task = tokio::spawn(listen(listener, path.clone(), shared, ended));
+    Ok(Server { path, task, ending })
+}
+
+impl Server {
+    /// Takes nobody new, and lets those who follow the log read to its end, for a while.
+    pub async fn close(self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        self.task.abort();
+        // It may be gone already.
+        let _ = fs::remove_file(&self.path);
+        self.ending.send_replace(true);
+        // A reader that does not read is no reason to stay.
+        let _ = tokio::time::timeout(PATIENCE, self.ending.closed()).await;
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        // It may be gone already.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    // Left by a process of the same number; one that is alive would be us.
+    if place::is_ours(path) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn listen(
+    mut listener: UnixListener,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if is_ours(&stream) => {
+                    tokio::spawn(Connection::serve(stream, Arc::clone(&shared), ended.clone()));
+                }
+                // Another user: the directory should have kept it out already.
+                Ok(_) => tracing::warn!("another user was turned away from the control socket"),
+                // No descriptors are left: that passes.
+                Err(_) => tokio::time::sleep(LOOK).await,
+            },
+            _ = look.tick() => {
+                if !path.exists()
+                    && let Some(directory) = path.parent()
+                    && place::prepare(directory).is_ok()
+                    && let Ok(again) = bind(&path)
+                {
+                    listener = again;
+                }
+            }
+        }
+    }
+}
+
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == getuid().as_raw())
+}
+
+impl Shared {
+    fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
+        let mut reading = self.reading.lock();
+        reading.catch_up();
+        match ask {
+            Ask::Hello { .. } | Ask::Facts {} => {
+                let facts = reading.facts(&self.about, &self.engine, &self.recording.borrow());
+                Ok(wire::result(&facts))
+            }
+            Ask::Frames { filter, from, to, limit, newest } => {
+                reading.frames(filter, (*from, *to), *limit, *newest).map(|frames| wire::result(&frames))
+            }
+            Ask::Records { from, limit } => Ok(reading.records(*from, *limit)),
+            Ask::Held {} => Ok(wire::result(&reading.held(&self.engine))),
+            Ask::Breakpoints {} => Ok(wire::result(&Points::from(&self.engine.breakpoints()))),
+            // These are of a connection, not of the log.
+            Ask::Subscribe { .. } | Ask::Unsubscribe {} | Ask::Attach { .. } => Ok(wire::result(&json!({}))),
+        }
+    }
+}
