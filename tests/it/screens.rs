@@ -283,6 +283,8 @@ snapshots! {
     };
     compose: |desk| { desk.keys("k k k k R"); };
     tape: |desk| { desk.keys("5 , , m 'wrong Enter"); };
+    sessions: |desk| { desk.keys("1"); };
+    doctor: |desk| { desk.keys("0"); };
     diff: |desk| { desk.keys("7"); };
     logs: |desk| { desk.keys("9"); };
     help: |desk| { desk.keys("?"); };
@@ -484,7 +486,7 @@ fn small_screens_say_what_they_need() {
 fn every_command_runs_on_every_screen_of_every_size() {
     use shadowcat::tui::command::Cmd;
     for (width, height) in [(60, 15), (130, 30)] {
-        for screen in ["2", "3", "4", "9", "?"] {
+        for screen in ["1", "2", "3", "4", "9", "0", "?"] {
             for command in Cmd::ALL {
                 let mut desk = told(width, height, Theme::dark());
                 desk.keys(screen);
@@ -499,7 +501,7 @@ fn every_command_runs_on_every_screen_of_every_size() {
 fn plain_characters_are_plain() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space v a");
-    for screen in ["2", "3", "4", "9"] {
+    for screen in ["1", "2", "3", "4", "9", "0"] {
         let screen = desk.keys(screen).screen();
         assert!(screen.is_ascii(), "{screen}");
     }
