@@ -12,6 +12,7 @@ use super::failure::{Failure, Kind};
 use super::http::{UpstreamArguments, gate, target};
 use super::output;
 use super::record::INSPECT_LIMIT;
+use crate::clients::Document;
 use crate::clock::Clock;
 use crate::control::reach::Whom;
 use crate::control::{Hub, place};
@@ -101,8 +102,8 @@ fn folded(log: &Log) -> World {
 /// Starts the server, says everything to it that a client says first, and lets it end.
 async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
-    let mut checks = vec![found(&arguments.command)];
-    if checks[0].verdict == Verdict::Failed {
+    let mut checks = vec![configured(), found(&arguments.command)];
+    if checks[1].verdict == Verdict::Failed {
         return Ok(((checks, Vec::new()), log));
     }
     let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
@@ -150,6 +151,31 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     Ok(((checks, after), log))
 }
 
+/// Whether the files of the clients can be read.
+fn configured() -> Check {
+    let (id, title) = ("config", "the configuration files of clients are valid");
+    let Ok(homes) = super::wrap::homes() else {
+        return Check::skipped(id, title, "there is no home directory");
+    };
+    let files = homes.files(None);
+    let mut broken = Vec::new();
+    let mut servers = 0;
+    for place in &files {
+        match Document::read(place) {
+            Ok(document) => servers += document.entries.len(),
+            Err(error) => broken.push(error.to_string()),
+        }
+    }
+    match (broken.is_empty(), files.len()) {
+        (true, 0) => Check::skipped(id, title, "no client that is known has one here"),
+        (true, count) => Check::passed(id, title, format!("{servers} servers in {count} files")),
+        (false, _) => {
+            let fix = "correct the file at that line and column: its client ignores all of it";
+            Check::found(id, title, Verdict::Warned, broken, fix)
+        }
+    }
+}
+
 /// Whether a client would find the program: those with a window have a path of their own.
 fn found(command: &[String]) -> Check {
     let (id, title) = ("binary", "clients find the program");
@@ -160,7 +186,13 @@ fn found(command: &[String]) -> Check {
         return Check::found(id, title, Verdict::Failed, vec![error.to_string()], fix);
     }
     if program.contains('/') {
-        return Check::passed(id, title, format!("{program} is a path"));
+        return match Path::new(program).is_file() {
+            true => Check::passed(id, title, format!("{program} is a path")),
+            false => {
+                let fix = "install it, or correct the path";
+                Check::found(id, title, Verdict::Failed, vec![format!("there is no {program}")], fix)
+            }
+        };
     }
     const TRIMMED: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
     match TRIMMED.iter().map(|place| Path::new(place).join(program)).find(|path| path.is_file()) {
@@ -254,6 +286,7 @@ fn render(title: &str, checks: &[Check], form: Form) -> String {
 }
 
 fn text(title: &str, checks: &[Check]) -> String {
+    let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
     let mut text = format!("{}\n", output::harmless(title));
     for check in checks {
         let sign = match check.verdict {
@@ -277,5 +310,11 @@ fn text(title: &str, checks: &[Check]) -> String {
             }
         }
     }
+    text.push_str(&format!(
+        "{} failed, {} warned, {} passed\n",
+        count(Verdict::Failed),
+        count(Verdict::Warned),
+        count(Verdict::Passed)
+    ));
     text
 }

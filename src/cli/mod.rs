@@ -40,6 +40,9 @@ struct Global {
     /// Read this instead of ~/.config/shadowcat/config.toml.
     #[arg(long, value_name = "FILE", global = true, env = "SHADOWCAT_CONFIG")]
     config: Option<std::path::PathBuf>,
+    /// Keep tapes, sockets and everything else here; SHADOWCAT_DATA_DIR does the same.
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<std::path::PathBuf>,
     /// Say more (twice: everything).
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
@@ -65,7 +68,7 @@ enum LogFormat {
 enum Command {
     /// Look around on a built-in server and client; nothing to install.
     Demo(demo::Arguments),
-    /// Launch a server under the debugger.
+    /// Look at whatever runs; with a command, launch a server under the debugger; with a tape, open it.
     Tui(tui::Arguments),
     /// Join the server that a screen has launched: put this in the place of its command in the
     /// client's configuration.
@@ -116,6 +119,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
+    if let Some(directory) = &global.data_dir {
+        crate::tape::library::choose(directory);
+    }
     if let Some(path) = &global.config {
         config::choose(path);
         // Whoever names a file wants to know at once what is wrong with it.

@@ -12,7 +12,7 @@ use super::failure::{Failure, Kind};
 use super::output::{self, Format};
 use crate::clients::{
     self, CLIENTS, Client, Document, DocumentError, Entry, Homes, Level, Place, Refused, Store, StoreError,
-    Wrapper,
+    Way, Wrapper,
 };
 use crate::tape::library;
 
@@ -82,7 +82,11 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
     if let (Some(error), true) = (broken.into_iter().next(), documents.is_empty()) {
         return Err(Failure::usage(error));
     }
-    let wrapper = Wrapper { program: program()? };
+    let chosen = library::chosen().map(|directory| {
+        let whole = std::path::absolute(&directory).unwrap_or(directory);
+        whole.display().to_string()
+    });
+    let wrapper = Wrapper { program: program()?, data: chosen };
     let mut changes = Vec::new();
     let mut refused = Vec::new();
     for (place, document) in documents {
@@ -106,7 +110,7 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
 }
 
 /// The directories that configuration files are in.
-fn homes() -> Result<Homes, Failure> {
+pub fn homes() -> Result<Homes, Failure> {
     // Tests have a home of their own.
     let home = std::env::var_os("SHADOWCAT_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = home.or_else(|| {
@@ -223,14 +227,24 @@ fn carry_out(
             Err(_) => return Ok(ExitCode::from(Kind::Interrupted as u8)),
         }
     }
+    let mut failed = false;
     for change in changes {
-        write(change, data).map_err(|error| match error {
-            StoreError::ReadOnly { .. } => {
-                Failure::usage(error).hint("make it writable, e.g. with chmod u+w")
+        if let Err(error) = write(change, data) {
+            let failure = match error {
+                StoreError::ReadOnly { .. } => {
+                    Failure::usage(error).hint("make it writable, e.g. with chmod u+w")
+                }
+                StoreError::Changed { .. } => Failure::usage(error).hint("try again"),
+                StoreError::Io { .. } => Failure::usage(error),
+            };
+            // The others are no worse for it.
+            match changes.len() {
+                1 => return Err(failure),
+                _ => output::say(&failure.to_string()),
             }
-            StoreError::Changed { .. } => Failure::usage(error).hint("try again"),
-            StoreError::Io { .. } => Failure::usage(error),
-        })?;
+            failed = true;
+            continue;
+        }
         let names: Vec<&str> = change.entries.iter().map(|(entry, _)| &*entry.server).collect();
         let word = if direction == Direction::In { "wrapped" } else { "unwrapped" };
         let Change { place, .. } = change;
@@ -238,9 +252,13 @@ fn carry_out(
         output::say(&format!("  {}: {}", place.client.title, place.client.restart));
     }
     if direction == Direction::In {
+        let entries = changes.iter().flat_map(|change| &change.entries);
+        if entries.into_iter().any(|(entry, _)| matches!(entry.way, Way::Http(_))) {
+            output::say("  a server that asks for a login: add --login to its args, or unwrap it");
+        }
         output::say("then `shadowcat tui` shows what they say; `shadowcat unwrap` takes it back");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS })
 }
 
 /// Remembers first, then writes: what is on the disk can always be taken back.
@@ -263,7 +281,7 @@ fn write(change: &Change, data: &std::path::Path) -> Result<(), StoreError> {
 /// What changes, line by line.
 fn diff(change: &Change) -> String {
     let diff = TextDiff::from_lines(&change.before, &change.after);
-    let mut text = format!("{}\n", change.place.path.display());
+    let mut text = format!("{}: {}\n", change.place.client.title, change.place.path.display());
     for group in diff.grouped_ops(2) {
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let sign = match change.tag() {

@@ -11,6 +11,9 @@ use super::known::Form;
 pub struct Wrapper {
     /// The path of our program.
     pub program: String,
+    /// Where it keeps what it keeps, where that is not the usual place: a client need not pass on what
+    /// our environment says.
+    pub data: Option<String>,
 }
 
 /// Why an entry stays as it is.
@@ -33,7 +36,8 @@ type Edit = (Range<usize>, String);
 
 impl Wrapper {
     fn words(&self, server: &str) -> Vec<String> {
-        ["forward", "stdio", "--name", server].map(str::to_owned).to_vec()
+        let place = self.data.iter().flat_map(|data| ["--data-dir".to_owned(), data.clone()]);
+        place.chain(["forward", "stdio", "--name", server].map(str::to_owned)).collect()
     }
 }
 
@@ -43,7 +47,12 @@ impl Entry {
         match &self.way {
             Way::Command(Command { command, arguments, .. }) => {
                 let program = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
-                program && arguments.starts_with(&["forward".to_owned(), "stdio".to_owned()])
+                let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                program
+                    && matches!(
+                        words[..],
+                        ["forward", "stdio", ..] | ["--data-dir", _, "forward", "stdio", ..]
+                    )
             }
             Way::Http(_) | Way::Other(_) => false,
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::getuid;
 
+use crate::tape::library;
 use crate::tape::writer::create_private_directory;
 
 /// What the name of a socket ends with.
@@ -48,7 +49,7 @@ pub enum PlaceError {
 /// # Errors
 /// When this user has no home.
 pub fn directory() -> Result<PathBuf, PlaceError> {
-    if let Some(data) = set("SHADOWCAT_DATA_DIR") {
+    if let Some(data) = library::chosen() {
         return Ok(data.join("run"));
     }
     let runtime = PathBuf::from(format!("/run/user/{}", getuid()));
@@ -61,7 +62,7 @@ pub fn directory() -> Result<PathBuf, PlaceError> {
 /// Every directory that is looked in: our own, and where a full environment would have put it.
 pub fn directories() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory().into_iter().collect();
-    if set("SHADOWCAT_DATA_DIR").is_none() {
+    if library::chosen().is_none() {
         places.extend(set("XDG_RUNTIME_DIR").map(|runtime| runtime.join("shadowcat")));
         places.extend(set("XDG_STATE_HOME").map(|state| state.join("shadowcat/run")));
         places.extend(home().ok().map(|home| home.join(".local/state/shadowcat/run")));

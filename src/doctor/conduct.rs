@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Check, Patient, Verdict};
-use crate::log::record::{FrameKind, Role};
-use crate::log::world::State;
+use crate::log::record::{FrameKind, Outcome, Role};
+use crate::log::world::{State, Way};
 use crate::mcp::{Direction, Era, secret};
 
 /// How long many clients wait for an answer.
@@ -87,8 +87,8 @@ fn lists(patient: &Patient<'_>) -> Check {
 
 fn access(patient: &Patient<'_>) -> Check {
     let (id, title) = ("authorization", "the server lets us in");
-    if !patient.world.speaks_http {
-        return Check::skipped(id, title, "no HTTP");
+    if !patient.said().any(|row| row.status().is_some()) {
+        return Check::skipped(id, title, "no server was heard over HTTP");
     }
     let refused: Vec<String> = patient
         .said()
@@ -119,15 +119,16 @@ fn timeouts(patient: &Patient<'_>) -> Check {
     let (id, title) = ("timeouts", "calls are answered before clients give up");
     let mut slow: Vec<String> = patient
         .said()
-        .filter(|row| row.duration().is_some_and(|duration| duration > PATIENCE))
+        .filter(|row| patient.took(row).is_some_and(|took| took > PATIENCE))
         .map(|row| {
             let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
-            format!("#{} {name}: {:.0?}", row.seq, row.duration().unwrap_or_default())
+            format!("#{} {name}: {:.0?}", row.seq, patient.took(row).unwrap_or_default())
         })
         .collect();
     let unanswered = patient.rows().filter(|row| {
         matches!(row.role, Role::Request)
             && row.direction == Direction::ToServer
+            && matches!(row.way, Way::Moving | Way::Ended(Outcome::Forwarded))
             && row.op().and_then(|op| patient.world.operation(op)).is_some_and(|operation| {
                 // What was asked just before the end could not be answered any more.
                 let closed = patient.world.sessions.get(&row.session).and_then(|session| session.closed_at);
@@ -140,7 +141,7 @@ fn timeouts(patient: &Patient<'_>) -> Check {
         let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
         format!("#{} {name}: no answer", row.seq)
     }));
-    let longest = patient.said().filter_map(crate::log::world::Row::duration).max();
+    let longest = patient.said().filter_map(|row| patient.took(row)).max();
     let fine = longest
         .map_or_else(|| "nothing was asked".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
     let fix = "send progress while it works (clients that were told wait longer), or answer with a task";
@@ -161,7 +162,7 @@ fn order(patient: &Patient<'_>) -> Check {
             format!("#{} {name}: {}", row.seq, words.join(", "))
         })
         .collect();
-    let fix = "`lint:*` in the list of frames finds them; K in the detail says what is wrong with each";
+    let fix = "`lint:*` in the list of frames finds them; the detail says what is wrong with each";
     Check::of(id, title, Verdict::Warned, odd, fix, "nothing is late, twice or without a request")
 }
 

@@ -6,10 +6,13 @@ mod contract;
 mod report;
 mod start;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::log::Log;
-use crate::log::record::{FrameKind, SessionId};
+use crate::log::record::{FrameKind, Origin, SessionId};
 use crate::log::world::{Row, Session, World};
 use crate::mcp::Direction;
 
@@ -81,9 +84,12 @@ impl Check {
         id: &'static str,
         title: &'static str,
         verdict: Verdict,
-        mut evidence: Vec<String>,
+        evidence: Vec<String>,
         fix: impl Into<String>,
     ) -> Self {
+        let mut once = BTreeSet::new();
+        let mut evidence: Vec<String> =
+            evidence.into_iter().map(line).filter(|line| once.insert(line.clone())).collect();
         let more = evidence.len().saturating_sub(LINES);
         evidence.truncate(LINES);
         if more > 0 {
@@ -108,6 +114,16 @@ impl Check {
     }
 }
 
+/// Evidence on one line, of a length that can be read.
+fn line(text: String) -> String {
+    const LONGEST: usize = 300;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
 impl<'a> Patient<'a> {
     /// The sessions that are looked at.
     fn sessions(&self) -> impl Iterator<Item = &'a Session> {
@@ -120,9 +136,27 @@ impl<'a> Patient<'a> {
         self.world.rows.iter().filter(move |row| only.is_none_or(|only| only == row.session))
     }
 
-    /// What servers sent on their own stream.
+    /// What servers sent on their own stream. What we made says nothing of them.
     fn said(&self) -> impl Iterator<Item = &'a Row> {
-        self.rows().filter(|row| row.direction == Direction::ToClient && row.kind != FrameKind::Stderr)
+        self.rows().filter(|row| {
+            row.direction == Direction::ToClient
+                && row.kind != FrameKind::Stderr
+                && row.origin() == Origin::Wire
+        })
+    }
+
+    /// Whether a session is over HTTP.
+    fn is_http(&self, session: SessionId) -> bool {
+        let opened = self.world.sessions.get(&session).map(|session| &session.opened);
+        opened.is_some_and(|opened| opened.target.first().is_some_and(|target| target.contains("://")))
+    }
+
+    /// The time that the server itself took for an answer: what was held was held by us.
+    fn took(&self, row: &Row) -> Option<Duration> {
+        let root = row.op().and_then(|op| self.world.operation(op)).and_then(|op| self.world.first(op));
+        let held = |seq| self.world.story(seq).held.unwrap_or_default();
+        let ours = root.map_or(Duration::ZERO, |root| held(root.seq));
+        Some(row.duration()?.saturating_sub(ours))
     }
 
     fn text(&self, row: &Row) -> String {

@@ -1,5 +1,7 @@
 //! Does it start, and does it speak?
 
+use std::collections::BTreeMap;
+
 use super::{Check, Patient, Verdict};
 use crate::log::record::{Channel, Exit, FrameKind, Role};
 use crate::log::world::Session;
@@ -81,7 +83,7 @@ fn first_word(patient: &Patient<'_>) -> Check {
             patient.rows().find(|row| row.session == session.id && row.direction == Direction::ToServer);
         let answered = patient.said().find(|row| row.session == session.id && row.role == Role::Response);
         let (Some(asked), Some(answered)) = (asked, answered) else { continue };
-        let took = answered.at.since(asked.at);
+        let took = patient.took(answered).unwrap_or_else(|| answered.at.since(asked.at));
         let line = format!("{}: {took:.0?} to the first answer", session.opened.name);
         if took.as_millis() > SLOW_MS { slow.push(line) } else { heard.push(line) }
     }
@@ -102,10 +104,10 @@ fn pure(patient: &Patient<'_>) -> Check {
     let (id, title) = ("stdout", "standard output is for messages alone");
     let stray: Vec<String> = patient
         .said()
-        .filter(|row| row.kind == FrameKind::Invalid)
+        .filter(|row| row.kind == FrameKind::Invalid && !patient.is_http(row.session))
         .map(|row| format!("#{}: {}", row.seq, patient.text(row)))
         .collect();
-    if patient.said().next().is_none() || patient.world.speaks_http {
+    if !patient.said().any(|row| !patient.is_http(row.session)) {
         return Check::skipped(id, title, "nothing was said on standard output");
     }
     Check::of(
@@ -120,33 +122,40 @@ fn pure(patient: &Patient<'_>) -> Check {
 
 fn greeted(patient: &Patient<'_>) -> Check {
     let (id, title) = ("handshake", "initialize or server/discover succeeds");
-    let mut failed = Vec::new();
-    let mut fine = Vec::new();
+    let mut fine: BTreeMap<&str, String> = BTreeMap::new();
+    let mut failed: BTreeMap<&str, String> = BTreeMap::new();
     for session in patient.sessions() {
-        match (&session.server, &session.client) {
-            (Some(server), _) => {
-                let name = server.name.as_deref().unwrap_or(&session.opened.name);
-                let version = server.version.as_deref().unwrap_or("its era's revision");
-                fine.push(format!("{name} speaks {version}"));
+        let name = session.opened.name.as_str();
+        match &session.server {
+            Some(server) => {
+                let said = server.name.as_deref().unwrap_or(name);
+                let version = server.version.as_deref().or(server.era.map(|era| era.as_str())).unwrap_or("?");
+                fine.insert(name, format!("{said} speaks {version}"));
             }
-            (None, _) if patient.rows().any(|row| row.session == session.id) => {
-                let answer = patient.said().find(|row| row.session == session.id && row.is_error);
+            None if patient.rows().any(|row| row.session == session.id) => {
+                // Where nobody answered, what we answered in its place says why.
+                let answer = patient.rows().find(|row| {
+                    row.session == session.id && row.is_error && row.direction == Direction::ToClient
+                });
                 let said = answer.map_or_else(|| "no answer".to_owned(), |row| patient.text(row));
-                failed.push(format!("{}: {said}", session.opened.name));
+                failed.insert(name, format!("{name}: {said}"));
             }
-            _ => {}
+            None => {}
         }
     }
-    match (fine.first(), failed.is_empty()) {
-        // A probe that a server of the other era does not take is how its era is found.
-        (Some(line), _) => Check::passed(id, title, line.clone()),
-        (None, false) => Check::found(
+    // A probe that a server of the other era does not take is how its era is found.
+    failed.retain(|name, _| !fine.contains_key(name));
+    if !failed.is_empty() {
+        return Check::found(
             id,
             title,
             Verdict::Failed,
-            failed,
+            failed.into_values().collect(),
             "answer `initialize` (up to 2025-11-25) or `server/discover` (2026-07-28) with a result",
-        ),
-        (None, true) => Check::skipped(id, title, "nobody has asked yet"),
+        );
+    }
+    match fine.is_empty() {
+        true => Check::skipped(id, title, "nobody has asked yet"),
+        false => Check::passed(id, title, fine.into_values().collect::<Vec<_>>().join(", ")),
     }
 }

@@ -280,6 +280,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::AcceptHold,
             Cmd::Delay,
             Cmd::AcceptAll,
+            Cmd::TakeOver,
             Cmd::HoldEverything,
             Cmd::BreakQuery,
         ],

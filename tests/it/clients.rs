@@ -135,7 +135,9 @@ fn a_server_of_http_is_called_by_us_and_one_that_we_cannot_call_is_refused() {
     let web = &wrapped["mcpServers"]["web"];
     let words: Vec<&str> =
         web["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    assert_eq!(words, ["forward", "stdio", "--name", "web", "--upstream", "https://mcp.example/mcp"]);
+    // A client need not pass our environment on, so the place that it names is written down.
+    assert_eq!(words[..2], ["--data-dir", home.path("data").to_str().unwrap()]);
+    assert_eq!(words[2..], ["forward", "stdio", "--name", "web", "--upstream", "https://mcp.example/mcp"]);
     assert_eq!(web["env"]["SHADOWCAT_HEADERS"], "Authorization: Bearer abc");
     assert_eq!((&web["timeout"], &web["url"]), (&Value::from(60), &Value::Null));
     let refused = home.run(&["wrap", "login", "--yes"]);

@@ -97,7 +97,7 @@ fn a_session_and_its_recording_are_looked_at_as_well() {
     let mut terminal = Terminal::open(data, &["tui"]);
     terminal.sees("1 session runs");
     terminal.press("0");
-    terminal.sees("Doctor · 1 failed");
+    terminal.sees("1 failed");
     terminal.sees("DB connected");
     terminal.press("yy");
     terminal.sees("on the clipboard");

@@ -74,8 +74,8 @@ pub struct DropArguments {
 /// Arguments of `ctl inject`.
 #[derive(Debug, Args)]
 pub struct InjectArguments {
-    /// The session, as `sessions` lists it.
-    number: u32,
+    /// The session: its number or its name, as `sessions` lists it.
+    to_session: String,
     /// Where to.
     #[arg(long, value_enum)]
     to: Side,
@@ -117,6 +117,10 @@ const LONGEST: u64 = 64 << 20;
 
 pub async fn hold(whom: &Whom, arguments: HoldArguments) -> Result<ExitCode, Failure> {
     let HoldArguments { query, patience } = arguments;
+    if query.trim().is_empty() {
+        return Err(Failure::usage("an empty query would hold everything")
+            .hint("'method:*' holds every message that has a method"));
+    }
     let engine = whom.one().await?;
     let patience = u64::try_from(patience.unwrap_or(PATIENCE).as_millis()).ok();
     let reply = engine.command(&Command::Break { query, patience }).await?;
@@ -195,14 +199,27 @@ pub async fn answer(whom: &Whom, frame: Seq, file: &Path) -> Result<ExitCode, Fa
 }
 
 pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode, Failure> {
-    let InjectArguments { number, to, file } = arguments;
+    let InjectArguments { to_session, to, file } = arguments;
     let line = one_line(&read(&file)?);
     let to = match to {
         Side::Server => Direction::ToServer,
         Side::Client => Direction::ToClient,
     };
-    let engine = whom.one().await?;
-    let reply = engine.command(&Command::Inject { session: SessionId(number), to, line }).await?;
+    let (engine, session) = match to_session.parse() {
+        Ok(number) => (whom.one().await?, SessionId(number)),
+        Err(_) => {
+            let named = Whom { name: whom.name.clone().or(Some(to_session.clone())), by: whom.by.clone() };
+            let engine = named.one().await?;
+            let of_name = engine.facts.sessions.iter().rfind(|session| session.name == to_session);
+            let session = of_name.map(|session| session.session);
+            let Some(session) = session else {
+                let text = format!("{} has no session called {to_session:?}", engine.title());
+                return Err(Failure::usage(text));
+            };
+            (engine, session)
+        }
+    };
+    let reply = engine.command(&Command::Inject { session, to, line }).await?;
     if let Reply::Frame(seq) = reply {
         output::print(&format!("{seq}\n")).map_err(Failure::usage)?;
     }

@@ -11,7 +11,8 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::{self, Format};
 use crate::clock::{self, Clock, Stamp};
 use crate::control::api::{Ask, FrameFacts, HeldFrame, SessionFacts};
-use crate::control::reach::{Reached, Whom};
+use crate::control::client::CallError;
+use crate::control::reach::{ReachError, Reached, Whom};
 use crate::log::Query;
 use crate::log::record::Seq;
 
@@ -27,7 +28,10 @@ pub struct FramesArguments {
     /// From this position on.
     #[arg(long, value_name = "SEQ")]
     from: Option<Seq>,
-    /// At most so many, the newest ones.
+    /// Up to this position.
+    #[arg(long, value_name = "SEQ")]
+    to: Option<Seq>,
+    /// At most so many: the newest ones, or with --from the first.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     #[arg(long, value_enum, default_value_t)]
@@ -56,7 +60,11 @@ const AGAIN: Seq = 5000;
 /// Lists every session of every engine.
 pub async fn sessions(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
-    for engine in &whom.all().await {
+    let all = whom.all().await;
+    if all.is_empty() && whom.name.is_some() {
+        return Err(ReachError::Nobody(whom.name.clone()).into());
+    }
+    for engine in &all {
         match engine.facts.sessions.is_empty() {
             true => rows.push(session_row(engine, None)),
             false => {
@@ -111,10 +119,11 @@ fn session_row(engine: &Reached, session: Option<&SessionFacts>) -> (Vec<String>
 
 /// Lists the frames of one engine, and goes on.
 pub async fn frames(whom: &Whom, arguments: FramesArguments) -> Result<ExitCode, Failure> {
-    let FramesArguments { filter, follow, from, limit, output } = arguments;
+    let FramesArguments { filter, follow, from, to, limit, output } = arguments;
     check(&filter)?;
     let mut engine = whom.one().await?;
-    let ask = Ask::Frames { filter: filter.clone(), from, to: None, limit: Some(limit), newest: true };
+    let newest = from.is_none() || follow;
+    let ask = Ask::Frames { filter: filter.clone(), from, to, limit: Some(limit), newest };
     let first: Vec<FrameFacts> = engine.ask(&ask).await?;
     if !follow {
         output::list(output, &HEADER, first.iter().map(row).collect()).map_err(Failure::usage)?;
@@ -130,7 +139,12 @@ pub async fn frames(whom: &Whom, arguments: FramesArguments) -> Result<ExitCode,
     while engine.news().await {
         let newest = shown.last().copied().unwrap_or_default();
         let start = newest.saturating_sub(AGAIN).max(from.unwrap_or(began));
-        for frame in engine.matching(&filter, start).await? {
+        let frames = match engine.matching(&filter, start).await {
+            // It ended meanwhile; what it said last is on its tape.
+            Err(CallError::Gone | CallError::Io(_)) => break,
+            frames => frames?,
+        };
+        for frame in frames {
             if shown.insert(frame.seq) {
                 show(&frame, output)?;
             }
@@ -145,6 +159,10 @@ pub async fn wait(whom: &Whom, arguments: WaitArguments) -> Result<ExitCode, Fai
     let WaitArguments { filter, timeout, from, output } = arguments;
     check(&filter)?;
     match tokio::time::timeout(timeout, whom.first(&filter, from)).await {
+        Ok(Err(error @ (ReachError::Ended(_) | ReachError::Call(CallError::Gone)))) => {
+            output::say(&format!("{error}, and nothing matched {filter:?}"));
+            Ok(ExitCode::from(Kind::Check as u8))
+        }
         Ok(frame) => {
             output::list(output, &HEADER, vec![row(&frame?)]).map_err(Failure::usage)?;
             Ok(ExitCode::SUCCESS)

@@ -34,7 +34,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     on_miss: MissChoice,
     /// Keep the times of the recording, this much faster or slower (0.1 to 10, max); without it
-    /// everything is answered at once.
+    /// everything is answered at once. Some clients drop progress that comes together with its result:
+    /// they need the times.
     #[arg(long, value_name = "SPEED")]
     speed: Option<Speed>,
     /// Leave this part of the arguments out when requests are matched: a JSONPath into `params`.

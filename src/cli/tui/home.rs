@@ -17,6 +17,8 @@ use super::remote::Remote;
 
 /// How often it is looked for engines that have started.
 const LOOK: Duration = Duration::from_millis(300);
+/// The same on another machine, where each look is a connection.
+const LOOK_FAR: Duration = Duration::from_secs(5);
 /// How long a first answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -45,6 +47,10 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
             Ok(app) => app,
             Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
         };
+    }
+    if app.releases_held {
+        // Whoever decides here may be somebody else; then it is theirs.
+        let _ = app.engine.send(Command::AcceptAll {}).await;
     }
     if app.drops_held {
         for frame in app.world.held.clone() {
@@ -109,6 +115,6 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
                 }
             }
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(if remote.is_some() { LOOK_FAR } else { LOOK }).await;
     }
 }

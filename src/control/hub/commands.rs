@@ -35,7 +35,8 @@ pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) 
 impl Hub {
     async fn carry_out(&self, mut command: Command) -> Result<Reply, Refusal> {
         let (address, clients) = {
-            let inner = self.inner.lock();
+            let mut inner = self.inner.lock();
+            inner.remember(&command);
             let address = inner.address(&mut command)?;
             let living = inner.members.iter().enumerate().filter(|(_, member)| !member.gone);
             let clients: Vec<(usize, Client, Command)> = living
@@ -57,6 +58,8 @@ impl Hub {
         if clients.is_empty() {
             return Err(match address {
                 Address::One(_) => Refusal("its shadowcat has ended; what it said stays readable".into()),
+                // It is kept for whatever starts.
+                Address::All if matches!(command, Command::Break { .. }) => return Ok(Reply::Done),
                 Address::All | Address::Seats | Address::Points(_) => Refusal("nothing is running".into()),
             });
         }
@@ -119,6 +122,22 @@ fn text(error: &CallError) -> String {
 }
 
 impl Inner {
+    /// Keeps what engines that come later are to break on.
+    fn remember(&mut self, command: &Command) {
+        match command {
+            Command::Break { query, .. } => {
+                self.wanted.insert(query.clone());
+            }
+            Command::RemoveBreakpoint { id } => {
+                let at = usize::try_from(*id).unwrap_or(usize::MAX).checked_sub(1);
+                if let Some(group) = at.and_then(|at| self.points.get(at)) {
+                    self.wanted.remove(&group.query);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Whom a command is about, whose numbers it is given.
     fn address(&self, command: &mut Command) -> Result<Address, Refusal> {
         match command {

@@ -4,7 +4,7 @@
 mod archive;
 mod commands;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ struct Inner {
     owners: Vec<Option<(u16, Seq)>>,
     /// Breakpoints by their number here less one. What has the same query is one.
     points: Vec<Group>,
+    /// Queries that were broken on here: engines that come later break on them too.
+    wanted: BTreeSet<String>,
     free: Free,
 }
 
@@ -173,6 +175,12 @@ impl Hub {
             Reply::Seat(seat) => Some(seat),
             _ => None,
         };
+        let wanted = self.inner.lock().wanted.clone();
+        let known = |query: &String| facts.breakpoints.points.iter().any(|point| point.query == *query);
+        for query in wanted.into_iter().filter(|query| !known(query)) {
+            // One that this engine does not understand is of a newer program.
+            let _ = client.command(&Command::Break { query, patience: None }).await;
+        }
         client.subscribe(1).await?;
         Ok(Arrival { path, facts, client, seat, told })
     }

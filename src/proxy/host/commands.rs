@@ -77,9 +77,16 @@ impl Host {
             Command::Break { query, patience } => {
                 let query = Query::parse(&query).map_err(|error| Refusal(error.to_string()))?;
                 let patience = patience.map(Duration::from_millis);
-                Ok(Reply::Breakpoint(self.breakpoints.add(query, patience)))
+                let text = query.text().to_owned();
+                let id = self.breakpoints.add(query, patience);
+                self.remark(by, &format!("set breakpoint {id} on {text}"));
+                Ok(Reply::Breakpoint(id))
             }
-            Command::RemoveBreakpoint { id } => known(self.breakpoints.remove(id), id),
+            Command::RemoveBreakpoint { id } => {
+                let removed = known(self.breakpoints.remove(id), id)?;
+                self.remark(by, &format!("removed breakpoint {id}"));
+                Ok(removed)
+            }
             Command::ToggleBreakpoint { id } => known(self.breakpoints.toggle(id), id),
             Command::Inject { session, to, line } => self.inject(session, by, to, &line),
             Command::Call { session, method, params } => {
@@ -126,6 +133,13 @@ impl Host {
         }
     }
 
+    /// Says who did something, where that is not the person at the screen of this engine.
+    fn remark(&self, by: &str, what: &str) {
+        if by != BY_PERSON {
+            self.note(SessionId(0), Level::Info, format!("{by} {what}"));
+        }
+    }
+
     fn running(&self, session: SessionId) -> Result<Running, Refusal> {
         let running = self.sessions.lock().get(&session).cloned();
         running.ok_or_else(|| Refusal(format!("there is no session {}", session.0)))
@@ -164,8 +178,8 @@ impl Host {
     fn amend(&self, frame: Seq, by: &str, line: Bytes) -> Result<Reply, Refusal> {
         let session = self.holder(frame)?;
         self.breakpoints.amend(frame, line);
-        let why = Some("amended, still held".to_owned());
-        let ruled = Ruled { frame, by: by.into(), verdict: Ruling::Hold, why };
+        // Why it was stopped stays what is known of it.
+        let ruled = Ruled { frame, by: by.into(), verdict: Ruling::Hold, why: None };
         self.log.append(session.id(), Body::Ruled(ruled));
         Ok(Reply::Done)
     }

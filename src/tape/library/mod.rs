@@ -4,6 +4,7 @@ mod catalog;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::files;
@@ -43,11 +44,27 @@ pub const KEEP_BYTES: u64 = 2 << 30;
 /// How long automatic recordings are kept.
 pub const KEEP_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The directory that was named on the command line. It is one for the whole program.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Keeps everything in this directory.
+pub fn choose(directory: &Path) {
+    // The first one stays; there is only one command line.
+    let _ = CHOSEN.set(directory.to_owned());
+}
+
+/// The directory that somebody chose for everything that we keep.
+pub fn chosen() -> Option<PathBuf> {
+    let named =
+        || std::env::var_os("SHADOWCAT_DATA_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
+    CHOSEN.get().cloned().or_else(named)
+}
+
 /// The directory of everything that we keep. It comes from the password database, since clients
 /// with a window trim the environment of the servers they start; `SHADOWCAT_DATA_DIR` overrides.
 pub fn data() -> Option<PathBuf> {
-    if let Some(chosen) = std::env::var_os("SHADOWCAT_DATA_DIR").filter(|value| !value.is_empty()) {
-        return Some(PathBuf::from(chosen));
+    if let Some(chosen) = chosen() {
+        return Some(chosen);
     }
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
     Some(user.dir.join(".local/share/shadowcat"))

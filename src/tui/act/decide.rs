@@ -154,7 +154,10 @@ impl App {
                     Purpose::Say("everything is held; I again releases".into()),
                 );
             }
-            Choice::QuitReleasing => self.effect(Effect::Quit),
+            Choice::QuitReleasing => {
+                self.releases_held = true;
+                self.effect(Effect::Quit);
+            }
             Choice::QuitDropping => {
                 self.drops_held = true;
                 self.effect(Effect::Quit);

@@ -231,6 +231,24 @@ impl App {
             {
                 Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
             }
+            Cmd::Restart if !self.starts_again() => {
+                Some("its client started this server; it must restart it")
+            }
+            Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
+                Some("nothing is running, and nothing was recorded yet")
+            }
+            Cmd::SessionAll if self.world.sessions.is_empty() => Some("no session is here yet"),
+            Cmd::Accept
+            | Cmd::AcceptAll
+            | Cmd::AcceptHold
+            | Cmd::Edit
+            | Cmd::Drop
+            | Cmd::Answer
+            | Cmd::Delay
+                if held && !self.decides() =>
+            {
+                Some("somebody else decides here; Space a d takes over")
+            }
             Cmd::Accept
             | Cmd::AcceptHold
             | Cmd::Edit

@@ -33,6 +33,12 @@ impl App {
         }
     }
 
+    /// Whether the server of the session can be started again from here.
+    pub(in crate::tui) fn starts_again(&self) -> bool {
+        let session = self.session().and_then(|id| self.world.sessions.get(&id));
+        session.is_some_and(|session| session.opened.own_client)
+    }
+
     /// The session that the doctor looks at: the one that the list is narrowed to, else all.
     pub(in crate::tui) fn doctor_of(&self) -> Option<SessionId> {
         let chip = self.frames.chips.iter().rev().find_map(|chip| chip.query.text().strip_prefix("sess:"));

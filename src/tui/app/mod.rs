@@ -144,6 +144,10 @@ pub struct App {
     pub size: (u16, u16),
     /// What is held is to be dropped at the end, not released.
     pub drops_held: bool,
+    /// What is held is to go on at the end, however patient its breakpoint is.
+    pub releases_held: bool,
+    /// When this screen was opened: what is older is no news.
+    pub(super) opened: Stamp,
     /// Ctrl-c was pressed once.
     pub(super) leaving: bool,
     /// The session whose server's end was announced last.
@@ -161,7 +165,8 @@ impl App {
     pub fn new(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
         let tail = engine.log().tail(1);
         let clock = engine.log().clock().clone();
-        let toast = look.complaint.clone().map(|text| (text, Level::Warning, engine.log().clock().now()));
+        let opened = clock.now();
+        let toast = look.complaint.clone().map(|text| (text, Level::Warning, opened));
         Self {
             engine,
             world: World::default(),
@@ -193,6 +198,8 @@ impl App {
             areas: Areas::default(),
             size,
             drops_held: false,
+            releases_held: false,
+            opened,
             leaving: false,
             mourned: None,
             warned: 0,

@@ -39,7 +39,8 @@ impl App {
     /// Says what the engine warns of: a tape that fails, a lane that stopped reading.
     fn warn(&mut self) {
         let unseen = &self.world.notes[self.warned.min(self.world.notes.len())..];
-        let warning = unseen.iter().rev().find(|(_, _, _, note)| note.level > Level::Info);
+        let is_news = |at: &crate::clock::Stamp| self.tape || *at >= self.opened;
+        let warning = unseen.iter().rev().find(|(_, at, _, note)| note.level > Level::Info && is_news(at));
         let warning = warning.map(|(_, _, _, note)| (note.level, note.text.clone()));
         self.warned = self.world.notes.len();
         if let Some((level, text)) = warning {
@@ -51,6 +52,9 @@ impl App {
     fn mourn(&mut self) {
         let Some(session) = self.world.sessions.values().next_back() else { return };
         let Some(closed) = &session.closed else { return };
+        if session.closed_at.is_some_and(|(_, at)| at < self.opened) && !self.tape {
+            return;
+        }
         if self.mourned == Some(session.id) {
             return;
         }

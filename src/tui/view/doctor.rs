@@ -11,8 +11,10 @@ use crate::doctor::Verdict;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let doctor = &app.doctor;
+    let of = app.doctor_of().and_then(|id| app.world.sessions.get(&id));
+    let of = of.map_or_else(|| "every session".to_owned(), |session| clean(&session.opened.name));
     let title = format!(
-        "Doctor · {} failed, {} warned, {} passed",
+        "Doctor · {of} · {} failed, {} warned, {} passed",
         doctor.count(Verdict::Failed),
         doctor.count(Verdict::Warned),
         doctor.count(Verdict::Passed)

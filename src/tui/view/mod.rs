@@ -257,6 +257,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
         (false, true) if behind > 50_000 => app.span(Role::Warning, format!("view behind {behind} ")),
         (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
+        (false, false) if app.world.sessions.is_empty() => Span::styled("waiting ", style),
         (false, false) => Span::styled("ended ", style),
     });
     let breakpoints = app.engine.breakpoints();
@@ -278,6 +279,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     right.push(match (&status.failing, &status.path) {
         (Some(_), _) => app.span(Role::Error, format!("{} TAPE FAILS ", glyphs.record)),
         (None, Some(_)) => Span::styled(format!("{} {}B ", glyphs.record, count(status.bytes)), style),
+        (None, None) if app.is_home() => Span::styled("", style),
         (None, None) => app.span(Role::Warning, "no tape "),
     });
     let lost = app.log().lost();

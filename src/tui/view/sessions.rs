@@ -39,6 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     };
     let live = app.world.sessions.values().filter(|session| session.closed.is_none()).count();
     let title = match live {
+        _ if app.is_tape() => "Sessions of this recording".to_owned(),
         0 => "Nothing is running".to_owned(),
         1 => "1 session runs".to_owned(),
         live => format!("{live} sessions run"),
