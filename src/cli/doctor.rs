@@ -14,8 +14,8 @@ use super::output;
 use super::record::INSPECT_LIMIT;
 use crate::clients::Document;
 use crate::clock::Clock;
+use crate::control::Hub;
 use crate::control::reach::Whom;
-use crate::control::{Hub, place};
 use crate::doctor::{self, Check, Patient, Verdict};
 use crate::log::Log;
 use crate::log::store::DEFAULT_BOUND;
@@ -266,10 +266,9 @@ async fn attached(name: &str) -> Result<(Arc<Log>, World), Failure> {
     let whom = Whom { name: Some(name.to_owned()), by: "doctor".to_owned() };
     let reached = whom.one().await?;
     let (hub, engine, _) = Hub::watching("doctor", reached.facts.anchor);
-    for (path, error) in hub.attach(std::slice::from_ref(&reached.path)).await {
+    if let Some((path, error)) = hub.attach(std::slice::from_ref(&reached.path)).await.pop() {
         return Err(Failure::peer(format!("{}: {error}", path.display())));
     }
-    debug_assert!(place::is_ours(&reached.path));
     let log = Arc::clone(engine.log());
     let world = folded(&log);
     Ok((log, world))

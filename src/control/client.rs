@@ -144,12 +144,12 @@ impl Client {
     /// When there is no answer.
     pub async fn records(&self, from: Seq, limit: usize) -> Result<Vec<Record>, CallError> {
         let lines: Vec<Box<RawValue>> = self.ask(&Ask::Records { from, limit: Some(limit) }).await?;
-        let record = |line: &Box<RawValue>| match read_line(line.get().as_bytes()) {
+        let record = |line: &RawValue| match read_line(line.get().as_bytes()) {
             Ok(Line::Record(record)) => Some(record),
             // From a newer engine.
             _ => None,
         };
-        Ok(lines.iter().filter_map(record).collect())
+        Ok(lines.iter().filter_map(|line| record(line)).collect())
     }
 
     /// Follows the log from a position on.
