@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::failure::Failure;
+use crate::control;
 use crate::control::reach::Whom;
 use crate::control::server::{Attach, Joined};
-use crate::control::{self};
 use crate::proxy::host::{End, Host};
-use crate::proxy::supervise::{PATIENCE, wind_down};
+use crate::proxy::supervise::{PATIENCE, until_end, wind_down};
 use crate::transport::child::Spec;
 use crate::transport::stdio;
 
@@ -67,6 +69,7 @@ fn copy(from: &mut UnixStream, to: &mut impl Write) -> std::io::Result<()> {
 /// session of its own beside the others.
 pub fn with_server(host: &Arc<Host>, name: String, command: Vec<String>) -> Attach {
     let host = Arc::downgrade(host);
+    let runtime = Handle::current();
     Arc::new(move |stream: UnixStream, who: &str| -> Joined {
         let host = host.upgrade().filter(|host| !host.is_ending()).ok_or("the screen is being closed")?;
         let spec = Spec { command: command.clone(), directory: None };
@@ -81,21 +84,12 @@ pub fn with_server(host: &Arc<Host>, name: String, command: Vec<String>) -> Atta
             .open_stdio(&name, &spec, child, client, nowhere, false)
             .map_err(|error| error.to_string())?;
         tracing::debug!("{who} attached to {name}");
-        tokio::spawn(async move {
-            /// How long a server may go on after its client has left.
-            const QUIET: std::time::Duration = std::time::Duration::from_secs(10);
-            let left = async {
-                const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
-                while !threads.from_client.is_finished() {
-                    tokio::time::sleep(LOOK).await;
-                }
-                tokio::time::sleep(QUIET).await;
-            };
-            let ended = tokio::select! {
-                ended = process.wait() => ended,
-                () = left => process.terminate(PATIENCE).await,
-            };
-            wind_down(&session, &threads, || false, std::future::pending()).await;
+        // What holds up the control socket must not hold up a session.
+        runtime.spawn(async move {
+            // Nobody sends signals to one of several servers.
+            let (_no_signals, mut signals) = mpsc::channel(1);
+            let ended = until_end(&session, &process, &threads, None, &mut signals).await;
+            wind_down(&session, &threads, || session.is_unheard(), std::future::pending()).await;
             session.close("the server ended", Some(ended.into()));
             threads.closed(PATIENCE).await;
             // The client learns that nothing more comes; it may be gone already.

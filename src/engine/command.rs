@@ -197,8 +197,10 @@ impl Command {
             | Self::Amend { .. }
             | Self::Drop { .. }
             | Self::Answer { .. }
-            | Self::Delay { .. } => true,
-            Self::HoldEverything { .. }
+            | Self::Delay { .. }
+            // It is how one who decides lets go; the start of it is anybody's.
+            | Self::HoldEverything { on: false } => true,
+            Self::HoldEverything { on: true }
             | Self::Arm { .. }
             | Self::Break { .. }
             | Self::RemoveBreakpoint { .. }

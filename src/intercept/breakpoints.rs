@@ -100,9 +100,12 @@ impl Breakpoints {
         }
     }
 
-    /// Goes on instead of a held frame, once it may.
-    pub fn amend(&self, frame: Seq, line: Bytes) {
-        self.change(|inner| inner.amended.insert(frame, line));
+    /// Goes on instead of a held frame, once it may. What is no longer held is forgotten.
+    pub fn amend(&self, frame: Seq, line: Bytes, is_held: impl Fn(Seq) -> bool) {
+        self.change(|inner| {
+            inner.amended.retain(|seq, _| is_held(*seq));
+            inner.amended.insert(frame, line);
+        });
     }
 
     /// What goes on instead of a held frame.

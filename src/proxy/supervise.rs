@@ -66,12 +66,13 @@ pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
 }
 
 /// Waits until the server has ended, and sees to it that it does: signals go on to it; when its
-/// client has closed its stdin it gets the time to finish, then SIGTERM, then SIGKILL.
+/// client has closed its stdin it gets the time to finish, then SIGTERM, then SIGKILL. A client
+/// whose streams cannot be looked at (`None`) is gone when they fail.
 pub async fn until_end(
     session: &Session,
     process: &Process,
     threads: &Threads,
-    client: &ClientWatch,
+    client: Option<&ClientWatch>,
     signals: &mut mpsc::Receiver<Signal>,
 ) -> Ended {
     let mut quiet = Duration::ZERO;
@@ -90,9 +91,10 @@ pub async fn until_end(
             }
             () = tokio::time::sleep(LOOK) => {}
         }
-        let unheard = client.output.is_hung_up() || session.is_unheard();
+        let unheard = client.is_some_and(|client| client.output.is_hung_up()) || session.is_unheard();
+        let unsaid = client.is_some_and(|client| client.input.is_hung_up());
         // The lane may be blocked writing to a server that does not read, and never see the end.
-        let over = threads.from_client.is_finished() || (unheard && client.input.is_hung_up());
+        let over = threads.from_client.is_finished() || (unheard && unsaid);
         if !over || !session.held().is_empty() {
             continue;
         }

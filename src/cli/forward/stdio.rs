@@ -69,7 +69,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (session, threads) =
         host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
 
-    let ended = supervise::until_end(&session, &process, &threads, &watched, &mut signals).await;
+    let ended = supervise::until_end(&session, &process, &threads, Some(&watched), &mut signals).await;
     let stop = async {
         // Whoever asks a second time does not want to wait for the client.
         signals.recv().await;

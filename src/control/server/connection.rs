@@ -10,11 +10,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
 use super::join::{check_version, first_line, join};
-use super::{BATCH, Shared, UNDER_WAY};
+use super::worker::{Job, Work, work};
+use super::{BATCH, BATCH_BYTES, Shared, UNDER_WAY};
 use crate::control::api::{Ask, Points, Tape};
 use crate::control::schema::{self, Table};
 use crate::control::wire::{self, Failure, Incoming};
-use crate::engine::{Command, Engine, Reply, Who};
+use crate::engine::{Engine, Who};
 use crate::log::{Seq, Tail};
 use crate::tape::format::write_record;
 
@@ -23,7 +24,6 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     /// Who it is, once it has said so.
     engine: Option<Engine>,
-    seat: Option<u32>,
     tail: Option<Subscription>,
 }
 
@@ -31,12 +31,6 @@ struct Subscription {
     tail: Tail,
     /// Up to here it is told what was there before.
     until: Option<Seq>,
-}
-
-/// What is to be written: an answer, and the seat that was taken or left by it.
-struct Outgoing {
-    line: Vec<u8>,
-    seat: Option<Option<u32>>,
 }
 
 impl Connection {
@@ -47,16 +41,13 @@ impl Connection {
         let (read, write) = stream.into_split();
         let (lines, incoming) = mpsc::channel(UNDER_WAY);
         let reader = tokio::spawn(read_lines(read, lines));
-        let mut connection = Self { shared, engine: None, seat: None, tail: None };
+        let mut connection = Self { shared, engine: None, tail: None };
         // A peer that is gone is no failure of ours.
         let _ = connection.run(first, write, incoming, ended).await;
         reader.abort();
-        if let (Some(engine), Some(seat)) = (connection.engine, connection.seat) {
-            // The engine may have ended.
-            let _ = engine.send(Command::Leave { seat }).await;
-        }
     }
 
+    /// Goes on until the peer says no more and has its answers, or is gone.
     async fn run(
         &mut self,
         first: Vec<u8>,
@@ -64,32 +55,33 @@ impl Connection {
         mut incoming: mpsc::Receiver<io::Result<Vec<u8>>>,
         mut ended: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let (answers, mut outgoing) = mpsc::channel::<Outgoing>(UNDER_WAY);
+        let (answers, mut outgoing) = mpsc::channel(UNDER_WAY);
+        let (jobs, wanted) = mpsc::channel(UNDER_WAY);
+        let mut jobs = Some(jobs);
+        // It outlives this, to do what was asked and to leave its seat.
+        tokio::spawn(work(Arc::clone(&self.shared), wanted, answers));
         let mut breakpoints = self.shared.engine.watch();
         let mut recording = self.shared.recording.clone();
-        if let Some(answer) = self.take(&first, &answers) {
-            write.write_all(&answer).await?;
-        }
+        let mut early = Some(Ok(first));
         loop {
+            let mut says_no_more = false;
             tokio::select! {
-                line = incoming.recv() => match line {
-                    Some(Ok(line)) => {
-                        if let Some(answer) = self.take(&line, &answers) {
+                line = next(&jobs, &mut early, &mut incoming) => match line {
+                    Some((permit, Ok(line))) => {
+                        if let Some(answer) = self.take(&line, permit) {
                             write.write_all(&answer).await?;
                         }
                     }
-                    Some(Err(error)) => {
+                    Some((_, Err(error))) => {
                         let failure = Failure::new(wire::INVALID_REQUEST, error.to_string());
                         return write.write_all(&wire::answer(&Value::Null, Err(failure))).await;
                     }
+                    None => says_no_more = true,
+                },
+                line = outgoing.recv() => match line {
+                    Some(line) => write.write_all(&line).await?,
                     None => return Ok(()),
                 },
-                Some(Outgoing { line, seat }) = outgoing.recv() => {
-                    if let Some(seat) = seat {
-                        self.sit(seat);
-                    }
-                    write.write_all(&line).await?;
-                }
                 // The engine ends: what it said last is told first.
                 true = is_true(&mut ended), if self.is_told_everything() => return Ok(()),
                 () = news(&mut self.tail) => write.write_all(&self.records()).await?,
@@ -102,14 +94,9 @@ impl Connection {
                     write.write_all(&wire::notice("tape/status", &tape)).await?;
                 }
             }
-        }
-    }
-
-    /// The handle that is used from now on: its commands are those of the one in this seat.
-    fn sit(&mut self, seat: Option<u32>) {
-        self.seat = seat;
-        if let Some(engine) = &mut self.engine {
-            *engine = engine.of(Who { seat, ..engine.who().clone() });
+            if says_no_more {
+                jobs = None;
+            }
         }
     }
 
@@ -123,12 +110,16 @@ impl Connection {
         let mut out = Vec::new();
         let Some(Subscription { tail, until }) = &mut self.tail else { return out };
         let log = self.shared.engine.log();
-        for record in tail.read(BATCH) {
+        // Records are of any size: one by one, so that few are in memory at a time.
+        for record in std::iter::from_fn(|| tail.read(1).pop()).take(BATCH) {
             out.extend_from_slice(wire::RECORD.as_bytes());
             write_record(&mut out, &record, log.clock().wall(record.at));
             // It ends its line; here it ends inside of one.
             out.pop();
             out.extend_from_slice(b"}\n");
+            if out.len() >= BATCH_BYTES {
+                break;
+            }
         }
         if let Some(last) = until.filter(|last| tail.position() > *last) {
             *until = None;
@@ -138,7 +129,7 @@ impl Connection {
     }
 
     /// Takes a request. What takes a while is answered later.
-    fn take(&mut self, line: &[u8], answers: &mpsc::Sender<Outgoing>) -> Option<Vec<u8>> {
+    fn take(&mut self, line: &[u8], permit: mpsc::Permit<'_, Job>) -> Option<Vec<u8>> {
         if line.trim_ascii().is_empty() {
             return None;
         }
@@ -153,31 +144,8 @@ impl Connection {
         let id = request.id.clone()?;
         match self.begin(request) {
             Ok(Begun::Now) => Some(wire::answer(&id, Ok(wire::result(&json!({}))))),
-            Ok(Begun::Ask(ask)) => {
-                let (shared, answers) = (Arc::clone(&self.shared), answers.clone());
-                tokio::task::spawn_blocking(move || {
-                    let outcome = shared.read(&ask);
-                    // The peer may be gone.
-                    let _ = answers.blocking_send(Outgoing { line: wire::answer(&id, outcome), seat: None });
-                });
-                None
-            }
-            Ok(Begun::Command(engine, command)) => {
-                let answers = answers.clone();
-                let leaves = matches!(command, Command::Leave { .. });
-                tokio::spawn(async move {
-                    let outcome = engine.send(command).await;
-                    let seat = match &outcome {
-                        Ok(Reply::Seat(seat)) => Some(Some(*seat)),
-                        Ok(_) if leaves => Some(None),
-                        _ => None,
-                    };
-                    let outcome = outcome
-                        .map(|reply| wire::result(&reply))
-                        .map_err(|refusal| Failure::new(wire::REFUSED, refusal.0));
-                    // The peer may be gone.
-                    let _ = answers.send(Outgoing { line: wire::answer(&id, outcome), seat }).await;
-                });
+            Ok(Begun::Later(work)) => {
+                permit.send(Job { id, work });
                 None
             }
             Err(failure) => Some(wire::answer(&id, Err(failure))),
@@ -221,10 +189,10 @@ impl Connection {
                 self.tail = None;
                 Ok(Begun::Now)
             }
-            Some(ask) => Ok(Begun::Ask(ask)),
+            Some(ask) => Ok(Begun::Later(Work::Ask(ask))),
             None => {
                 let command = serde_json::from_value(tagged).map_err(wrong)?;
-                Ok(Begun::Command(engine.clone(), command))
+                Ok(Begun::Later(Work::Command(engine.clone(), command)))
             }
         }
     }
@@ -234,15 +202,29 @@ impl Connection {
         const LONGEST_NAME: usize = 100;
         let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
         self.engine = Some(self.shared.engine.of(Who { name: name.into(), seat: None }));
-        Ok(Begun::Ask(Ask::Facts {}))
+        Ok(Begun::Later(Work::Ask(Ask::Facts {})))
     }
 }
 
 /// How a request goes on.
 enum Begun {
     Now,
-    Ask(Ask),
-    Command(Engine, Command),
+    Later(Work),
+}
+
+/// The next line, once there is room for what it wants.
+async fn next<'a>(
+    jobs: &'a Option<mpsc::Sender<Job>>,
+    early: &mut Option<io::Result<Vec<u8>>>,
+    incoming: &mut mpsc::Receiver<io::Result<Vec<u8>>>,
+) -> Option<(mpsc::Permit<'a, Job>, io::Result<Vec<u8>>)> {
+    let Some(jobs) = jobs else { return std::future::pending().await };
+    let permit = jobs.reserve().await.ok()?;
+    let line = match early.take() {
+        Some(line) => line,
+        None => incoming.recv().await?,
+    };
+    Some((permit, line))
 }
 
 /// Ready when it is so, or nobody is there who could say so.

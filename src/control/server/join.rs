@@ -1,6 +1,7 @@
 //! The first message of a connection, and those that want to be a client's streams.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,8 +27,13 @@ pub(super) fn check_version(version: u32) -> Result<(), Failure> {
     Err(Failure::new(wire::INCOMPATIBLE, text))
 }
 
-/// The first line of a connection, without its end.
+/// The first line of a connection, without its end; none of a peer that says nothing.
 pub(super) async fn first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    tokio::time::timeout(PATIENCE, read_first_line(stream)).await.ok().flatten()
+}
+
+async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
     /// A first message is a short one.
     const LONGEST: usize = 64 << 10;
     let mut line = Vec::new();

@@ -5,6 +5,7 @@
 
 mod connection;
 mod join;
+mod worker;
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -17,6 +18,7 @@ use nix::unistd::getuid;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -41,6 +43,8 @@ pub struct About {
 pub struct Server {
     path: PathBuf,
     task: JoinHandle<()>,
+    /// Its own: whatever a peer asks for takes no turn of those who carry frames.
+    runtime: Option<Runtime>,
     /// Every connection listens to this.
     ending: watch::Sender<bool>,
 }
@@ -65,6 +69,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const UNDER_WAY: usize = 64;
 /// Records that are sent between two looks at what else there is.
 const BATCH: usize = 256;
+/// The same in bytes, about.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Serves `engine` on a socket of its own. Clients that attach are joined to a server by `attach`.
 ///
@@ -78,14 +84,29 @@ pub fn serve(
 ) -> Result<Server, PlaceError> {
     let directory = place::directory()?;
     place::prepare(&directory)?;
-    place::sweep();
     let path = place::socket(&directory, &about.name)?;
-    let listener = bind(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+    let failed = |source| PlaceError::Io { path: path.clone(), source };
+    let runtime = runtime().map_err(failed)?;
+    // One of them may listen and not answer.
+    runtime.spawn_blocking(place::sweep);
+    let listener = {
+        let _within = runtime.enter();
+        bind(&path).map_err(failed)?
+    };
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
     let (ending, ended) = watch::channel(false);
     let shared = Arc::new(Shared { engine, about, recording, attach, reading });
-    let task = tokio::spawn(listen(listener, path.clone(), shared, ended));
-    Ok(Server { path, task, ending })
+    let task = runtime.spawn(listen(listener, path.clone(), shared, ended));
+    Ok(Server { path, task, runtime: Some(runtime), ending })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .thread_name("control")
+        .enable_all()
+        .build()
 }
 
 impl Server {
@@ -110,6 +131,9 @@ impl Drop for Server {
         self.task.abort();
         // It may be gone already.
         let _ = fs::remove_file(&self.path);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

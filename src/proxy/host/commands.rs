@@ -168,7 +168,7 @@ impl Host {
     }
 
     /// A held frame goes on, as it was amended where it was.
-    fn as_amended(&self, frame: Seq) -> Verdict {
+    pub(super) fn as_amended(&self, frame: Seq) -> Verdict {
         match self.breakpoints.amended(frame) {
             Some(line) => Verdict::replace(line),
             None => Verdict::Pass,
@@ -177,7 +177,9 @@ impl Host {
 
     fn amend(&self, frame: Seq, by: &str, line: Bytes) -> Result<Reply, Refusal> {
         let session = self.holder(frame)?;
-        self.breakpoints.amend(frame, line);
+        // Those that were withdrawn meanwhile have no use for what they were to be.
+        let held = self.held();
+        self.breakpoints.amend(frame, line, |seq| held.iter().any(|(_, held)| *held == seq));
         // Why it was stopped stays what is known of it.
         let ruled = Ruled { frame, by: by.into(), verdict: Ruling::Hold, why: None };
         self.log.append(session.id(), Body::Ruled(ruled));
@@ -201,6 +203,8 @@ impl Host {
     /// One who could decide is gone. What is held when nobody is left goes on, unless its breakpoint
     /// is patient.
     fn leave(&self, seat: u32) -> Result<Reply, Refusal> {
+        // Before anybody is woken by it: patience begins now. It counts only when nobody is left.
+        *self.alone.lock() = self.log.clock().now();
         let gone = self.breakpoints.leave(seat);
         let (gone, nobody) = gone.ok_or_else(|| Refusal(format!("there is no seat {seat}")))?;
         if nobody {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::Host;
 use crate::clock::Stamp;
-use crate::intercept::Verdict;
 use crate::log::Seq;
 use crate::log::record::Level;
 use crate::log::record::SessionId;
@@ -33,7 +32,6 @@ pub(super) async fn mind(host: Weak<Host>) {
 impl Host {
     /// The last one who could decide is gone: what no breakpoint is patient about goes on.
     pub(super) fn unattended(&self, why: &str) {
-        *self.alone.lock() = self.log.clock().now();
         let held = self.held();
         if !held.is_empty() {
             self.note(SessionId(0), Level::Warning, format!("{why}: {} frames were held", held.len()));
@@ -41,7 +39,7 @@ impl Host {
         for (session, frame) in held {
             if self.breakpoints.patience(frame).is_zero() {
                 // It may have been decided or withdrawn meanwhile.
-                let _ = session.decide(frame, why, Verdict::Pass);
+                let _ = session.decide(frame, why, self.as_amended(frame));
                 self.breakpoints.forget(frame);
             }
         }
@@ -66,11 +64,13 @@ impl Host {
         }
         let (now, alone) = (self.log.clock().now(), *self.alone.lock());
         let mut next: Option<Duration> = None;
+        // In this order: what is held in between is not taken for one that was withdrawn.
+        let patient = self.breakpoints.patient();
         let held = self.held();
         // A frame is ruled on a moment before it is stopped, and may be withdrawn later.
         const MOMENT: Duration = Duration::from_millis(10);
         const SOON: Duration = Duration::from_secs(1);
-        for frame in self.breakpoints.patient() {
+        for frame in patient {
             if held.iter().any(|(_, held)| *held == frame) {
                 continue;
             }
@@ -87,7 +87,7 @@ impl Host {
             if left.is_zero() {
                 let why = format!("nobody decided for {patience:?}");
                 // It may have been decided or withdrawn meanwhile.
-                let _ = session.decide(frame, &why, Verdict::Pass);
+                let _ = session.decide(frame, &why, self.as_amended(frame));
                 self.breakpoints.forget(frame);
             } else {
                 next = Some(next.map_or(left, |next| next.min(left)));
