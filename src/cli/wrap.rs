@@ -192,10 +192,14 @@ fn plan(
             }
         };
         match changed {
-            Ok((text, remembered)) => {
-                document = Document::parse(place, text).map_err(Failure::usage)?;
-                done.push((entry, remembered));
-            }
+            Ok((text, remembered)) => match Document::parse(place, text) {
+                Ok(made) if clients::is_sound(&document, &made, &entry) => {
+                    document = made;
+                    done.push((entry, remembered));
+                }
+                // Better not at all than half.
+                _ => refused.push((entry.server.clone(), place.client.title, Refused::Unusual)),
+            },
             Err(why) => refused.push((entry.server.clone(), place.client.title, why)),
         }
     }

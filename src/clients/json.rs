@@ -28,6 +28,21 @@ const KEPT: [&str; 14] = [
     "source",
 ];
 
+/// What the clients take: JSON, comments and trailing commas. What we read and they do not would
+/// be ours to break.
+const STRICT: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
 pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Flaw> {
     // Some editors write a byte order mark.
     let skipped = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
@@ -35,7 +50,7 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT);
     let parsed =
         parsed.map_err(|error| Flaw { at: error.range().start + skipped, what: error.kind().to_string() })?;
     let Some(root) = parsed.value.as_ref().and_then(Value::as_object) else {
@@ -101,10 +116,11 @@ fn reached(text: &str, property: &ObjectProp<'_>) -> Way {
             _ => started(text, object, command),
         };
     }
-    let url = URLS.into_iter().find_map(|name| member(object, name));
-    match url {
-        Some(url) => called(text, object, url),
-        None => other("it has neither a command nor a URL"),
+    let mut urls = URLS.into_iter().filter_map(|name| member(object, name));
+    match (urls.next(), urls.next()) {
+        (Some(url), None) => called(text, object, url),
+        (Some(_), Some(_)) => other("it has more than one URL"),
+        (None, _) => other("it has neither a command nor a URL"),
     }
 }
 
@@ -141,6 +157,9 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Way {
         let name = property.name.as_str();
         match name {
             _ if URLS.contains(&name) => {}
+            "type" | "transport" if string(Some(property)).as_deref() == Some("sse") => {
+                return Way::Other("it speaks HTTP with SSE of 2024, which we do not call".into());
+            }
             "type" | "transport" => {}
             "headers" => {
                 for header in property.value.as_object().into_iter().flat_map(|headers| &headers.properties) {

@@ -1,5 +1,6 @@
 //! The clients that are known: where their files are, and how they name their servers.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// A client, and where it keeps its servers.
@@ -157,9 +158,12 @@ impl Homes {
     /// home directory too.
     pub fn files(&self, only: Option<&Client>) -> Vec<Place> {
         let mut files: Vec<Place> = Vec::new();
+        let mut seen = HashSet::new();
         for client in CLIENTS.iter().filter(|client| only.is_none_or(|only| only == *client)) {
             for (level, path) in (client.places)(self) {
-                if path.is_file() && !files.iter().any(|file| file.path == path) {
+                // By any of its names: links lead to files as well.
+                let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+                if path.is_file() && seen.insert(real) {
                     files.push(Place { client, level, path });
                 }
             }

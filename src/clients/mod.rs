@@ -13,4 +13,4 @@ mod wrapping;
 pub use document::{Document, DocumentError, Entry, Way};
 pub use known::{CLIENTS, Client, Homes, Level, Place};
 pub use store::{Store, StoreError, write};
-pub use wrapping::{Refused, Wrapper, unwrapped, wrapped};
+pub use wrapping::{Refused, Wrapper, is_sound, unwrapped, wrapped};

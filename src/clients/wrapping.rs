@@ -23,6 +23,8 @@ pub enum Refused {
     Other(String),
     #[error("what its client does with {0} would be lost: we would call the server")]
     Strange(String),
+    #[error("the file is written in a way that we cannot change for sure; change it by hand")]
+    Unusual,
     #[error("it is wrapped already")]
     Already,
     #[error("it is not wrapped")]
@@ -37,7 +39,12 @@ type Edit = (Range<usize>, String);
 impl Wrapper {
     fn words(&self, server: &str) -> Vec<String> {
         let place = self.data.iter().flat_map(|data| ["--data-dir".to_owned(), data.clone()]);
-        place.chain(["forward", "stdio", "--name", server].map(str::to_owned)).collect()
+        // A name that looks like an option would be taken for one.
+        let name = match server.starts_with('-') {
+            true => vec![format!("--name={server}")],
+            false => vec!["--name".to_owned(), server.to_owned()],
+        };
+        place.chain(["forward", "stdio"].map(str::to_owned)).chain(name).collect()
     }
 }
 
@@ -46,13 +53,18 @@ impl Entry {
     pub fn is_wrapped(&self) -> bool {
         match &self.way {
             Way::Command(Command { command, arguments, .. }) => {
-                let program = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
+                let ours = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
                 let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                program
-                    && matches!(
-                        words[..],
-                        ["forward", "stdio", ..] | ["--data-dir", _, "forward", "stdio", ..]
-                    )
+                let words = match words[..] {
+                    ["--data-dir", _, ref rest @ ..] => rest,
+                    ref all => all,
+                };
+                match words {
+                    // However the program is called: nothing else is told so.
+                    ["forward", "stdio", "--name", _, "--" | "--upstream", ..] => true,
+                    ["forward", "stdio", ..] => ours,
+                    _ => false,
+                }
             }
             Way::Http(_) | Way::Other(_) => false,
         }
@@ -124,16 +136,53 @@ pub fn unwrapped(
     }
     let Way::Command(command) = &entry.way else { return Err(Refused::Not) };
     // Somebody changed it since; we are taken out of it as it is now.
-    let behind = command.arguments.iter().position(|word| word == "--").ok_or(Refused::Lost)?;
+    let Some(behind) = command.arguments.iter().position(|word| word == "--") else {
+        // A URL had settings that a command has not: only what was kept of it is good.
+        let (before, _) = stored.ok_or(Refused::Lost)?;
+        let span = entry.span.clone();
+        return Ok(format!("{}{before}{}", &document.text[..span.start], &document.text[span.end..]));
+    };
     let program = command.arguments.get(behind + 1).ok_or(Refused::Lost)?;
     let spelling = Spelling { text: &document.text, form: document.form };
     let from = command.spans[0].start;
     let until = match command.spans.get(behind + 2) {
         Some(next) => next.start,
-        None => command.spans[behind + 1].end,
+        // With the comma that may trail it.
+        None => {
+            let end = command.spans[behind + 1].end;
+            let rest = &document.text[end..];
+            let bare = rest.trim_start();
+            if bare.starts_with(',') { end + rest.len() - bare.len() + 1 } else { end }
+        }
     };
     let edits = vec![(command.command_span.clone(), spelling.quoted(program)), (from..until, String::new())];
     Ok(apply(&document.text, &entry.span, edits).0)
+}
+
+/// Whether a change did what it was for and nothing else: `entry` is (not) wrapped in what was made
+/// of the file, calls what it called, and every other server is as it was. However unusually a file is
+/// written, it is not broken.
+pub fn is_sound(old: &Document, new: &Document, entry: &Entry) -> bool {
+    let is_it = |other: &&Entry| (&other.server, &other.path) == (&entry.server, &entry.path);
+    let others = |document: &Document| {
+        let others = document.entries.iter().filter(|other| !is_it(other));
+        others.map(|other| (other.server.clone(), other.path.clone(), other.summary())).collect::<Vec<_>>()
+    };
+    let mut made = new.entries.iter().filter(is_it);
+    let (Some(made), None) = (made.next(), made.next()) else { return false };
+    let (inner, outer) = if made.is_wrapped() { (entry, made) } else { (made, entry) };
+    let called = match (&inner.way, &outer.way) {
+        (Way::Command(inner), Way::Command(outer)) => {
+            let behind = outer.arguments.iter().position(|word| word == "--");
+            let words = behind.and_then(|at| outer.arguments.get(at + 1..)).unwrap_or_default();
+            words.split_first().is_some_and(|(command, arguments)| {
+                *command == inner.command && arguments == &inner.arguments[..]
+            })
+        }
+        (Way::Http(inner), Way::Command(outer)) => outer.arguments.contains(&inner.url),
+        _ => false,
+    };
+    made.is_wrapped() != entry.is_wrapped() && others(old) == others(new) && called
 }
 
 /// The text with edits, and the text of `span` before and after.
@@ -237,9 +286,10 @@ impl Spelling<'_> {
         members.extend(http.kept.iter().cloned());
         // As it is spread over lines now.
         let inside = self.line(http.member.start).filter(|_| self.text[entry.span.clone()].contains('\n'));
-        let end = self.text[entry.span.clone()].rfind(['\n']).map(|at| {
+        let end = self.text[entry.span.clone()].rfind('\n').map(|at| {
             let line = &self.text[entry.span.start + at..entry.span.end - 1];
-            line.trim_end_matches(|c: char| !c.is_whitespace()).to_owned()
+            // A member may stand on the line that ends it.
+            if line.trim().is_empty() { line.to_owned() } else { " ".to_owned() }
         });
         let text = match (inside, end) {
             (Some(line), Some(end)) => {

@@ -227,3 +227,50 @@ fn a_link_stays_a_link_and_the_first_state_is_kept() {
     let private = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077 == 0;
     assert!(kept.iter().all(|path| private(path)), "settings have secrets in them");
 }
+
+#[test]
+fn files_that_are_written_unusually_are_changed_soundly_or_not_at_all() {
+    let json = [
+        // The last member ends the object on its own line.
+        "{\"mcpServers\": {\n  \"a\": {\"url\": \"https://x.example/mcp\",\n    \"timeout\": 1 }}}",
+        // A name that looks like an option.
+        "{\"mcpServers\": {\"-a\": {\"command\": \"x\", \"args\": [\"y\",]}}}",
+        "{\"mcpServers\": {\"a\": {\"command\": \"x\"}, \"a\": {\"command\": \"y\"}}}",
+        "{\"mcpServers\": {'a': {command: \"x\"}}}",
+        "{\"mcpServers\": {\"a\": {\"type\": \"sse\", \"url\": \"https://x.example/sse\"}}}",
+        "{\"mcpServers\": {\"a\": {\"url\": \"https://x.example/sse\", \"httpUrl\": \"https://x.example\"}}}",
+    ];
+    let toml = [
+        "mcp_servers.a.command = \"x\"\nmcp_servers.b.command = \"y\"\n",
+        "[mcp_servers]\na = { url = \"https://x.example\", enabled = true }\nb.url = \"https://y.example\"\n",
+        "[mcp_servers.\"a b\"]\ncommand = '''x'''\nargs = [ ]\n",
+    ];
+    let files = json.iter().map(|text| (".cursor/mcp.json", *text));
+    for (name, text) in files.chain(toml.iter().map(|text| (".codex/config.toml", *text))) {
+        let home = Home::new();
+        let path = home.write(name, text);
+        let outcome = home.run(&["wrap", "--all", "--yes"]);
+        let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        let made = fs::read_to_string(&path).unwrap();
+        if outcome.status.success() {
+            assert_ne!(made, text, "{said}");
+            let listed = home.run(&["wrap", "--status", "--output", "json"]);
+            let rows: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+            assert!(rows.iter().any(|row| row["wrapped"] == true), "{text}: {rows:?}");
+            home.does(&["unwrap", "--all", "--yes"]);
+        } else {
+            assert_eq!(outcome.status.code(), Some(2), "{text}: {said}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "{said}");
+    }
+    // A list that ends with a comma, whose past is not known.
+    let home = Home::new();
+    let path = home.write(".cursor/mcp.json", json[1]);
+    home.does(&["wrap", "--all", "--yes"]);
+    fs::remove_dir_all(home.path("data/wrapped")).unwrap();
+    let made = fs::read_to_string(&path).unwrap().replace("\"y\",", "");
+    fs::write(&path, made).unwrap();
+    home.does(&["unwrap", "--all", "--yes"]);
+    let now = fs::read_to_string(&path).unwrap();
+    assert!(!now.contains("forward") && now.contains("\"command\": \"x\""), "{now}");
+}
