@@ -39,6 +39,8 @@ pub enum CallError {
     Planted(String),
     #[error("the engine does not answer: {0}")]
     Io(#[from] io::Error),
+    #[error("the engine does not answer in time")]
+    Silent,
     #[error("the engine has ended")]
     Gone,
     #[error(transparent)]

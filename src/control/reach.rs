@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
 
 use super::api::{Ask, Facts, FrameFacts, HeldFrame};
 use super::client::{CallError, Client, Notice};
 use super::place::{self, Door};
 use crate::engine::{Command, Reply};
-use crate::log::record::Seq;
+use crate::log::record::{Record, Seq};
+use crate::mcp::{Kind, Message, compose};
 
 /// Which engine, and who asks.
 #[derive(Debug, Clone)]
@@ -27,7 +29,8 @@ pub struct Reached {
     pub path: PathBuf,
     pub facts: Facts,
     client: Client,
-    notices: mpsc::Receiver<Notice>,
+    /// How much was told; it ends with the engine.
+    told: watch::Receiver<u64>,
 }
 
 /// Why nothing was reached or done.
@@ -128,7 +131,14 @@ impl Whom {
         let start = from.unwrap_or(engine.facts.last + 1);
         engine.subscribe(engine.facts.last + 1).await?;
         loop {
-            if let Some(frame) = engine.matching(filter, start).await?.into_iter().next() {
+            let ask = Ask::Frames {
+                filter: filter.to_owned(),
+                from: Some(start),
+                to: None,
+                limit: Some(1),
+                newest: false,
+            };
+            if let Some(frame) = engine.ask::<Vec<FrameFacts>>(&ask).await?.into_iter().next() {
                 return Ok(frame);
             }
             if !engine.news().await {
@@ -146,8 +156,8 @@ impl Whom {
 
     async fn reach(&self, path: &Path) -> Result<Reached, CallError> {
         let connect = tokio::time::timeout(PATIENCE, Client::connect(path, &self.by));
-        let (client, facts, notices) = connect.await.map_err(|_| CallError::Gone)??;
-        Ok(Reached { path: path.to_owned(), facts, client, notices })
+        let (client, facts, notices) = connect.await.map_err(|_| CallError::Silent)??;
+        Ok(Reached { path: path.to_owned(), facts, client, told: count(notices) })
     }
 }
 
@@ -188,6 +198,35 @@ impl Reached {
         self.held().await?.into_iter().find(|held| held.id == frame).ok_or(ReachError::NotHeld(frame))
     }
 
+    /// What a held frame would go on as now.
+    ///
+    /// # Errors
+    /// When it is not held.
+    pub async fn held_text(&self, frame: Seq) -> Result<String, ReachError> {
+        if let Some(amended) = self.held_frame(frame).await?.amended {
+            return Ok(amended);
+        }
+        let records = self.client.records(frame, 1).await?;
+        let held = records.first().and_then(Record::frame).ok_or(ReachError::NotHeld(frame))?;
+        Ok(String::from_utf8_lossy(held.message.body()).into_owned())
+    }
+
+    /// The line that answers a held request with `value` as its result, or with the `result` or
+    /// `error` in it.
+    ///
+    /// # Errors
+    /// When it is not held or no request.
+    pub async fn answer(&self, frame: Seq, value: &Value) -> Result<Bytes, ReachError> {
+        let request = Message::parse(Bytes::from(self.held_text(frame).await?));
+        let Kind::Request { id, .. } = request.kind() else { return Err(ReachError::NoRequest(frame)) };
+        Ok(match (value.get("result"), value.get("error")) {
+            (None, Some(error)) => {
+                Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.token()))
+            }
+            (result, _) => compose::response(id, result.unwrap_or(value)),
+        })
+    }
+
     /// The newest frames from a position on that a query matches.
     ///
     /// # Errors
@@ -199,10 +238,10 @@ impl Reached {
 
     /// Waits until there is something new; false when the engine has ended.
     pub async fn news(&mut self) -> bool {
-        let came = self.notices.recv().await.is_some();
+        let came = self.told.changed().await.is_ok();
         // What comes together is looked at together.
         tokio::time::sleep(LOOK).await;
-        while self.notices.try_recv().is_ok() {}
+        self.told.mark_unchanged();
         came
     }
 
@@ -219,23 +258,13 @@ impl Reached {
     }
 }
 
-impl HeldFrame {
-    /// The message as it would go on now.
-    pub fn as_amended(&self) -> Value {
-        let amended = self.amended.as_ref().and_then(|line| serde_json::from_str(line).ok());
-        amended.unwrap_or_else(|| self.message.clone())
-    }
-
-    /// The answer to this request that has `value` for its result, or the `result` or `error` in it.
-    ///
-    /// # Errors
-    /// When it is no request.
-    pub fn answer(&self, value: &Value) -> Result<Value, ReachError> {
-        let id = self.message.get("id").filter(|_| self.message.get("method").is_some());
-        let id = id.ok_or(ReachError::NoRequest(self.id))?;
-        Ok(match (value.get("result"), value.get("error")) {
-            (None, Some(error)) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
-            (result, _) => json!({ "jsonrpc": "2.0", "id": id, "result": result.unwrap_or(value) }),
-        })
-    }
+/// Counts what is told. Whoever does not look holds nothing up: answers come on the same connection.
+fn count(mut notices: mpsc::Receiver<Notice>) -> watch::Receiver<u64> {
+    let (count, told) = watch::channel(0);
+    tokio::spawn(async move {
+        while notices.recv().await.is_some() {
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    told
 }

@@ -28,6 +28,8 @@ pub struct Reading {
 const FRAMES: usize = 100;
 /// The most that are given at a time.
 const MOST: usize = 10_000;
+/// The same in bytes, about: an answer is one line, whose length is limited.
+const MOST_BYTES: u64 = 16 << 20;
 
 impl Reading {
     pub fn new(log: &Arc<Log>) -> Self {
@@ -105,15 +107,22 @@ impl Reading {
             within.contains(&row.seq) && query.matches(&RowSubject::new(&self.world, row, &self.log))
         };
         let limit = limit.unwrap_or(FRAMES).min(MOST);
-        let frame = |row: &Row| self.frame(row);
+        let mut bytes = 0;
+        let frame = |row: &Row| {
+            // The first one is given whatever its size.
+            (bytes < MOST_BYTES).then(|| {
+                bytes += row.size;
+                self.frame(row)
+            })
+        };
         let rows = self.world.rows.iter();
         Ok(match newest {
             true => {
-                let mut frames: Vec<_> = rows.rev().filter(fits).take(limit).map(frame).collect();
+                let mut frames: Vec<_> = rows.rev().filter(fits).take(limit).map_while(frame).collect();
                 frames.reverse();
                 frames
             }
-            false => rows.filter(fits).take(limit).map(frame).collect(),
+            false => rows.filter(fits).take(limit).map_while(frame).collect(),
         })
     }
 
@@ -156,6 +165,9 @@ impl Reading {
             }
             write_record(&mut array, &record, self.log.clock().wall(record.at));
             array.pop();
+            if array.len() as u64 >= MOST_BYTES {
+                break;
+            }
         }
         array.push(b']');
         array

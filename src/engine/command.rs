@@ -187,6 +187,11 @@ impl From<Result<Value, (i64, String)>> for Given {
 }
 
 impl Command {
+    /// Whether it is done only when time has passed or a peer has said something.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Delay { .. } | Self::Call { .. } | Self::Respond { .. })
+    }
+
     /// Whether only the one who decides may want this, where somebody does.
     pub fn decides(&self) -> bool {
         match self {

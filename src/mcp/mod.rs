@@ -9,6 +9,7 @@ pub mod line;
 pub mod message;
 pub mod method;
 pub mod mirror;
+pub mod patch;
 mod quirks;
 pub mod remap;
 pub mod revision;

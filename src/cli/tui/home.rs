@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::{output, tape};
+use crate::cli::output;
 use crate::clock::{Clock, Stamp};
+use crate::control::client::CallError;
 use crate::control::{Client, Hub, place};
 use crate::engine::{Command, Tell};
+use crate::log::record::Level;
 use crate::tui::{App, Look};
 
 use super::remote::Remote;
@@ -41,8 +43,11 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     };
     // A recording is looked at for a while; what runs is still there afterwards.
     while let Some(path) = app.leads_to.take() {
-        tape::opened(&path.to_string_lossy())?;
-        super::tape::run(&path.to_string_lossy(), look.clone()).await?;
+        let path = path.to_string_lossy().into_owned();
+        if let Err(error) = super::tape::run(&path, look.clone()).await {
+            // What runs is no worse for it.
+            app.say(Level::Error, error.to_string());
+        }
         app = match super::screen(app).await? {
             Ok(app) => app,
             Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
@@ -110,8 +115,11 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
                     .collect();
                 for (path, error) in hub.attach(&new).await {
                     // It ended a moment ago, or speaks another version: it will not come to speak ours.
+                    // One that was stopped may go on.
                     tracing::debug!("{}: {error}", path.display());
-                    refused.insert(path);
+                    if !matches!(error, CallError::Silent) {
+                        refused.insert(path);
+                    }
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::control::schema::{Method, variants};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::Query;
 use crate::log::record::{Seq, SessionId};
-use crate::mcp::{Direction, compose, layout};
+use crate::mcp::{Direction, compose, layout, patch};
 
 /// Tools that change nothing.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -380,18 +380,16 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
             let engine = whom(server, by).holder(id).await?;
             let message = match (patch, message) {
                 (Some(patch), None) => {
-                    let patch: json_patch::Patch = serde_json::from_value(patch)
-                        .map_err(|error| ToolError::Arguments(format!("patch is no JSON Patch: {error}")))?;
-                    let mut message = engine.held_frame(id).await?.as_amended();
-                    json_patch::patch(&mut message, &patch)
+                    let held = engine.held_text(id).await?;
+                    let text = patch::apply(&held, &patch)
                         .map_err(|error| ToolError::Arguments(format!("patch: {error}")))?;
-                    message
+                    Bytes::from(text)
                 }
-                (None, Some(message)) => message,
+                (None, Some(message)) => line(&message),
                 _ => return Err(ToolError::Arguments("give either patch or message".into())),
             };
-            engine.command(&Command::Amend { frame: id, line: line(&message) }).await?;
-            Ok(json!({ "held": true, "message": message }))
+            engine.command(&Command::Amend { frame: id, line: message.clone() }).await?;
+            Ok(json!({ "held": true, "message": String::from_utf8_lossy(&message) }))
         }
         Act::Drop { server, id, error } => {
             let tell =
@@ -401,8 +399,8 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
         }
         Act::Answer { server, id, result } => {
             let engine = whom(server, by).holder(id).await?;
-            let answer = engine.held_frame(id).await?.answer(&result)?;
-            engine.command(&Command::Answer { frame: id, line: line(&answer) }).await?;
+            let line = engine.answer(id, &result).await?;
+            engine.command(&Command::Answer { frame: id, line }).await?;
             Ok(done)
         }
         Act::Inject { server, session, to, message } => {

@@ -14,8 +14,8 @@ use crate::log::store;
 
 /// Records that are asked for at once.
 const BLOCK: usize = 256;
-/// How long an engine may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an engine may take: a screen waits for it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) struct Archive {
     inner: Arc<Mutex<Inner>>,
@@ -62,7 +62,7 @@ impl Archive {
             if let Some(shelf) = &member.shelf {
                 return Some(Arc::clone(shelf));
             }
-            member.tape.path.clone()?
+            member.recording()?
         };
         let opened = crate::tape::open(&path, &mut |_, _| ()).ok()?;
         self.inner.lock().members[at].shelf = Some(Arc::clone(&opened.log));

@@ -1,8 +1,11 @@
 //! What is wanted of a hub, and which of its engines it is about.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::{Hub, Inner};
@@ -16,60 +19,67 @@ enum Address {
     All,
     /// Every engine, to the seat that we have there.
     Seats,
-    /// The engines of these breakpoints, each by its number there.
-    Points(Vec<(usize, u32)>),
+    /// The engines that have a breakpoint on this query.
+    Point(String),
 }
+
+/// What one engine is told.
+struct Order {
+    at: usize,
+    client: Client,
+    command: Command,
+}
+
+/// How long an engine may take to do what needs no waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) {
     while let Some(Request { command, reply, .. }) = requests.recv().await {
         let hub = Arc::clone(&hub);
-        // One engine that is slow must not hold up the others.
-        tokio::spawn(async move {
+        let mut doing = Box::pin(async move {
             let outcome = hub.carry_out(command).await;
             // Whoever asked may not care for the answer any more.
             let _ = reply.send(outcome);
         });
+        // What is wanted goes out in the order in which it is wanted; one engine that is slow to answer
+        // does not hold up the others.
+        let is_done = std::future::poll_fn(|cx| Poll::Ready(doing.as_mut().poll(cx).is_ready())).await;
+        if !is_done {
+            tokio::spawn(doing);
+        }
     }
 }
 
 impl Hub {
     async fn carry_out(&self, mut command: Command) -> Result<Reply, Refusal> {
-        let (address, clients) = {
+        let (address, orders) = {
             let mut inner = self.inner.lock();
             inner.remember(&command);
             let address = inner.address(&mut command)?;
-            let living = inner.members.iter().enumerate().filter(|(_, member)| !member.gone);
-            let clients: Vec<(usize, Client, Command)> = living
-                .filter_map(|(at, member)| {
-                    let own = match &address {
-                        Address::One(one) => (*one == at).then(|| command.clone())?,
-                        Address::All => command.clone(),
-                        Address::Seats => Command::TakeOver { seat: member.seat? },
-                        Address::Points(points) => {
-                            let (_, id) = points.iter().find(|(of, _)| *of == at)?;
-                            with_point(&command, *id)
-                        }
-                    };
-                    Some((at, member.client.clone(), own))
-                })
-                .collect();
-            (address, clients)
+            let orders = inner.orders(&address, &command);
+            (address, orders)
         };
-        if clients.is_empty() {
+        if orders.is_empty() {
             return Err(match address {
                 Address::One(_) => Refusal("its shadowcat has ended; what it said stays readable".into()),
                 // It is kept for whatever starts.
                 Address::All if matches!(command, Command::Break { .. }) => return Ok(Reply::Done),
-                Address::All | Address::Seats | Address::Points(_) => Refusal("nothing is running".into()),
+                Address::All | Address::Seats | Address::Point(_) => Refusal("nothing is running".into()),
             });
         }
+        let sent = orders.iter().map(|Order { client, command, .. }| async {
+            if command.waits() {
+                return client.command(command).await;
+            }
+            let answer = tokio::time::timeout(PATIENCE, client.command(command)).await;
+            answer.unwrap_or(Err(CallError::Silent))
+        });
+        let answers = join_all(sent).await;
         let mut outcome = Ok(Reply::Done);
         let mut done = false;
-        for (at, client, command) in clients {
-            match client.command(&command).await {
-                Ok(reply) => {
-                    (outcome, done) = (Ok(self.replied(at, &command, reply).await), true);
-                }
+        for (Order { at, command, .. }, answer) in orders.iter().zip(answers) {
+            match answer {
+                Ok(reply) => (outcome, done) = (Ok(self.replied(*at, command, reply).await), true),
                 Err(error) if !done => outcome = Err(Refusal(text(&error))),
                 // Some did; the others say why not in their logs.
                 Err(_) => {}
@@ -83,8 +93,8 @@ impl Hub {
         match reply {
             // The record may come after the answer.
             Reply::Frame(remote) => Reply::Frame(self.arrived(at, remote).await),
-            Reply::Breakpoint(id) => match command {
-                Command::Break { query, .. } => Reply::Breakpoint(self.inner.lock().point(at, id, query)),
+            Reply::Breakpoint(_) => match command {
+                Command::Break { query, .. } => Reply::Breakpoint(self.inner.lock().point(query)),
                 _ => reply,
             },
             Reply::Done | Reply::Called(_) | Reply::Seat(_) => reply,
@@ -105,15 +115,6 @@ impl Hub {
     }
 }
 
-/// The same for the breakpoint that has this number in its engine.
-fn with_point(command: &Command, id: u32) -> Command {
-    match command {
-        Command::RemoveBreakpoint { .. } => Command::RemoveBreakpoint { id },
-        Command::ToggleBreakpoint { .. } => Command::ToggleBreakpoint { id },
-        other => other.clone(),
-    }
-}
-
 fn text(error: &CallError) -> String {
     match error {
         CallError::Refused(failure) => failure.message.clone(),
@@ -130,8 +131,8 @@ impl Inner {
             }
             Command::RemoveBreakpoint { id } => {
                 let at = usize::try_from(*id).unwrap_or(usize::MAX).checked_sub(1);
-                if let Some(group) = at.and_then(|at| self.points.get(at)) {
-                    self.wanted.remove(&group.query);
+                if let Some(query) = at.and_then(|at| self.points.get(at)) {
+                    self.wanted.remove(query);
                 }
             }
             _ => {}
@@ -166,9 +167,8 @@ impl Inner {
             },
             Command::RemoveBreakpoint { id } | Command::ToggleBreakpoint { id } => {
                 let at = usize::try_from(*id).unwrap_or(usize::MAX).checked_sub(1);
-                let group = at.and_then(|at| self.points.get(at));
-                let group = group.ok_or_else(|| Refusal(format!("there is no breakpoint {id}")))?;
-                Ok(Address::Points(group.points.clone()))
+                let query = at.and_then(|at| self.points.get(at)).cloned();
+                query.map(Address::Point).ok_or_else(|| Refusal(format!("there is no breakpoint {id}")))
             }
             Command::AcceptAll {}
             | Command::HoldEverything { .. }
@@ -179,6 +179,46 @@ impl Inner {
                 Err(Refusal("the seats of a hub are its own".into()))
             }
         }
+    }
+
+    /// What each of the engines is told, in its own numbers.
+    fn orders(&self, address: &Address, command: &Command) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for (at, member) in self.members.iter().enumerate().filter(|(_, member)| !member.gone) {
+            let mut order =
+                |command: Command| orders.push(Order { at, client: member.client.clone(), command });
+            match address {
+                Address::One(one) if *one == at => order(command.clone()),
+                Address::One(_) => {}
+                Address::All => order(command.clone()),
+                Address::Seats => {
+                    member.seat.into_iter().for_each(|seat| order(Command::TakeOver { seat }));
+                }
+                Address::Point(query) => {
+                    let is_enabled = self.is_enabled(query);
+                    // Its numbers as they are now: it may have been removed and added again.
+                    for point in member.points.points.iter().filter(|point| point.query == *query) {
+                        match command {
+                            Command::RemoveBreakpoint { .. } => {
+                                order(Command::RemoveBreakpoint { id: point.id });
+                            }
+                            // What is toggled is what is seen: those that are otherwise are as wanted.
+                            Command::ToggleBreakpoint { .. } if point.enabled == is_enabled => {
+                                order(Command::ToggleBreakpoint { id: point.id });
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        orders
+    }
+
+    /// Whether a query breaks in any of the engines, which is how it is shown.
+    fn is_enabled(&self, query: &str) -> bool {
+        let living = self.members.iter().filter(|member| !member.gone);
+        living.flat_map(|member| &member.points.points).any(|point| point.query == query && point.enabled)
     }
 
     fn frame(&self, frame: &mut Seq) -> Result<Address, Refusal> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +30,9 @@ pub const OWN_SEAT: u32 = 0;
 /// How long an engine that has more to tell of the past is waited for, before the others go on.
 const STALL: Duration = Duration::from_secs(1);
 
+/// How long an engine may take to greet.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Engines that are looked at as one.
 pub struct Hub {
     log: Arc<Log>,
@@ -46,8 +50,9 @@ struct Inner {
     members: Vec<Member>,
     /// Whose each record of the log is, by its position less one, and which of theirs.
     owners: Vec<Option<(u16, Seq)>>,
-    /// Breakpoints by their number here less one. What has the same query is one.
-    points: Vec<Group>,
+    /// The queries of breakpoints, by their number here less one: those of several engines on the same
+    /// query are one.
+    points: Vec<String>,
     /// Queries that were broken on here: engines that come later break on them too.
     wanted: BTreeSet<String>,
     free: Free,
@@ -56,6 +61,7 @@ struct Inner {
 /// One of the engines.
 struct Member {
     path: PathBuf,
+    machine: Machine,
     facts: Facts,
     client: Client,
     seat: Option<u32>,
@@ -70,15 +76,17 @@ struct Member {
     shelf: Option<Arc<Log>>,
 }
 
-/// Breakpoints of several engines on the same query.
-struct Group {
-    query: String,
-    points: Vec<(usize, u32)>,
+/// Where an engine runs. Only here are its files ours to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    Ours,
+    Other,
 }
 
 /// An engine that has been greeted and is about to tell its past.
 struct Arrival {
     path: PathBuf,
+    machine: Machine,
     facts: Facts,
     client: Client,
     seat: Option<u32>,
@@ -130,20 +138,28 @@ impl Hub {
     /// order of time; then this returns, and they go on. Sockets that nobody answers at are left out,
     /// with the reason.
     pub async fn attach(self: &Arc<Self>, sockets: &[PathBuf]) -> Vec<(PathBuf, CallError)> {
-        let mut failed = Vec::new();
-        let mut arrivals = Vec::new();
-        for path in sockets {
-            let met = match Client::connect(path, &self.name).await {
-                Ok((client, facts, told)) => self.greet(path.clone(), client, facts, told).await,
-                Err(error) => Err(error),
-            };
+        // One that does not answer keeps nobody from the others.
+        let meet = |path: &PathBuf| {
+            let path = path.clone();
+            async {
+                let met = tokio::time::timeout(PATIENCE, self.meet(path.clone())).await;
+                met.unwrap_or(Err(CallError::Silent)).map_err(|error| (path, error))
+            }
+        };
+        let (mut failed, mut arrivals) = (Vec::new(), Vec::new());
+        for met in join_all(sockets.iter().map(meet)).await {
             match met {
                 Ok(arrival) => arrivals.push(arrival),
-                Err(error) => failed.push((path.clone(), error)),
+                Err(failure) => failed.push(failure),
             }
         }
         self.tell_past(arrivals).await;
         failed
+    }
+
+    async fn meet(&self, path: PathBuf) -> Result<Arrival, CallError> {
+        let met = Client::connect(&path, &self.name).await?;
+        self.greet(path, Machine::Ours, met).await
     }
 
     /// Takes in an engine that is reached in another way, as `path`.
@@ -153,9 +169,10 @@ impl Hub {
     pub async fn attach_over(
         self: &Arc<Self>,
         path: PathBuf,
-        (client, facts, told): (Client, Facts, mpsc::Receiver<Notice>),
+        met: (Client, Facts, mpsc::Receiver<Notice>),
     ) -> Result<(), CallError> {
-        let arrival = self.greet(path, client, facts, told).await?;
+        let greeted = tokio::time::timeout(PATIENCE, self.greet(path, Machine::Other, met)).await;
+        let arrival = greeted.unwrap_or(Err(CallError::Silent))?;
         self.tell_past(vec![arrival]).await;
         Ok(())
     }
@@ -163,9 +180,8 @@ impl Hub {
     async fn greet(
         &self,
         path: PathBuf,
-        client: Client,
-        facts: Facts,
-        told: mpsc::Receiver<Notice>,
+        machine: Machine,
+        (client, facts, told): (Client, Facts, mpsc::Receiver<Notice>),
     ) -> Result<Arrival, CallError> {
         let seat = match self.decides {
             true => client.command(&Command::Attend { name: self.name.clone() }).await?,
@@ -182,16 +198,17 @@ impl Hub {
             let _ = client.command(&Command::Break { query, patience: None }).await;
         }
         client.subscribe(1).await?;
-        Ok(Arrival { path, facts, client, seat, told })
+        Ok(Arrival { path, machine, facts, client, seat, told })
     }
 
     /// Tells what engines have recorded so far, the oldest first, and then lets each go on by itself.
     async fn tell_past(self: &Arc<Self>, arrivals: Vec<Arrival>) {
         let mut told = Vec::new();
-        for Arrival { path, facts, client, seat, told: notices } in arrivals {
+        for Arrival { path, machine, facts, client, seat, told: notices } in arrivals {
             let mut inner = self.inner.lock();
             inner.members.push(Member {
                 path,
+                machine,
                 points: facts.breakpoints.clone(),
                 tape: facts.tape.clone(),
                 facts,
@@ -296,7 +313,7 @@ impl Hub {
         let (path, told) = {
             let inner = self.inner.lock();
             let member = &inner.members[at];
-            (member.tape.path.clone(), member.numbers.last())
+            (member.recording(), member.numbers.last())
         };
         let Some(Ok(opened)) = path.map(|path| crate::tape::open(&path, &mut |_, _| ())) else { return };
         for seq in told + 1..=opened.last {
@@ -345,6 +362,13 @@ fn own(owners: &mut Vec<Option<(u16, Seq)>>, seq: Seq, owner: Option<(u16, Seq)>
     owners[at] = owner;
 }
 
+impl Member {
+    /// Its tape, where it is ours to open.
+    fn recording(&self) -> Option<PathBuf> {
+        self.tape.path.clone().filter(|_| self.machine == Machine::Ours)
+    }
+}
+
 impl Inner {
     /// The engine of a record and its position there.
     fn owner(&self, seq: Seq) -> Option<(usize, Seq)> {
@@ -353,17 +377,13 @@ impl Inner {
         Some((usize::from(member), remote))
     }
 
-    /// The number here of a breakpoint.
-    fn point(&mut self, at: usize, id: u32, query: &str) -> u32 {
-        let known = self.points.iter().position(|group| group.query == query);
+    /// The number here of the breakpoints on a query.
+    fn point(&mut self, query: &str) -> u32 {
+        let known = self.points.iter().position(|known| known == query);
         let index = known.unwrap_or_else(|| {
-            self.points.push(Group { query: query.to_owned(), points: Vec::new() });
+            self.points.push(query.to_owned());
             self.points.len() - 1
         });
-        let points = &mut self.points[index].points;
-        if !points.contains(&(at, id)) {
-            points.push((at, id));
-        }
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 
@@ -378,7 +398,7 @@ impl Inner {
         let mut decides = true;
         for at in living {
             for point in self.members[at].points.points.clone() {
-                let id = self.point(at, point.id, &point.query);
+                let id = self.point(&point.query);
                 match snapshot.points.iter_mut().find(|known| known.id == id) {
                     Some(known) => {
                         known.hits += point.hits;

@@ -44,7 +44,7 @@ pub(super) async fn work(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, ans
             Work::Command(engine, command) => {
                 let number = seat.as_ref().map(|seat| seat.number);
                 let engine = engine.of(Who { seat: number, ..engine.who().clone() });
-                if waits(&command) {
+                if command.waits() {
                     let answers = answers.clone();
                     tokio::spawn(async move {
                         let outcome = said(engine.send(command).await);
@@ -63,11 +63,6 @@ pub(super) async fn work(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, ans
         // The engine may have ended.
         let _ = engine.send(Command::Leave { seat: number }).await;
     }
-}
-
-/// Whether a command is answered only when time has passed or a peer has said something.
-fn waits(command: &Command) -> bool {
-    matches!(command, Command::Delay { .. } | Command::Call { .. } | Command::Respond { .. })
 }
 
 async fn carry_out(engine: Engine, command: Command, seat: &mut Option<Seat>) -> Result<Reply, Refusal> {

@@ -1,0 +1,120 @@
+//! A JSON Patch (RFC 6902) on the text of a message. What it does not touch stays spelled as it was:
+//! numbers that no double holds, escapes and ids are the sender's.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Why a text could not be patched.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    #[error("this is no JSON Patch: {0}")]
+    Patch(serde_json::Error),
+    #[error("what is to be patched is no JSON: {0}")]
+    Text(serde_json::Error),
+    #[error(transparent)]
+    Failed(#[from] json_patch::PatchError),
+}
+
+/// The text with the operations of `patch` done.
+///
+/// # Errors
+/// When the patch is none, does not fit, or the text is no JSON.
+pub fn apply(text: &str, patch: &Value) -> Result<String, PatchError> {
+    let patch: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(PatchError::Patch)?;
+    let raw: &RawValue = serde_json::from_str(text.trim()).map_err(PatchError::Text)?;
+    let old: Value = serde_json::from_str(raw.get()).map_err(PatchError::Text)?;
+    let mut new = old.clone();
+    json_patch::patch(&mut new, &patch)?;
+    Ok(spelled(raw, &old, &new))
+}
+
+/// `new` in the spelling of `raw`, which says `old`, wherever both are the same.
+fn spelled(raw: &RawValue, old: &Value, new: &Value) -> String {
+    match (old, new) {
+        _ if old == new => raw.get().to_owned(),
+        (Value::Object(old), Value::Object(new)) => {
+            let known: HashMap<String, &RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let member = |(name, value): (&String, &Value)| {
+                let value = match (known.get(name), old.get(name)) {
+                    (Some(raw), Some(old)) => spelled(raw, old, value),
+                    _ => value.to_string(),
+                };
+                format!("{}:{value}", Value::from(name.as_str()))
+            };
+            format!("{{{}}}", new.iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let known: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let element = |(at, value): (usize, &Value)| {
+                // Those behind one that was put in or taken out have moved.
+                let moved = old.iter().position(|old| old == value);
+                let at = moved.unwrap_or(at);
+                match (known.get(at), old.get(at)) {
+                    (Some(raw), Some(old)) => spelled(raw, old, value),
+                    _ => value.to_string(),
+                }
+            };
+            format!("[{}]", new.iter().enumerate().map(element).collect::<Vec<_>>().join(","))
+        }
+        _ => new.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_not_touched_stays_as_it_was_spelled() {
+        let text =
+            r#"{"id":12345678901234567890123,"a":{"x":1.0e2,"y":"\u00e9"},"list":[1E0, 2,{"z":0.10}]}"#;
+        let patch = json!([
+            { "op": "replace", "path": "/a/y", "value": "é!" },
+            { "op": "remove", "path": "/list/1" },
+            { "op": "add", "path": "/new", "value": true },
+        ]);
+        assert_eq!(
+            apply(text, &patch).unwrap(),
+            r#"{"id":12345678901234567890123,"a":{"x":1.0e2,"y":"é!"},"list":[1E0,{"z":0.10}],"new":true}"#
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        assert!(matches!(apply("{}", &json!({ "op": "add" })), Err(PatchError::Patch(_))));
+        assert!(matches!(apply("{", &json!([])), Err(PatchError::Text(_))));
+        let missing = json!([{ "op": "remove", "path": "/a" }]);
+        assert!(matches!(apply("{}", &missing), Err(PatchError::Failed(_))));
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::hash_map("[a-d]{1,2}", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_says_what_was_wanted(old in values(), new in values()) {
+            let text = old.to_string();
+            let patch = json!([{ "op": "replace", "path": "", "value": new }]);
+            let made: Value = serde_json::from_str(&apply(&text, &patch).unwrap()).unwrap();
+            prop_assert_eq!(made, new);
+        }
+    }
+}
