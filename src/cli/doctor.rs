@@ -249,7 +249,7 @@ async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let gate = gate(&host, server, nobody, None, GateOptions { explains: true, ..GateOptions::default() });
     let (tell, told) = tokio::sync::oneshot::channel();
-    let call = Call { given: arguments.way.headers(), era: None, attendance: Attendance::Nobody };
+    let call = Call { given: arguments.way.headers()?, era: None, attendance: Attendance::Nobody };
     let client = call_on(&gate, call, move |_| {
         // Whoever waits may have given up.
         let _ = tell.send(());

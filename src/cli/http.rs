@@ -28,8 +28,14 @@ pub struct UpstreamArguments {
     insecure: bool,
     /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'. In
     /// the environment, which others do not see, each stands on a line of its own.
-    #[arg(long, value_name = "NAME: VALUE", value_parser = header, env = "SHADOWCAT_HEADERS", value_delimiter = '\n', hide_env_values = true)]
-    header: Vec<(HeaderName, HeaderValue)>,
+    #[arg(
+        long,
+        value_name = "NAME: VALUE",
+        env = "SHADOWCAT_HEADERS",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
+    header: Vec<String>,
     #[command(flatten)]
     login: LoginArguments,
 }
@@ -141,13 +147,16 @@ impl UpstreamArguments {
     }
 
     /// What requests of our own carry.
-    pub fn headers(&self) -> HeaderMap {
-        let sensitive = |(name, value): &(HeaderName, HeaderValue)| {
-            let mut value = value.clone();
-            value.set_sensitive(true);
-            (name.clone(), value)
-        };
-        self.header.iter().map(sensitive).collect()
+    ///
+    /// # Errors
+    /// When one of them is no header; it is not repeated, as it may be a secret.
+    pub fn headers(&self) -> Result<HeaderMap, Failure> {
+        let parsed = (1..).zip(&self.header).map(|(number, text)| {
+            header(text).map_err(|why| {
+                Failure::usage(format!("header {number} of --header or SHADOWCAT_HEADERS: {why}"))
+            })
+        });
+        parsed.collect()
     }
 }
 
@@ -199,9 +208,11 @@ pub fn target(upstream: &str) -> String {
     Cleaner::new().url(upstream)
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| format!("{:?} is no name of a header", name.trim()))?;
-    let value = value.trim().parse().map_err(|_| "the value has characters that no header can hold")?;
+    let name = name.trim().parse().map_err(|_| "its name has characters that no name can hold")?;
+    let mut value: HeaderValue =
+        value.trim().parse().map_err(|_| "its value has characters that no header can hold")?;
+    value.set_sensitive(true);
     Ok((name, value))
 }

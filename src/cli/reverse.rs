@@ -90,7 +90,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (words, is_url) = words(&upstream)?;
     let name = record.name_for(&words);
     let (server, face): Server = match is_url {
-        true => (Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()), None),
+        true => (Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?), None),
         false => {
             let spec = Spec { command: words.clone(), directory: None };
             spec.find().map_err(|error| {

@@ -629,3 +629,81 @@ fn a_full_disk_stops_neither_the_wire_nor_those_who_decide() {
     assert!(facts["tape"]["failing"].is_string(), "{facts}");
     wrapped.ends();
 }
+
+#[test]
+fn a_seat_belongs_to_its_connection_and_goes_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let wrapped = Wrapped::demo(data, "seats", &[]);
+    let mut one = Peer::greeted(data, "one");
+    assert!(one.ask("seat/take", json!({ "name": "one" }))["result"]["seat"].is_u64());
+    let again = one.ask("seat/take", json!({ "name": "one again" }));
+    assert!(again["error"]["message"].as_str().unwrap().contains("leave it first"), "{again}");
+    let mut two = Peer::greeted(data, "two");
+    let seat = two.ask("seat/take", json!({ "name": "two" }))["result"]["seat"].clone();
+    // Only the one who decides ends what holds everything; anybody may begin it.
+    assert!(two.ask("hold/everything", json!({ "on": true }))["error"].is_null());
+    let refused = two.ask("hold/everything", json!({ "on": false }));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("take over"), "{refused}");
+    assert!(two.ask("seat/decide", json!({ "seat": seat }))["error"].is_null());
+    assert!(two.ask("hold/everything", json!({ "on": false }))["error"].is_null());
+    // Gone before the answer to what it sent last.
+    for peer in 0..20 {
+        let mut hasty = Peer::greeted(data, "hasty");
+        let take =
+            json!({ "jsonrpc": "2.0", "id": 99, "method": "seat/take", "params": { "name": "hasty" } });
+        writeln!(hasty.stream, "{take}").unwrap();
+        if peer % 2 == 0 {
+            hasty.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+    }
+    drop(one);
+    let mut watchers = Value::Null;
+    eventually("those who are gone have left their seats", || {
+        watchers = two.ask("breakpoint/list", json!({}))["result"]["watchers"].clone();
+        watchers.as_array().is_some_and(|watchers| watchers.len() == 1)
+    });
+    assert_eq!(watchers[0]["name"], "two");
+    drop(wrapped);
+}
+
+#[test]
+fn what_is_asked_before_a_peer_says_no_more_is_answered_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let wrapped = Wrapped::demo(data, "order", &[]);
+    let mut peer = Peer::connect(data);
+    let mut text = String::new();
+    let mut say = |id: u64, method: &str, params: Value| {
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        text.push_str(&format!("{request}\n"));
+    };
+    say(0, "hello", json!({ "version": 1, "name": "piped" }));
+    // More than may be under way.
+    for id in 1..200 {
+        match id % 2 {
+            0 => say(id, "breakpoint/list", json!({})),
+            _ => say(id, "breakpoint/add", json!({ "query": format!("method:x{id}") })),
+        }
+    }
+    peer.stream.write_all(text.as_bytes()).unwrap();
+    peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut ids = Vec::new();
+    let mut points = 0;
+    loop {
+        let mut line = String::new();
+        if peer.lines.read_line(&mut line).unwrap() == 0 {
+            break;
+        }
+        let message: Value = serde_json::from_str(&line).unwrap();
+        let Some(id) = message["id"].as_u64() else { continue };
+        if let Some(list) = message["result"]["points"].as_array() {
+            assert_eq!(list.len() as u64, id / 2, "a list says what was done before it was asked for");
+            points = list.len();
+        }
+        ids.push(id);
+    }
+    assert_eq!(ids, (0..200).collect::<Vec<_>>());
+    assert_eq!(points, 99);
+    drop(wrapped);
+}

@@ -106,7 +106,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     std::thread::Builder::new().name("stdin".into()).spawn(reading).map_err(Failure::peer)?;
     let writing = move || io::copy(&mut from_bridge, &mut output);
     let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
-    let bridge = Bridge::new(Arc::clone(&gate), to_client, way.headers());
+    let bridge = Bridge::new(Arc::clone(&gate), to_client, way.headers()?);
     let interrupted = tokio::select! {
         () = Arc::clone(&bridge).run(from_client, record.bounds.inspect_limit) => None,
         // A client that is gone cannot be told from one that is silent until something is written.

@@ -194,7 +194,7 @@ async fn rehearse(
         let (server, _) = arguments.way.connect(upstream, false, host).await?;
         let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
         let gate = gate(host, server, nobody, Some(name), GateOptions::default());
-        let bridge = Bridge::new(Arc::clone(&gate), to_client, arguments.way.headers());
+        let bridge = Bridge::new(Arc::clone(&gate), to_client, arguments.way.headers()?);
         let running = tokio::spawn(bridge.run(from_client, record::INSPECT_LIMIT));
         let outcome = rehearsal.run().await;
         // It ends by itself now that its client is gone.

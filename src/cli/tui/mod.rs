@@ -165,8 +165,9 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         },
     ));
     // … a client of our own beside those that connect …
+    let given = way.headers()?;
     let client = client.map(|era| {
-        let call = Call { given: way.headers(), era, attendance: Attendance::Person };
+        let call = Call { given, era, attendance: Attendance::Person };
         call_on(&gate, call, |_| ())
     });
     // … and the screen on top.
