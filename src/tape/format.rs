@@ -76,7 +76,6 @@ pub struct Seal {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
     /// The newest `facts` records, so that a list need not read the tape.
-    #[serde(default)]
     pub facts: Vec<Box<RawValue>>,
 }
 

@@ -164,7 +164,12 @@ impl Reader {
         if self.whole && self.ending.damage.is_empty() && !self.is_sum(&seal) {
             self.damage(at, "the seal says something else than the records: it was changed");
         }
+        let next = next_part(&self.path, self.part.header.part);
         if !seal.continued {
+            // No mark covers what the seal says of it either.
+            if PartFile::open(&next).is_ok_and(|part| part.header.tape == self.part.header.tape) {
+                self.damage(at, format!("the seal does not say that {} follows", next.display()));
+            }
             let behind = self.length().saturating_sub(self.lines.offset);
             if behind > 0 {
                 self.damage(self.lines.offset, format!("{behind} bytes stand behind the seal"));
@@ -172,7 +177,6 @@ impl Reader {
             self.ending.seal = Some(seal);
             return;
         }
-        let next = next_part(&self.path, self.part.header.part);
         match PartFile::open(&next).and_then(|part| Ok((begin(&part)?, part))) {
             Ok((lines, part)) if part.header.tape == self.part.header.tape => {
                 self.block = Sha256::new_with_prefix(&part.begins);

@@ -171,6 +171,18 @@ fn parts_open_as_one() {
     assert_eq!(seqs, (1..=log.last()).collect::<Vec<_>>());
     assert_eq!(reader.ending().damage, []);
     assert!(reader.ending().seal.is_some());
+    // The seal of a part is covered by no mark: what it says is checked against the rest.
+    let whole = std::fs::read(&path).unwrap();
+    let seal = memchr::memmem::rfind(&whole, b"{\"r\":\"seal\"").unwrap();
+    for at in seal..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &flipped).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        reader.by_ref().for_each(drop);
+        let ending = reader.ending();
+        assert!(!ending.damage.is_empty() || ending.torn > 0, "byte {at} was flipped and nobody noticed");
+    }
 }
 
 #[test]
