@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -64,8 +65,11 @@ impl Whom {
     /// Every engine that is meant, the oldest first.
     pub async fn all(&self) -> Vec<Reached> {
         let mut reached = Vec::new();
-        for path in self.doors() {
-            match self.reach(&path).await {
+        let doors = self.doors();
+        // All at once: one that was stopped keeps nobody waiting twice.
+        let met = join_all(doors.iter().map(|path| self.reach(path))).await;
+        for (path, met) in doors.iter().zip(met) {
+            match met {
                 Ok(engine) => reached.push(engine),
                 // It ended a moment ago, or was killed: the next engine sweeps its socket away.
                 Err(CallError::Io(_) | CallError::Gone) => {}

@@ -91,14 +91,13 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
         let started = remote.sessions().await?.into_iter().map(|session| session.anchor).min();
         return Ok(started.unwrap_or(now).min(now).saturating_sub(SLACK));
     }
-    let mut oldest = now;
-    for door in place::doors() {
+    let doors = place::doors();
+    let met = doors.iter().map(|door| async {
         let met = tokio::time::timeout(PATIENCE, Client::connect(&door.path, "shadowcat tui")).await;
-        if let Ok(Ok((_, facts, _))) = met {
-            oldest = oldest.min(facts.anchor);
-        }
-    }
-    Ok(oldest)
+        met.ok()?.ok().map(|(_, facts, _)| facts.anchor)
+    });
+    let anchors = futures_util::future::join_all(met).await;
+    Ok(anchors.into_iter().flatten().fold(now, u64::min))
 }
 
 /// Takes in every engine that is there, and those that start later.
