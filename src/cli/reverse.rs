@@ -157,11 +157,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             ExitCode::from(Kind::Interrupted as u8)
         }
     };
-    if let Some(control) = control {
-        control.close().await;
-    }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
+    }
+    if let Some(control) = control {
+        control.close().await;
     }
     Ok(code)
 }

@@ -529,7 +529,21 @@ fn ten_engines_are_followed_by_three_and_nothing_is_lost() {
             }
             frames
         };
-        eventually("every frame is here", || read() >= 10 * lines);
+        let mut last = (0, 0);
+        // Those that have fallen behind read the rest from tapes: as long as it goes on, it goes on.
+        loop {
+            let now = read();
+            if now >= 10 * lines {
+                break;
+            }
+            if now > last.0 {
+                last = (now, 0)
+            } else {
+                last.1 += 1
+            }
+            assert!(last.1 < 200, "{now} of {} frames; gaps {:?}", 10 * lines, engine.log().lost());
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_eq!(read(), 10 * lines);
     }
     for tape in crate::support::tapes(data) {

@@ -47,11 +47,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let serving = std::sync::Arc::clone(&gate);
     listener.serve(move |request, peer| std::sync::Arc::clone(&serving).handle(request, peer), stop).await;
     gate.close("shadowcat was stopped");
-    if let Some(control) = control {
-        control.close().await;
-    }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
+    }
+    if let Some(control) = control {
+        control.close().await;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -77,10 +77,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     supervise::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
     threads.closed(CLOSE).await;
-    close(control).await;
+    // Before those who follow are let go: what they were not told they read from the tape.
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
+    close(control).await;
     exit_as(ended)
 }
 
@@ -122,10 +123,10 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
         // A writer that fails has lost its client.
         let _ = tokio::task::spawn_blocking(move || written.join()).await;
     }
-    close(control).await;
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
+    close(control).await;
     match interrupted {
         // The thread that reads may be blocked in its read, which only the end of the process ends.
         None | Some(None) => std::process::exit(0),

@@ -45,21 +45,29 @@ impl Archive {
             (member.client.clone(), member.gone)
         };
         if gone {
-            return self.shelf(at)?.get(remote).map(|record| Record::clone(&record));
+            return self.on_tape(at, remote);
         }
         let ask = async { tokio::time::timeout(PATIENCE, client.records(remote, BLOCK)).await };
         // Readers are synchronous; this one may wait for the engine.
-        let records = tokio::task::block_in_place(|| self.runtime.block_on(ask)).ok()?.ok()?;
+        let Ok(Ok(records)) = tokio::task::block_in_place(|| self.runtime.block_on(ask)) else {
+            // It has just ended, or is busy; what it told a while ago is on its tape.
+            return self.on_tape(at, remote);
+        };
         let record = records.iter().find(|record| record.seq == remote).cloned();
         *self.block.lock() = (at, records);
         record
     }
 
-    fn shelf(&self, at: usize) -> Option<Arc<Log>> {
+    fn on_tape(&self, at: usize, remote: Seq) -> Option<Record> {
+        self.shelf(at, remote)?.get(remote).map(|record| Record::clone(&record))
+    }
+
+    /// The tape of an engine that has record `remote`. While the engine lived it may have been shorter.
+    fn shelf(&self, at: usize, remote: Seq) -> Option<Arc<Log>> {
         let path = {
             let inner = self.inner.lock();
             let member = inner.members.get(at)?;
-            if let Some(shelf) = &member.shelf {
+            if let Some(shelf) = member.shelf.as_ref().filter(|shelf| member.gone || shelf.last() >= remote) {
                 return Some(Arc::clone(shelf));
             }
             member.recording()?

@@ -310,12 +310,14 @@ impl Hub {
 
     /// Tells what an engine that has ended recorded and did not tell.
     fn read_rest(&self, at: usize) {
-        let (path, told) = {
+        let (path, told, pid) = {
             let inner = self.inner.lock();
             let member = &inner.members[at];
-            (member.recording(), member.numbers.last())
+            (member.recording(), member.numbers.last(), member.facts.pid)
         };
-        let Some(Ok(opened)) = path.map(|path| crate::tape::open(&path, &mut |_, _| ())) else { return };
+        let Some(path) = path else { return };
+        wait_for_end(pid);
+        let Ok(opened) = crate::tape::open(&path, &mut |_, _| ()) else { return };
         for seq in told + 1..=opened.last {
             if let Some(record) = opened.log.get(seq) {
                 self.tell(at, &record);
@@ -350,6 +352,19 @@ impl Hub {
         drop(inner);
         self.shown.send_replace(snapshot);
         self.recording.send_replace(status);
+    }
+}
+
+/// Waits until a process has ended, and with it what it writes; not for long, it may do something else.
+fn wait_for_end(pid: u32) {
+    const STEP: Duration = Duration::from_millis(20);
+    const STEPS: u32 = 100;
+    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
+    for _ in 0..STEPS {
+        if !pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None).is_ok()) {
+            return;
+        }
+        std::thread::sleep(STEP);
     }
 }
 
