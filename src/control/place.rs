@@ -7,6 +7,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::getuid;
 
@@ -155,14 +156,27 @@ pub fn is_ours(path: &Path) -> bool {
 
 /// Removes the sockets that nobody listens on any more: their processes were killed.
 pub fn sweep() {
+    /// A socket refuses for a moment when it has been made and is not listened on yet.
+    const NEW: Duration = Duration::from_secs(10);
     for door in doors() {
+        let is_new = || {
+            let made = fs::symlink_metadata(&door.path).and_then(|metadata| metadata.modified());
+            // A clock that was set back makes it new for longer, which harms nobody.
+            made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < NEW))
+        };
         let refused = std::os::unix::net::UnixStream::connect(&door.path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if refused {
+        if refused && !(is_running(door.pid) && is_new()) {
             // Another may have swept it at the same time.
             let _ = fs::remove_file(&door.path);
         }
     }
+}
+
+/// Whether there is a process of this number. It may be another one than it was.
+pub fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
+    pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None).is_ok())
 }
 
 #[cfg(test)]

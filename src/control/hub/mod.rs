@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::api::{Facts, Points, Tape};
 use super::client::{Client, Notice};
 use super::numbers::{Free, Numbers};
+use super::place;
 use crate::clock::{Clock, Stamp};
 use crate::engine::{Engine, Who};
 use crate::log::breakpoint::{Snapshot, Watcher};
@@ -219,9 +220,8 @@ impl Hub {
 fn wait_for_end(pid: u32) {
     const STEP: Duration = Duration::from_millis(20);
     const STEPS: u32 = 100;
-    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
     for _ in 0..STEPS {
-        if !pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None).is_ok()) {
+        if !place::is_running(pid) {
             return;
         }
         std::thread::sleep(STEP);

@@ -18,7 +18,7 @@ use nix::unistd::getuid;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -44,7 +44,7 @@ pub struct Server {
     path: PathBuf,
     task: JoinHandle<()>,
     /// Its own: whatever a peer asks for takes no turn of those who carry frames.
-    runtime: Option<Runtime>,
+    _runtime: Apart,
     /// Every connection listens to this.
     ending: watch::Sender<bool>,
 }
@@ -86,27 +86,46 @@ pub fn serve(
     place::prepare(&directory)?;
     let path = place::socket(&directory, &about.name)?;
     let failed = |source| PlaceError::Io { path: path.clone(), source };
-    let runtime = runtime().map_err(failed)?;
-    // One of them may listen and not answer.
-    runtime.spawn_blocking(place::sweep);
+    let runtime = Apart::new().map_err(failed)?;
     let listener = {
-        let _within = runtime.enter();
+        let _within = runtime.handle().enter();
         bind(&path).map_err(failed)?
     };
+    // In the background: one of them may listen and not answer.
+    runtime.handle().spawn_blocking(place::sweep);
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
     let (ending, ended) = watch::channel(false);
     let shared = Arc::new(Shared { engine, about, recording, attach, reading });
-    let task = runtime.spawn(listen(listener, path.clone(), shared, ended));
-    Ok(Server { path, task, runtime: Some(runtime), ending })
+    let task = runtime.handle().spawn(listen(listener, path.clone(), shared, ended));
+    Ok(Server { path, task, _runtime: runtime, ending })
 }
 
-fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(4)
-        .thread_name("control")
-        .enable_all()
-        .build()
+/// A runtime that can be dropped anywhere: what runs on it is not waited for.
+struct Apart(Option<Runtime>, Handle);
+
+impl Apart {
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(4)
+            .thread_name("control")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.1
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {
@@ -131,9 +150,6 @@ impl Drop for Server {
         self.task.abort();
         // It may be gone already.
         let _ = fs::remove_file(&self.path);
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -200,5 +216,25 @@ impl Shared {
             // These are of a connection, not of the log.
             Ask::Subscribe { .. } | Ask::Unsubscribe {} | Ask::Attach { .. } => Ok(wire::result(&json!({}))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_that_fails_ends_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken.sock");
+        fs::write(&path, "no socket").unwrap();
+        let apart = Apart::new().unwrap();
+        let bound = {
+            let _within = apart.handle().enter();
+            bind(&path)
+        };
+        assert!(bound.is_err());
+        // Dropped among tasks, as where serving fails.
+        drop(apart);
     }
 }
