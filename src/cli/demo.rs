@@ -72,7 +72,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
-    tui::show_until(&host, engine, recorder, look, || tui::end_of(control)).await
+    tui::show_until(&host, engine, recorder, look, || socket::close(control)).await
 }
 
 /// The same over HTTP, between real sockets on this machine.
@@ -98,7 +98,7 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
-        tui::end_of(control).await;
+        socket::close(control).await;
     });
     outcome.await
 }

@@ -160,9 +160,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
-    if let Some(control) = control {
-        control.close().await;
-    }
+    super::socket::close(control).await;
     Ok(code)
 }
 

@@ -7,6 +7,13 @@ use crate::engine::Engine;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::tape::{Recorder, Status};
 
+/// Closes the socket where there is one; whoever follows reads to the end first.
+pub async fn close(control: Option<Server>) {
+    if let Some(control) = control {
+        control.close().await;
+    }
+}
+
 /// Serves `engine` on a socket for as long as what is returned is kept; clients can be attached where
 /// there is `attach`. No socket is no reason to
 /// stop: the log says why there is none.

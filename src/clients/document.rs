@@ -107,11 +107,6 @@ impl Document {
         let entries = entries.map_err(|flaw| malformed(&place.path, &text, flaw))?;
         Ok(Self { path: place.path.clone(), text, form, entries })
     }
-
-    /// The servers called `name`; a client can have one for each project.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.server == name)
-    }
 }
 
 fn malformed(path: &Path, text: &str, Flaw { at, what }: Flaw) -> DocumentError {

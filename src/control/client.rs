@@ -77,14 +77,7 @@ impl Client {
         path: &Path,
         name: &str,
     ) -> Result<(Self, Facts, mpsc::Receiver<Notice>), CallError> {
-        if !place::is_ours(path) {
-            return Err(CallError::Planted(path.display().to_string()));
-        }
-        let stream = UnixStream::connect(path).await?;
-        if stream.peer_cred()?.uid() != getuid().as_raw() {
-            return Err(CallError::Planted(path.display().to_string()));
-        }
-        let (read, write) = stream.into_split();
+        let (read, write) = dial(path).await?.into_split();
         Self::over(read, write, name).await
     }
 
@@ -122,12 +115,8 @@ impl Client {
         Ok(serde_json::from_str(self.call(json!(command)).await?.get())?)
     }
 
-    async fn call(&self, mut request: Value) -> Result<Box<RawValue>, CallError> {
+    async fn call(&self, request: Value) -> Result<Box<RawValue>, CallError> {
         let id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Value::Object(members) = &mut request {
-            members.insert("jsonrpc".to_owned(), "2.0".into());
-            members.insert("id".to_owned(), id.into());
-        }
         let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
@@ -136,7 +125,7 @@ impl Client {
             }
             waiting.calls.insert(id, sender);
         }
-        self.lines.send(wire::line(&request)).await.map_err(|_| CallError::Gone)?;
+        self.lines.send(wire::request(id, request)).await.map_err(|_| CallError::Gone)?;
         Ok(answer.await.map_err(|_| CallError::Gone)??)
     }
 
@@ -169,16 +158,9 @@ impl Client {
 /// # Errors
 /// When nobody answers, it speaks another version, or it launched no server.
 pub async fn join(path: &Path, name: &str) -> Result<std::os::unix::net::UnixStream, CallError> {
-    if !place::is_ours(path) {
-        return Err(CallError::Planted(path.display().to_string()));
-    }
-    let mut stream = UnixStream::connect(path).await?;
-    let mut request = json!(Ask::Attach { version: VERSION, name: name.to_owned() });
-    if let Value::Object(members) = &mut request {
-        members.insert("jsonrpc".to_owned(), "2.0".into());
-        members.insert("id".to_owned(), 1.into());
-    }
-    stream.write_all(&wire::line(&request)).await?;
+    let mut stream = dial(path).await?;
+    let request = json!(Ask::Attach { version: VERSION, name: name.to_owned() });
+    stream.write_all(&wire::request(1, request)).await?;
     // What follows the answer is the server's: not a byte of it is read.
     let mut line = Vec::new();
     loop {
@@ -194,6 +176,19 @@ pub async fn join(path: &Path, name: &str) -> Result<std::os::unix::net::UnixStr
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// A stream to the socket at `path`, of which both the file and the one who serves it are ours.
+async fn dial(path: &Path) -> Result<UnixStream, CallError> {
+    let planted = || CallError::Planted(path.display().to_string());
+    if !place::is_ours(path) {
+        return Err(planted());
+    }
+    let stream = UnixStream::connect(path).await?;
+    match stream.peer_cred()?.uid() == getuid().as_raw() {
+        true => Ok(stream),
+        false => Err(planted()),
+    }
 }
 
 async fn write_lines(mut write: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) {

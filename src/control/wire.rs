@@ -86,6 +86,15 @@ pub fn notice(method: &str, params: &impl Serialize) -> Vec<u8> {
     line(&serde_json::json!({ "jsonrpc": "2.0", "method": method, "params": params }))
 }
 
+/// The line of a request: its method and params with what JSON-RPC wants around them.
+pub fn request(id: u64, mut request: Value) -> Vec<u8> {
+    if let Value::Object(members) = &mut request {
+        members.insert("jsonrpc".to_owned(), "2.0".into());
+        members.insert("id".to_owned(), id.into());
+    }
+    line(&request)
+}
+
 /// A message and its line end.
 pub fn line(message: &Value) -> Vec<u8> {
     let mut line = message.to_string().into_bytes();

@@ -63,6 +63,8 @@ fn a_screen_that_is_killed_lets_go_what_it_held() {
     let mut first = Terminal::open(data, &["tui"]);
     first.sees("1 session runs");
     let mut second = Terminal::open(data, &["tui"]);
+    // Who decides is known before what runs is: without a session Enter would open a recording.
+    second.sees("1 session runs");
     second.sees("decides");
     first.sees("+1 watching");
     second.press(" ad");

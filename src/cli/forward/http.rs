@@ -50,8 +50,6 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
-    if let Some(control) = control {
-        control.close().await;
-    }
+    socket::close(control).await;
     Ok(ExitCode::SUCCESS)
 }

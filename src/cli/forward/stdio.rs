@@ -10,7 +10,6 @@ use clap::Args;
 use crate::cli::failure::Failure;
 use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::{record, socket};
-use crate::control::Server;
 use crate::proxy::host::{End, Host};
 use crate::proxy::http::{Bridge, GateOptions};
 use crate::proxy::supervise;
@@ -81,7 +80,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
-    close(control).await;
+    socket::close(control).await;
     exit_as(ended)
 }
 
@@ -126,18 +125,11 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
-    close(control).await;
+    socket::close(control).await;
     match interrupted {
         // The thread that reads may be blocked in its read, which only the end of the process ends.
         None | Some(None) => std::process::exit(0),
         Some(Some(signal)) => exit_as(Ended::Signal(signal as i32)),
-    }
-}
-
-/// Closes the control socket; whoever follows reads to the end first.
-async fn close(control: Option<Server>) {
-    if let Some(control) = control {
-        control.close().await;
     }
 }
 

@@ -17,7 +17,6 @@ use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
 use super::record;
 use super::socket;
-use crate::control::Server;
 use crate::engine::{Engine, Who};
 use crate::log::SessionId;
 use crate::log::record::Level;
@@ -127,7 +126,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
     })?;
     // … and the screen on top.
-    show_until(&host, engine, recorder, look, || end_of(control)).await
+    show_until(&host, engine, recorder, look, || socket::close(control)).await
 }
 
 /// What it takes to stand in front of an HTTP server.
@@ -181,16 +180,9 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
-        end_of(control).await;
+        socket::close(control).await;
     });
     outcome.await
-}
-
-/// Closes the control socket; whoever follows reads to the end first.
-pub async fn end_of(control: Option<Server>) {
-    if let Some(control) = control {
-        control.close().await;
-    }
 }
 
 /// The handle of a person who sits at the screen of the engine itself, and decides.

@@ -80,7 +80,7 @@ impl Hub {
         for (Order { at, command, .. }, answer) in orders.iter().zip(answers) {
             match answer {
                 Ok(reply) => (outcome, done) = (Ok(self.replied(*at, command, reply).await), true),
-                Err(error) if !done => outcome = Err(Refusal(text(&error))),
+                Err(error) if !done => outcome = Err(Refusal(error.to_string())),
                 // Some did; the others say why not in their logs.
                 Err(_) => {}
             }
@@ -112,13 +112,6 @@ impl Hub {
             tokio::time::sleep(STEP).await;
         }
         0
-    }
-}
-
-fn text(error: &CallError) -> String {
-    match error {
-        CallError::Refused(failure) => failure.message.clone(),
-        other => other.to_string(),
     }
 }
 
