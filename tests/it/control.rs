@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{eventually, program, run, shadowcat, signal};
+use crate::support::{Deadline, eventually, program, run, shadowcat, signal};
 
 /// `forward stdio` in front of a server, and the client's ends of it.
 pub struct Wrapped {
     pub child: Child,
     pub stdin: Option<ChildStdin>,
     pub stdout: BufReader<std::process::ChildStdout>,
+    _deadline: Deadline,
 }
 
 impl Wrapped {
@@ -37,7 +38,8 @@ impl Wrapped {
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdin, stdout }
+        let deadline = Deadline::of(&child);
+        Self { child, stdin, stdout, _deadline: deadline }
     }
 
     pub fn say(&mut self, message: &Value) {

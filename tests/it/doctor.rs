@@ -102,7 +102,7 @@ fn a_session_and_its_recording_are_looked_at_as_well() {
     terminal.press("yy");
     terminal.sees("on the clipboard");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     drop(wrapped.stdin.take());
     wrapped.child.wait().unwrap();
     let tape = doctor(&["--tape", tapes(data)[0].to_str().unwrap()]);

@@ -47,7 +47,7 @@ fn what_a_client_says_is_stopped_edited_and_released_from_elsewhere() {
     terminal.sees("1 session runs");
     terminal.press("G");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     terminal.is_given_back();
     terminal.sees("detached; 1 shadowcat goes on");
     other.add(3, 1, 1);
@@ -77,13 +77,13 @@ fn a_screen_that_is_killed_lets_go_what_it_held() {
     first.sees("3 Intercept●1");
     // The one who decides dies; the other can.
     kill(Pid::from_raw(second.pid()), Signal::SIGKILL).unwrap();
-    second.child.wait().unwrap();
+    second.ends();
     first.press("3");
     first.sees("tools/call add");
     first.press("w");
     first.sees("result");
     kill(Pid::from_raw(first.pid()), Signal::SIGKILL).unwrap();
-    first.child.wait().unwrap();
+    first.ends();
     assert!(calc.hears(2).to_string().contains('3'), "held replies go on as well");
     drop(calc.stdin.take());
     calc.child.wait().unwrap();
@@ -107,7 +107,7 @@ fn a_recording_is_opened_from_home_and_left_again() {
     terminal.press("q");
     terminal.sees("Nothing is running");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn another_machine_is_looked_at_through_a_command() {
     assert!(calc.hears(2)["result"].is_object());
     terminal.sees("tools/call add");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     for wrong in ["there", "ssh://", "ssh://-oProxyCommand=x"] {
         let mut command = shadowcat(data);
         command.args(["tui", "--via", wrong]);
@@ -189,5 +189,5 @@ fn a_client_joins_a_server_that_a_screen_launched() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("launched no server"));
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
 }

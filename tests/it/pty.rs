@@ -31,7 +31,7 @@ fn the_demo_is_watched_stopped_edited_and_left() {
     terminal.press("a4");
     terminal.sees("\"text\": \"42\"");
     terminal.press("2q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     terminal.is_given_back();
     terminal.sees("frames");
     assert_eq!(tapes(data.path()).len(), 1);
@@ -60,7 +60,7 @@ fn the_demo_runs_over_http_and_leaves_nothing() {
     let children = terminal.children();
     assert!(!children.is_empty());
     terminal.press("2q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     terminal.is_given_back();
     eventually("its servers are gone", || !children.iter().any(|pid| is_alive(*pid)));
 }
@@ -78,7 +78,7 @@ fn an_edit_in_the_persons_own_editor_comes_back_and_the_screen_too() {
     terminal.sees("Basel");
     terminal.sees("Offers");
     terminal.press("\x03");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_resize_is_followed_down_to_the_smallest() {
         terminal.sees(expected);
     }
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn every_end_leaves_the_terminal_sane_and_no_process_behind() {
         let children = terminal.children();
         assert!(!children.is_empty());
         kill(Pid::from_raw(terminal.pid()), signal).unwrap();
-        terminal.child.wait().unwrap();
+        terminal.ends();
         terminal.is_given_back();
         for pid in children {
             eventually("its servers are gone", || !is_alive(pid));
@@ -127,7 +127,7 @@ fn a_terminal_that_goes_away_ends_everything() {
     terminal.keys = Box::new(std::io::sink());
     // Both ends are closed now but for the reader's, which the program's end closes.
     kill(Pid::from_raw(terminal.pid()), Signal::SIGHUP).unwrap();
-    terminal.child.wait().unwrap();
+    terminal.ends();
     for pid in children {
         eventually("its servers are gone", || !is_alive(pid));
     }
@@ -140,7 +140,7 @@ fn after_a_kill_the_next_start_is_clean() {
     terminal.sees("tools/call");
     let children = terminal.children();
     kill(Pid::from_raw(terminal.pid()), Signal::SIGKILL).unwrap();
-    terminal.child.wait().unwrap();
+    terminal.ends();
     for pid in children {
         eventually("its servers saw the end of their input", || !is_alive(pid));
     }
@@ -164,7 +164,7 @@ fn a_server_that_dies_is_announced_and_can_be_restarted() {
     terminal.press("2 sr");
     terminal.sees("s2");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_burst_with_the_screen_attached_loses_nothing() {
     terminal.press("gg");
     terminal.sees("#2 · tree");
     terminal.press("q");
-    assert!(terminal.child.wait().unwrap().success());
+    assert!(terminal.ends().success());
     let tape = tapes(data.path()).pop().unwrap();
     let mut reader = shadowcat::tape::Reader::open(&tape).unwrap();
     let frames = reader.by_ref().filter(|record| record.frame().is_some()).count();

@@ -130,10 +130,33 @@ pub fn forward(data: &Path, script: &str) -> Command {
     command
 }
 
+/// Kills a process that is not done in time: a test that waits for it fails then, and hangs nobody.
+/// It is done when this is dropped.
+pub struct Deadline {
+    _done: std::sync::mpsc::Sender<()>,
+}
+
+impl Deadline {
+    pub fn of(child: &Child) -> Self {
+        const PATIENCE: Duration = Duration::from_secs(300);
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            if told.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("process {pid} is not done after {PATIENCE:?} and is killed");
+                // It may have ended this moment.
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+        });
+        Self { _done: done }
+    }
+}
+
 /// Runs a command with `input` on its standard input.
 pub fn run(mut command: Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    let _deadline = Deadline::of(&child);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // The other side may end before it has read everything.

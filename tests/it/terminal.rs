@@ -70,6 +70,19 @@ impl Terminal {
         self.keys.flush().unwrap();
     }
 
+    /// How the program ends, which it does soon.
+    #[track_caller]
+    pub fn ends(&mut self) -> portable_pty::ExitStatus {
+        for _ in 0..4000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.child.kill().unwrap();
+        panic!("it does not end; on the screen is\n{}", self.screen());
+    }
+
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.process_id().unwrap()).unwrap()
     }
