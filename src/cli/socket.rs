@@ -15,8 +15,7 @@ pub async fn close(control: Option<Server>) {
 }
 
 /// Serves `engine` on a socket for as long as what is returned is kept; clients can be attached where
-/// there is `attach`. No socket is no reason to
-/// stop: the log says why there is none.
+/// there is `attach`. No socket is no reason to stop: the log says why there is none.
 pub fn serve(
     engine: &Engine,
     record: &Recording,

@@ -27,14 +27,18 @@ pub enum Ask {
         /// Who it is: the log names it where it does something.
         name: String,
     },
-    /// Turns the connection into the standard streams of a server of its own, once this is answered.
-    /// It must be the first message, in the place of hello.
+    /// Turns the connection into the standard streams of a server, once this is answered. It must be
+    /// the first message, in the place of hello.
     #[serde(rename = "client/attach")]
     Attach {
         /// The version of the protocol that the peer speaks.
         version: u32,
         /// Who it is.
         name: String,
+        /// Whether it shares the process that runs with those that are there. A server of 2026-07-28 is
+        /// shared anyway; one of an earlier revision is started once more for each client.
+        #[serde(default)]
+        share: bool,
     },
     /// What the engine is and how it stands.
     #[serde(rename = "engine/facts")]

@@ -157,9 +157,9 @@ impl Client {
 ///
 /// # Errors
 /// When nobody answers, it speaks another version, or it launched no server.
-pub async fn join(path: &Path, name: &str) -> Result<std::os::unix::net::UnixStream, CallError> {
+pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix::net::UnixStream, CallError> {
     let mut stream = dial(path).await?;
-    let request = json!(Ask::Attach { version: VERSION, name: name.to_owned() });
+    let request = json!(Ask::Attach { version: VERSION, name: name.to_owned(), share });
     stream.write_all(&wire::request(1, request)).await?;
     // What follows the answer is the server's: not a byte of it is read.
     let mut line = Vec::new();

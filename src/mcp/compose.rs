@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::id::Id;
 use super::revision::Revision;
 
+/// JSON-RPC 2.0 section 5.1: not a valid request.
+pub const INVALID_REQUEST: i64 = -32600;
 /// JSON-RPC 2.0 section 5.1: the method is not available.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC 2.0 section 5.1: invalid parameters.

@@ -64,7 +64,7 @@ impl Splitter {
         }
     }
 
-    /// What is left when the stream has ended.
+    /// What is left when the stream has ended, or goes on unsplit.
     pub fn finish(&mut self) -> Option<Piece> {
         let rest = self.take(self.buffer.len());
         match std::mem::take(&mut self.streaming) {

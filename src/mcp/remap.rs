@@ -1,9 +1,11 @@
 //! Other ids in a message: only their spans are rewritten, and their JSON type stays
 //! (2026-07-28, patterns/subscriptions).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
-use super::{Id, json};
+use super::{Id, Message, Quirks, json};
 
 /// An id from its JSON.
 pub fn token(json: &[u8]) -> Id {
@@ -25,6 +27,93 @@ pub fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
     out.into()
 }
 
+/// An id of ours of the same JSON type as `id`.
+pub fn alike(id: &Id, number: u64) -> Id {
+    match id.token().starts_with('"') {
+        true => Id::text(&format!("sc-{number}")),
+        false => Id::new(&number.to_string()),
+    }
+}
+
+/// Whether parsers can read a request in two ways where it matters: a key is there twice, and one of
+/// them could be another client's id, or another tool than was checked.
+pub fn is_ambiguous(request: &Message) -> bool {
+    if request.quirks().has(Quirks::DUPLICATE_KEY) {
+        return true;
+    }
+    let (raw, Some(params)) = (request.raw(), request.params()) else { return false };
+    let at = |path: &[&str]| json::lookup(raw, params.clone(), path);
+    [Some(params.clone()), at(&["_meta"]), at(&["arguments"])].into_iter().flatten().any(|object| {
+        let mut seen = HashSet::new();
+        json::members(raw, object).any(|member| {
+            let key = json::unescape(&raw[member.key]).map(|key| key.into_owned());
+            !seen.insert(key)
+        })
+    })
+}
+
+/// A line that is too long to be looked at as a whole: what is known of it is how it begins and ends.
+#[derive(Debug, Default)]
+pub struct Long {
+    beginning: Bytes,
+    end: Vec<u8>,
+}
+
+/// Bytes kept of the beginning of a line that is too long, and of its end.
+const BEGINNING: usize = 64 << 10;
+const END: usize = 512;
+
+impl Long {
+    pub fn begin(bytes: &[u8]) -> Self {
+        let mut long =
+            Self { beginning: Bytes::copy_from_slice(&bytes[..bytes.len().min(BEGINNING)]), end: Vec::new() };
+        long.push(bytes);
+        long
+    }
+
+    pub fn push(&mut self, more: &[u8]) {
+        self.end.extend_from_slice(&more[more.len().saturating_sub(END)..]);
+        let surplus = self.end.len().saturating_sub(END);
+        self.end.drain(..surplus);
+    }
+
+    /// How it begins.
+    pub fn beginning(&self) -> &Bytes {
+        &self.beginning
+    }
+
+    /// The id of the request that it is, if that is near its beginning.
+    pub fn request(&self) -> Option<Id> {
+        self.named("method")?;
+        self.named("id").map(token)
+    }
+
+    /// The id of the request that it answers.
+    pub fn answered(&self) -> Option<Id> {
+        // What a server asks has ids of its own.
+        if self.named("method").is_some() {
+            return None;
+        }
+        if let Some(id) = self.named("id") {
+            return Some(token(id));
+        }
+        // At the end: members of the whole message are those that one brace closes.
+        memchr::memmem::find_iter(&self.end, b"\"id\"").find_map(|at| {
+            let whole = [b"{", self.end[at..].trim_ascii_end()].concat();
+            json::document(&whole).ok()?;
+            let of = |name: &str| json::member(&whole, 0..whole.len(), name);
+            of("id").filter(|_| of("method").is_none()).map(|span| token(&whole[span]))
+        })
+    }
+
+    fn named(&self, name: &str) -> Option<&[u8]> {
+        let text = &self.beginning[..];
+        json::members(text, 0..text.len())
+            .find(|member| json::key_is(&text[member.key.clone()], name))
+            .map(|member| &text[member.value])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +126,55 @@ mod tests {
             [(&["id"], Some(&id)), (&["params", "_meta", "progressToken"], Some(&progress))];
         let expected = r#"{ "id" : "sc-1","params":{"_meta":{"progressToken":7},"x":1e400}}"#;
         assert_eq!(replace(body, &edits), expected);
+    }
+
+    fn message(text: &str) -> Message {
+        Message::parse(text.to_owned().into())
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_found() {
+        let request =
+            |params: &str| message(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{params}}}"#));
+        for fine in ["{}", r#"{"name":"a","arguments":{"a":1,"b":{"a":1}},"_meta":{"x":1}}"#] {
+            assert!(!is_ambiguous(&request(fine)), "{fine}");
+        }
+        for twice in [
+            r#"{"name":"a","name":"b"}"#,
+            r#"{"name":"a","\u006eame":"b"}"#,
+            r#"{"_meta":{"progressToken":1,"progressToken":2}}"#,
+            r#"{"arguments":{"region":1,"region":2}}"#,
+        ] {
+            assert!(is_ambiguous(&request(twice)), "{twice}");
+        }
+        assert!(is_ambiguous(&message(r#"{"id":1,"id":2,"method":"m"}"#)));
+    }
+
+    #[test]
+    fn the_id_of_a_long_line_is_found_at_either_end() {
+        let of = |begin: &str, end: &str| {
+            let mut long = Long::begin(begin.as_bytes());
+            long.push(end.as_bytes());
+            long.answered().map(|id| id.token().to_owned())
+        };
+        assert_eq!(
+            of(r#"{"jsonrpc":"2.0","id":7,"result":{"content":"aaaa"#, "aaa\"}}\n").as_deref(),
+            Some("7")
+        );
+        assert_eq!(
+            of(r#"{"result":{"id":3,"text":"aaaa"#, "aaa\"},\"jsonrpc\":\"2.0\",\"id\":\"x\"}\n").as_deref(),
+            Some("\"x\"")
+        );
+        assert_eq!(
+            of(r#"{"result":{"text":"aaaa"#, "aaa\"},\"id\":4,\"jsonrpc\":\"2.0\"}").as_deref(),
+            Some("4")
+        );
+        let request = Long::begin(br#"{"jsonrpc":"2.0","id":7,"method":"m","params":{"a":"aaaa"#);
+        assert_eq!((request.answered(), request.request()), (None, Some(Id::new("7"))));
+        assert_eq!(
+            of(r#"{"result":{"text":"aaaa"#, "aaa\",\"id\":5}}"),
+            None,
+            "that is not the message's own"
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{Attendance, Client, ClientError};
-use super::host::{End, Host};
+use super::host::{End, Host, Server, Shared};
+use super::share::Switch;
 use super::supervise::{PATIENCE, wind_down};
 use crate::log::SessionId;
 use crate::log::record::Level;
@@ -39,18 +40,20 @@ pub fn launch(
     then: impl FnOnce(Arc<Client>) + Send + 'static,
 ) -> Result<SessionId, SpawnError> {
     let Launch { name, spec, era, attendance } = launch.clone();
-    let child = spec.spawn()?;
-    let process = child.process.clone();
+    let limit = host.settings().inspect_limit;
+    let mut server = Server::from(spec.spawn()?);
+    let process = server.process.clone();
+    let (switch, shared) = Switch::before(server.end, limit);
+    server.end = shared;
     let (to_session, from_client) = memory::pipe(PIPE);
     let (to_client, from_session) = memory::pipe(PIPE);
     let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
     let failed = |source| SpawnError::Failed { command: name.clone(), source };
     // stderr is shown on the screen and goes nowhere else.
     let nowhere = Box::new(std::io::sink());
-    let (session, threads) = host.open_stdio(&name, &spec, child, end, nowhere, true).map_err(failed)?;
+    let (session, threads) = host.open_stdio(&name, &spec, server, end, nowhere, true).map_err(failed)?;
     let root =
         spec.directory.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"));
-    let limit = host.settings().inspect_limit;
     let client = Client::start(to_session, from_session, root, attendance, limit);
     let (again_host, again_launch, again_process) = (Arc::downgrade(host), launch.clone(), process.clone());
     let again = Arc::new(move || {
@@ -71,6 +74,8 @@ pub fn launch(
     tokio::spawn(async move {
         match greet(&client, era).await {
             Ok(()) => {
+                let era = client.era().unwrap_or(Era::Stateful);
+                host.share(id, Shared { switch, process, era });
                 client.list_all().await;
                 then(client);
             }

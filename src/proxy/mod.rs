@@ -9,6 +9,7 @@ pub mod launch;
 mod refused;
 pub mod rehearsal;
 pub mod session;
+pub mod share;
 mod splice;
 pub mod standin;
 pub mod supervise;

@@ -108,6 +108,30 @@ pub async fn until_end(
     }
 }
 
+/// Waits until the client of a server that others share has left: it says nothing more, and has what it
+/// waited for, or nothing has come for a while.
+pub async fn until_left(session: &Session, threads: &Threads) {
+    let (mut quiet, mut seen) = (Duration::ZERO, 0);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if session.is_unheard() {
+            return;
+        }
+        if !threads.from_client.is_finished() || !session.held().is_empty() {
+            continue;
+        }
+        if session.in_flight(Direction::ToServer) == 0 && session.is_delivered() {
+            return;
+        }
+        let last = session.activity();
+        quiet = if last != seen { Duration::ZERO } else { quiet + LOOK };
+        seen = last;
+        if quiet >= QUIET {
+            return;
+        }
+    }
+}
+
 /// The end of a session whose server has ended: what it said reaches the client, however slowly
 /// that reads, and what is held of it until it is decided. Ends early when the client is gone
 /// (`unheard`) or `stop` is ready.

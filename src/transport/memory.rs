@@ -33,6 +33,18 @@ impl Writer {
 }
 
 impl Writer {
+    /// Writes without waiting; `Ok(false)` while the pipe is full.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the reader is gone.
+    pub fn try_send(&self, bytes: Bytes) -> io::Result<bool> {
+        match self.0.try_send(bytes) {
+            Ok(()) => Ok(true),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(false),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
     /// Ready when the reader is gone.
     pub async fn closed(&self) {
         self.0.closed().await;

@@ -6,4 +6,4 @@ pub mod memory;
 pub mod outlet;
 pub mod stdio;
 
-pub use outlet::{Outlet, Parcel, PieceOf};
+pub use outlet::{Outlet, Parcel, PieceOf, Sink};

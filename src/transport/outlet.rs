@@ -39,7 +39,16 @@ pub struct Outlet<T> {
     filled: Notify,
     /// … and those who wait for room in it.
     emptied: Notify,
-    writer: Mutex<Option<Box<dyn Write + Send>>>,
+    writer: Mutex<Option<Box<dyn Sink<T>>>>,
+}
+
+/// What takes the parcels of an outlet. Everything that bytes can be written to does.
+pub trait Sink<T>: Send {
+    /// Takes all parcels, in their order.
+    ///
+    /// # Errors
+    /// When the peer is gone: it is offered nothing any more.
+    fn take(&mut self, parcels: &[Parcel<T>]) -> io::Result<()>;
 }
 
 struct Queue<T> {
@@ -65,8 +74,13 @@ const ROOM: usize = 256 << 10;
 const BATCH: usize = 64;
 
 impl<T> Outlet<T> {
-    pub fn new(writer: impl Write + Send + 'static) -> Self {
-        Self::with(Some(Box::new(writer)))
+    pub fn new(writer: impl Sink<T> + 'static) -> Self {
+        Self::into(Box::new(writer))
+    }
+
+    /// An outlet into a sink of any kind.
+    pub fn into(sink: Box<dyn Sink<T>>) -> Self {
+        Self::with(Some(sink))
     }
 
     /// An outlet that a task empties.
@@ -74,7 +88,7 @@ impl<T> Outlet<T> {
         Self::with(None)
     }
 
-    fn with(writer: Option<Box<dyn Write + Send>>) -> Self {
+    fn with(writer: Option<Box<dyn Sink<T>>>) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 parcels: VecDeque::new(),
@@ -227,7 +241,7 @@ impl<T> Outlet<T> {
                 return;
             }
             let written = match writer.as_mut() {
-                Some(open) => write_all(open, &batch).is_ok(),
+                Some(open) => open.take(&batch).is_ok(),
                 None => false,
             };
             if !written && writer.take().is_some() {
@@ -261,23 +275,25 @@ impl<T> Outlet<T> {
     }
 }
 
-/// Writes all parcels, several with one call where they are small.
-fn write_all<T>(writer: &mut Box<dyn Write + Send>, batch: &[Parcel<T>]) -> io::Result<()> {
-    if let [only] = batch {
-        writer.write_all(&only.bytes)?;
-        return writer.flush();
-    }
-    let mut slices: Vec<IoSlice<'_>> = batch.iter().map(|parcel| IoSlice::new(&parcel.bytes)).collect();
-    let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        match writer.write_vectored(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut rest, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl<T, W: Write + Send> Sink<T> for W {
+    /// Several are written with one call where they are small.
+    fn take(&mut self, parcels: &[Parcel<T>]) -> io::Result<()> {
+        if let [only] = parcels {
+            self.write_all(&only.bytes)?;
+            return self.flush();
         }
+        let mut slices: Vec<IoSlice<'_>> = parcels.iter().map(|parcel| IoSlice::new(&parcel.bytes)).collect();
+        let mut rest = &mut slices[..];
+        while !rest.is_empty() {
+            match self.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.flush()
     }
-    writer.flush()
 }
 
 #[cfg(test)]

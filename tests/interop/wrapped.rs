@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::support::{eventually, shadowcat};
+use super::support::{eventually, program, shadowcat};
 use super::terminal::Terminal;
-use super::{client, peers, server};
+use super::{client, peers, run, server};
 
 /// A home with the configuration of Claude Desktop, in which a server is wrapped.
 struct Home(tempfile::TempDir);
@@ -151,4 +151,45 @@ fn a_wrapped_configuration_is_unwrapped_to_the_byte() {
     unwrap.args(["unwrap", "everything", "--yes"]).env("SHADOWCAT_HOME", home.0.path());
     assert!(unwrap.env_remove("XDG_CONFIG_HOME").stdin(Stdio::null()).output().unwrap().status.success());
     assert_eq!(home.entry()["command"], server("everything", Path::new("/"))[0].as_str());
+}
+
+/// Clients of several SDKs at once, on one process that a screen launched, see what each sees of a
+/// process of its own.
+#[test]
+fn sdk_clients_share_a_server_that_a_screen_launched() {
+    // A server of 2025 asks its questions of the only client that waits for anything, and counts them.
+    let (all, share) = (&["py", "ts2", "py"][..], Some("--share"));
+    for (era, share, names) in [("2026", None, all), ("2025", share, &["py"]), ("2025", share, &["ts2"])] {
+        let data = tempfile::tempdir().unwrap();
+        let words = server("ts2", data.path());
+        let launch = ["tui", "--name", "shared", "--era", era, "--"].map(str::to_owned);
+        let launch: Vec<String> = launch.into_iter().chain(words.clone()).collect();
+        let mut terminal =
+            Terminal::open(data.path(), &launch.iter().map(String::as_str).collect::<Vec<_>>());
+        terminal.sees("tools/list");
+        let hop =
+            ["env", &format!("SHADOWCAT_DATA_DIR={}", data.path().display()), program(), "attach", "shared"]
+                .map(str::to_owned);
+        let hop: Vec<String> = hop.into_iter().chain(share.map(str::to_owned)).collect();
+        let see = |name: &str, server: &[String]| {
+            let words = [client(name), vec![era.into()], server.to_vec()].concat();
+            let output = run(&words);
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains("calls"), "{words:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+            said
+        };
+        std::thread::scope(|scope| {
+            let at_once = |name: &'static str| {
+                let (see, hop) = (&see, &hop);
+                scope.spawn(move || see(name, hop))
+            };
+            let shared: Vec<_> = names.iter().map(|name| at_once(name)).collect();
+            for (name, shared) in names.iter().zip(shared) {
+                assert_eq!(shared.join().unwrap(), see(name, &words), "{name} in {era}");
+            }
+        });
+        assert_eq!(terminal.children().len(), 1, "one process for all of them");
+        terminal.press("q");
+        assert!(terminal.ends().success());
+    }
 }

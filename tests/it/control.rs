@@ -72,7 +72,20 @@ impl Wrapped {
         self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
     }
 
-    fn ends(mut self) {
+    /// Calls `add` as a client of an era does.
+    pub fn call_as(&mut self, client: &str, era: &str, id: u64, a: i64, b: i64) {
+        let mut params = json!({ "name": "add", "arguments": { "a": a, "b": b } });
+        if era == "2026" {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": { "name": client, "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+    }
+
+    pub fn ends(mut self) {
         drop(self.stdin.take());
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();

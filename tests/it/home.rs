@@ -191,3 +191,50 @@ fn a_client_joins_a_server_that_a_screen_launched() {
     terminal.press("q");
     assert!(terminal.ends().success());
 }
+
+/// A client that joins the server called `calc`.
+fn attached(data: &std::path::Path, options: &[&str]) -> Wrapped {
+    let mut attach = shadowcat(data);
+    attach.args(["attach", "calc"]).args(options);
+    Wrapped::spawn(attach)
+}
+
+#[test]
+fn clients_share_the_process_that_a_screen_launched() {
+    for (era, options) in [("2025", &["--share"][..]), ("2026", &[])] {
+        let data = tempfile::tempdir().unwrap();
+        let data = data.path();
+        let program = crate::support::program();
+        let launch = ["tui", "--name", "calc", "--era", era, "--", program, "demo-server", "--pace", "1"];
+        let mut terminal = Terminal::open(data, &launch);
+        terminal.sees("tools/list");
+        let mut one = attached(data, options);
+        let mut other = attached(data, options);
+        for (client, own) in [(&mut one, "one"), (&mut other, "other")] {
+            if era == "2025" {
+                client.greet();
+            }
+            client.call_as(own, era, 7, 20, if own == "one" { 1 } else { 2 });
+        }
+        // Their ids are the same, and their answers their own.
+        assert!(one.hears(7).to_string().contains("21"));
+        assert!(other.hears(7).to_string().contains("22"));
+        terminal.press("1");
+        terminal.sees("3 sessions run");
+        assert_eq!(terminal.children().len(), 1, "one process");
+        // One of them leaves; the other and the screen go on.
+        one.ends();
+        terminal.sees("2 sessions run");
+        other.call_as("other", era, 8, 30, 3);
+        assert!(other.hears(8).to_string().contains("33"));
+        // The screen is left: the server ends, and its client sees that.
+        terminal.press("q");
+        terminal.sees("1 client is attached");
+        terminal.press("q");
+        assert!(terminal.ends().success());
+        other.ends();
+        let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
+        assert!(tape.contains("goes on as"), "what was mapped is recorded");
+        assert!(tape.contains("shares process"));
+    }
+}

@@ -133,17 +133,16 @@ pub fn forward(data: &Path, script: &str) -> Command {
 /// Kills a process that is not done in time: a test that waits for it fails then, and hangs nobody.
 /// It is done when this is dropped.
 pub struct Deadline {
-    _done: std::sync::mpsc::Sender<()>,
+    _done: std::sync::mpsc::SyncSender<()>,
 }
 
 impl Deadline {
     pub fn of(child: &Child) -> Self {
         const PATIENCE: Duration = Duration::from_secs(300);
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let (done, told) = std::sync::mpsc::channel();
+        let (done, told) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             if told.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("process {pid} is not done after {PATIENCE:?} and is killed");
                 // It may have ended this moment.
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::Shared;
+use super::{Guest, Shared};
 use crate::control::api::{Ask, VERSION};
 use crate::control::wire::{self, Failure, Incoming};
 use crate::log::record::{Body, Level, Note, SessionId};
@@ -63,20 +63,20 @@ pub(super) async fn join(
     let id = request.id.unwrap_or_default();
     let tagged = json!({ "method": request.method, "params": request.params.unwrap_or_else(|| json!({})) });
     let asked = match serde_json::from_value(tagged) {
-        Ok(Ask::Attach { version, name }) => check_version(version).map(|()| name),
+        Ok(Ask::Attach { version, name, share }) => check_version(version).map(|()| (name, share)),
         Ok(_) => Err(Failure::new(wire::INVALID_REQUEST, "client/attach was asked for")),
         Err(error) => Err(Failure::new(wire::INVALID_PARAMS, error.to_string())),
     };
     let able = shared.attach.clone().ok_or_else(|| {
         Failure::new(wire::REFUSED, "this shadowcat launched no server that clients can attach to")
     });
-    let joined = match asked.and_then(|name| Ok((name, able?))) {
-        Ok((name, attach)) => {
+    let joined = match asked.and_then(|asked| Ok((asked, able?))) {
+        Ok(((name, shares), attach)) => {
             // The answer goes first: behind it comes what the server says.
             stream.write_all(&wire::answer(&id, Ok(wire::result(&json!({}))))).await.ok()?;
             let stream = stream.into_std().ok()?;
             stream.set_nonblocking(false).ok()?;
-            attach(stream, &name)
+            attach(Guest { stream, name, shares })
         }
         Err(failure) => {
             // It may have left.

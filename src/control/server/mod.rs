@@ -51,8 +51,17 @@ pub struct Server {
 
 /// Whether a client was joined to a server, and why not.
 pub type Joined = Result<(), String>;
-/// Joins a client, whose streams these are, to a server.
-pub type Attach = Arc<dyn Fn(std::os::unix::net::UnixStream, &str) -> Joined + Send + Sync>;
+/// Joins a client to a server.
+pub type Attach = Arc<dyn Fn(Guest) -> Joined + Send + Sync>;
+
+/// A client that wants to be joined to a server.
+pub struct Guest {
+    /// Its standard streams.
+    pub stream: std::os::unix::net::UnixStream,
+    pub name: String,
+    /// Whether it shares the process that runs, also where each client could have its own.
+    pub shares: bool,
+}
 
 /// What every connection shares.
 struct Shared {

@@ -16,14 +16,17 @@ use tokio::runtime::Handle;
 use super::client::Client;
 use super::drive;
 use super::refused::Refused;
-use super::session::{Form, Lane, Port, Scope, Session};
+use super::session::{Form, Lane, Port, Scope, Session, Ticket};
+use super::share::Switch;
+use super::share::board::Member;
 use crate::clock::Stamp;
 use crate::engine::{Engine, Refusal};
 use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
 use crate::log::Log;
 use crate::log::operation::Course;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
-use crate::mcp::Direction;
+use crate::mcp::{Direction, Era};
+use crate::transport::Sink;
 use crate::transport::child::{Child, Ended, Process, Spec};
 use crate::transport::http::Cleaner;
 
@@ -73,12 +76,30 @@ struct Running {
     client: Option<Arc<Client>>,
     /// How to start the server again.
     again: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// What other clients can share the server through, once it was greeted.
+    shared: Option<Shared>,
+}
+
+/// A server that other clients can share.
+#[derive(Clone)]
+pub struct Shared {
+    pub switch: Arc<Switch>,
+    pub process: Process,
+    /// The era that it speaks.
+    pub era: Era,
 }
 
 /// One end of a two-lane link: what we read from a peer and write to it.
 pub struct End {
     pub source: Box<dyn Read + Send>,
-    pub sink: Box<dyn Write + Send>,
+    pub sink: Box<dyn Sink<Ticket>>,
+}
+
+/// A stdio server that was started, with the end that its client speaks to.
+pub struct Server {
+    pub process: Process,
+    pub end: End,
+    pub stderr: Box<dyn Read + Send>,
 }
 
 /// The threads of a stdio session, for those who wait for its end.
@@ -150,7 +171,8 @@ impl Host {
         let (log, chain) = (Arc::clone(&self.log), self.chain.clone());
         let session = Session::open(id, opened, log, chain, Arc::clone(&self.operations), later);
         let _ = sessions.set(Arc::downgrade(&session));
-        let running = Running { session: Arc::clone(&session), process: None, client: None, again: None };
+        let running =
+            Running { session: Arc::clone(&session), process: None, client: None, again: None, shared: None };
         self.sessions.lock().insert(id, running);
         session
     }
@@ -163,21 +185,14 @@ impl Host {
         &self,
         name: &str,
         spec: &Spec,
-        child: Child,
+        server: impl Into<Server>,
         client: End,
         stderr: Box<dyn Write + Send>,
         own_client: bool,
     ) -> io::Result<(Arc<Session>, Threads)> {
-        let directory = spec.directory.clone().or_else(|| std::env::current_dir().ok());
-        let session = self.open(Opened {
-            name: name.to_owned(),
-            target: self.cleaner.command(&spec.command),
-            directory: directory.map(|directory| directory.display().to_string()),
-            pid: Some(child.process.id()),
-            own_client,
-        });
-        let server = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
-        let mut threads = self.join(&session, client, server)?;
+        let server: Server = server.into();
+        let session = self.open(self.opened(name, spec, &server.process, own_client));
+        let mut threads = self.join(&session, client, server.end)?;
         let lane = Lane {
             direction: Direction::ToClient,
             channel: Channel::Stderr,
@@ -190,11 +205,39 @@ impl Host {
         };
         let lane = session.open_lane(lane);
         let limit = self.settings.inspect_limit;
-        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, child.stderr, limit)?);
+        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, server.stderr, limit)?);
         if let Some(running) = self.sessions.lock().get_mut(&session.id()) {
-            running.process = Some(child.process);
+            running.process = Some(server.process);
         }
         Ok((session, threads))
+    }
+
+    /// Opens a session between another `client` and a server that runs already.
+    ///
+    /// # Errors
+    /// When no threads can be started.
+    pub fn open_shared(
+        &self,
+        name: &str,
+        spec: &Spec,
+        shared: &Shared,
+        client: End,
+    ) -> io::Result<(Member, Arc<Session>, Threads)> {
+        let session = self.open(self.opened(name, spec, &shared.process, false));
+        let (member, server) = shared.switch.join(&session);
+        let threads = self.join(&session, client, server)?;
+        Ok((member, session, threads))
+    }
+
+    fn opened(&self, name: &str, spec: &Spec, process: &Process, own_client: bool) -> Opened {
+        let directory = spec.directory.clone().or_else(|| std::env::current_dir().ok());
+        Opened {
+            name: name.to_owned(),
+            target: self.cleaner.command(&spec.command),
+            directory: directory.map(|directory| directory.display().to_string()),
+            pid: Some(process.id()),
+            own_client,
+        }
     }
 
     /// Connects two ends with a lane each way.
@@ -202,8 +245,8 @@ impl Host {
     /// # Errors
     /// When no threads can be started.
     pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
-        let to_server = Arc::new(Port::new(server.sink));
-        let to_client = Arc::new(Port::new(client.sink));
+        let to_server = Arc::new(Port::into(server.sink));
+        let to_client = Arc::new(Port::into(client.sink));
         let there = session.open_lane(Lane::of_lines(Direction::ToServer, &to_server, &to_client));
         let back = session.open_lane(Lane::of_lines(Direction::ToClient, &to_client, &to_server));
         let limit = self.settings.inspect_limit;
@@ -224,6 +267,20 @@ impl Host {
             running.client = Some(client);
             running.again = again;
         }
+    }
+
+    /// Lets other clients share the server of a session.
+    pub fn share(&self, session: SessionId, shared: Shared) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.shared = Some(shared);
+        }
+    }
+
+    /// The server that other clients can share: the last that was started and greeted, and runs.
+    pub fn shared(&self) -> Option<Shared> {
+        let sessions = self.sessions.lock();
+        let mut running = sessions.values().rev().filter(|running| !running.session.is_closed());
+        running.find_map(|running| running.shared.clone())
     }
 
     /// Adds a remark of the engine to the log.
@@ -250,6 +307,7 @@ impl Host {
     pub fn forget(&self, session: SessionId) {
         if let Some(running) = self.sessions.lock().get_mut(&session) {
             running.client = None;
+            running.shared = None;
         }
     }
 
@@ -281,9 +339,21 @@ impl Host {
         }
     }
 
+    /// Whether a server runs.
+    pub fn is_running(&self) -> bool {
+        self.processes().iter().any(|process| process.ended().is_none())
+    }
+
     /// Every server process that was started and may still run.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()
+    }
+}
+
+impl From<Child> for Server {
+    fn from(child: Child) -> Self {
+        let end = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
+        Self { process: child.process, end, stderr: Box::new(child.stderr) }
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::crew::Crew;
 use super::desk::Desk;
-use super::remap::id_of_long;
 use crate::log::record::{Channel, Exit};
 use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::remap::Long;
 use crate::mcp::{Direction, compose, layout};
 use crate::proxy::session::{Form, Lane, Port, Scope, Session};
 use crate::proxy::supervise::PATIENCE;
@@ -83,8 +83,6 @@ const BUDGET: usize = (32 << 20) / UNIT;
 const WAITING: usize = 32;
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
-/// Bytes kept of the end of a line that is too long.
-const TAIL: usize = 512;
 /// Lines of stderr over this many bytes are recorded in pieces.
 const STDERR: usize = 64 << 10;
 /// How long a server may take to end once its stdin is closed: healthy ones take up to 1.3 s.
@@ -280,32 +278,16 @@ impl Reading {
                 }
             }
             Piece::Start(begun) => {
-                long.beginning = Bytes::copy_from_slice(&begun[..begun.len().min(STDERR)]);
-                long.push(&begun);
+                *long = Long::begin(&begun);
             }
             Piece::More(more) => long.push(&more),
             Piece::End(end) => {
                 long.push(&end);
-                let Long { beginning, end } = std::mem::take(long);
-                self.desk.too_long(self.limit, id_of_long(&beginning, &end));
-                self.desk.to_nobody(beginning);
+                let long = std::mem::take(long);
+                self.desk.too_long(self.limit, long.answered());
+                self.desk.to_nobody(long.beginning().clone());
             }
         }
-    }
-}
-
-/// Both ends of a line that is too long.
-#[derive(Default)]
-struct Long {
-    beginning: Bytes,
-    end: Vec<u8>,
-}
-
-impl Long {
-    fn push(&mut self, more: &[u8]) {
-        self.end.extend_from_slice(&more[more.len().saturating_sub(TAIL)..]);
-        let surplus = self.end.len().saturating_sub(TAIL);
-        self.end.drain(..surplus);
     }
 }
 

@@ -9,12 +9,11 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 
 use super::mailbox::{Answer, Mail, Mailbox, Said};
-use super::remap::{alike, number};
 use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
 use crate::mcp::mirror::{self, Annotations};
-use crate::mcp::remap::{replace, token};
+use crate::mcp::remap::{alike, replace, token};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::{Form, Item, Lane, Port, Scope, Session};
 
@@ -423,6 +422,10 @@ impl Desk {
             waiting.mailbox.keep(Said { line, answer }, usize::MAX);
         }
     }
+}
+
+fn number(json: &[u8]) -> Option<i64> {
+    std::str::from_utf8(json).ok()?.parse().ok()
 }
 
 // === impl State ===

@@ -10,7 +10,6 @@ mod crew;
 mod desk;
 mod mailbox;
 mod probe;
-mod remap;
 mod reply;
 mod stateful;
 mod stateless;

@@ -10,11 +10,11 @@ use super::child::Worker;
 use super::desk::Clients;
 use super::probe::{self, Verdict};
 use super::reply::{Awaited, Pending};
-use super::{Face, accepted, check, refused, remap};
+use super::{Face, accepted, check, refused};
 use crate::clock::Stamp;
 use crate::log::record::Level;
 use crate::mcp::compose::{self, meta};
-use crate::mcp::{Kind, Message, json};
+use crate::mcp::{Kind, Message, json, remap};
 use crate::proxy::http::spoken::Spoken;
 use crate::transport::http::{Body, Unanswered};
 

@@ -1,0 +1,407 @@
+//! Whose is what on a server that several clients share: what the first of them says passes as it is,
+//! and the ids of the others are mapped so that they cannot meet.
+//!
+//! Only the spans of `id`, `progressToken`, `subscriptionId` and the `requestId` of a cancellation
+//! change, and keep their JSON type. What can be attributed to no other client is the first one's.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::log::record::Ruling;
+use crate::mcp::compose::{self, meta};
+use crate::mcp::remap::{alike, is_ambiguous, replace, token};
+use crate::mcp::{Id, Kind, Message, layout};
+
+/// A client of a shared server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member(u32);
+
+/// The first client, which was there when the server was started.
+pub const FIRST: Member = Member(0);
+
+/// Who is there, and who waits for what.
+pub struct Board {
+    members: BTreeSet<Member>,
+    joined: u32,
+    /// What is under way, by the ids that the server knows.
+    asked: HashMap<Id, Asked>,
+    /// Requests by their progress tokens, as the server knows both.
+    tokens: HashMap<Id, Id>,
+    /// What the first client waits for, since there were others.
+    first: HashSet<Id>,
+    /// Who was asked what by the server (2025-11-25, client features).
+    questions: HashMap<Id, Member>,
+    greeting: Greeting,
+    /// Requests so far; ids of ours are counted from a start that nobody can guess.
+    next: u64,
+}
+
+struct Asked {
+    by: Member,
+    /// The client's own id.
+    own: Id,
+    /// Its progress token, as the server knows it and as the client does.
+    token: Option<(Id, Id)>,
+}
+
+/// How the server was greeted. It is greeted once (2025-11-25, basic/lifecycle); others are told what
+/// the first client was.
+enum Greeting {
+    /// Not yet.
+    Open,
+    /// With this request, whose answer others wait for.
+    Asked(Id, Vec<(Member, Id)>),
+    Answered(Bytes),
+    /// It speaks an era without one.
+    Needless,
+}
+
+/// What becomes of something that a client says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The line that the server gets.
+    pub to_server: Option<Bytes>,
+    /// The line that the client gets instead of the server's answer.
+    pub answer: Option<Bytes>,
+    /// What was done, in words, where anything was.
+    pub how: Option<(Ruling, String)>,
+}
+
+/// Whom something goes to that the server says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub others: Vec<(Member, Bytes)>,
+    /// The first client gets it as it came.
+    pub first: bool,
+}
+
+// === impl Board ===
+
+impl Board {
+    pub fn new() -> Self {
+        // Any JSON parser can hold it with room to count.
+        let start = uuid::Uuid::new_v4().as_u64_pair().0 >> 24;
+        Self {
+            members: BTreeSet::new(),
+            joined: 0,
+            asked: HashMap::new(),
+            tokens: HashMap::new(),
+            first: HashSet::new(),
+            questions: HashMap::new(),
+            greeting: Greeting::Open,
+            next: start,
+        }
+    }
+
+    /// Another client.
+    pub fn join(&mut self) -> Member {
+        self.joined += 1;
+        let member = Member(self.joined);
+        self.members.insert(member);
+        member
+    }
+
+    /// Whether everything is the first client's, and nothing has to be known of it.
+    pub fn is_plain(&self) -> bool {
+        self.members.is_empty() && matches!(self.greeting, Greeting::Answered(_) | Greeting::Needless)
+    }
+
+    pub fn is_member(&self, member: Member) -> bool {
+        self.members.contains(&member)
+    }
+
+    /// Whose request it is that the server knows by this id.
+    pub fn asker(&self, id: &Id) -> Option<(Member, &Id)> {
+        self.asked.get(id).map(|asked| (asked.by, &asked.own))
+    }
+
+    /// A client has left. Returns what the server is told: that nobody waits any more, and that nobody
+    /// will answer.
+    pub fn leave(&mut self, member: Member) -> Vec<Bytes> {
+        const WHY: &str = "the client has left";
+        self.members.remove(&member);
+        if self.members.is_empty() {
+            self.first.clear();
+        }
+        let of = |asked: &Asked| asked.by == member;
+        let mut left: Vec<Id> =
+            self.asked.iter().filter(|(_, asked)| of(asked)).map(|(id, _)| id.clone()).collect();
+        left.sort_by(|one, other| one.token().cmp(other.token()));
+        let mut lines = Vec::new();
+        for id in left {
+            self.settle(&id);
+            lines.push(layout::as_line(&compose::cancelled(&id, WHY)));
+        }
+        let unanswered: Vec<Id> =
+            self.questions.extract_if(|_, asked| *asked == member).map(|(id, _)| id).collect();
+        for id in unanswered {
+            lines.push(layout::as_line(&compose::failure(Some(&id), compose::INTERNAL_ERROR, WHY)));
+        }
+        lines
+    }
+
+    /// The first client says something, which goes on as it is.
+    pub fn first_says(&mut self, message: &Message) {
+        match message.kind() {
+            Kind::Request { id, method, .. } => {
+                match (&self.greeting, &**method) {
+                    (Greeting::Open, "initialize") => self.greeting = Greeting::Asked(id.clone(), Vec::new()),
+                    (_, "server/discover" | "ping" | "initialize") => {}
+                    (Greeting::Open, _) => self.greeting = Greeting::Needless,
+                    _ => {}
+                }
+                if !self.members.is_empty() {
+                    self.first.insert(id.clone());
+                }
+            }
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                self.questions.remove(id);
+            }
+            Kind::Batch(all) => all.iter().for_each(|each| self.first_says(each)),
+            _ => {}
+        }
+    }
+
+    /// Another client says something.
+    pub fn says(&mut self, member: Member, message: &Message) -> Said {
+        match message.kind() {
+            Kind::Request { id, .. } if !id.is_legal() => {
+                refused(id, "an id must be a string or an integer where several clients share a server")
+            }
+            Kind::Request { id, .. } if is_ambiguous(message) => {
+                refused(id, "a key is there twice, and servers disagree on which one counts")
+            }
+            Kind::Request { id, method, .. } => match (&mut self.greeting, &**method) {
+                (Greeting::Answered(answer), "initialize") => Said {
+                    answer: Some(greeted(answer, id)),
+                    how: Some((
+                        Ruling::Answer,
+                        "the server was greeted already; this is what it said".into(),
+                    )),
+                    ..Said::default()
+                },
+                (Greeting::Asked(_, waiting), "initialize") => {
+                    waiting.push((member, id.clone()));
+                    ignored("the server is being greeted; its answer is this client's too")
+                }
+                _ => self.ask(member, id, message),
+            },
+            Kind::Notification { method, .. } => match &**method {
+                "notifications/initialized" if matches!(self.greeting, Greeting::Answered(_)) => {
+                    ignored("the server was told so already")
+                }
+                "notifications/cancelled" => self.cancel(member, message),
+                _ => passed(message.body()),
+            },
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
+                match self.questions.get(id) == Some(&member) {
+                    true => {
+                        self.questions.remove(id);
+                        passed(message.body())
+                    }
+                    false => ignored("the server asked this client nothing of that id"),
+                }
+            }
+            Kind::Batch(all) => {
+                const WHY: &str = "a batch is not taken to a server that several clients share";
+                let answers: Vec<Bytes> =
+                    all.iter().filter_map(|each| refused(each.id()?, WHY).answer).collect();
+                let answers: Vec<&[u8]> = answers.iter().map(|answer| answer.trim_ascii_end()).collect();
+                let answer = [b"[", answers.join(&b","[..]).as_slice(), b"]\n"].concat();
+                Said {
+                    answer: (!answers.is_empty()).then(|| answer.into()),
+                    how: Some((Ruling::Answer, WHY.into())),
+                    ..Said::default()
+                }
+            }
+            Kind::Failure { id: None, .. } | Kind::Opaque(_) => {
+                ignored("what is no message is not taken to a server that several clients share")
+            }
+        }
+    }
+
+    fn ask(&mut self, by: Member, id: &Id, message: &Message) -> Said {
+        self.next += 1;
+        let theirs = alike(id, self.next);
+        let own = message.param(&["_meta", "progressToken"]).map(token);
+        let tokens = own.map(|own| (alike(&own, self.next), own));
+        if let Some((known, _)) = &tokens {
+            self.tokens.insert(known.clone(), theirs.clone());
+        }
+        let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
+        if let Some((known, own)) = &tokens {
+            words.push_str(&format!(", progressToken {} as {}", own.token(), known.token()));
+        }
+        let progress: &[&str] = &["params", "_meta", "progressToken"];
+        let known = tokens.as_ref().map(|(known, _)| known);
+        let line = replace(message.body(), &[(&["id"], Some(&theirs)), (progress, known)]);
+        self.asked.insert(theirs, Asked { by, own: id.clone(), token: tokens });
+        Said {
+            to_server: Some(layout::as_line(&line)),
+            how: Some((Ruling::Forward, words)),
+            ..Said::default()
+        }
+    }
+
+    fn cancel(&self, member: Member, message: &Message) -> Said {
+        let own = message.param(&["requestId"]).map(token);
+        let theirs =
+            self.asked.iter().find(|(_, asked)| asked.by == member && Some(&asked.own) == own.as_ref());
+        let (Some((theirs, _)), Some(own)) = (theirs, &own) else {
+            return ignored("nothing of that id is under way");
+        };
+        let line = replace(message.body(), &[(&["params", "requestId"], Some(theirs))]);
+        let words = format!("requestId {} goes on as {}", own.token(), theirs.token());
+        Said {
+            to_server: Some(layout::as_line(&line)),
+            how: Some((Ruling::Forward, words)),
+            ..Said::default()
+        }
+    }
+
+    /// The server says something.
+    pub fn hears(&mut self, message: &Message) -> Heard {
+        match message.kind() {
+            Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => self.answered(id, message),
+            Kind::Notification { method, .. } => self.notified(method, message),
+            Kind::Request { id, .. } => match self.only() {
+                Some(member) => {
+                    self.questions.insert(id.clone(), member);
+                    Heard::of(member, layout::as_line(message.body()))
+                }
+                None => Heard::first(),
+            },
+            Kind::Batch(all) => {
+                let mut heard = Heard::default();
+                for each in all {
+                    let one = self.hears(each);
+                    heard.others.extend(one.others);
+                    heard.first |= one.first;
+                }
+                heard
+            }
+            Kind::Failure { id: None, .. } | Kind::Opaque(_) => Heard::first(),
+        }
+    }
+
+    fn answered(&mut self, id: &Id, message: &Message) -> Heard {
+        self.first.remove(id);
+        if let Greeting::Asked(asked, waiting) = &mut self.greeting
+            && asked == id
+        {
+            let body = Bytes::copy_from_slice(message.body());
+            let others = waiting.drain(..).map(|(member, own)| (member, greeted(&body, &own))).collect();
+            self.greeting = match message.kind() {
+                Kind::Response { .. } => Greeting::Answered(body),
+                // It may be greeted again in another way.
+                _ => Greeting::Open,
+            };
+            return Heard { others, first: true };
+        }
+        let Some(asked) = self.settle(id) else { return Heard::first() };
+        let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
+        let line = replace(message.body(), &[(&["id"], Some(&asked.own)), (subscription, Some(&asked.own))]);
+        Heard::of(asked.by, layout::as_line(&line))
+    }
+
+    fn notified(&self, method: &str, message: &Message) -> Heard {
+        let to = |asked: &Asked, edits: &[(&[&str], Option<&Id>)]| {
+            Heard::of(asked.by, layout::as_line(&replace(message.body(), edits)))
+        };
+        let found = |id: Option<Id>| self.asked.get(&id?);
+        let request: &[&str] = &["params", "requestId"];
+        if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
+            let subscription: &[&str] = &["params", "_meta", meta::SUBSCRIPTION_ID];
+            let edits = |own| [(subscription, Some(own)), (request, Some(own))];
+            return found(Some(id)).map_or_else(Heard::first, |asked| to(asked, &edits(&asked.own)));
+        }
+        match method {
+            "notifications/progress" => {
+                let id = message.param(&["progressToken"]).map(token);
+                let asked = found(id.and_then(|id| self.tokens.get(&id).cloned()));
+                let own = |asked: &Asked| asked.token.as_ref().map(|(_, own)| own.clone());
+                asked.map_or_else(Heard::first, |asked| {
+                    to(asked, &[(&["params", "progressToken"], own(asked).as_ref())])
+                })
+            }
+            "notifications/cancelled" => {
+                let asked = found(message.param(&["requestId"]).map(token));
+                asked.map_or_else(Heard::first, |asked| to(asked, &[(request, Some(&asked.own))]))
+            }
+            // What the server has to offer concerns everybody.
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated"
+                if matches!(self.greeting, Greeting::Answered(_)) =>
+            {
+                let line = layout::as_line(message.body());
+                Heard {
+                    others: self.members.iter().map(|member| (*member, line.clone())).collect(),
+                    first: true,
+                }
+            }
+            _ => match self.only() {
+                Some(member) => Heard::of(member, layout::as_line(message.body())),
+                None => Heard::first(),
+            },
+        }
+    }
+
+    /// The only client, other than the first, that the server can be working for.
+    fn only(&self) -> Option<Member> {
+        let mut askers = self.asked.values().map(|asked| asked.by);
+        let only = askers.next().filter(|_| self.first.is_empty())?;
+        askers.all(|asker| asker == only).then_some(only)
+    }
+
+    fn settle(&mut self, id: &Id) -> Option<Asked> {
+        let asked = self.asked.remove(id)?;
+        if let Some((known, _)) = &asked.token {
+            self.tokens.remove(known);
+        }
+        Some(asked)
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Heard {
+    fn first() -> Self {
+        Self { first: true, ..Self::default() }
+    }
+
+    fn of(member: Member, line: Bytes) -> Self {
+        Self { others: vec![(member, line)], first: false }
+    }
+}
+
+fn passed(body: &[u8]) -> Said {
+    Said { to_server: Some(layout::as_line(body)), ..Said::default() }
+}
+
+fn ignored(why: &str) -> Said {
+    Said { how: Some((Ruling::Drop, why.to_owned())), ..Said::default() }
+}
+
+fn refused(id: &Id, why: &str) -> Said {
+    let answer = compose::failure(Some(id), compose::INVALID_REQUEST, &format!("shadowcat: {why}"));
+    Said {
+        answer: Some(layout::as_line(&answer)),
+        how: Some((Ruling::Answer, why.to_owned())),
+        ..Said::default()
+    }
+}
+
+/// The server's answer to a greeting, as that to another.
+fn greeted(answer: &[u8], own: &Id) -> Bytes {
+    layout::as_line(&replace(answer, &[(&["id"], Some(own))]))
+}
+
+#[cfg(test)]
+mod tests;
