@@ -40,9 +40,12 @@ pub enum Ask {
         #[serde(default)]
         share: bool,
     },
-    /// What the engine is and how it stands.
+    /// What the engine is and how it stands. Nothing has to be read for that.
     #[serde(rename = "engine/facts")]
     Facts {},
+    /// Its sessions, those that have ended too.
+    #[serde(rename = "session/list")]
+    Sessions {},
     /// Sends every record from a position on as `log/record`, then `log/caughtUp`, and from then on
     /// what is new.
     #[serde(rename = "log/subscribe")]
@@ -86,6 +89,28 @@ pub enum Ask {
     /// The breakpoints, and who can decide.
     #[serde(rename = "breakpoint/list")]
     Breakpoints {},
+    /// Recordings in the library of the machine that the engine runs on, the newest first.
+    #[serde(rename = "tape/list")]
+    Tapes {
+        /// Text in a name, a target, or what a server or client calls itself.
+        #[serde(default)]
+        text: Option<String>,
+        /// At most so many; 100 if not given.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
+    /// Frames of a recording in the order of time, the newest that match.
+    #[serde(rename = "tape/frames")]
+    TapeFrames {
+        /// A name, a file, or the beginning of an id.
+        tape: String,
+        /// A query, as the screens take it.
+        #[serde(default)]
+        filter: String,
+        /// At most so many; 100 if not given.
+        #[serde(default)]
+        limit: Option<usize>,
+    },
 }
 
 /// What an engine is and how it stands.
@@ -112,7 +137,6 @@ pub struct Facts {
     pub last: Seq,
     pub tape: Tape,
     pub breakpoints: Points,
-    pub sessions: Vec<SessionFacts>,
 }
 
 /// How the recording stands.
@@ -216,6 +240,24 @@ pub struct FrameFacts {
     pub size: u64,
     /// The message as it came: JSON, or a text where it is none.
     pub message: Value,
+}
+
+/// A recording in the library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TapeFacts {
+    /// What it is found by.
+    pub tape: String,
+    pub name: String,
+    /// ISO 8601.
+    pub started: String,
+    pub server: Option<String>,
+    pub client: Option<String>,
+    pub era: Option<String>,
+    pub transport: String,
+    pub frames: u64,
+    pub errors: u64,
+    pub bytes: u64,
+    pub tags: Vec<String>,
 }
 
 /// What an engine tells by itself.

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod client;
 pub mod hub;
+mod library;
 mod numbers;
 pub mod place;
 pub mod reach;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::api::{Ask, Facts, FrameFacts, HeldFrame};
+use super::api::{Ask, Facts, FrameFacts, HeldFrame, SessionFacts};
 use super::client::{CallError, Client, Notice};
 use super::place::{self, Door};
 use crate::engine::{Command, Reply};
@@ -76,10 +76,20 @@ impl Whom {
                 Err(error) => tracing::warn!("{}: {error}", path.display()),
             }
         }
-        if let Some(name) = &self.name {
+        let Some(name) = &self.name else { return reached };
+        if reached.iter().any(|engine| engine.is_called(name)) {
             reached.retain(|engine| engine.is_called(name));
+            return reached;
         }
-        reached
+        // It may be the name of a session; those of a gateway are called as their servers are.
+        let mut among = Vec::new();
+        for engine in reached {
+            let sessions = engine.sessions().await.unwrap_or_default();
+            if sessions.iter().any(|session| session.name == *name) {
+                among.push(engine);
+            }
+        }
+        among
     }
 
     /// The one engine that is meant.
@@ -186,6 +196,14 @@ impl Reached {
         self.client.subscribe(from).await
     }
 
+    /// Its sessions.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn sessions(&self) -> Result<Vec<SessionFacts>, CallError> {
+        self.ask(&Ask::Sessions {}).await
+    }
+
     /// What is held.
     ///
     /// # Errors
@@ -254,11 +272,8 @@ impl Reached {
     }
 
     fn is_called(&self, name: &str) -> bool {
-        let Facts { name: own, pid, sessions, .. } = &self.facts;
-        own == name
-            || pid.to_string() == name
-            || self.path == Path::new(name)
-            || sessions.iter().any(|session| session.name == name)
+        let Facts { name: own, pid, .. } = &self.facts;
+        own == name || pid.to_string() == name || self.path == Path::new(name)
     }
 }
 

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::api::{self, FrameFacts, HeldFrame, Points, SessionFacts, VERSION};
-use super::server::About;
+use super::api::{FrameFacts, HeldFrame, SessionFacts};
 use super::wire::{self, Failure};
 use crate::clock;
 use crate::engine::Engine;
 use crate::log::query::Query;
 use crate::log::record::Frame;
 use crate::log::subject::RowSubject;
-use crate::log::world::{Row, Way, World};
+use crate::log::world::{Row, Session, Way, World};
 use crate::log::{Log, Seq, Tail};
-use crate::tape::Status;
 use crate::tape::format::write_record;
 
 /// A fold of a log that is caught up when it is asked.
@@ -56,11 +54,11 @@ impl Reading {
         }
     }
 
-    pub fn facts(&self, about: &About, engine: &Engine, status: &Status) -> api::Facts {
+    pub fn sessions(&self) -> Vec<SessionFacts> {
         let world = &self.world;
         let name =
             |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.name.clone());
-        let session = |session: &crate::log::world::Session| SessionFacts {
+        let session = |session: &Session| SessionFacts {
             session: session.id,
             name: session.opened.name.clone(),
             client: name(&session.client),
@@ -76,21 +74,7 @@ impl Reading {
                 .count() as u64,
             since: self.log.clock().wall(session.since),
         };
-        api::Facts {
-            version: VERSION,
-            program: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
-            pid: std::process::id(),
-            name: about.name.clone(),
-            mode: about.mode.clone(),
-            target: about.target.clone(),
-            directory: std::env::current_dir().ok().map(|directory| directory.display().to_string()),
-            parent: parent(),
-            anchor: self.log.clock().anchor(),
-            last: self.log.last(),
-            tape: status.into(),
-            breakpoints: Points::from(&engine.breakpoints()),
-            sessions: world.sessions.values().map(session).collect(),
-        }
+        world.sessions.values().map(session).collect()
     }
 
     pub fn frames(
@@ -156,23 +140,6 @@ impl Reading {
         }
     }
 
-    /// Records as an array of lines of a tape.
-    pub fn records(&self, from: Seq, limit: Option<usize>) -> Vec<u8> {
-        let mut array = b"[".to_vec();
-        for record in self.log.window(from, limit.unwrap_or(1).min(MOST)) {
-            if array.len() > 1 {
-                array.push(b',');
-            }
-            write_record(&mut array, &record, self.log.clock().wall(record.at));
-            array.pop();
-            if array.len() as u64 >= MOST_BYTES {
-                break;
-            }
-        }
-        array.push(b']');
-        array
-    }
-
     pub fn held(&self, engine: &Engine) -> Vec<HeldFrame> {
         let amended = engine.breakpoints().amended;
         let now = self.log.clock().now();
@@ -200,6 +167,23 @@ impl Reading {
     }
 }
 
+/// Records of a log as an array of lines of a tape.
+pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
+    let mut array = b"[".to_vec();
+    for record in log.window(from, limit.unwrap_or(1).min(MOST)) {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        write_record(&mut array, &record, log.clock().wall(record.at));
+        array.pop();
+        if array.len() as u64 >= MOST_BYTES {
+            break;
+        }
+    }
+    array.push(b']');
+    array
+}
+
 /// A message as JSON: what it is where it is JSON, else its text.
 fn message(frame: &Frame) -> Value {
     let text = || Value::from(String::from_utf8_lossy(frame.message.raw()).trim_end_matches(['\n', '\r']));
@@ -207,10 +191,4 @@ fn message(frame: &Frame) -> Value {
         true => serde_json::from_slice(frame.message.body()).unwrap_or_else(|_| text()),
         false => text(),
     }
-}
-
-/// Who started this process, as far as the system tells.
-fn parent() -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", nix::unistd::getppid())).ok()?;
-    Some(name.trim().to_owned())
 }

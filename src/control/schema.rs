@@ -109,11 +109,14 @@ fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
         ("hello", facts.clone()),
         ("client/attach", json!({ "type": "object" })),
         ("engine/facts", facts),
+        ("session/list", json!({ "type": "array", "items": schema::<api::SessionFacts>(generator) })),
         ("log/subscribe", json!({ "type": "object" })),
         ("log/unsubscribe", json!({ "type": "object" })),
         ("log/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),
         ("log/read", json!({ "type": "array", "items": { "type": "object" } })),
         ("hold/list", json!({ "type": "array", "items": schema::<HeldFrame>(generator) })),
         ("breakpoint/list", schema::<Points>(generator)),
+        ("tape/list", json!({ "type": "array", "items": schema::<api::TapeFacts>(generator) })),
+        ("tape/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),
     ]
 }

@@ -39,10 +39,17 @@ async fn call(client: &Client, name: &'static str, arguments: Value) -> Result<V
     let request = CallToolRequestParams::new(name).with_arguments(arguments);
     let result = client.call_tool(request).await.map_err(|error| error.to_string())?;
     let result = serde_json::to_value(result).unwrap();
-    match result["isError"] == true {
-        true => Err(result["content"][0]["text"].as_str().unwrap_or_default().to_owned()),
-        false => Ok(result["structuredContent"].clone()),
+    if result["isError"] == true {
+        return Err(result["content"][0]["text"].as_str().unwrap_or_default().to_owned());
     }
+    let tools = client.list_all_tools().await.unwrap();
+    let tool = tools.iter().find(|tool| tool.name == name).unwrap();
+    let schema = Value::Object(tool.output_schema.as_deref().unwrap().clone());
+    let structured = result["structuredContent"].clone();
+    assert_eq!(schema["type"], "object", "{name}");
+    jsonschema::validate(&schema, &structured)
+        .unwrap_or_else(|error| panic!("{name}: {error}: {structured:#}"));
+    Ok(structured)
 }
 
 fn names(tools: &[Tool]) -> Vec<String> {
@@ -71,6 +78,7 @@ fn drive(stateless: bool) {
         let patch = json!([{ "op": "replace", "path": "/params/arguments/b", "value": 22 }]);
         let edited = call(&agent, "edit", json!({ "id": id, "patch": patch })).await.unwrap();
         assert_eq!(edited["held"], true);
+        call(&agent, "list_breakpoints", json!({})).await.unwrap();
         call(&agent, "accept", json!({ "id": id })).await.unwrap();
         let failed = call(&agent, "accept", json!({ "id": id })).await.unwrap_err();
         assert!(failed.contains("is not held"), "{failed}");
@@ -97,6 +105,7 @@ fn drive(stateless: bool) {
         let frames =
             call(&agent, "list_tape_frames", json!({ "tape": tape, "filter": "status:edited" })).await;
         assert!(!frames.unwrap()["frames"].as_array().unwrap().is_empty());
+        call(&agent, "list_breakpoints", json!({})).await.unwrap_err();
         agent.cancel().await.unwrap();
     });
 }

@@ -751,3 +751,29 @@ fn what_is_asked_before_a_peer_says_no_more_is_answered_in_order() {
     assert_eq!(points, 99);
     drop(wrapped);
 }
+
+#[test]
+fn recordings_and_sessions_are_asked_for_over_the_socket() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut before = Wrapped::demo(data, "before", &[]);
+    before.greet();
+    before.add(2, 20, 22);
+    before.hears(2);
+    before.ends();
+    let mut now = Wrapped::demo(data, "now", &[]);
+    now.greet();
+    let mut peer = Peer::greeted(data, "x");
+    let sessions = peer.ask("session/list", json!({}))["result"].clone();
+    assert_eq!(sessions[0]["name"], "now", "{sessions:#}");
+    assert_eq!(sessions[0]["client"], "tester");
+    assert!(peer.ask("engine/facts", json!({}))["result"].get("sessions").is_none());
+    let tapes = peer.ask("tape/list", json!({ "text": "before" }))["result"].clone();
+    assert_eq!((tapes[0]["name"].as_str(), tapes.as_array().map(Vec::len)), (Some("before"), Some(1)));
+    let of = |filter: &str| json!({ "tape": tapes[0]["tape"], "filter": filter });
+    let frames = peer.ask("tape/frames", of("tool:add kind:resp"))["result"].clone();
+    assert!(frames[0]["message"].to_string().contains("42"), "{frames:#}");
+    assert_eq!(peer.ask("tape/frames", of("nonsense:x"))["error"]["code"], -32602);
+    let nothing = peer.ask("tape/frames", json!({ "tape": "no-such-tape" }));
+    assert!(nothing["error"]["message"].as_str().unwrap().contains("no-such-tape"), "{nothing}");
+}

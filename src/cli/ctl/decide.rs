@@ -214,7 +214,8 @@ pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode,
         Err(_) => {
             let named = Whom { name: whom.name.clone().or(Some(to_session.clone())), by: whom.by.clone() };
             let engine = named.one().await?;
-            let of_name = engine.facts.sessions.iter().rfind(|session| session.name == to_session);
+            let sessions = engine.sessions().await?;
+            let of_name = sessions.iter().rfind(|session| session.name == to_session);
             let session = of_name.map(|session| session.session);
             let Some(session) = session else {
                 let text = format!("{} has no session called {to_session:?}", engine.title());
@@ -232,7 +233,8 @@ pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode,
 
 pub async fn restart(whom: &Whom, number: Option<u32>) -> Result<ExitCode, Failure> {
     let engine = whom.one().await?;
-    let newest = || engine.facts.sessions.iter().map(|session| session.session).max();
+    let sessions = engine.sessions().await?;
+    let newest = || sessions.iter().map(|session| session.session).max();
     let session = number.map(SessionId).or_else(newest);
     let session = session.ok_or_else(|| Failure::usage(format!("{} has no session yet", engine.title())))?;
     done(&engine, Command::Restart { session }).await

@@ -65,11 +65,10 @@ pub async fn sessions(whom: &Whom, format: Format) -> Result<ExitCode, Failure> 
         return Err(ReachError::Nobody(whom.name.clone()).into());
     }
     for engine in &all {
-        match engine.facts.sessions.is_empty() {
+        let sessions = engine.sessions().await?;
+        match sessions.is_empty() {
             true => rows.push(session_row(engine, None)),
-            false => {
-                rows.extend(engine.facts.sessions.iter().map(|session| session_row(engine, Some(session))))
-            }
+            false => rows.extend(sessions.iter().map(|session| session_row(engine, Some(session)))),
         }
     }
     if rows.is_empty() && format == Format::Table {

@@ -1,7 +1,7 @@
 //! The debugger as an MCP server, for agents: what a person sees and does, as tools and resources.
 //! What an agent does is marked as its doing wherever it is seen.
 
-mod library;
+mod results;
 mod tools;
 
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use self::tools::ToolError;
 use super::api::{Ask, FrameFacts};
+use super::library;
 use super::reach::Whom;
 
 /// The server.
@@ -85,7 +86,9 @@ impl ServerHandler for Agent {
                 .destructive(tool.destructive)
                 .idempotent(tool.read_only)
                 .open_world(false);
-            Tool::new(tool.name, tool.description, object(tool.schema)).with_annotations(annotations)
+            Tool::new(tool.name, tool.description, object(tool.schema))
+                .with_raw_output_schema(object(tool.result))
+                .with_annotations(annotations)
         };
         Ok(ListToolsResult::with_all_items(tools::offered(self.control).into_iter().map(tool).collect()))
     }
@@ -131,11 +134,10 @@ impl ServerHandler for Agent {
         }
         let tapes = tools::in_background(|| library::tapes(None, TAPES)).await.unwrap_or_default();
         for tape in tapes {
-            let id = tape["tape"].as_str().unwrap_or_default().to_owned();
             resources.push(one(
-                format!("shadowcat://tapes/{id}/frames"),
-                id,
-                format!("A recording of {}", tape["name"].as_str().unwrap_or_default()),
+                format!("shadowcat://tapes/{}/frames", tape.tape),
+                tape.tape,
+                format!("A recording of {}", tape.name),
             ));
         }
         Ok(ListResourcesResult::with_all_items(resources))

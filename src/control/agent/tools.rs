@@ -8,9 +8,12 @@ use schemars::generate::SchemaSettings;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::library;
-use crate::control::api::{Ask, FrameFacts, Points};
+use super::results::{
+    self, Armed, Done, Edited, Engine, Found, Frames, HeldFrames, HeldThere, Injected, Running, Tapes,
+};
+use crate::control::api::{Ask, Points};
 use crate::control::client::CallError;
+use crate::control::library;
 use crate::control::reach::{ReachError, Whom};
 use crate::control::schema::{Method, variants};
 use crate::engine::{Command, Reply, Tell};
@@ -187,6 +190,8 @@ pub struct Tool {
     pub name: String,
     pub description: String,
     pub schema: Value,
+    /// The schema of its result.
+    pub result: Value,
     pub read_only: bool,
     /// Whether something is lost by it.
     pub destructive: bool,
@@ -228,6 +233,7 @@ pub fn offered(control: bool) -> Vec<Tool> {
     let tool = |read_only: bool| {
         move |Method { name, help, params }: Method| Tool {
             destructive: name == "drop" || name == "restart",
+            result: Value::Null,
             name,
             description: help,
             schema: params,
@@ -237,6 +243,9 @@ pub fn offered(control: bool) -> Vec<Tool> {
     let mut tools: Vec<Tool> = variants::<Look>(&mut generator).into_iter().map(tool(true)).collect();
     if control {
         tools.extend(variants::<Act>(&mut generator).into_iter().map(tool(false)));
+    }
+    for tool in &mut tools {
+        tool.result = results::schema(&tool.name, &mut generator);
     }
     tools
 }
@@ -278,44 +287,43 @@ async fn look(look: Look, by: &str) -> Result<Value, ToolError> {
         Look::Sessions {} => {
             let mut engines = Vec::new();
             for engine in whom(None, by).all().await {
-                let facts = &engine.facts;
-                engines.push(json!({
-                    "server": facts.name,
-                    "pid": facts.pid,
-                    "mode": facts.mode,
-                    "target": facts.target,
-                    "tape": facts.tape.path,
-                    "sessions": facts.sessions,
-                }));
+                let sessions = engine.sessions().await?;
+                let facts = engine.facts;
+                engines.push(Engine {
+                    server: facts.name,
+                    pid: facts.pid,
+                    mode: facts.mode,
+                    target: facts.target,
+                    tape: facts.tape.path,
+                    sessions,
+                });
             }
-            Ok(json!({ "running": engines }))
+            Ok(json!(Running { running: engines }))
         }
         Look::Frames { server, filter, from, limit } => {
             checked(&filter)?;
             let limit = Some(limit.unwrap_or(FRAMES));
             let ask = Ask::Frames { filter, from, to: None, limit, newest: true };
-            let frames: Vec<FrameFacts> = whom(server, by).one().await?.ask(&ask).await?;
-            Ok(json!({ "frames": frames }))
+            let frames = whom(server, by).one().await?.ask(&ask).await?;
+            Ok(json!(Frames { frames }))
         }
         Look::Wait { server, filter, timeout, from } => {
             checked(&filter)?;
             let patience = Duration::from_secs(timeout.unwrap_or(30).min(LONGEST));
             let whom = whom(server, by);
             match tokio::time::timeout(patience, whom.first(&filter, from)).await {
-                Ok(frame) => Ok(json!({ "frame": frame? })),
+                Ok(frame) => Ok(json!(Found { frame: frame? })),
                 Err(_) => Err(ToolError::Failed(format!("nothing matched {filter:?} within {patience:?}"))),
             }
         }
         Look::Held { server } => {
             let mut all = Vec::new();
             for engine in whom(server, by).all().await {
-                for held in engine.held().await? {
-                    let mut held = json!(held);
-                    held["server"] = engine.facts.pid.to_string().into();
-                    all.push(held);
-                }
+                let held = engine.held().await?;
+                let server = engine.facts.pid.to_string();
+                all.extend(held.into_iter().map(|frame| HeldThere { server: server.clone(), frame }));
             }
-            Ok(json!({ "held": all }))
+            Ok(json!(HeldFrames { held: all }))
         }
         Look::Breakpoints { server } => {
             let points: Points = whom(server, by).one().await?.ask(&Ask::Breakpoints {}).await?;
@@ -323,13 +331,13 @@ async fn look(look: Look, by: &str) -> Result<Value, ToolError> {
         }
         Look::Tapes { text, limit } => {
             let tapes = in_background(move || library::tapes(text, limit.unwrap_or(TAPES))).await?;
-            Ok(json!({ "tapes": tapes }))
+            Ok(json!(Tapes { tapes }))
         }
         Look::TapeFrames { tape, filter, limit } => {
             checked(&filter)?;
             let frames =
-                in_background(move || library::frames(&tape, &filter, limit.unwrap_or(FRAMES))).await?;
-            Ok(json!({ "frames": frames }))
+                in_background(move || library::frames(&tape, &filter, limit.or(Some(FRAMES)))).await?;
+            Ok(json!(Frames { frames }))
         }
     }
 }
@@ -352,14 +360,14 @@ fn line(message: &Value) -> Bytes {
 
 async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
     const PATIENCE: u64 = 60;
-    let done = json!({ "done": true });
+    let done = json!(Done { done: true });
     match act {
         Act::Hold { server, query, patience } => {
             let patience = Some(patience.unwrap_or(PATIENCE).saturating_mul(1000));
             let engine = whom(server, by).one().await?;
             match engine.command(&Command::Break { query, patience }).await? {
-                Reply::Breakpoint(number) => Ok(json!({ "breakpoint": number })),
-                _ => Ok(done),
+                Reply::Breakpoint(number) => Ok(json!(Armed { breakpoint: Some(number) })),
+                _ => Ok(json!(Armed { breakpoint: None })),
             }
         }
         Act::RemoveBreakpoint { server, number } => {
@@ -389,7 +397,7 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
                 _ => return Err(ToolError::Arguments("give either patch or message".into())),
             };
             engine.command(&Command::Amend { frame: id, line: message.clone() }).await?;
-            Ok(json!({ "held": true, "message": String::from_utf8_lossy(&message) }))
+            Ok(json!(Edited { held: true, message: String::from_utf8_lossy(&message).into_owned() }))
         }
         Act::Drop { server, id, error } => {
             let tell =
@@ -411,8 +419,8 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
             let engine = whom(server, by).one().await?;
             let command = Command::Inject { session: SessionId(session), to, line: line(&message) };
             match engine.command(&command).await? {
-                Reply::Frame(seq) => Ok(json!({ "frame": seq })),
-                _ => Ok(done),
+                Reply::Frame(seq) => Ok(json!(Injected { frame: Some(seq) })),
+                _ => Ok(json!(Injected { frame: None })),
             }
         }
         Act::Restart { server, session } => {

@@ -23,11 +23,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::connection::Connection;
-use super::api::{Ask, Points};
+use super::api::{Ask, Facts, Points, VERSION};
+use super::library;
 use super::place::{self, PlaceError};
-use super::reading::Reading;
+use super::reading::{self, Reading};
 use super::wire::{self, Failure};
 use crate::engine::Engine;
+use crate::log::query::Query;
 use crate::tape::Status;
 
 /// What an engine says of itself that its log does not.
@@ -209,23 +211,59 @@ fn is_ours(stream: &UnixStream) -> bool {
 
 impl Shared {
     fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
-        let mut reading = self.reading.lock();
-        reading.catch_up();
+        /// Recordings that are told if it is not said how many.
+        const TAPES: usize = 100;
+        let folded = || {
+            let mut reading = self.reading.lock();
+            reading.catch_up();
+            reading
+        };
+        let refused = |why: String| Failure::new(wire::REFUSED, why);
         match ask {
-            Ask::Hello { .. } | Ask::Facts {} => {
-                let facts = reading.facts(&self.about, &self.engine, &self.recording.borrow());
-                Ok(wire::result(&facts))
-            }
+            Ask::Hello { .. } | Ask::Facts {} => Ok(wire::result(&self.facts())),
+            Ask::Sessions {} => Ok(wire::result(&folded().sessions())),
             Ask::Frames { filter, from, to, limit, newest } => {
-                reading.frames(filter, (*from, *to), *limit, *newest).map(|frames| wire::result(&frames))
+                folded().frames(filter, (*from, *to), *limit, *newest).map(|frames| wire::result(&frames))
             }
-            Ask::Records { from, limit } => Ok(reading.records(*from, *limit)),
-            Ask::Held {} => Ok(wire::result(&reading.held(&self.engine))),
+            Ask::Records { from, limit } => Ok(reading::records(self.engine.log(), *from, *limit)),
+            Ask::Held {} => Ok(wire::result(&folded().held(&self.engine))),
             Ask::Breakpoints {} => Ok(wire::result(&Points::from(&self.engine.breakpoints()))),
+            Ask::Tapes { text, limit } => library::tapes(text.clone(), limit.unwrap_or(TAPES))
+                .map(|tapes| wire::result(&tapes))
+                .map_err(refused),
+            Ask::TapeFrames { tape, filter, limit } => {
+                Query::parse(filter)
+                    .map_err(|error| Failure::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
+                library::frames(tape, filter, *limit).map(|frames| wire::result(&frames)).map_err(refused)
+            }
             // These are of a connection, not of the log.
             Ask::Subscribe { .. } | Ask::Unsubscribe {} | Ask::Attach { .. } => Ok(wire::result(&json!({}))),
         }
     }
+
+    fn facts(&self) -> Facts {
+        let (about, log) = (self.about.clone(), self.engine.log());
+        Facts {
+            version: VERSION,
+            program: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
+            pid: std::process::id(),
+            name: about.name,
+            mode: about.mode,
+            target: about.target,
+            directory: std::env::current_dir().ok().map(|directory| directory.display().to_string()),
+            parent: parent(),
+            anchor: log.clock().anchor(),
+            last: log.last(),
+            tape: (&*self.recording.borrow()).into(),
+            breakpoints: Points::from(&self.engine.breakpoints()),
+        }
+    }
+}
+
+/// Who started this process, as far as the system tells.
+fn parent() -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", nix::unistd::getppid())).ok()?;
+    Some(name.trim().to_owned())
 }
 
 #[cfg(test)]
