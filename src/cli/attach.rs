@@ -20,7 +20,8 @@ use crate::log::record::Level;
 use crate::mcp::Era;
 use crate::proxy::Session;
 use crate::proxy::host::{End, Host, Shared, Threads};
-use crate::proxy::supervise::{PATIENCE, until_end, until_left, wind_down};
+use crate::proxy::mount::Mount;
+use crate::proxy::supervise::{PATIENCE, until_left, wind_down};
 use crate::transport::child::Spec;
 use crate::transport::stdio;
 
@@ -125,16 +126,16 @@ async fn greeted(host: &Arc<Host>) -> Option<Shared> {
 
 /// Gives a client a process of its own.
 async fn alone(host: &Arc<Host>, name: &str, spec: &Spec, stream: UnixStream) -> Result<(), String> {
-    let child = spec.spawn().map_err(|error| error.to_string())?;
-    let process = child.process.clone();
+    let (mount, server) = Mount::start(spec, false).map_err(|error| error.to_string())?;
     let client = end(&stream)?;
     // stderr is shown on the screen and goes nowhere else.
     let nowhere = Box::new(std::io::sink());
-    let opened = host.open_stdio(name, spec, child, client, nowhere, false);
+    let opened = host.open_stdio(name, spec, server, client, nowhere, false);
     let (session, threads) = opened.map_err(|error| error.to_string())?;
+    mount.bind(&session);
     // Nobody sends signals to one of several servers.
     let (_no_signals, mut signals) = mpsc::channel(1);
-    let ended = until_end(&session, &process, &threads, None, &mut signals).await;
+    let ended = mount.until_end(host, &session, &threads, None, &mut signals).await;
     wind_down(&session, &threads, || session.is_unheard(), std::future::pending()).await;
     session.close("the server ended", Some(ended.into()));
     leave(host, &session, &threads, &stream).await;

@@ -59,10 +59,18 @@ pub fn signals() -> io::Result<mpsc::Receiver<Signal>> {
 /// Waits for a signal that asks us to stop.
 pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
     while let Some(signal) = signals.recv().await {
-        if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
+        if asks_to_stop(signal) {
             return;
         }
     }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    pub ended: Ended,
+    /// It was told to end, or ended after its client had left: nobody needs another.
+    pub was_due: bool,
 }
 
 /// Waits until the server has ended, and sees to it that it does: signals go on to it; when its
@@ -74,28 +82,26 @@ pub async fn until_end(
     threads: &Threads,
     client: Option<&ClientWatch>,
     signals: &mut mpsc::Receiver<Signal>,
-) -> Ended {
+) -> End {
     let mut quiet = Duration::ZERO;
     let mut seen = 0;
+    let due = |ended| End { ended, was_due: true };
     loop {
         tokio::select! {
-            ended = process.wait() => return ended,
+            ended = process.wait() => return End { ended, was_due: is_over(session, threads, client) },
             Some(signal) = signals.recv() => {
                 process.signal(signal);
-                if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT) {
-                    return match tokio::time::timeout(PATIENCE, process.wait()).await {
+                if asks_to_stop(signal) {
+                    return due(match tokio::time::timeout(PATIENCE, process.wait()).await {
                         Ok(ended) => ended,
                         Err(_) => process.terminate(Duration::ZERO).await,
-                    };
+                    });
                 }
             }
             () = tokio::time::sleep(LOOK) => {}
         }
-        let unheard = client.is_some_and(|client| client.output.is_hung_up()) || session.is_unheard();
-        let unsaid = client.is_some_and(|client| client.input.is_hung_up());
-        // The lane may be blocked writing to a server that does not read, and never see the end.
-        let over = threads.from_client.is_finished() || (unheard && unsaid);
-        if !over || !session.held().is_empty() {
+        let unheard = is_unheard(session, client);
+        if !is_over(session, threads, client) || !session.held().is_empty() {
             continue;
         }
         let last = session.activity();
@@ -103,9 +109,39 @@ pub async fn until_end(
         seen = last;
         quiet = if busy && !unheard { Duration::ZERO } else { quiet + LOOK };
         if quiet >= if unheard { UNHEARD } else { QUIET } {
-            return process.terminate(PATIENCE).await;
+            return due(process.terminate(PATIENCE).await);
         }
     }
+}
+
+/// Waits until nobody needs a server any more: its client has left, or we are asked to stop.
+pub async fn until_unneeded(
+    session: &Session,
+    threads: &Threads,
+    client: Option<&ClientWatch>,
+    signals: &mut mpsc::Receiver<Signal>,
+) {
+    while !is_over(session, threads, client) {
+        tokio::select! {
+            Some(signal) = signals.recv() => if asks_to_stop(signal) { return },
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+fn asks_to_stop(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)
+}
+
+fn is_unheard(session: &Session, client: Option<&ClientWatch>) -> bool {
+    client.is_some_and(|client| client.output.is_hung_up()) || session.is_unheard()
+}
+
+/// Whether the client says nothing more.
+fn is_over(session: &Session, threads: &Threads, client: Option<&ClientWatch>) -> bool {
+    let unsaid = client.is_some_and(|client| client.input.is_hung_up());
+    // The lane may be blocked writing to a server that does not read, and never see the end.
+    threads.from_client.is_finished() || (is_unheard(session, client) && unsaid)
 }
 
 /// Waits until the client of a server that others share has left: it says nothing more, and has what it

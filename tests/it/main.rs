@@ -21,6 +21,7 @@ mod http;
 mod library;
 mod pty;
 mod readme;
+mod restart;
 mod reverse;
 mod reverse_trouble;
 mod screens;

@@ -12,6 +12,7 @@ use crate::cli::http::{UpstreamArguments, gate, target};
 use crate::cli::{record, socket};
 use crate::proxy::host::{End, Host};
 use crate::proxy::http::{Bridge, GateOptions};
+use crate::proxy::mount::Mount;
 use crate::proxy::supervise;
 use crate::transport::child::{Ended, Spec};
 use crate::transport::http::Guard;
@@ -27,6 +28,10 @@ pub struct Arguments {
     upstream: Option<String>,
     #[command(flatten)]
     way: UpstreamArguments,
+    /// When the server ends, stay: what its client asks is answered with an error until the server is
+    /// started again (`Space s r` in the screen, `shadowcat ctl restart`).
+    #[arg(long, conflicts_with = "upstream")]
+    stay: bool,
     /// The server's command line.
     #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
@@ -37,7 +42,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 
 /// Forwards until the server has ended, and exits as it did.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { record, upstream, way, command } = arguments;
+    let Arguments { record, upstream, way, stay, command } = arguments;
     if let Some(upstream) = upstream {
         return bridge(&upstream, &way, &record).await;
     }
@@ -53,10 +58,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let target = host.cleaner().command(&command);
     let spec = Spec { command, directory: None };
     let mut signals = supervise::signals().map_err(Failure::peer)?;
-    let child = spec.spawn().map_err(|error| {
+    let (mount, server) = Mount::start(&spec, stay).map_err(|error| {
         Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
     })?;
-    let process = child.process.clone();
     // … and the client, on our own standard streams.
     let (input, output) = stdio::take().map_err(Failure::peer)?;
     let watched = supervise::ClientWatch { input: input.watch(), output: output.watch() };
@@ -66,9 +70,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target, None);
     let name = record.name_for(&spec.command);
     let (session, threads) =
-        host.open_stdio(&name, &spec, child, client, stderr, false).map_err(Failure::peer)?;
+        host.open_stdio(&name, &spec, server, client, stderr, false).map_err(Failure::peer)?;
+    mount.bind(&session);
 
-    let ended = supervise::until_end(&session, &process, &threads, Some(&watched), &mut signals).await;
+    let ended = mount.until_end(&host, &session, &threads, Some(&watched), &mut signals).await;
     let stop = async {
         // Whoever asks a second time does not want to wait for the client.
         signals.recv().await;

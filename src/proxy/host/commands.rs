@@ -107,8 +107,9 @@ impl Host {
             }
             Command::Restart { session } => {
                 let again = self.running(session)?.again;
-                let again = again
-                    .ok_or_else(|| Refusal("its client started this server; it must restart it".into()))?;
+                let again = again.ok_or_else(|| {
+                    Refusal("no process of ours that could be started again is behind this session".into())
+                })?;
                 again();
                 Ok(Reply::Done)
             }

@@ -269,6 +269,20 @@ impl Host {
         }
     }
 
+    /// Makes `again` the way to start the server of a session again, under its client.
+    pub fn restarts(&self, session: SessionId, again: impl Fn() + Send + Sync + 'static) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.again = Some(Arc::new(again));
+        }
+    }
+
+    /// Another process has taken the place of the server of a session.
+    pub fn replaced(&self, session: SessionId, process: Process) {
+        if let Some(running) = self.sessions.lock().get_mut(&session) {
+            running.process = Some(process);
+        }
+    }
+
     /// Lets other clients share the server of a session.
     pub fn share(&self, session: SessionId, shared: Shared) {
         if let Some(running) = self.sessions.lock().get_mut(&session) {

@@ -6,6 +6,8 @@
 //! [`Session::receive`] and then flushes the lane's outlet.
 
 mod lane;
+mod long;
+mod ours;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,18 +21,17 @@ use tokio::sync::Notify;
 
 use super::holds::{Holds, Passage, Reason, Waiting};
 use super::refused::Refused;
-use super::splice::{is_request, terminated};
+use super::splice::is_request;
 use crate::intercept::{Chain, Verdict};
 use crate::log::Log;
 use crate::log::facts::Known;
-use crate::log::http::Http;
 use crate::log::operation::{Course, Operations};
 use crate::log::record::{
-    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Ruling, Sent,
-    Seq, SessionId,
+    Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Sent, Seq,
+    SessionId,
 };
-use crate::mcp::{Direction, Eras, Kind, Message, Opaque};
-use crate::transport::{Parcel, PieceOf};
+use crate::mcp::{Direction, Eras, Message, Opaque};
+use crate::transport::Parcel;
 
 use lane::OpenLane;
 pub use lane::{Arrived, Form, Item, Lane, Port, Scope, Ticket};
@@ -68,9 +69,6 @@ struct State {
     long: BTreeMap<LaneId, (Seq, u64)>,
     closed: bool,
 }
-
-/// How much of a line over the inspect limit is kept for the record.
-const KEPT_OF_LONG: usize = 64 << 10;
 
 // === impl Session ===
 
@@ -258,64 +256,11 @@ impl Session {
         self.forward(&state, &passage);
     }
 
-    /// Answers a request in the place of a server that cannot.
-    pub fn answer(&self, lane: LaneId, frame: Seq, item: Item) {
-        let mut state = self.state.lock();
-        let passage = self.record(&mut state, lane, Origin::Answered(frame), item, false);
-        self.send_back(&state, &passage);
-    }
-
-    /// Takes in the beginning of a line that is longer than the inspect limit; its pieces stream
-    /// through untouched. Blocks while anything is held on the lane, since a line that cannot be
-    /// read whole cannot be told from one that must not overtake.
-    pub fn receive_start(&self, lane: LaneId, raw: Bytes) {
-        let mut state = self.state.lock();
-        while !state.holds.is_clear(lane) && !state.closed {
-            self.moved.wait(&mut state);
-        }
-        drop(state);
-        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT_OF_LONG)]);
-        self.receive_long(lane, raw, kept, None);
-    }
-
-    /// The same for tasks, which wait for [`Session::cleared`] before; `kept` is what is recorded.
-    pub fn receive_long(&self, lane: LaneId, raw: Bytes, kept: Bytes, http: Option<Box<Http>>) -> Seq {
-        let mut state = self.state.lock();
-        let item = Item { http, ..Item::message(Message::opaque(kept, Opaque::Truncated)) };
-        let passage = self.record(&mut state, lane, Origin::Wire, item, false);
-        state.long.insert(lane, (passage.seq(), 0));
-        self.stream(&mut state, lane, raw, false);
-        passage.seq()
-    }
-
     /// Passes on bytes that no frame is made of, ahead of whatever is held on the lane.
     pub fn pass(&self, lane: LaneId, bytes: Bytes) {
         let state = self.state.lock();
         if let Some(open) = state.lanes.get(&lane) {
             open.lane.forward.push(Parcel { bytes, ticket: None, piece: None });
-        }
-    }
-
-    /// Takes in more of a long line; `last` with its end.
-    pub fn receive_more(&self, lane: LaneId, raw: Bytes, last: bool) {
-        let mut state = self.state.lock();
-        self.stream(&mut state, lane, raw, last);
-    }
-
-    fn stream(&self, state: &mut State, lane: LaneId, bytes: Bytes, last: bool) {
-        let Some(open) = state.lanes.get(&lane) else { return };
-        let Some((frame, length)) = state.long.get_mut(&lane) else { return };
-        *length += bytes.len() as u64;
-        let ticket = last.then_some(Ticket {
-            frame: *frame,
-            held_since: None,
-            length: Some(*length),
-            as_it_came: true,
-            keeps_headers: false,
-        });
-        open.lane.forward.push(Parcel { bytes, ticket, piece: Some(PieceOf { lane: lane.0, last }) });
-        if last {
-            state.long.remove(&lane);
         }
     }
 
@@ -417,37 +362,6 @@ impl Session {
         self.state.lock().holds.undecided().find(|passage| passage.seq() == seq).cloned()
     }
 
-    /// Sends a message of ours towards one side. `line` has no terminator; a request in it must
-    /// have an id of ours already, since its answer is kept from the peer.
-    ///
-    /// # Errors
-    /// When that side is closed, or its era has no such message.
-    pub fn inject(&self, direction: Direction, line: &[u8]) -> Result<Seq, Refused> {
-        let mut state = self.state.lock();
-        let lane = state
-            .lanes
-            .iter()
-            .find(|(_, open)| {
-                let lane = &open.lane;
-                lane.direction == direction && lane.open_to_us && !lane.forward.is_closed()
-            })
-            .map(|(id, open)| (*id, open.lane.form));
-        let side = match direction {
-            Direction::ToServer => "server",
-            Direction::ToClient => "client",
-        };
-        let (lane, form) = lane.ok_or(Refused::Closed(side))?;
-        let message = Message::parse(terminated(line, form.terminator()));
-        let stateless = state.eras.current() == Some(crate::mcp::Era::Stateless);
-        if stateless && direction == Direction::ToClient && matches!(message.kind(), Kind::Request { .. }) {
-            return Err(Refused::EraForbids);
-        }
-        let passage = self.record(&mut state, lane, Origin::Injected, Item::message(message), true);
-        let seq = passage.seq();
-        self.place(&mut state, passage);
-        Ok(seq)
-    }
-
     /// The server has ended: nothing can be brought to it any more. What it said and is held can
     /// still be delivered.
     pub fn server_gone(&self) {
@@ -506,11 +420,6 @@ impl Session {
     fn stir(&self) {
         self.moved.notify_all();
         self.stirred.notify_waiters();
-    }
-
-    /// Records what was done to a frame on its way that no stage of the chain ruled.
-    pub fn remark(&self, frame: Seq, by: &str, verdict: Ruling, why: &str) {
-        self.ruled(frame, by, verdict, Some(why.to_owned()));
     }
 
     /// Adds a remark of the engine to the log.

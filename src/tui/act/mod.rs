@@ -231,9 +231,7 @@ impl App {
             {
                 Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
             }
-            Cmd::Restart if !self.starts_again() => {
-                Some("its client started this server; it must restart it")
-            }
+            Cmd::Restart if !self.starts_again() => Some("no process of ours is behind this session"),
             Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
                 Some("nothing is running, and nothing was recorded yet")
             }

@@ -36,7 +36,7 @@ impl App {
     /// Whether the server of the session can be started again from here.
     pub(in crate::tui) fn starts_again(&self) -> bool {
         let session = self.session().and_then(|id| self.world.sessions.get(&id));
-        session.is_some_and(|session| session.opened.own_client)
+        session.is_some_and(|session| session.opened.pid.is_some())
     }
 
     /// The session that the doctor looks at: the one that the list is narrowed to, else all.
