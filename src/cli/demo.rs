@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use super::output::Color;
+use super::output::{self, Color};
 use super::{record, socket, tui};
 use crate::demo::{script, server};
 use crate::log::Log;
@@ -56,29 +56,52 @@ fn sessions() -> [(&'static str, Era, Attendance); 2] {
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { http, record, look } = arguments;
     let look = look.look(color)?;
+    let mut stage = tui::Stage::open()?;
+    let farewell = match http {
+        true => over_http(&mut stage, &record, look).await,
+        false => show(&mut stage, &record, look, false).await,
+    };
+    drop(stage);
+    output::say(&farewell?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The command line of the demo's server.
+fn spec() -> Result<Spec, Failure> {
     let program = std::env::current_exe().map_err(Failure::usage)?;
-    let spec =
-        Spec { command: vec![program.display().to_string(), "demo-server".to_owned()], directory: None };
-    if http {
-        return over_http(spec, &record, look).await;
-    }
+    Ok(Spec { command: vec![program.display().to_string(), "demo-server".to_owned()], directory: None })
+}
+
+/// Shows the demo until the person leaves it, and says how it was.
+pub async fn show(
+    stage: &mut tui::Stage,
+    record: &record::Recording,
+    look: Look,
+    leads_back: bool,
+) -> Result<String, Failure> {
+    let spec = spec()?;
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
     let engine = tui::seated(&host, &engine);
     record.arm(&host);
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
+    let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
-    tui::show_until(&host, engine, recorder, look, || socket::close(control)).await
+    let showing = tui::Showing { host: &host, engine, recorder, look, leads_back };
+    showing.until_left(stage, || socket::close(control)).await
 }
 
 /// The same over HTTP, between real sockets on this machine.
-async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result<ExitCode, Failure> {
+async fn over_http(
+    stage: &mut tui::Stage,
+    record: &record::Recording,
+    look: Look,
+) -> Result<String, Failure> {
     let (stop, stopped) = oneshot::channel();
-    let (url, served) = serve_http(spec, record, stopped).await?;
+    let (url, served) = serve_http(spec()?, record, stopped).await?;
     // The log and its tape, the engine, the gate, and both clients, as in front of any server.
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
@@ -92,7 +115,8 @@ async fn over_http(spec: Spec, record: &record::Recording, look: Look) -> Result
         let call = Call { given: HeaderMap::new(), era: Some(era), attendance };
         call_on(&gate, call, move |client| play(client, era))
     });
-    let outcome = tui::show_until(&host, engine, recorder, look, || async {
+    let showing = tui::Showing { host: &host, engine, recorder, look, leads_back: false };
+    let outcome = showing.until_left(stage, || async {
         drop(clients);
         gate.close("the screen was closed");
         drop(stop);

@@ -12,7 +12,7 @@ use super::failure::{Failure, Kind};
 use super::http::{UpstreamArguments, gate, target};
 use super::output;
 use super::record::INSPECT_LIMIT;
-use crate::clients::Document;
+use crate::clients::{Document, Homes};
 use crate::clock::Clock;
 use crate::control::Hub;
 use crate::control::reach::Whom;
@@ -154,7 +154,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
 /// Whether the files of the clients can be read.
 fn configured() -> Check {
     let (id, title) = ("config", "the configuration files of clients are valid");
-    let Ok(homes) = super::wrap::homes() else {
+    let Ok(homes) = Homes::own() else {
         return Check::skipped(id, title, "there is no home directory");
     };
     let files = homes.files(None);

@@ -71,6 +71,17 @@ pub struct Bounds {
 }
 
 impl Recording {
+    /// What is usual where nobody says anything.
+    ///
+    /// # Errors
+    /// When the environment says something that cannot be.
+    pub fn usual() -> Result<Self, Failure> {
+        use clap::FromArgMatches;
+        let command = Self::augment_args(clap::Command::new("record")).no_binary_name(true);
+        let matches = command.try_get_matches_from(std::iter::empty::<String>()).map_err(Failure::usage)?;
+        Self::from_arg_matches(&matches).map_err(Failure::usage)
+    }
+
     /// What people call the server that `command` starts.
     pub fn name_for(&self, command: &[String]) -> String {
         self.name.clone().unwrap_or_else(|| name_of(command))

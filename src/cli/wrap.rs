@@ -1,18 +1,16 @@
 //! `shadowcat wrap` and `unwrap`: in front of the servers of real clients, and out again.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use similar::{ChangeTag, TextDiff};
 
 use super::failure::{Failure, Kind};
 use super::output::{self, Format};
 use crate::clients::{
-    self, CLIENTS, Client, Document, DocumentError, Entry, Homes, Level, Place, Refused, Store, StoreError,
-    Way, Wrapper,
+    self, CLIENTS, Change, Client, Direction, Document, DocumentError, Entry, Homes, Level, Place, Refused,
+    StoreError, Way, Wrapper,
 };
 use crate::tape::library;
 
@@ -40,22 +38,6 @@ pub struct Arguments {
     output: Format,
 }
 
-/// Which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    In,
-    Out,
-}
-
-/// A file, and what is to change in it.
-struct Change {
-    place: Place,
-    before: String,
-    after: String,
-    /// What to remember of each entry: what it was, and what it is now. Nothing when it is taken out.
-    entries: Vec<(Entry, Option<(String, String)>)>,
-}
-
 fn client(name: &str) -> Result<&'static Client, String> {
     Client::find(name).ok_or_else(|| {
         let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
@@ -65,9 +47,8 @@ fn client(name: &str) -> Result<&'static Client, String> {
 
 /// Wraps or unwraps what is named, or lists what there is.
 pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Failure> {
-    let homes = homes()?;
-    let files = homes.files(arguments.client);
-    let (documents, broken) = read(&files);
+    let files = Homes::own().map_err(Failure::usage)?.files(arguments.client);
+    let (documents, broken) = clients::read(&files);
     if arguments.status || (arguments.server.is_none() && !arguments.all) {
         return status(&documents, &broken, arguments.output);
     }
@@ -82,17 +63,14 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
     if let (Some(error), true) = (broken.into_iter().next(), documents.is_empty()) {
         return Err(Failure::usage(error));
     }
-    let chosen = library::chosen().map(|directory| {
-        let whole = std::path::absolute(&directory).unwrap_or(directory);
-        whole.display().to_string()
-    });
-    let wrapper = Wrapper { program: program()?, data: chosen };
+    let wrapper = Wrapper::own().map_err(Failure::usage)?;
     let mut changes = Vec::new();
     let mut refused = Vec::new();
     for (place, document) in documents {
         let names: Vec<Entry> = document.entries.iter().filter(|entry| wanted(entry)).cloned().collect();
-        let change = plan(&place, document, &names, direction, &wrapper, &data, &mut refused)?;
-        changes.extend(change);
+        let plan = clients::plan(&place, document, &names, direction, &wrapper, &data);
+        changes.extend(plan.change);
+        refused.extend(plan.refused.into_iter().map(|(entry, why)| (entry.server, place.client.title, why)));
     }
     for (server, client, why) in &refused {
         let is_news = arguments.server.is_some() || !matches!(why, Refused::Already | Refused::Not);
@@ -107,39 +85,6 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
         return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) });
     }
     carry_out(&changes, arguments, direction, &data)
-}
-
-/// The directories that configuration files are in.
-pub fn homes() -> Result<Homes, Failure> {
-    // Tests have a home of their own.
-    let home = std::env::var_os("SHADOWCAT_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = home.or_else(|| {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-        Some(user.dir)
-    });
-    let home = home.ok_or_else(|| Failure::usage("this user has no home directory"))?;
-    let project = std::env::current_dir().map_err(Failure::usage)?;
-    Ok(Homes::of(&home, &project))
-}
-
-/// The path of our program, as a client can start it.
-fn program() -> Result<String, Failure> {
-    let own = std::env::current_exe().map_err(Failure::usage)?;
-    own.to_str().map(str::to_owned).ok_or_else(|| {
-        Failure::usage(format!("{} cannot be written into a configuration", own.display()))
-            .hint("install shadowcat at a path of plain characters")
-    })
-}
-
-fn read(files: &[Place]) -> (Vec<(Place, Document)>, Vec<DocumentError>) {
-    let (mut documents, mut broken) = (Vec::new(), Vec::new());
-    for place in files {
-        match Document::read(place) {
-            Ok(document) => documents.push((place.clone(), document)),
-            Err(error) => broken.push(error),
-        }
-    }
-    (documents, broken)
 }
 
 fn nothing(server: &str, documents: &[(Place, Document)], broken: Vec<DocumentError>) -> Failure {
@@ -158,53 +103,6 @@ fn nothing(server: &str, documents: &[(Place, Document)], broken: Vec<DocumentEr
         failure = failure.hint(error.to_string());
     }
     failure
-}
-
-/// What changes in one file; nothing where no entry changes.
-fn plan(
-    place: &Place,
-    document: Document,
-    entries: &[Entry],
-    direction: Direction,
-    wrapper: &Wrapper,
-    data: &std::path::Path,
-    refused: &mut Vec<(String, &'static str, Refused)>,
-) -> Result<Option<Change>, Failure> {
-    let store = Store::of(data, &place.path);
-    let before = document.text.clone();
-    let mut document = document;
-    let mut done = Vec::new();
-    for entry in entries {
-        // Places in the text move with every change.
-        let Some(entry) = document
-            .entries
-            .iter()
-            .find(|other| (&other.server, &other.path) == (&entry.server, &entry.path))
-            .cloned()
-        else {
-            continue;
-        };
-        let changed = match direction {
-            Direction::In => clients::wrapped(&document, &entry, wrapper)
-                .map(|(text, before, after)| (text, Some((before, after)))),
-            Direction::Out => {
-                clients::unwrapped(&document, &entry, store.get(&entry)).map(|text| (text, None))
-            }
-        };
-        match changed {
-            Ok((text, remembered)) => match Document::parse(place, text) {
-                Ok(made) if clients::is_sound(&document, &made, &entry) => {
-                    document = made;
-                    done.push((entry, remembered));
-                }
-                // Better not at all than half.
-                _ => refused.push((entry.server.clone(), place.client.title, Refused::Unusual)),
-            },
-            Err(why) => refused.push((entry.server.clone(), place.client.title, why)),
-        }
-    }
-    let change = Change { place: place.clone(), before, after: document.text, entries: done };
-    Ok((!change.entries.is_empty()).then_some(change))
 }
 
 fn carry_out(
@@ -233,7 +131,7 @@ fn carry_out(
     }
     let mut failed = false;
     for change in changes {
-        if let Err(error) = write(change, data) {
+        if let Err(error) = change.write(data) {
             let failure = match error {
                 StoreError::ReadOnly { .. } => {
                     Failure::usage(error).hint("make it writable, e.g. with chmod u+w")
@@ -249,7 +147,7 @@ fn carry_out(
             failed = true;
             continue;
         }
-        let names: Vec<&str> = change.entries.iter().map(|(entry, _)| &*entry.server).collect();
+        let names: Vec<&str> = change.entries.iter().map(|changed| &*changed.entry.server).collect();
         let word = if direction == Direction::In { "wrapped" } else { "unwrapped" };
         let Change { place, .. } = change;
         output::say(&format!("{word} {} in {}", names.join(", "), place.path.display()));
@@ -257,7 +155,7 @@ fn carry_out(
     }
     if direction == Direction::In {
         let entries = changes.iter().flat_map(|change| &change.entries);
-        if entries.into_iter().any(|(entry, _)| matches!(entry.way, Way::Http(_))) {
+        if entries.into_iter().any(|changed| matches!(changed.entry.way, Way::Http(_))) {
             output::say("  a server that asks for a login: add --login to its args, or unwrap it");
         }
         output::say("then `shadowcat tui` shows what they say; `shadowcat unwrap` takes it back");
@@ -265,39 +163,11 @@ fn carry_out(
     Ok(if failed { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS })
 }
 
-/// Remembers first, then writes: what is on the disk can always be taken back.
-fn write(change: &Change, data: &std::path::Path) -> Result<(), StoreError> {
-    let mut store = Store::of(data, &change.place.path);
-    for (entry, remembered) in &change.entries {
-        if let Some((before, after)) = remembered {
-            store.remember(entry, before.clone(), after.clone())?;
-        }
-    }
-    clients::write(&change.place.path, &change.before, &change.after)?;
-    for (entry, remembered) in &change.entries {
-        if remembered.is_none() {
-            store.forget(entry)?;
-        }
-    }
-    Ok(())
-}
-
 /// What changes, line by line.
 fn diff(change: &Change) -> String {
-    let diff = TextDiff::from_lines(&change.before, &change.after);
     let mut text = format!("{}: {}\n", change.place.client.title, change.place.path.display());
-    for group in diff.grouped_ops(2) {
-        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            let sign = match change.tag() {
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-                ChangeTag::Equal => ' ',
-            };
-            text.push_str(&format!(
-                "{sign} {}\n",
-                output::harmless(change.value().trim_end_matches(['\n', '\r']))
-            ));
-        }
+    for (sign, line) in change.lines() {
+        text.push_str(&format!("{sign} {}\n", output::harmless(&line)));
     }
     text
 }

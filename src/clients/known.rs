@@ -142,7 +142,30 @@ impl Client {
     }
 }
 
+/// Why there are no homes to look in.
+#[derive(Debug, thiserror::Error)]
+pub enum Homeless {
+    #[error("this user has no home directory")]
+    User,
+    #[error("the working directory: {0}")]
+    Here(#[from] std::io::Error),
+}
+
 impl Homes {
+    /// Those of whoever runs this, here.
+    ///
+    /// # Errors
+    /// When the system knows of none.
+    pub fn own() -> Result<Self, Homeless> {
+        // Tests have a home of their own.
+        let home = std::env::var_os("SHADOWCAT_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = home.or_else(|| {
+            let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
+            Some(user.dir)
+        });
+        Ok(Self::of(&home.ok_or(Homeless::User)?, &std::env::current_dir()?))
+    }
+
     /// The homes of a person whose home directory is `home`, working in `project`.
     pub fn of(home: &Path, project: &Path) -> Self {
         let config = match cfg!(target_os = "macos") {

@@ -3,6 +3,7 @@
 //! A file is never written anew: a few spans of its text are replaced, so that comments, order and
 //! formatting stay, and taking us out again gives back every byte.
 
+mod change;
 mod document;
 mod json;
 mod known;
@@ -10,7 +11,8 @@ mod store;
 mod toml;
 mod wrapping;
 
+pub use change::{Change, Direction, Plan, plan, read, servers};
 pub use document::{Document, DocumentError, Entry, Way};
-pub use known::{CLIENTS, Client, Homes, Level, Place};
-pub use store::{Store, StoreError, write};
-pub use wrapping::{Refused, Wrapper, is_sound, unwrapped, wrapped};
+pub use known::{CLIENTS, Client, Homeless, Homes, Level, Place};
+pub use store::StoreError;
+pub use wrapping::{Refused, Unnamed, Wrapper};

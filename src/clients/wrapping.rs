@@ -1,10 +1,11 @@
 //! Putting us in front of a server, and taking us out again: which spans of a file become what.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::document::{Command, Document, Entry, Http, Way};
 use super::known::Form;
+use crate::tape::library;
 
 /// What stands in front of a server.
 #[derive(Debug, Clone)]
@@ -36,7 +37,30 @@ pub enum Refused {
 /// Text in the place of other text.
 type Edit = (Range<usize>, String);
 
+/// Why we cannot be written into a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Unnamed {
+    #[error("the path of this program: {0}")]
+    Unknown(#[from] std::io::Error),
+    #[error("{} cannot be written into a configuration; install shadowcat at a path of plain characters", .0.display())]
+    Unusual(PathBuf),
+}
+
 impl Wrapper {
+    /// This program, where it is.
+    ///
+    /// # Errors
+    /// When a client could not start it from there.
+    pub fn own() -> Result<Self, Unnamed> {
+        let own = std::env::current_exe()?;
+        let program = own.to_str().map(str::to_owned).ok_or(Unnamed::Unusual(own))?;
+        let data = library::chosen().map(|directory| {
+            let whole = std::path::absolute(&directory).unwrap_or(directory);
+            whole.display().to_string()
+        });
+        Ok(Self { program, data })
+    }
+
     fn words(&self, server: &str) -> Vec<String> {
         let place = self.data.iter().flat_map(|data| ["--data-dir".to_owned(), data.clone()]);
         // A name that looks like an option would be taken for one.

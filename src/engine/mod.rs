@@ -6,6 +6,7 @@
 mod command;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -31,6 +32,20 @@ pub struct Who {
     pub name: Arc<str>,
     /// The seat it has among those who can decide. Scripts have none, and may do as they are told.
     pub seat: Option<u32>,
+}
+
+/// An engine that runs, as those are told who look at several at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub name: String,
+    /// The command that it is of, e.g. `forward stdio`.
+    pub mode: String,
+    pub target: Vec<String>,
+    pub pid: u32,
+    /// Whether it has had a session yet: clients of HTTP come when they come.
+    pub is_idle: bool,
+    /// How far what is told of it is behind it.
+    pub behind: Duration,
 }
 
 /// A command on its way, and where its answer goes.

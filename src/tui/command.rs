@@ -167,6 +167,11 @@ commands! {
     SessionOpen "session.open" ["Enter"], SESSIONS, "frames", "show the frames of this session, or open this recording";
     SessionAll "session.all" ["a"], SESSIONS, "all frames", "show the frames of every session together";
 
+    WrapServer "session.wrap" ["w", "Space s w"], SESSIONS, "wrap", "put shadowcat in front of a server of your client, or take it out";
+    LaunchServer "session.launch" ["l", "Space s n"], SESSIONS, "launch", "launch a server here";
+    OpenTape "tape.open" ["o", "Space t o"], SESSIONS, "open tape", "open a recording by its name or file";
+    Demo "app.demo" ["d"], SESSIONS, "demo", "look around in the built-in demo";
+
     DiffWith "diff.with" ["="], DIFF, "compare with", "name the recording to compare this one with";
     DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "leave this path out of the comparison";
     DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame that this is about";
@@ -243,10 +248,12 @@ pub fn offered(place: Place) -> &'static [Cmd] {
         Place::Sessions => &[
             Cmd::SessionOpen,
             Cmd::SessionAll,
+            Cmd::WrapServer,
+            Cmd::LaunchServer,
+            Cmd::OpenTape,
+            Cmd::Demo,
             Cmd::Restart,
             Cmd::TakeOver,
-            Cmd::Up,
-            Cmd::Down,
             Cmd::ShowHelp,
             Cmd::Quit,
         ],

@@ -1,28 +1,20 @@
 //! Keys and mouse where they are not commands: text, menus, the palette, clicks.
 
-use std::time::Duration;
-
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui_textarea::TextArea;
 
-use super::app::{App, Purpose};
+use super::app::{App, Effect, Purpose};
 use super::ask::{Action, Question};
 use super::command::{Cmd, Place};
 use super::composer::{Draft, Focus};
 use super::form::Form;
-use super::overlay::{Overlay, Wants};
+use super::overlay::Overlay;
 use crate::engine::Command;
-use crate::log::query::{Cost, Field, complete};
 use crate::log::record::Level;
-use crate::log::subject::{RowSubject, Sieve};
-use crate::log::world::Row;
 
 fn control(key: KeyEvent, character: char) -> bool {
     key.code == KeyCode::Char(character) && key.modifiers.contains(KeyModifiers::CONTROL)
 }
-
-/// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
-pub(super) const COUNTED: usize = 20_000;
 
 impl App {
     /// Takes a key where text is written or a choice is open; false where keys are commands.
@@ -54,6 +46,25 @@ impl App {
                 self.ask_key(key);
                 true
             }
+            Some(Overlay::Review(mut review)) => {
+                let last = review.lines.len().saturating_sub(1);
+                match key.code {
+                    KeyCode::Enter | KeyCode::Char('y') => {
+                        self.effect(Effect::Change(Box::new(review.change)))
+                    }
+                    KeyCode::Esc | KeyCode::Char('q' | 'n') => {}
+                    _ if control(key, 'c') => self.run(Cmd::QuitNow),
+                    code => {
+                        match code {
+                            KeyCode::Down | KeyCode::Char('j') => review.top = (review.top + 1).min(last),
+                            KeyCode::Up | KeyCode::Char('k') => review.top = review.top.saturating_sub(1),
+                            _ => {}
+                        }
+                        self.overlay = Some(Overlay::Review(review));
+                    }
+                }
+                true
+            }
             None => match self.screen {
                 Place::Intercept => self.editor_key(key),
                 Place::Compose => self.draft_key(key),
@@ -83,7 +94,7 @@ impl App {
                 }
                 Question::Url { .. } => {}
             },
-            Some(Overlay::Menu(_)) => {}
+            Some(Overlay::Menu(_) | Overlay::Review(_)) => {}
             None => {
                 if let Some(editing) = self.hold.editing.as_mut().filter(|editing| editing.inserting) {
                     editing.text.insert_str(text);
@@ -103,148 +114,6 @@ impl App {
                     }
                 }
             }
-        }
-    }
-
-    // --- prompts
-
-    /// Looks again at what is written in the prompt: its validity, matches and completions.
-    pub(super) fn check_prompt(&mut self) {
-        let Some(Overlay::Prompt(mut prompt)) = self.overlay.take() else { return };
-        if prompt.is_query() {
-            let query = prompt.query();
-            prompt.count = query.map(|query| {
-                let log = self.log();
-                let most = if query.cost() == Cost::Message { COUNTED / 20 } else { COUNTED };
-                let rows = &self.world.rows[self.world.rows.len().saturating_sub(most)..];
-                let (first, last) = (rows.first().map_or(0, |row| row.seq), self.world.last);
-                let sieve = Sieve::new(&query, log, first, last);
-                let asked = |row: &&Row| {
-                    let subject = RowSubject::new(&self.world, row, log);
-                    query.matches(&RowSubject { sieve: Some(&sieve), ..subject })
-                };
-                rows.iter().filter(asked).count()
-            });
-            let text = prompt.text().to_owned();
-            let column = prompt.input.cursor().1;
-            let cursor = text.char_indices().nth(column).map_or(text.len(), |(at, _)| at);
-            let completion = complete(&text, cursor, &|field| self.values_seen(field));
-            prompt.completion = Some(completion).filter(|completion| !completion.candidates.is_empty());
-        }
-        self.overlay = Some(Overlay::Prompt(prompt));
-    }
-
-    /// The values that a field has had so far.
-    fn values_seen(&self, field: Field) -> Vec<String> {
-        let mut values: Vec<String> = match field {
-            Field::Tool => self
-                .world
-                .rows
-                .iter()
-                .filter_map(|row| self.world.text(row.target))
-                .map(str::to_owned)
-                .collect(),
-            Field::Method => self
-                .world
-                .rows
-                .iter()
-                .filter_map(|row| self.world.text(row.method))
-                .map(str::to_owned)
-                .collect(),
-            Field::Sess => self.world.sessions.values().map(|session| session.opened.name.clone()).collect(),
-            Field::Rule => self.world.rulers().map(str::to_owned).collect(),
-            _ => return Vec::new(),
-        };
-        values.sort();
-        values.dedup();
-        values
-    }
-
-    fn prompt_key(&mut self, key: KeyEvent) {
-        let Some(Overlay::Prompt(prompt)) = &mut self.overlay else { return };
-        match key.code {
-            KeyCode::Esc => self.overlay = None,
-            KeyCode::Enter => self.prompt_done(),
-            KeyCode::Tab | KeyCode::BackTab => {
-                let Some(completion) = prompt.completion.clone() else { return };
-                let count = completion.candidates.len();
-                let at = prompt.candidate % count;
-                let (word, _) = &completion.candidates[at];
-                let text = prompt.text().to_owned();
-                let written =
-                    format!("{}{word}{}", &text[..completion.span.start], &text[completion.span.end..]);
-                prompt.input = super::form::line(&written);
-                // A second Tab puts the next candidate in the same place.
-                if count > 1 && !word.ends_with(':') {
-                    prompt.candidate = at + 1;
-                    let span = completion.span.start..completion.span.start + word.len();
-                    prompt.query();
-                    if let Some(Overlay::Prompt(prompt)) = &mut self.overlay {
-                        prompt.completion = Some(crate::log::query::Completion { span, ..completion });
-                    }
-                } else {
-                    self.check_prompt();
-                }
-            }
-            KeyCode::Char('t') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                prompt.narrow = !prompt.narrow
-            }
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => self.overlay = None,
-            _ => {
-                prompt.candidate = 0;
-                line_key(&mut prompt.input, key);
-                self.check_prompt();
-            }
-        }
-    }
-
-    fn prompt_done(&mut self) {
-        let Some(Overlay::Prompt(mut prompt)) = self.overlay.take() else { return };
-        let text = prompt.text().trim().to_owned();
-        match prompt.wants.clone() {
-            Wants::Filter | Wants::Breakpoint if prompt.query().is_none() => {
-                // Stays open: what is wrong is marked in it.
-                self.overlay = Some(Overlay::Prompt(prompt));
-            }
-            Wants::Filter if prompt.narrow => self.narrow(&text),
-            Wants::Filter => {
-                self.frames.highlight = prompt.query().filter(|query| !query.is_empty());
-                if self.frames.highlight.is_some() {
-                    self.run(Cmd::NextMatch);
-                }
-            }
-            Wants::Breakpoint => {
-                let said = format!("breakpoint on {text}");
-                self.send(Command::Break { query: text, patience: None }, Purpose::Say(said));
-            }
-            Wants::ToggleBreakpoint => match text.parse() {
-                Ok(id) => self.send(Command::ToggleBreakpoint { id }, Purpose::Quiet),
-                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
-            },
-            Wants::Note(frame) => {
-                let session =
-                    frame.and_then(|frame| self.world.row(frame)).map(|row| row.session).or(self.session());
-                if let Some(session) = session.filter(|_| !text.is_empty()) {
-                    self.send(
-                        Command::Note { session, frame, mark: None, text },
-                        Purpose::Say("the note is kept with the tape".into()),
-                    );
-                }
-            }
-            Wants::Delay(frame) => {
-                match text.parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
-                    Some(by) => self.send(Command::Delay { frame, by }, Purpose::Quiet),
-                    None => self.say(Level::Warning, format!("{text:?} is no number of seconds")),
-                }
-            }
-            Wants::Time => self.go_to_written_time(&text),
-            Wants::Mark(frame) => self.set_mark(frame, &text),
-            Wants::Letter => self.go_to_letter(&text),
-            Wants::Other => self.compare_with(&text),
-            Wants::FrameNumber => match text.trim_start_matches('#').parse() {
-                Ok(seq) => self.jump_to(seq),
-                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
-            },
         }
     }
 
@@ -435,7 +304,7 @@ impl App {
 }
 
 /// Takes a key in a text of one line, with the habits of a shell.
-fn line_key(line: &mut TextArea<'static>, key: KeyEvent) {
+pub(super) fn line_key(line: &mut TextArea<'static>, key: KeyEvent) {
     if control(key, 'u') {
         line.delete_line_by_head();
     } else if key.code != KeyCode::Enter {

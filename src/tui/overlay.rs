@@ -7,6 +7,7 @@ use ratatui_textarea::TextArea;
 use super::ask::Ask;
 use super::command::{Cmd, Place};
 use super::form;
+use crate::clients::Change;
 use crate::engine::Tell;
 use crate::log::query::{Completion, Query, QueryError};
 use crate::log::record::Seq;
@@ -18,6 +19,15 @@ pub enum Overlay {
     Menu(Menu),
     Palette(Palette),
     Ask(Box<Ask>),
+    Review(Box<Review>),
+}
+
+/// A change of a file of a client, to be looked at before it is made.
+#[derive(Debug)]
+pub struct Review {
+    pub change: Change,
+    pub lines: Vec<(char, String)>,
+    pub top: usize,
 }
 
 /// One line to be written.
@@ -49,6 +59,10 @@ pub enum Wants {
     Mark(Seq),
     Letter,
     Other,
+    /// The command line of a server.
+    Launch,
+    /// A recording, by its name or file.
+    Recording,
 }
 
 /// A few choices, each with its key.
@@ -64,6 +78,10 @@ pub enum Choice {
     Drop(Seq, Tell),
     Break(String),
     HoldEverything,
+    /// Puts us in front of a server of a client, or takes us out, by its place in the list.
+    Wrap(usize),
+    /// Leaves, and what is held stays held as long as its breakpoint lets it.
+    QuitKeeping,
     QuitReleasing,
     QuitDropping,
 }
@@ -126,6 +144,8 @@ impl Prompt {
             Wants::Mark(seq) => format!("bookmark on #{seq}: a letter, and what it is"),
             Wants::Letter => "go to bookmark".into(),
             Wants::Other => "compare with a tape (or #1 #2: two sessions)".into(),
+            Wants::Launch => "launch".into(),
+            Wants::Recording => "open recording".into(),
         }
     }
 }

@@ -13,8 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{App, Effect, Input};
-use super::{render, view};
-use crate::tape::library::{self, Catalog, Wanted};
+use super::{errand, view};
 
 /// What the loop runs on: the person's terminal, or a buffer and a script of keys.
 pub trait Console {
@@ -60,42 +59,10 @@ pub async fn run(
     let mut outbox: Vec<Effect> = app.update(Input::Records);
     loop {
         for effect in std::mem::take(&mut outbox) {
+            let Some(effect) = errand::run(effect, &app.engine, &sender) else { continue };
             match effect {
                 Effect::Quit => return Ok(app),
                 Effect::Copy(text) => console.copy(&text)?,
-                Effect::Send(command, purpose) => {
-                    let (engine, sender) = (app.engine.clone(), sender.clone());
-                    tokio::spawn(async move {
-                        let reply = engine.send(command).await;
-                        // The screen may be closed by now.
-                        let _ = sender.send(Input::Replied(purpose, reply)).await;
-                    });
-                }
-                Effect::Render(job) => {
-                    let sender = sender.clone();
-                    tokio::task::spawn_blocking(move || {
-                        let _ = sender.blocking_send(Input::Rendered(render::render(&job)));
-                    });
-                }
-                Effect::Compare(comparison) => {
-                    let sender = sender.clone();
-                    tokio::task::spawn_blocking(move || {
-                        // The screen may be closed by now.
-                        let _ = sender.blocking_send(Input::Compared(comparison.run().map(Box::new)));
-                    });
-                }
-                Effect::ListTapes => {
-                    let sender = sender.clone();
-                    tokio::task::spawn_blocking(move || {
-                        // A library that cannot be read is one without recordings.
-                        let found = Catalog::open(&mut |_, _| ())
-                            .and_then(|catalog| catalog.find(&Wanted::default()));
-                        let mut found = found.unwrap_or_default();
-                        // What is being recorded runs, and is listed as that.
-                        found.retain(|tape| tape.sealed || !library::is_recorded(&tape.path));
-                        let _ = sender.blocking_send(Input::Tapes(found));
-                    });
-                }
                 Effect::Editor(text) => {
                     // Dropping the stream is the only way to leave the keyboard to the editor.
                     drop(events.take());
@@ -104,6 +71,8 @@ pub async fn run(
                     outbox = app.update(Input::Edited(edited));
                     dirty = true;
                 }
+                // These are errands.
+                _ => {}
             }
         }
         if dirty && Instant::now() >= next_frame {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Stamp;
+use crate::engine::Running;
 use crate::log::record::SessionId;
 use crate::log::world::{Session, World};
 use crate::tape::library::Entry;
@@ -14,6 +15,10 @@ pub struct Sessions {
     pub cursor: usize,
     /// The newest recordings of the library.
     pub tapes: Vec<Entry>,
+    /// What runs and has had no session yet.
+    pub idle: Vec<Running>,
+    /// When the library was read last.
+    pub listed: Stamp,
     paces: BTreeMap<SessionId, Pace>,
     sampled: Stamp,
 }
@@ -22,6 +27,8 @@ pub struct Sessions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     Session(SessionId),
+    /// Something that runs and has had no session yet, by its place among what runs.
+    Engine(usize),
     Tape(usize),
 }
 
@@ -42,13 +49,16 @@ pub const SECONDS: usize = 8;
 const TAPES: usize = 200;
 
 impl Sessions {
-    /// The lines: sessions that run, the newest first, those that have ended, then recordings.
+    /// The lines: sessions that run, the newest first, what runs without one, those that have ended, then
+    /// recordings.
     pub fn lines(&self, world: &World) -> Vec<Line> {
         let running = |runs: bool| {
             let fits = move |session: &&Session| session.closed.is_none() == runs;
             world.sessions.values().rev().filter(fits).map(|session| Line::Session(session.id))
         };
-        running(true).chain(running(false)).chain((0..self.tapes.len()).map(Line::Tape)).collect()
+        let idle = (0..self.idle.len()).map(Line::Engine);
+        let tapes = (0..self.tapes.len()).map(Line::Tape);
+        running(true).chain(idle).chain(running(false)).chain(tapes).collect()
     }
 
     /// The line under the cursor.
@@ -61,7 +71,7 @@ impl Sessions {
     pub fn session(&self, world: &World) -> Option<SessionId> {
         match self.selected(world)? {
             Line::Session(id) => Some(id),
-            Line::Tape(_) => None,
+            Line::Engine(_) | Line::Tape(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::control::Wrapped;
-use crate::support::{shadowcat, tapes};
+use crate::support::{eventually, is_alive, shadowcat, tapes};
 use crate::terminal::Terminal;
 
 #[test]
@@ -104,8 +104,99 @@ fn a_recording_is_opened_from_home_and_left_again() {
     terminal.sees("calc");
     terminal.press("\r");
     terminal.sees("As of #");
+    terminal.press("\x1b");
+    terminal.sees("Nothing is running");
+    // By its name; and one that is not there is named.
+    terminal.press("o");
+    terminal.sees("open recording:");
+    terminal.press("calc\r");
+    terminal.sees("As of #");
     terminal.press("q");
     terminal.sees("Nothing is running");
+    terminal.press("ono-such\r");
+    terminal.sees("no tape called \"no-such\"");
+    terminal.press("q");
+    assert!(terminal.ends().success());
+}
+
+#[test]
+fn servers_are_launched_from_home_and_left_again() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut terminal = Terminal::open(data, &["tui"]);
+    terminal.sees("Nothing is running yet");
+    terminal.press("l");
+    terminal.sees("launch:");
+    terminal.press("no-such-program --now\r");
+    terminal.sees("not found in PATH");
+    terminal.press("l");
+    terminal.sees("launch:");
+    terminal.press(&format!("'{}' demo-server --pace 1\r", crate::support::program()));
+    terminal.sees("tools/list");
+    let children = terminal.children();
+    assert_eq!(children.len(), 1);
+    terminal.press("\x1b");
+    terminal.sees("Nothing is running");
+    eventually("its server has ended", || !is_alive(children[0]));
+    // What it was is in the list now.
+    terminal.sees("server: shadowcat-demo");
+    terminal.press("d");
+    terminal.sees("tools/call hang");
+    terminal.press("q");
+    terminal.sees("Nothing is running");
+    terminal.press("q");
+    assert!(terminal.ends().success());
+    terminal.is_given_back();
+}
+
+#[test]
+fn what_failed_before_anybody_looked_and_what_waits_is_seen_from_home() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let script = "echo 'ModuleNotFoundError: no module named weather' >&2; exit 1";
+    let mut failed = Wrapped::of(data, "weather", &[], &["sh", "-c", script]);
+    failed.child.wait().unwrap();
+    // An HTTP server whose clients are still to come.
+    let mut door = shadowcat(data);
+    door.args(["forward", "http", "--upstream", "http://127.0.0.1:9/mcp", "--listen", "127.0.0.1:0"]);
+    let door = Wrapped::spawn(door);
+    let mut terminal = Terminal::open(data, &["tui"]);
+    terminal.sees("weather: exited 1 after");
+    terminal.sees("ModuleNotFoundError: no module");
+    terminal.sees("forward http: no client yet");
+    drop(door);
+    terminal.press("q");
+    assert!(terminal.ends().success());
+}
+
+#[test]
+fn a_server_of_a_client_is_wrapped_from_home() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join(".cursor/mcp.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let before = "{\n  // mine\n  \"mcpServers\": { \"calc\": { \"command\": \"calc-server\" } }\n}\n";
+    std::fs::write(&file, before).unwrap();
+    let data = home.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let mut terminal = Terminal::open_with(&data, &["tui"], &[("SHADOWCAT_HOME", home.path())]);
+    terminal.sees("Nothing is running yet");
+    terminal.press("w");
+    terminal.sees("wrap calc of Cursor");
+    terminal.press("a");
+    terminal.sees("Enter changes the file");
+    terminal.sees("calc-server");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "it is only shown yet");
+    terminal.press("\r");
+    terminal.sees("written; Cursor:");
+    let wrapped = std::fs::read_to_string(&file).unwrap();
+    assert!(wrapped.contains("forward") && wrapped.contains("// mine"), "{wrapped}");
+    terminal.press("w");
+    terminal.sees("unwrap calc of Cursor");
+    terminal.press("a");
+    terminal.sees("Enter changes the file");
+    terminal.press("\r");
+    terminal.sees("written; Cursor:");
+    eventually("every byte is back", || std::fs::read_to_string(&file).unwrap() == before);
     terminal.press("q");
     assert!(terminal.ends().success());
 }

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("clients", &["tape"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("doctor", &["mcp", "log"]),
-    ("tui", &["mcp", "clock", "log", "tape", "engine", "doctor"]),
+    ("tui", &["mcp", "clock", "log", "tape", "clients", "engine", "doctor"]),
     (
         "cli",
         &[

@@ -6,15 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::failure::{Failure, Kind};
-use crate::cli::output;
+use crate::cli::failure::Failure;
+use crate::cli::record::Recording;
+use crate::cli::{demo, output, tape};
 use crate::clock::{Clock, Stamp};
 use crate::control::client::CallError;
 use crate::control::{Client, Hub, place};
 use crate::engine::{Command, Tell};
 use crate::log::record::Level;
-use crate::tui::{App, Look};
+use crate::tui::{App, Lead, Look};
 
+use super::Stage;
 use super::remote::Remote;
 
 /// How often it is looked for engines that have started.
@@ -36,23 +38,19 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     let (hub, engine, recording) = Hub::new(&name, anchor);
     let finding = tokio::spawn(find(Arc::clone(&hub), remote));
     let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let app = App::at_home(engine, recording, look.clone(), size);
-    let mut app = match super::screen(app).await? {
-        Ok(app) => app,
-        Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
-    };
-    // A recording is looked at for a while; what runs is still there afterwards.
-    while let Some(path) = app.leads_to.take() {
-        let path = path.to_string_lossy().into_owned();
-        if let Err(error) = super::tape::run(&path, look.clone()).await {
+    let app = App::at_home(engine, recording, hub.running(), look.clone(), size);
+    let mut stage = Stage::open()?;
+    let mut app = stage.show(app).await?;
+    // Something else is looked at for a while; what runs is still there afterwards.
+    while let Some(next) = app.leads_to.take() {
+        match lead(&mut stage, next, look.clone()).await {
+            Ok(farewell) => app.say(Level::Info, farewell),
             // What runs is no worse for it.
-            app.say(Level::Error, error.to_string());
+            Err(error) => app.say(Level::Error, error.to_string()),
         }
-        app = match super::screen(app).await? {
-            Ok(app) => app,
-            Err(error) => return Err(Failure::new(Kind::Interrupted, error)),
-        };
+        app = stage.show(app).await?;
     }
+    drop(stage);
     if app.releases_held {
         // Whoever decides here may be somebody else; then it is theirs.
         let _ = app.engine.send(Command::AcceptAll {}).await;
@@ -70,6 +68,23 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
         living => format!("detached; {living} shadowcats go on"),
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what the person chose, until they come back.
+async fn lead(stage: &mut Stage, next: Lead, mut look: Look) -> Result<String, Failure> {
+    look.waiting = None;
+    match next {
+        Lead::Recording(name) => {
+            // Opening may take a while, and everything else goes on.
+            let opened = tokio::task::spawn_blocking(move || tape::opened(&name)).await;
+            super::tape::show(stage, opened.map_err(Failure::peer)??, look, true).await
+        }
+        Lead::Launch(command) => {
+            let spec = super::found(command)?;
+            super::run_server(stage, spec, None, &Recording::usual()?, look, true).await
+        }
+        Lead::Demo => demo::show(stage, &Recording::usual()?, look, true).await,
+    }
 }
 
 /// What engines and other screens know this one as.

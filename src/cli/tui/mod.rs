@@ -2,7 +2,10 @@
 
 mod home;
 mod remote;
+mod stage;
 mod tape;
+
+pub use self::stage::Stage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::attach;
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::output::{self, Color};
 use super::record;
@@ -26,11 +29,9 @@ use crate::proxy::client::Attendance;
 use crate::proxy::host::Host;
 use crate::proxy::http::{Call, call_on};
 use crate::proxy::launch::{Launch, launch};
-use crate::proxy::supervise::{self, PATIENCE};
+use crate::proxy::supervise::PATIENCE;
 use crate::tape::{Recorder, Status};
 use crate::transport::child::Spec;
-use crate::tui::run;
-use crate::tui::terminal::Screen;
 use crate::tui::{App, Look, Theme};
 
 /// Arguments of `tui`.
@@ -88,7 +89,7 @@ enum EraChoice {
     Stateless,
 }
 
-/// Runs a server under the debugger until the person leaves.
+/// Runs what is asked for until the person leaves.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { era, record, look, upstream, no_client, way, listen, recording, via, command } =
         arguments;
@@ -104,6 +105,36 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         let stand = Stand { upstream, way, listen, record, client: (!no_client).then_some(era) };
         return stand_before(stand, look).await;
     }
+    let spec = found(command)?;
+    let mut stage = Stage::open()?;
+    let farewell = run_server(&mut stage, spec, era, &record, look, false).await;
+    drop(stage);
+    output::say(&farewell?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A command line whose program is there.
+fn found(command: Vec<String>) -> Result<Spec, Failure> {
+    let spec = Spec { command, directory: None };
+    spec.find().map_err(not_started)?;
+    Ok(spec)
+}
+
+fn not_started(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+}
+
+/// Runs a server under the debugger until the person leaves, and says how it was. `leads_back` is whether
+/// another screen comes then.
+async fn run_server(
+    stage: &mut Stage,
+    spec: Spec,
+    era: Option<Era>,
+    record: &record::Recording,
+    look: Look,
+    leads_back: bool,
+) -> Result<String, Failure> {
+    let command = spec.command.clone();
     // The log, and the tape that follows it …
     let log = record.log();
     let recorder = record.record(&log, &command);
@@ -114,19 +145,13 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     // … and others who may watch …
     let target = host.cleaner().command(&command);
     let attach = attach::with_server(&host, record.name_for(&command), command.clone());
-    let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &target, Some(attach));
+    let control = socket::serve(&engine, record, recorder.as_ref(), "tui", &target, Some(attach));
     // … the server, and the client of our own …
-    let server = Launch {
-        name: record.name_for(&command),
-        spec: Spec { command, directory: None },
-        era,
-        attendance: Attendance::Person,
-    };
-    launch(&host, server, |_| ()).map_err(|error| {
-        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
-    })?;
+    let server = Launch { name: record.name_for(&command), spec, era, attendance: Attendance::Person };
+    launch(&host, server, |_| ()).map_err(not_started)?;
     // … and the screen on top.
-    show_until(&host, engine, recorder, look, || socket::close(control)).await
+    let showing = Showing { host: &host, engine, recorder, look, leads_back };
+    showing.until_left(stage, || socket::close(control)).await
 }
 
 /// What it takes to stand in front of an HTTP server.
@@ -174,7 +199,9 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         keeper.leave_terminal();
     }
     let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
-    let outcome = show_until(&host, engine, recorder, look, || async {
+    let mut stage = Stage::open()?;
+    let showing = Showing { host: &host, engine, recorder, look, leads_back: false };
+    let farewell = showing.until_left(&mut stage, || async {
         drop(client);
         gate.close("the screen was closed");
         drop(stop);
@@ -182,7 +209,10 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         let _ = served.await;
         socket::close(control).await;
     });
-    outcome.await
+    let farewell = farewell.await;
+    drop(stage);
+    output::say(&farewell?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The handle of a person who sits at the screen of the engine itself, and decides.
@@ -191,44 +221,43 @@ pub fn seated(host: &Host, engine: &Engine) -> Engine {
     engine.of(Who { seat: Some(seat), ..Who::person() })
 }
 
-/// Shows the screen until the person leaves it, then ends every server, then whatever `then` ends, and
-/// says where the tape is.
-pub async fn show_until<F: Future<Output = ()>>(
-    host: &Arc<Host>,
-    engine: Engine,
-    mut recorder: Option<Recorder>,
-    look: Look,
-    then: impl FnOnce() -> F,
-) -> Result<ExitCode, Failure> {
-    let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let seat = engine.who().seat;
-    let nothing = tokio::sync::watch::channel(Status::default()).1;
-    let recording = recorder.as_ref().map_or(nothing, Recorder::status);
-    let outcome = screen(App::new(engine, recording, look, size)).await?;
-    if outcome.as_ref().is_ok_and(|app| app.drops_held) {
-        host.drop_all("dropped by the person who quit");
-    }
-    end(host, seat).await;
-    then().await;
-    let status = recorder.as_mut().map(Recorder::finish);
-    match outcome {
-        Ok(app) => {
-            output::say(&farewell(&app.world, status.as_ref()));
-            Ok(ExitCode::SUCCESS)
-        }
-        // A terminal that went away is an end like another, only that nobody reads the summary.
-        Err(error) => Err(Failure::new(Kind::Interrupted, error)),
-    }
+/// A screen in front of an engine of this process.
+pub struct Showing<'a> {
+    pub host: &'a Arc<Host>,
+    pub engine: Engine,
+    pub recorder: Option<Recorder>,
+    pub look: Look,
+    /// Whether another screen comes after it.
+    pub leads_back: bool,
 }
 
-/// Runs a screen on the terminal until the person leaves it or the process is asked to end.
-async fn screen(app: App) -> Result<std::io::Result<App>, Failure> {
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
-    let stop = supervise::stopped(&mut signals);
-    let mut console = Screen::open().map_err(|error| {
-        Failure::usage(error).hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
-    })?;
-    Ok(run::run(&mut console, app, stop).await)
+impl Showing<'_> {
+    /// Shows the screen until the person leaves it, then ends every server, then whatever `then` ends, and
+    /// says how it was and where the tape is.
+    ///
+    /// # Errors
+    /// When the terminal has gone.
+    pub async fn until_left<F: Future<Output = ()>>(
+        self,
+        stage: &mut Stage,
+        then: impl FnOnce() -> F,
+    ) -> Result<String, Failure> {
+        let Self { host, engine, mut recorder, look, leads_back } = self;
+        let size = crossterm::terminal::size().unwrap_or((80, 24));
+        let seat = engine.who().seat;
+        let nothing = tokio::sync::watch::channel(Status::default()).1;
+        let recording = recorder.as_ref().map_or(nothing, Recorder::status);
+        let mut app = App::new(engine, recording, look, size);
+        app.leads_back = leads_back;
+        let outcome = stage.show(app).await;
+        if outcome.as_ref().is_ok_and(|app| app.drops_held) {
+            host.drop_all("dropped by the person who quit");
+        }
+        end(host, seat).await;
+        then().await;
+        let status = recorder.as_mut().map(Recorder::finish);
+        outcome.map(|app| farewell(&app.world, status.as_ref()))
+    }
 }
 
 /// Ends every server as the specification says: its stdin is closed first.

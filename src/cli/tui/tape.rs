@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::failure::{Failure, Kind};
+use super::Stage;
+use crate::cli::failure::Failure;
 use crate::cli::{output, tape};
 use crate::clock::Clock;
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
@@ -18,6 +19,21 @@ use crate::tui::{App, Look};
 /// Shows the recording called `name` until the person leaves.
 pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
     let opened = tape::opened(name)?;
+    let mut stage = Stage::open()?;
+    let farewell = show(&mut stage, opened, look, false).await;
+    drop(stage);
+    output::say(&farewell?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a recording until the person leaves, and says how it was. `leads_back` is whether another screen
+/// comes then.
+pub async fn show(
+    stage: &mut Stage,
+    opened: Opened,
+    look: Look,
+    leads_back: bool,
+) -> Result<String, Failure> {
     let unfinished = tape::unfinished(&opened);
     let Opened { path, world, log, bytes, seal, .. } = opened;
     let status = Status {
@@ -37,13 +53,10 @@ pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
     if let Some(warning) = unfinished {
         app.say(Level::Warning, warning);
     }
-    match super::screen(app).await? {
-        Ok(app) => {
-            output::say(&super::farewell(&app.world, Some(&app.recording.borrow())));
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => Err(Failure::new(Kind::Interrupted, error)),
-    }
+    app.leads_back = leads_back;
+    let app = stage.show(app).await?;
+    let status = app.recording.borrow();
+    Ok(super::farewell(&app.world, Some(&status)))
 }
 
 /// The engine of a recording: it keeps notes, and runs nothing.

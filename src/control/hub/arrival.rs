@@ -114,6 +114,7 @@ impl Hub {
                 seat,
                 numbers: Numbers::default(),
                 gone: false,
+                behind: Duration::ZERO,
                 open: Vec::new(),
                 shelf: None,
             });

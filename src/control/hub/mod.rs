@@ -4,6 +4,7 @@
 mod archive;
 mod arrival;
 mod commands;
+mod lag;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use super::client::{Client, Notice};
 use super::numbers::{Free, Numbers};
 use super::place;
 use crate::clock::{Clock, Stamp};
-use crate::engine::{Engine, Who};
+use crate::engine::{Engine, Running, Who};
 use crate::log::breakpoint::{Snapshot, Watcher};
 use crate::log::record::{Body, Closed, Level, Note, Record, Seq, SessionId};
 use crate::log::{Log, store::DEFAULT_BOUND};
@@ -34,6 +35,7 @@ pub struct Hub {
     inner: Arc<Mutex<Inner>>,
     shown: watch::Sender<Snapshot>,
     recording: watch::Sender<Status>,
+    running: watch::Sender<Vec<Running>>,
     /// What the engines know this one as.
     name: String,
     /// Whether it can decide on what is held.
@@ -65,6 +67,8 @@ struct Member {
     tape: Tape,
     /// Whether it has ended, or cannot be reached any more.
     gone: bool,
+    /// How far what it told is behind it.
+    behind: Duration,
     /// Its sessions that have not ended, by their number here.
     open: Vec<SessionId>,
     /// Its tape, opened when it is gone and something of it is wanted.
@@ -99,9 +103,16 @@ impl Hub {
         let engine = engine.of(Who { seat: Some(OWN_SEAT), ..Who::person() });
         let recording = watch::Sender::new(Status::default());
         let status = recording.subscribe();
-        let hub = Arc::new(Self { log, inner, shown, recording, name: name.to_owned(), decides });
+        let running = watch::Sender::default();
+        let hub = Arc::new(Self { log, inner, shown, recording, running, name: name.to_owned(), decides });
         tokio::spawn(commands::serve(Arc::clone(&hub), requests));
+        tokio::spawn(lag::mind(Arc::downgrade(&hub)));
         (hub, engine, status)
+    }
+
+    /// Follows what runs.
+    pub fn running(&self) -> watch::Receiver<Vec<Running>> {
+        self.running.subscribe()
     }
 
     /// What engines know this one as.
@@ -147,7 +158,9 @@ impl Hub {
         let mut inner = self.inner.lock();
         let Inner { members, owners, free, .. } = &mut *inner;
         let member = &mut members[at];
+        let was_idle = member.numbers.sessions().next().is_none();
         member.numbers.learn(record, free);
+        let is_idle = member.numbers.sessions().next().is_none();
         let session = member.numbers.session(record.session);
         match &record.body {
             Body::Opened(_) => member.open.push(session),
@@ -161,6 +174,10 @@ impl Hub {
         own(owners, appended.seq, u16::try_from(at).ok().map(|at| (at, record.seq)));
         // What was told can be asked for again.
         self.log.archived(appended.seq);
+        if was_idle && !is_idle {
+            let running = inner.running();
+            self.running.send_replace(running);
+        }
     }
 
     /// Says something of our own.
@@ -210,7 +227,9 @@ impl Hub {
         let mut inner = self.inner.lock();
         let snapshot = inner.snapshot();
         let status = inner.status();
+        let running = inner.running();
         drop(inner);
+        self.running.send_replace(running);
         self.shown.send_replace(snapshot);
         self.recording.send_replace(status);
     }
@@ -299,6 +318,19 @@ impl Inner {
         let others = (1..).zip(watchers).map(|(seat, (name, decides))| Watcher { seat, name, decides });
         snapshot.watchers = std::iter::once(own).chain(others).collect();
         snapshot
+    }
+
+    fn running(&self) -> Vec<Running> {
+        let living = self.members.iter().filter(|member| !member.gone);
+        let running = |member: &Member| Running {
+            name: member.facts.name.clone(),
+            mode: member.facts.mode.clone(),
+            target: member.facts.target.clone(),
+            pid: member.facts.pid,
+            is_idle: member.numbers.sessions().next().is_none(),
+            behind: member.behind,
+        };
+        living.map(running).collect()
     }
 
     fn status(&self) -> Status {

@@ -10,11 +10,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{data, directories, item};
+use crate::log::record::{Exit, FrameKind};
 use crate::mcp::Direction;
-use crate::tape::{files, notes, part};
+use crate::tape::{Opened, files, notes, part};
 
 /// Counts up when the table changes; a database of another version is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long a writer waits for another process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +39,8 @@ pub struct Entry {
     pub bytes: u64,
     pub frames: u64,
     pub errors: u64,
+    /// How the server failed, in words, if it ended by itself and not well.
+    pub failure: Option<String>,
     pub sealed: bool,
     /// Microseconds since the Unix epoch at its last write.
     pub modified: u64,
@@ -167,7 +170,7 @@ impl Catalog {
                      path TEXT PRIMARY KEY, id TEXT, name TEXT, target TEXT, transport TEXT, era TEXT,
                      server TEXT, client TEXT, started INTEGER, duration INTEGER, bytes INTEGER,
                      frames INTEGER, errors INTEGER, sealed INTEGER, modified INTEGER, tags TEXT,
-                     kept INTEGER, stamp TEXT, file TEXT
+                     kept INTEGER, stamp TEXT, file TEXT, failure TEXT
                  );
                  CREATE INDEX tapes_started ON tapes (started);
                  PRAGMA user_version = {VERSION};
@@ -351,16 +354,48 @@ fn entry(path: &Path) -> Option<Entry> {
         bytes: known.bytes,
         frames: world.rows.len() as u64,
         errors: world.rows.iter().filter(|row| row.is_error).count() as u64,
+        failure: failure(&tape),
         sealed: tape.seal.is_some(),
         modified: known.modified,
         tags: labels.tags,
     })
 }
 
+/// How the server of the last session failed. One that was told to end has not.
+fn failure(tape: &Opened) -> Option<String> {
+    const TOLD: [i32; 4] = [1, 2, 9, 15];
+    const LONGEST: usize = 200;
+    let world = &tape.world;
+    let session = world.sessions.values().next_back()?;
+    let exit = session.closed.as_ref()?.exit?;
+    match exit {
+        Exit::Code(0) => return None,
+        Exit::Code(code) if TOLD.iter().any(|signal| code == 128 + signal) => return None,
+        Exit::Signal(signal) if TOLD.contains(&signal) => return None,
+        Exit::Code(_) | Exit::Signal(_) => {}
+    }
+    let lasted = session.closed_at?.1.since(session.since);
+    let words = world
+        .rows
+        .iter()
+        .rev()
+        .find(|row| row.session == session.id && row.kind == FrameKind::Stderr && row.size > 1);
+    let words = words.and_then(|row| tape.log.get(row.seq)).and_then(|record| {
+        let raw = record.frame()?.message.raw().clone();
+        Some(String::from_utf8_lossy(raw.trim_ascii()).chars().take(LONGEST).collect::<String>())
+    });
+    let words = words.map_or_else(String::new, |words| format!("; stderr: {words}"));
+    let lasted = match lasted.as_secs() {
+        0 => format!("{} ms", lasted.as_millis()),
+        _ => format!("{:.1} s", lasted.as_secs_f64()),
+    };
+    Some(format!("{exit} after {lasted}{words}"))
+}
+
 fn insert(connection: &Connection, path: &str, entry: &Entry, stamp: &str) -> Result<(), CatalogError> {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     connection.execute(
-        "INSERT OR REPLACE INTO tapes VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+        "INSERT OR REPLACE INTO tapes VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
         params![
             path,
             entry.id,
@@ -381,6 +416,7 @@ fn insert(connection: &Connection, path: &str, entry: &Entry, stamp: &str) -> Re
             entry.is_kept,
             stamp,
             files::stem(&entry.path),
+            entry.failure,
         ],
     )?;
     Ok(())
@@ -405,6 +441,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
         bytes: number("bytes")?,
         frames: number("frames")?,
         errors: number("errors")?,
+        failure: row.get("failure")?,
         sealed: row.get("sealed")?,
         modified: number("modified")?,
         tags: words(row.get("tags")?),

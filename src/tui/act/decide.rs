@@ -154,6 +154,12 @@ impl App {
                     Purpose::Say("everything is held; I again releases".into()),
                 );
             }
+            Choice::Wrap(at) => {
+                if let Some((place, entry)) = self.servers.get(at).cloned() {
+                    self.effect(Effect::Plan(Box::new(place), Box::new(entry)));
+                }
+            }
+            Choice::QuitKeeping => self.effect(Effect::Quit),
             Choice::QuitReleasing => {
                 self.releases_held = true;
                 self.effect(Effect::Quit);

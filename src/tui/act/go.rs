@@ -122,7 +122,11 @@ impl App {
             self.hold.editing = None;
         } else if self.screen == Place::Compose && self.composer.focus != Focus::List {
             self.composer.focus = Focus::List;
-        } else if self.frames.highlight.take().is_none() && self.screen != Place::Frames {
+        } else if self.frames.highlight.take().is_some() {
+        } else if self.leads_back && matches!(self.screen, Place::Frames | Place::Tape | Place::Sessions) {
+            // One came from a list of what there is.
+            self.quit();
+        } else if self.screen != Place::Frames {
             self.screen = Place::Frames;
         }
     }

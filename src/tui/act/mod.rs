@@ -8,7 +8,7 @@ mod scrub;
 mod send;
 mod sessions;
 
-use super::app::{App, Effect, Purpose};
+use super::app::{App, Effect, Lead, Purpose};
 use super::command::{Cmd, Place};
 use super::composer::Draft;
 use super::overlay::{Overlay, Palette, Wants};
@@ -48,6 +48,10 @@ impl App {
                 self.rebuild();
                 self.show(Place::Frames);
             }
+            Cmd::WrapServer => self.effect(Effect::FindServers),
+            Cmd::LaunchServer => self.prompt(Wants::Launch, ""),
+            Cmd::OpenTape => self.prompt(Wants::Recording, ""),
+            Cmd::Demo => self.lead(Lead::Demo),
             Cmd::ShowFrames => self.show(Place::Frames),
             Cmd::ShowIntercept => self.show(Place::Intercept),
             Cmd::ShowCompose => self.show(Place::Compose),
@@ -232,6 +236,9 @@ impl App {
                 Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
             }
             Cmd::Restart if !self.starts_again() => Some("no process of ours is behind this session"),
+            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.is_home() => {
+                Some("this is done from `shadowcat tui`; q leaves this screen")
+            }
             Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
                 Some("nothing is running, and nothing was recorded yet")
             }

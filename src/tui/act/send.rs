@@ -1,5 +1,7 @@
 //! Sending messages, and leaving.
 
+use std::time::Duration;
+
 use super::super::app::{App, Effect, Purpose};
 use super::super::command::Place;
 use super::super::composer::Focus;
@@ -92,6 +94,12 @@ impl App {
         self.world.sessions.values().filter(attached).count()
     }
 
+    /// How long what is held stays held with nobody there, at most.
+    fn patience(&self) -> Duration {
+        let points = self.engine.breakpoints().points;
+        points.iter().filter(|point| point.enabled).map(|point| point.patience).max().unwrap_or_default()
+    }
+
     pub(in crate::tui) fn quit(&mut self) {
         if self.world.held.is_empty() {
             match self.attached() {
@@ -106,10 +114,15 @@ impl App {
             return;
         }
         let count = self.world.held.len();
-        let items = vec![
+        let mut items = vec![
             ('r', "release everything and quit".to_owned(), Choice::QuitReleasing),
             ('d', "drop what is held and quit".to_owned(), Choice::QuitDropping),
         ];
+        let patience = self.patience();
+        if self.is_home() && !patience.is_zero() {
+            let text = format!("keep holding and detach; unattended they go on after {patience:?}");
+            items.insert(1, ('k', text, Choice::QuitKeeping));
+        }
         let noun = if count == 1 { "message is" } else { "messages are" };
         let title = format!("{count} {noun} held; Esc stays");
         self.overlay = Some(Overlay::Menu(Menu { title, items }));

@@ -1,13 +1,15 @@
 //! The Sessions screen: opening what is listed.
 
-use super::super::app::{App, Effect};
-use super::super::command::Place;
+use super::super::app::{App, Effect, Lead};
+use super::super::command::Place as Screen;
+use super::super::overlay::{Choice, Menu, Overlay};
 use super::super::sessions::Line;
+use crate::clients::{Entry, Place};
 use crate::log::record::{Level, SessionId};
 
 impl App {
     pub(in crate::tui) fn show_sessions(&mut self) {
-        self.show(Place::Sessions);
+        self.show(Screen::Sessions);
         self.effect(Effect::ListTapes);
     }
 
@@ -17,12 +19,14 @@ impl App {
             Some(Line::Session(id)) => {
                 self.frames.chips.clear();
                 self.narrow(&format!("sess:{}", id.0));
-                self.show(Place::Frames);
+                self.show(Screen::Frames);
                 self.go_to_end();
             }
+            Some(Line::Engine(_)) => self.say(Level::Info, "no client has come yet"),
             Some(Line::Tape(at)) if self.is_home() => {
-                self.leads_to = self.sessions.tapes.get(at).map(|tape| tape.path.clone());
-                self.effect(Effect::Quit);
+                if let Some(tape) = self.sessions.tapes.get(at) {
+                    self.lead(Lead::Recording(tape.path.to_string_lossy().into_owned()));
+                }
             }
             Some(Line::Tape(at)) => {
                 let tape = self.sessions.tapes.get(at);
@@ -31,6 +35,38 @@ impl App {
             }
             None => self.say(Level::Info, "nothing is running, and nothing was recorded yet"),
         }
+    }
+
+    /// Leaves this screen for another, which leads back to it.
+    pub(in crate::tui) fn lead(&mut self, lead: Lead) {
+        self.leads_to = Some(lead);
+        self.effect(Effect::Quit);
+    }
+
+    /// Lets the person choose among the servers of their clients.
+    pub(in crate::tui) fn choose_server(&mut self, servers: Result<Vec<(Place, Entry)>, String>) {
+        const KEYS: &str = "abcdefghijklmnoprstuvwxyz";
+        self.servers = match servers {
+            Ok(servers) if servers.is_empty() => {
+                self.say(
+                    Level::Info,
+                    "no server is in any client's configuration; `shadowcat wrap` lists where it looks",
+                );
+                return;
+            }
+            Ok(servers) => servers,
+            Err(why) => return self.say(Level::Warning, why),
+        };
+        let item = |(at, (key, (place, entry))): (usize, (char, &(Place, Entry)))| {
+            let does = if entry.is_wrapped() { "unwrap" } else { "wrap" };
+            (key, format!("{does} {} of {}", entry.server, place.client.title), Choice::Wrap(at))
+        };
+        let items = KEYS.chars().zip(&self.servers).enumerate().map(item).collect();
+        let title = match self.servers.len() > KEYS.len() {
+            true => "Servers of your clients (`shadowcat wrap NAME` knows more)".to_owned(),
+            false => "Servers of your clients".to_owned(),
+        };
+        self.overlay = Some(Overlay::Menu(Menu { title, items }));
     }
 
     /// Whether the server of the session can be started again from here.

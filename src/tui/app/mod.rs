@@ -1,88 +1,40 @@
 //! The state of the screen, and the one way in which it changes: [`App::update`], which is pure
 //! but for reading the log. What has to happen outside comes out as [`Effect`]s.
 
+mod events;
 mod react;
+
+pub use self::events::{Effect, Input, Lead, Purpose};
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
+use crossterm::event::{KeyEvent, KeyEventKind};
 use ratatui::layout::Rect;
 use tokio::sync::watch;
 
+use crate::clients;
 use crate::clock::{Clock, Stamp};
-use crate::engine::{Command, Engine, Refusal, Reply};
+use crate::engine::{Command, Engine, Running};
 use crate::log::record::{Level, Seq, SessionId};
 use crate::log::world::World;
 use crate::log::{Log, Tail};
 use crate::tape::Status;
-use crate::tape::compare::Report;
-use crate::tape::library::Entry;
 use crate::tui::chord::Chord;
 use crate::tui::command::Place;
 use crate::tui::composer::Composer;
 use crate::tui::detail::Detail;
-use crate::tui::diff::{Comparison, Diff};
+use crate::tui::diff::Diff;
 use crate::tui::doctor::Doctor;
 use crate::tui::frames::Frames;
 use crate::tui::hold::Hold;
 use crate::tui::keymap::{Keymap, Resolved};
 use crate::tui::logs::Logs;
-use crate::tui::overlay::Overlay;
-use crate::tui::render::{Job, Rendered, Slot, View};
+use crate::tui::overlay::{Overlay, Review};
+use crate::tui::render::{Job, Slot, View};
 use crate::tui::scrub::Scrub;
 use crate::tui::sessions::Sessions;
 use crate::tui::theme::Theme;
-
-/// Something that happened to the screen.
-#[derive(Debug)]
-pub enum Input {
-    Key(KeyEvent),
-    Mouse(MouseEvent),
-    Paste(String),
-    Resize(u16, u16),
-    /// There may be new records.
-    Records,
-    /// Time has passed.
-    Tick,
-    Replied(Purpose, Result<Reply, Refusal>),
-    Rendered(Rendered),
-    /// An outside editor has been left; none when it failed.
-    Edited(Result<String, String>),
-    /// Two recordings were compared, or could not be.
-    Compared(Result<Box<Report>, String>),
-    /// The recordings of the library, the newest first.
-    Tapes(Vec<Entry>),
-    /// The process was asked to end.
-    Terminated,
-}
-
-/// Something to be done outside.
-#[derive(Debug)]
-pub enum Effect {
-    Send(Command, Purpose),
-    Render(Job),
-    Copy(String),
-    /// Opens the person's own editor on a text.
-    Editor(String),
-    Compare(Box<Comparison>),
-    /// Reads the library.
-    ListTapes,
-    Quit,
-}
-
-/// What a command was for, so that its answer finds its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
-    /// Only a refusal is worth a word.
-    Quiet,
-    /// This is said when it is done.
-    Say(String),
-    /// A call of the composer.
-    Call(SessionId),
-    /// The edit or answer of a held frame, whose text is kept until it is taken.
-    Edit(Seq),
-}
 
 /// How the screen looks, chosen by the person.
 #[derive(Debug, Clone)]
@@ -130,8 +82,14 @@ pub struct App {
     pub(super) sessions: Sessions,
     /// It looks at whatever runs, rather than at one engine.
     home: bool,
-    /// The recording that was chosen to be opened next.
-    pub leads_to: Option<PathBuf>,
+    /// What was chosen to be looked at next.
+    pub leads_to: Option<Lead>,
+    /// Leaving this screen leads to another one.
+    pub leads_back: bool,
+    /// What runs, where the screen looks at whatever does.
+    pub(super) running: watch::Receiver<Vec<Running>>,
+    /// The servers of clients that can be wrapped.
+    pub(super) servers: Vec<(clients::Place, clients::Entry)>,
     /// A finished recording, where nothing runs.
     tape: bool,
     /// The time of the screen itself: of a recording it is not that of its frames.
@@ -189,6 +147,9 @@ impl App {
             sessions: Sessions::default(),
             home: false,
             leads_to: None,
+            leads_back: false,
+            running: watch::channel(Vec::new()).1,
+            servers: Vec::new(),
             tape: false,
             clock,
             help_top: 0,
@@ -210,9 +171,15 @@ impl App {
     }
 
     /// A screen on whatever runs.
-    pub fn at_home(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
+    pub fn at_home(
+        engine: Engine,
+        recording: watch::Receiver<Status>,
+        running: watch::Receiver<Vec<Running>>,
+        look: Look,
+        size: (u16, u16),
+    ) -> Self {
         let mut app = Self::new(engine, recording, look, size);
-        app.home = true;
+        (app.home, app.running) = (true, running);
         app.show_sessions();
         app
     }
@@ -264,6 +231,13 @@ impl App {
                 self.say(Level::Warning, why);
             }
             Input::Tapes(tapes) => self.sessions.take(tapes),
+            Input::Servers(servers) => self.choose_server(servers),
+            Input::Planned(Ok(change)) => {
+                let lines = change.lines();
+                self.overlay = Some(Overlay::Review(Box::new(Review { change, lines, top: 0 })));
+            }
+            Input::Changed(Ok(what)) => self.say(Level::Info, what),
+            Input::Planned(Err(why)) | Input::Changed(Err(why)) => self.say(Level::Warning, why),
             Input::Terminated => self.effects.push(Effect::Quit),
         }
         self.settle();
@@ -306,6 +280,16 @@ impl App {
         self.frames.follow
     }
 
+    /// How long what is shown is behind what happens, here or where it happens.
+    pub fn lag(&self) -> Duration {
+        let there = self.running.borrow().iter().map(|running| running.behind).max().unwrap_or_default();
+        let here = match self.tail.behind() {
+            0 => Duration::ZERO,
+            _ => self.now().since(self.world.now),
+        };
+        here.max(there)
+    }
+
     /// How many records the view is behind the log.
     pub fn behind(&self) -> u64 {
         self.tail.behind()
@@ -326,6 +310,11 @@ impl App {
             || self.toast.is_some()
             || !self.world.held.is_empty()
             || self.world.is_waiting();
+        /// How often it is looked for what runs and was recorded.
+        const LOOK: Duration = Duration::from_secs(1);
+        if self.home && !timers && self.screen == Place::Sessions {
+            return Some(LOOK);
+        }
         match self.scrub.player.is_playing() {
             true => Some(self.scrub.wait(&self.world).unwrap_or(Duration::ZERO).min(TICK)),
             false => (timers && !(self.tape && self.toast.is_none())).then_some(TICK),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, Purpose};
+use super::{App, Effect, Purpose};
 use crate::engine::{Refusal, Reply};
 use crate::log::record::{Level, Seq};
 use crate::tui::ask::Ask;
@@ -102,6 +102,7 @@ impl App {
         let height = self.list_height();
         self.play_on();
         self.sessions.sample(&self.world, self.now());
+        self.look_around();
         self.frames.reveal(height);
         if self.screen == Place::Doctor {
             let (only, now) = (self.doctor_of(), self.clock.now());
@@ -140,6 +141,21 @@ impl App {
             && !self.world.asked.contains(&ask.frame)
         {
             self.overlay = None;
+        }
+    }
+
+    /// Looks for what runs without a session, and now and then for new recordings.
+    fn look_around(&mut self) {
+        const AGAIN: Duration = Duration::from_secs(3);
+        if !self.is_home() {
+            return;
+        }
+        self.sessions.idle =
+            self.running.borrow().iter().filter(|running| running.is_idle).cloned().collect();
+        let now = self.clock.now();
+        if self.screen == Place::Sessions && now.since(self.sessions.listed) > AGAIN {
+            self.sessions.listed = now;
+            self.effect(Effect::ListTapes);
         }
     }
 

@@ -13,6 +13,8 @@ mod overlay;
 mod sessions;
 mod tape;
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -245,17 +247,22 @@ fn bg(style: ratatui::style::Style) -> ratatui::style::Style {
     ratatui::style::Style { fg: None, ..style }
 }
 
+/// What is told later than this is late.
+const LAG: Duration = Duration::from_secs(1);
+
 /// The right side of the header: what a person must not overlook.
 fn header_state(app: &App) -> Vec<Span<'static>> {
     let glyphs = app.glyphs();
     let style = app.look.theme.style(Role::Header);
     let mut right = Vec::new();
     let live = app.world.sessions.values().any(|session| session.closed.is_none());
-    let behind = app.behind();
+    let behind = app.lag();
     right.push(match (app.frames.paused, live) {
         _ if app.is_tape() => Span::styled("tape ", style),
         (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
-        (false, true) if behind > 50_000 => app.span(Role::Warning, format!("view behind {behind} ")),
+        (false, true) if behind >= LAG => {
+            app.span(Role::Warning, format!("view behind {} ", duration(behind)))
+        }
         (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
         (false, false) if app.world.sessions.is_empty() => Span::styled("waiting ", style),
         (false, false) => Span::styled("ended ", style),
@@ -363,6 +370,7 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         return;
     }
     let hints: &[(&str, &str)] = match &app.overlay {
+        Some(Overlay::Review(_)) => &[("Enter", "changes the file"), ("Esc", "leaves it as it is")],
         Some(Overlay::Prompt(_)) => &[("Enter", "takes it"), ("Tab", "completes"), ("Esc", "leaves")],
         Some(Overlay::Menu(_)) => &[("key", "chooses"), ("Esc", "stays as it is")],
         Some(Overlay::Palette(_)) => &[("Up Down", "choose"), ("Enter", "runs it"), ("Esc", "leaves")],

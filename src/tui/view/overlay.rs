@@ -7,8 +7,8 @@ use ratatui::widgets::{Clear, Paragraph, Wrap};
 
 use super::super::app::App;
 use super::super::ask::{Ask, Question};
-use super::super::keys::COUNTED;
-use super::super::overlay::{Menu, Overlay, Palette, Prompt, Wants};
+use super::super::overlay::{Menu, Overlay, Palette, Prompt, Review, Wants};
+use super::super::prompts::COUNTED;
 use super::super::text::{clean, fit, pad};
 use super::super::theme::Role;
 use super::{boxed, compose, hold};
@@ -19,6 +19,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, bar: Rect) {
         Some(Overlay::Menu(menu)) => draw_menu(frame, app, menu, area),
         Some(Overlay::Palette(palette)) => draw_palette(frame, app, palette, area),
         Some(Overlay::Ask(ask)) => draw_ask(frame, app, ask, area),
+        Some(Overlay::Review(review)) => draw_review(frame, app, review, area),
         None => draw_sequence(frame, app, area),
     }
 }
@@ -92,6 +93,34 @@ fn draw_menu(frame: &mut Frame<'_>, app: &App, menu: &Menu, area: Rect) {
     }
     let last = Rect { y: inner.bottom().saturating_sub(1), height: 1, ..inner };
     frame.render_widget(Line::from(app.span(Role::Dim, "  Esc  stays as it is")), last);
+}
+
+fn draw_review(frame: &mut Frame<'_>, app: &App, review: &Review, area: Rect) {
+    let width = area.width.saturating_sub(4).min(110);
+    let height = u16::try_from(review.lines.len() + 3).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
+    let place = boxed(frame, area, width, height);
+    let client = &review.change.place;
+    let block = app.pane(format!("{}: {}", client.client.title, client.path.display()), true);
+    let inner = block.inner(place);
+    frame.render_widget(block, place);
+    let [list, keys] = inner.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]));
+    let lines = review.lines.iter().skip(review.top).take(usize::from(list.height));
+    for (y, (sign, text)) in (list.y..).zip(lines) {
+        let role = match sign {
+            '-' => Role::Error,
+            '+' => Role::Ok,
+            _ => Role::Dim,
+        };
+        let text = fit(&format!("{sign} {}", clean(text)), usize::from(list.width), app.glyphs().ellipsis);
+        frame.render_widget(Line::from(app.span(role, text)), Rect { y, height: 1, ..list });
+    }
+    let line = Line::from(vec![
+        app.span(Role::Key, "  Enter"),
+        app.span(Role::Dim, " changes the file   "),
+        app.span(Role::Key, "Esc"),
+        app.span(Role::Dim, " leaves it as it is"),
+    ]);
+    frame.render_widget(line, keys);
 }
 
 fn draw_palette(frame: &mut Frame<'_>, app: &App, palette: &Palette, area: Rect) {

@@ -64,6 +64,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
                 Some(session) => session_line(app, session, name, columns),
                 None => continue,
             },
+            Entry::Engine(at) => engine_line(app, *at, name),
             Entry::Tape(at) => tape_line(app, *at, usize::from(list.width)),
         };
         frame.render_widget(line, place);
@@ -161,12 +162,27 @@ fn who(facts: Option<&Facts>) -> String {
     }
 }
 
+/// Something that runs, and whose clients are still to come.
+fn engine_line(app: &App, at: usize, name: usize) -> Line<'static> {
+    let Some(engine) = app.sessions.idle.get(at) else { return Line::default() };
+    let glyphs = app.glyphs();
+    let title = format!("{} {}", glyphs.pending, clean(&engine.name));
+    Line::from(vec![
+        app.span(Role::Ok, pad(&fit(&title, name.saturating_sub(1), glyphs.ellipsis), name, ' ')),
+        app.span(Role::Dim, format!("{}: no client yet", clean(&engine.mode))),
+    ])
+}
+
 fn tape_line(app: &App, at: usize, width: usize) -> Line<'static> {
     let Some(tape) = app.sessions.tapes.get(at) else { return Line::default() };
     let when = clock::format(tape.started, "%Y-%m-%d %H:%M");
     let errors = if tape.errors > 0 { format!(" {} errors", tape.errors) } else { String::new() };
-    let what = format!(" {} frames{errors} {}B", count(tape.frames), count(tape.bytes));
     let glyphs = app.glyphs();
+    if let Some(failure) = &tape.failure {
+        let text = format!("{} {when} {}: {}", glyphs.error, clean(&tape.name), clean(failure));
+        return Line::from(app.span(Role::Error, fit(&text, width, glyphs.ellipsis)));
+    }
+    let what = format!(" {} frames{errors} {}B", count(tape.frames), count(tape.bytes));
     let name = fit(&clean(&tape.name), width.saturating_sub(what.len() + 22), glyphs.ellipsis);
     Line::from(vec![
         app.span(Role::Dim, format!("{} {when} ", glyphs.record)),
@@ -208,6 +224,13 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             }
             clean(&session.opened.name)
         }
+        Entry::Engine(at) => {
+            let Some(engine) = app.sessions.idle.get(at) else { return };
+            lines.push((Role::Text, clean(&engine.target.join(" "))));
+            lines.push((Role::Dim, format!("{}, process {}", clean(&engine.mode), engine.pid)));
+            lines.push((Role::Dim, "waits for its first client".to_owned()));
+            clean(&engine.name)
+        }
         Entry::Tape(at) => {
             let Some(tape) = app.sessions.tapes.get(at) else { return };
             lines.push((Role::Text, clean(&tape.target.join(" "))));
@@ -221,6 +244,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             for (side, name) in [("server", &tape.server), ("client", &tape.client)] {
                 lines.extend(name.as_ref().map(|name| (Role::Text, format!("{side}: {}", clean(name)))));
             }
+            lines.extend(tape.failure.as_ref().map(|failure| (Role::Error, clean(failure))));
             if !tape.sealed {
                 lines.push((Role::Warning, "is being recorded, or its recorder was killed".to_owned()));
             }
@@ -230,8 +254,20 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
     let block = app.pane(title, false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
+    let width = usize::from(inner.width).max(1);
+    // What is wrong is read to its end.
+    let lines = lines.into_iter().flat_map(|(role, text)| {
+        let whole = matches!(role, Role::Error | Role::Warning);
+        let size = if whole { width } else { usize::MAX };
+        let characters: Vec<char> = text.chars().collect();
+        let parts: Vec<String> = match characters.is_empty() {
+            true => vec![text],
+            false => characters.chunks(size).map(|part| part.iter().collect()).collect(),
+        };
+        parts.into_iter().map(move |part| (role, part))
+    });
     for (y, (role, text)) in (inner.y..inner.bottom()).zip(lines) {
-        let text = fit(&text, usize::from(inner.width), app.glyphs().ellipsis);
+        let text = fit(&text, width, app.glyphs().ellipsis);
         frame.render_widget(Line::from(app.span(role, text)), Rect { y, height: 1, ..inner });
     }
 }
@@ -256,10 +292,10 @@ fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let lines = [
         (Role::Title, "Nothing is running yet".to_owned()),
         (Role::Text, String::new()),
-        (Role::Text, "shadowcat wrap               put it in front of a server of your client".to_owned()),
-        (Role::Text, "shadowcat tui -- CMD         launch a server here".to_owned()),
-        (Role::Text, "shadowcat tui TAPE           open a recording".to_owned()),
-        (Role::Text, "shadowcat demo               look around".to_owned()),
+        (Role::Text, "w  put it in front of a server of your client (shadowcat wrap)".to_owned()),
+        (Role::Text, "l  launch a server here (shadowcat tui -- CMD)".to_owned()),
+        (Role::Text, "o  open a recording (shadowcat tui TAPE)".to_owned()),
+        (Role::Text, "d  look around in the demo (shadowcat demo)".to_owned()),
         (Role::Text, String::new()),
         (Role::Dim, waiting),
     ];

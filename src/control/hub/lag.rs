@@ -1,0 +1,55 @@
+//! How far what engines told is behind them.
+
+use std::collections::VecDeque;
+use std::sync::Weak;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Hub;
+use crate::clock::Stamp;
+use crate::control::api::{Ask, Facts};
+use crate::log::record::Seq;
+
+/// How often they are asked, and how long an answer may take.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Asks every engine where it is, as long as somebody looks.
+pub(super) async fn mind(hub: Weak<Hub>) {
+    // Where each was when, as far as it has not told that yet.
+    let mut lags: Vec<VecDeque<(Seq, Stamp)>> = Vec::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(hub) = hub.upgrade() else { return };
+        let living: Vec<_> = {
+            let inner = hub.inner.lock();
+            let living = inner.members.iter().enumerate().filter(|(_, member)| !member.gone);
+            living.map(|(at, member)| (at, member.client.clone())).collect()
+        };
+        let count = living.last().map_or(0, |(at, _)| at + 1);
+        lags.resize_with(count.max(lags.len()), VecDeque::new);
+        let asked = living.iter().map(|(at, client)| async {
+            let ask = Ask::Facts {};
+            let answer = tokio::time::timeout(LOOK, client.ask::<Facts>(&ask)).await;
+            (*at, answer.ok().and_then(Result::ok).map(|facts| facts.last))
+        });
+        let mut changed = false;
+        for (at, last) in join_all(asked).await {
+            let now = hub.log.clock().now();
+            let mut inner = hub.inner.lock();
+            let member = &mut inner.members[at];
+            let told = member.numbers.last();
+            let lag = &mut lags[at];
+            // One that does not answer is not known to have said more.
+            lag.extend(last.map(|last| (last, now)));
+            while lag.front().is_some_and(|(last, _)| *last <= told) {
+                lag.pop_front();
+            }
+            let behind = lag.front().map_or(Duration::ZERO, |(_, when)| now.since(*when));
+            changed |= std::mem::replace(&mut member.behind, behind) != behind;
+        }
+        if changed {
+            hub.show();
+        }
+    }
+}
