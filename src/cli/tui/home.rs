@@ -124,6 +124,8 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
             None => {
                 let new: Vec<PathBuf> = place::doors()
                     .into_iter()
+                    // What is launched from here is looked at on a screen of its own.
+                    .filter(|door| door.pid != std::process::id())
                     .map(|door| door.path)
                     .filter(|path| !hub.knows(path) && !refused.contains(path))
                     .collect();
