@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::log::Log;
 use crate::log::breakpoint::Snapshot;
-use crate::log::record::BY_PERSON;
+use crate::log::record::{BY_PERSON, Seq};
 
 pub use command::{Command, Given, Reply, Tell};
 
@@ -22,7 +22,17 @@ pub struct Engine {
     log: Arc<Log>,
     commands: mpsc::Sender<Request>,
     breakpoints: watch::Receiver<Snapshot>,
+    numbers: Option<Arc<dyn Numbers>>,
     who: Who,
+}
+
+/// What frames are called where they were recorded, for those who look at several engines at once.
+pub trait Numbers: Send + Sync {
+    /// The number of a frame where it was recorded, and where that is if it has to be said.
+    fn there(&self, seq: Seq) -> Option<(Option<String>, Seq)>;
+
+    /// The frame here that has a number there; `place` is the name or process id of an engine.
+    fn here(&self, place: Option<&str>, seq: Seq) -> Option<Seq>;
 }
 
 /// Who wants something.
@@ -67,7 +77,18 @@ impl Engine {
     /// A handle on an engine that serves the other end of the channel.
     pub fn new(log: Arc<Log>, breakpoints: watch::Receiver<Snapshot>) -> (Self, mpsc::Receiver<Request>) {
         let (commands, requests) = mpsc::channel(BACKLOG);
-        (Self { log, commands, breakpoints, who: Who::person() }, requests)
+        (Self { log, commands, breakpoints, numbers: None, who: Who::person() }, requests)
+    }
+
+    /// A handle on the same engine, whose frames have other numbers where they were recorded.
+    #[must_use]
+    pub fn numbered(self, numbers: Arc<dyn Numbers>) -> Self {
+        Self { numbers: Some(numbers), ..self }
+    }
+
+    /// What its frames are called where they were recorded; none where that is here.
+    pub fn numbers(&self) -> Option<&Arc<dyn Numbers>> {
+        self.numbers.as_ref()
     }
 
     /// A handle on the same engine for somebody else.

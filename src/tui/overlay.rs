@@ -130,18 +130,19 @@ impl Prompt {
         }
     }
 
-    pub fn title(&self) -> String {
+    /// What it asks for; `number` is what frames are called.
+    pub fn title(&self, number: impl Fn(Seq) -> String) -> String {
         match &self.wants {
             Wants::Filter if self.narrow => "filter".into(),
             Wants::Filter => "highlight".into(),
             Wants::Breakpoint => "break on".into(),
             Wants::ToggleBreakpoint => "breakpoint number".into(),
-            Wants::Note(Some(seq)) => format!("note on #{seq}"),
+            Wants::Note(Some(seq)) => format!("note on {}", number(*seq)),
             Wants::Note(None) => "note".into(),
-            Wants::Delay(seq) => format!("seconds until #{seq} goes on"),
+            Wants::Delay(seq) => format!("seconds until {} goes on", number(*seq)),
             Wants::FrameNumber => "go to #".into(),
             Wants::Time => "go to time (12:03:04, +30s, -2m, 40%)".into(),
-            Wants::Mark(seq) => format!("bookmark on #{seq}: a letter, and what it is"),
+            Wants::Mark(seq) => format!("bookmark on {}: a letter, and what it is", number(*seq)),
             Wants::Letter => "go to bookmark".into(),
             Wants::Other => "compare with a tape (or #1 #2: two sessions)".into(),
             Wants::Launch => "launch".into(),

@@ -161,9 +161,9 @@ impl App {
             },
             Wants::Recording if text.is_empty() => {}
             Wants::Recording => self.lead(Lead::Recording(text)),
-            Wants::FrameNumber => match text.trim_start_matches('#').parse() {
-                Ok(seq) => self.jump_to(seq),
-                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
+            Wants::FrameNumber => match self.numbered(&text) {
+                Some(seq) => self.jump_to(seq),
+                None => self.say(Level::Warning, format!("{text:?} is the number of no frame here")),
             },
         }
     }

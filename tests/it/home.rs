@@ -34,10 +34,18 @@ fn what_a_client_says_is_stopped_edited_and_released_from_elsewhere() {
     terminal.sees("3 Intercept●1");
     terminal.press("3");
     terminal.sees("\"a\": 1111");
+    // It has the number here that scripts know it by.
+    let mut ctl = shadowcat(data);
+    ctl.args(["ctl", "held", "--output", "json"]);
+    let held: serde_json::Value = serde_json::from_slice(&crate::support::run(ctl, b"").stdout).unwrap();
+    terminal.sees(&format!("calc#{}", held[0]["id"]));
     terminal.press("E");
     terminal.sees("\"a\": 2222");
     terminal.press("\x13");
     assert!(calc.hears(2).to_string().contains("2222"), "the client sees the edit");
+    terminal.press(&format!("2g:calc#{}\r", held[0]["id"]));
+    terminal.sees(&format!("calc#{} ·", held[0]["id"]));
+    terminal.press("3");
     terminal.sees("Nothing held");
     // The engine is killed: what it said stays readable.
     calc.child.kill().unwrap();

@@ -20,7 +20,7 @@ use super::client::{Client, Notice};
 use super::numbers::{Free, Numbers};
 use super::place;
 use crate::clock::{Clock, Stamp};
-use crate::engine::{Engine, Running, Who};
+use crate::engine::{self, Engine, Running, Who};
 use crate::log::breakpoint::{Snapshot, Watcher};
 use crate::log::record::{Body, Closed, Level, Note, Record, Seq, SessionId};
 use crate::log::{Log, store::DEFAULT_BOUND};
@@ -101,6 +101,7 @@ impl Hub {
         let shown = watch::Sender::new(Snapshot { armed: true, ..Snapshot::default() });
         let (engine, requests) = Engine::new(Arc::clone(&log), shown.subscribe());
         let engine = engine.of(Who { seat: Some(OWN_SEAT), ..Who::person() });
+        let engine = engine.numbered(Arc::new(Origins(Arc::clone(&inner))));
         let recording = watch::Sender::new(Status::default());
         let status = recording.subscribe();
         let running = watch::Sender::default();
@@ -232,6 +233,36 @@ impl Hub {
         self.running.send_replace(running);
         self.shown.send_replace(snapshot);
         self.recording.send_replace(status);
+    }
+}
+
+/// What frames are called in the engines that they come from.
+struct Origins(Arc<Mutex<Inner>>);
+
+impl engine::Numbers for Origins {
+    fn there(&self, seq: Seq) -> Option<(Option<String>, Seq)> {
+        let inner = self.0.lock();
+        let (at, remote) = inner.owner(seq)?;
+        let name = &inner.members[at].facts.name;
+        let pid = inner.members[at].facts.pid;
+        let same = inner.members.iter().filter(|member| member.facts.name == *name).count();
+        let place = match (inner.members.len(), same) {
+            (0 | 1, _) => None,
+            (_, 1) => Some(name.clone()),
+            _ => Some(pid.to_string()),
+        };
+        Some((place, remote))
+    }
+
+    fn here(&self, place: Option<&str>, seq: Seq) -> Option<Seq> {
+        let inner = self.0.lock();
+        let is_it = |member: &&Member| {
+            let Facts { name, pid, .. } = &member.facts;
+            place.is_none_or(|place| name == place || pid.to_string() == place)
+        };
+        // Of several the newest; whoever means another says which.
+        let found = inner.members.iter().rev().filter(is_it).map(|member| member.numbers.seq(seq));
+        found.into_iter().find(|local| *local > 0)
     }
 }
 

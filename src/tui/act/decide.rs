@@ -137,7 +137,7 @@ impl App {
             item('3', "a tool result with isError", failed),
             item('4', "the connection is closed", Tell::Close),
         ];
-        let title = format!("Drop #{seq}: what does the peer get?");
+        let title = format!("Drop {}: what does the peer get?", self.number(seq));
         self.overlay = Some(Overlay::Menu(Menu { title, items }));
     }
 

@@ -143,9 +143,10 @@ impl App {
         let height = self.list_height();
         match to {
             Some(seq) if self.frames.select(seq, height) => self.frames.follow = false,
-            Some(seq) => {
-                self.say(Level::Info, format!("#{seq} is hidden by the filter; Backspace removes it"))
-            }
+            Some(seq) => self.say(
+                Level::Info,
+                format!("{} is hidden by the filter; Backspace removes it", self.number(seq)),
+            ),
             None => self.say(Level::Info, "there is none"),
         }
     }

@@ -130,7 +130,7 @@ impl App {
         let Some(session) = self.world.row(frame).map(|row| row.session) else { return };
         let text = label.trim().to_owned();
         let command = Command::Note { session, frame: Some(frame), mark: Some(mark), text };
-        self.send(command, Purpose::Say(format!("bookmark {mark} on #{frame}")));
+        self.send(command, Purpose::Say(format!("bookmark {mark} on {}", self.number(frame))));
     }
 
     /// The first letter that no bookmark has.

@@ -19,7 +19,7 @@ impl App {
         let line = bytes::Bytes::copy_from_slice(frame.message.body());
         self.send(
             Command::Inject { session, to, line },
-            Purpose::Say(format!("#{} was sent again", record.seq)),
+            Purpose::Say(format!("{} was sent again", self.number(record.seq))),
         );
     }
 

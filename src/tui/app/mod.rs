@@ -257,6 +257,27 @@ impl App {
         self.log().clock().now()
     }
 
+    /// What a frame is called: by the number that it has where it was recorded.
+    pub fn number(&self, seq: Seq) -> String {
+        match self.engine.numbers().map(|numbers| numbers.there(seq)) {
+            Some(Some((Some(place), there))) => format!("{}#{there}", super::text::clean(&place)),
+            Some(Some((None, there))) => format!("#{there}"),
+            // It was said here.
+            Some(None) => "(here)".to_owned(),
+            None => format!("#{seq}"),
+        }
+    }
+
+    /// The frame that is called so.
+    pub fn numbered(&self, text: &str) -> Option<Seq> {
+        let (place, number) = text.rsplit_once('#').unwrap_or(("", text));
+        let (place, number) = (place.trim(), number.trim().parse().ok()?);
+        match self.engine.numbers() {
+            Some(numbers) => numbers.here(Some(place).filter(|place| !place.is_empty()), number),
+            None => Some(number),
+        }
+    }
+
     /// Whether it looks at whatever runs.
     pub fn is_home(&self) -> bool {
         self.home

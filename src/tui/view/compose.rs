@@ -169,7 +169,7 @@ fn reply_title(app: &App) -> String {
         let taken = row.duration().map(duration).unwrap_or_default();
         let word = if row.is_error { "error" } else { "reply" };
         let held = if held(row.seq) { " · held, 3 shows it" } else { "" };
-        return format!("{word} #{} · {taken}{held}", row.seq);
+        return format!("{word} {} · {taken}{held}", app.number(row.seq));
     }
     let first = match &app.composer.sent {
         None => return "Reply".to_owned(),
@@ -180,8 +180,8 @@ fn reply_title(app: &App) -> String {
         }
     };
     match first.and_then(|seq| app.world.row(seq)) {
-        Some(row) if held(row.seq) => format!("#{} is held, 3 shows it", row.seq),
-        Some(row) if row.op().is_none() => format!("sent as #{}; nothing answers it", row.seq),
+        Some(row) if held(row.seq) => format!("{} is held, 3 shows it", app.number(row.seq)),
+        Some(row) if row.op().is_none() => format!("sent as {}; nothing answers it", app.number(row.seq)),
         _ => "waiting for the reply".to_owned(),
     }
 }

@@ -16,8 +16,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let view = app.detail.view.word();
     let title = match app.detail.seq {
         Some(seq) => match app.detail.node().filter(|_| app.in_detail) {
-            Some(node) => format!("#{seq} · {view} (v) · {}", clean(&node.path)),
-            None => format!("#{seq} · {view} (v)"),
+            Some(node) => format!("{} · {view} (v) · {}", app.number(seq), clean(&node.path)),
+            None => format!("{} · {view} (v)", app.number(seq)),
         },
         None => "Detail".to_owned(),
     };
@@ -96,7 +96,7 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
         second.push(format!("held for {}", duration(held)));
     }
     second.push(match row.origin().of() {
-        Some(of) => format!("{} #{of}", row.origin().as_str()),
+        Some(of) => format!("{} {}", row.origin().as_str(), app.number(of)),
         None => row.origin().as_str().to_owned(),
     });
     if let Some(by) = app.world.text(story.by) {

@@ -40,7 +40,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         Some(editing) => draw_editor(frame, app, editing, right, areas),
         None => {
             let seq = app.hold.selected(&app.world);
-            let title = seq.map_or_else(|| "Held message".to_owned(), |seq| format!("#{seq}"));
+            let title = seq.map_or_else(|| "Held message".to_owned(), |seq| app.number(seq));
             let block = app.pane(title, false);
             let inner = block.inner(right);
             frame.render_widget(block, right);
@@ -92,12 +92,14 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         let target = app.world.text(row.target).map(clean).unwrap_or_default();
         let by = app.world.text(story.why.or(story.by)).map(clean).unwrap_or_default();
         let text = format!("{what}{method} {target}  ({by})");
-        let width = usize::from(inner.width).saturating_sub(8 + 2 + 6);
+        let number = app.number(*seq);
+        let wide = (number.chars().count() + 1).clamp(6, 20);
+        let width = usize::from(inner.width).saturating_sub(8 + 2 + wide);
         let line = Line::from(vec![
             app.span(Role::Held, pad(&age, 7, glyphs.ellipsis)),
             app.span(Role::Dim, " "),
             app.span(role, pad(arrow, 2, ' ')),
-            app.span(Role::Dim, pad(&format!("#{seq}"), 6, glyphs.ellipsis)),
+            app.span(Role::Dim, pad(&number, wide, glyphs.ellipsis)),
             app.span(role, pad(&text, width, glyphs.ellipsis)),
         ]);
         frame.render_widget(line, place);
@@ -119,7 +121,7 @@ fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, 
     } else {
         "e goes on, Ctrl-s sends, Esc discards"
     };
-    let block = app.pane(format!("{verb} #{} · {mode}", editing.frame), editing.inserting);
+    let block = app.pane(format!("{verb} {} · {mode}", app.number(editing.frame)), editing.inserting);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let [text, status] = inner.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]));

@@ -26,7 +26,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, bar: Rect) {
 
 fn draw_prompt(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, bar: Rect) {
     frame.render_widget(Clear, bar);
-    let title = format!(" {}: ", prompt.title());
+    let title = format!(" {}: ", prompt.title(|seq| app.number(seq)));
     let status = match (&prompt.error, prompt.count) {
         (Some(error), _) => format!(" {} {} ", app.glyphs().error, clean(&error.message)),
         (None, Some(count)) if app.world.rows.len() > COUNTED => {

@@ -194,7 +194,7 @@ fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
 /// How things stood at the playhead.
 fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let seq: Seq = app.frame_in_view().unwrap_or(app.world.last);
-    let block = app.pane(format!("As of #{seq}"), false);
+    let block = app.pane(format!("As of {}", app.number(seq)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let card = &app.scrub.card;
