@@ -25,6 +25,7 @@ use crate::proxy::host::{Host, Settings};
 use crate::proxy::http::{Call, GateOptions, call_on};
 use crate::proxy::launch::{Launch, launch};
 use crate::proxy::supervise::{self, PATIENCE};
+use crate::tape::excerpt;
 use crate::transport::child::Spec;
 use crate::transport::http::Guard;
 
@@ -65,6 +66,8 @@ enum Form {
     Yaml,
     /// For CI: one test case a check.
     Junit,
+    /// A bug report, with what was said as a small tape without secrets.
+    Markdown,
 }
 
 /// Looks at a server and says what is wrong. The exit code is 1 when something is.
@@ -86,7 +89,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     checks.extend(doctor::examine(&Patient { world: &world, log: &log, only: None }));
     checks.extend(after);
-    output::print(&render(&title, &checks, arguments.output)).map_err(Failure::usage)?;
+    let text = render(&title, &checks, arguments.output, |words| excerpt::report(words, &log, &world, None));
+    output::print(&text).map_err(Failure::usage)?;
     Ok(match doctor::worst(&checks) {
         Verdict::Failed => ExitCode::from(Kind::Check as u8),
         _ => ExitCode::SUCCESS,
@@ -274,13 +278,14 @@ async fn attached(name: &str) -> Result<(Arc<Log>, World), Failure> {
     Ok((log, world))
 }
 
-fn render(title: &str, checks: &[Check], form: Form) -> String {
+fn render(title: &str, checks: &[Check], form: Form, report: impl FnOnce(&str) -> String) -> String {
     let value = json!({ "server": title, "checks": checks, "verdict": doctor::worst(checks) });
     match form {
         Form::Junit => doctor::junit(title, checks),
         Form::Json => output::pretty(&value) + "\n",
         Form::Yaml => output::yaml(&value),
         Form::Text => text(title, checks),
+        Form::Markdown => report(&doctor::markdown(title, checks)),
     }
 }
 

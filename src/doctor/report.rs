@@ -2,7 +2,7 @@
 
 use super::{Check, Verdict};
 
-/// A bug report in Markdown.
+/// The checks in Markdown, for a bug report.
 pub fn markdown(title: &str, checks: &[Check]) -> String {
     let mut text = format!("## shadowcat doctor: {title}\n\n");
     for check in checks {

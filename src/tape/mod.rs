@@ -4,6 +4,7 @@ pub mod care;
 pub mod compare;
 pub mod copy;
 pub mod draft;
+pub mod excerpt;
 pub mod export;
 pub mod files;
 pub mod format;

@@ -7,6 +7,7 @@ use crate::doctor::{Check, Patient, Verdict, examine, markdown};
 use crate::log::Log;
 use crate::log::record::{Seq, SessionId};
 use crate::log::world::World;
+use crate::tape::excerpt;
 
 /// The state of the screen.
 #[derive(Debug, Default)]
@@ -37,8 +38,8 @@ impl Doctor {
         self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 
-    /// A bug report.
-    pub fn report(&self, title: &str) -> String {
-        markdown(title, &self.checks)
+    /// A bug report: what was found, and what was said, without secrets.
+    pub fn report(&self, title: &str, world: &World, log: &Log, only: Option<SessionId>) -> String {
+        excerpt::report(&markdown(title, &self.checks), log, world, only)
     }
 }

@@ -109,3 +109,28 @@ fn a_session_and_its_recording_are_looked_at_as_well() {
     assert!(String::from_utf8_lossy(&tape.stdout).contains("FAIL  standard output is for messages alone"));
     assert_eq!(doctor(&["--session", "calc"]).status.code(), Some(3), "it has ended");
 }
+
+#[test]
+fn a_bug_report_has_a_tape_without_secrets_in_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut doctor = shadowcat(data.path());
+    let token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789";
+    let script = format!("echo 'token {token}' >&2; exec '{}' demo-server --pace 1", program());
+    doctor.args(["doctor", "--output", "markdown", "--", "sh", "-c", &script]);
+    let output = run(doctor, b"");
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("- ✅ **"), "{report}");
+    assert!(!report.contains(token), "{report}");
+    let tape = report.split("``````jsonl\n").nth(1).unwrap().split("``````").next().unwrap();
+    let file = data.path().join("report.tape");
+    std::fs::write(&file, tape).unwrap();
+    let mut play = shadowcat(data.path());
+    play.args(["tape", "play", file.to_str().unwrap(), "--speed", "max"]);
+    let played = run(play, b"");
+    let played = String::from_utf8_lossy(&played.stdout).into_owned();
+    assert!(played.contains("tools/list"), "{played}");
+    let mut terminal = Terminal::open(data.path(), &["tui", file.to_str().unwrap()]);
+    terminal.sees("server/discover");
+    terminal.press("q");
+    assert!(terminal.ends().success());
+}

@@ -66,7 +66,8 @@ impl App {
                 let title = self.doctor_of().and_then(|id| self.world.sessions.get(&id));
                 let title =
                     title.map_or_else(|| "every session".to_owned(), |session| session.opened.name.clone());
-                self.copy(self.doctor.report(&title), "the report");
+                let report = self.doctor.report(&title, &self.world, self.log(), self.doctor_of());
+                self.copy(report, "the report");
             }
             Cmd::ShowHelp => self.show(Place::Help),
             Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.place()))),

@@ -1,0 +1,90 @@
+//! A piece of what was recorded as a small tape of its own, without secrets, to go with a bug report.
+
+use std::collections::BTreeSet;
+
+use super::format::{FORMAT, Header, VERSION, write_record, write_tagged};
+use super::redact::Redactor;
+use crate::log::Log;
+use crate::log::record::{Seq, SessionId};
+use crate::log::world::World;
+
+/// A log of up to so many records is taken as a whole.
+const WHOLE: Seq = 300;
+/// Records that are taken from the beginning and from the end.
+const ENDS: usize = 40;
+/// Records about what went wrong.
+const TROUBLE: usize = 80;
+/// Bytes of the whole, about; what is larger by itself is left out.
+const MOST: usize = 48 << 10;
+const LARGEST: usize = 8 << 10;
+
+/// A report in Markdown, with how it began, what went wrong and how it ended as a tape: of one session or
+/// of all. No secret is in either.
+pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) -> String {
+    let is_of = |session: SessionId| only.is_none_or(|only| only == session);
+    let chosen = match world.last <= WHOLE {
+        true => (1..=world.last).collect(),
+        false => choose(world, &is_of),
+    };
+    let records: Vec<_> =
+        chosen.into_iter().filter_map(|seq| log.get(seq)).filter(|record| is_of(record.session)).collect();
+    let redactor = Redactor::default();
+    // A secret that is found late stands in what came before, too.
+    redactor.learn();
+    records.iter().for_each(|record| drop(redactor.record(record)));
+    redactor.begin();
+    let mut text = Vec::new();
+    let header = Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        by: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tape: uuid::Uuid::now_v7().to_string(),
+        part: 1,
+        anchor: log.clock().anchor(),
+        name: "excerpt".to_owned(),
+        target: Vec::new(),
+        parent: None,
+    };
+    write_tagged(&mut text, "header", &redactor.header(&header));
+    let mut left_out = 0;
+    for record in records {
+        let mut line = Vec::new();
+        write_record(&mut line, &redactor.record(&record), log.clock().wall(record.at));
+        match line.len() <= LARGEST && text.len() + line.len() <= MOST {
+            true => text.extend_from_slice(&line),
+            false => left_out += 1,
+        }
+    }
+    let tape = String::from_utf8_lossy(&text).into_owned();
+    let more = match left_out {
+        0 => String::new(),
+        count => format!(" {count} larger messages are left out."),
+    };
+    let report: Vec<String> = words.lines().map(|line| redactor.words(line, "report")).collect();
+    let report = report.join("\n");
+    format!(
+        "{report}\n\n<details><summary>what was said</summary>\n\nA tape without secrets: in a file ending \
+         in `.tape`, `shadowcat tui FILE` opens it.{more}\n\n``````jsonl\n{tape}``````\n\n</details>\n"
+    )
+}
+
+fn choose(world: &World, is_of: &impl Fn(SessionId) -> bool) -> BTreeSet<Seq> {
+    let rows: Vec<_> = world.rows.iter().filter(|row| is_of(row.session)).collect();
+    let mut chosen: BTreeSet<Seq> =
+        rows.iter().take(ENDS).chain(rows.iter().rev().take(ENDS)).map(|row| row.seq).collect();
+    // An error without its request says little.
+    let ops: BTreeSet<_> =
+        rows.iter().rev().filter(|row| row.is_error).filter_map(|row| row.op()).take(TROUBLE / 2).collect();
+    chosen.extend(
+        rows.iter()
+            .filter(|row| row.op().is_some_and(|op| ops.contains(&op)))
+            .take(TROUBLE)
+            .map(|row| row.seq),
+    );
+    for session in world.sessions.values().filter(|session| is_of(session.id)) {
+        chosen.insert(session.seq);
+        chosen.extend(session.learnt.iter().map(|(seq, _)| *seq));
+        chosen.extend(session.closed_at.map(|(seq, _)| seq));
+    }
+    chosen
+}
