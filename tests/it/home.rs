@@ -337,3 +337,99 @@ fn clients_share_the_process_that_a_screen_launched() {
         assert!(tape.contains("shares process"));
     }
 }
+
+/// Bytes of memory that a process has.
+fn memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn three_screens_keep_up_with_ten_engines() {
+    let soak = std::env::var_os("SHADOWCAT_SOAK").is_some();
+    let lines: usize = if soak { 100_000 } else { 5_000 };
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    // The flood begins when the client has said so.
+    let flood = format!(
+        "read go; seq -f '{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/n%.0f\",\"params\":{{\"text\":\"0123456789\"}}}}' {lines}; cat >/dev/null"
+    );
+    let mut engines: Vec<Wrapped> =
+        (0..10).map(|n| Wrapped::of(data, &format!("e{n}"), &[], &["sh", "-c", &flood])).collect();
+    let mut screens: Vec<Terminal> = (0..3).map(|_| Terminal::open(data, &["tui"])).collect();
+    for screen in &mut screens {
+        screen.sees("10 sessions run");
+        screen.press("a");
+        screen.sees("follow");
+    }
+    let begun = std::time::Instant::now();
+    for engine in &mut engines {
+        engine.say(&serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/go" }));
+    }
+    let readers: Vec<_> = engines
+        .into_iter()
+        .map(|mut engine| {
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                for _ in 0..lines {
+                    line.clear();
+                    assert_ne!(std::io::BufRead::read_line(&mut engine.stdout, &mut line).unwrap(), 0);
+                }
+                engine
+            })
+        })
+        .collect();
+    // Keys are answered while it goes on.
+    let mut answered = 0;
+    while answered == 0 || readers.iter().any(|reader| !reader.is_finished()) {
+        for screen in &mut screens {
+            screen.press("?");
+            screen.sees("everything on the wire");
+            screen.press("\x1b");
+            screen.sees("follow");
+        }
+        answered += 1;
+    }
+    let engines: Vec<Wrapped> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    let took = begun.elapsed();
+    // What was said by the clients, and by the servers.
+    let all = 10 * lines + 10;
+    for screen in &screens {
+        let (mut shown, mut still) = (String::new(), 0);
+        while !shown.contains(&format!("{all}/{all} frames")) {
+            let now = screen.screen();
+            still = if now == shown { still + 1 } else { 0 };
+            assert!(still < 2000, "nothing moves any more: {all} frames are expected\n{now}");
+            shown = now;
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    let of_engines: u64 =
+        engines.iter().map(|engine| memory(i32::try_from(engine.child.id()).unwrap())).max().unwrap();
+    let of_screens = screens.iter().map(|screen| memory(screen.pid())).max().unwrap();
+    // Printed where the test is run alone: rates are no matter of passing.
+    let rate = all as f64 / took.as_secs_f64();
+    std::io::Write::write_all(
+        &mut std::io::stdout(),
+        format!(
+            "{rate:.0} messages/s, {answered} times three keys; engines up to {} MB, screens up to {} MB\n",
+            of_engines >> 20,
+            of_screens >> 20
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    assert!(of_engines < 250 << 20 && of_screens < 700 << 20, "{of_engines} {of_screens}");
+    for engine in engines {
+        engine.ends();
+    }
+    for screen in &mut screens {
+        screen.press("q");
+        assert!(screen.ends().success());
+    }
+    for tape in tapes(data) {
+        let opened = shadowcat::tape::open(&tape, &mut |_, _| ()).unwrap();
+        assert_eq!((opened.world.rows.len(), opened.log.lost()), (lines + 1, 0));
+    }
+}
