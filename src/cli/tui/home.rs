@@ -38,7 +38,7 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     let (hub, engine, recording) = Hub::new(&name, anchor);
     let finding = tokio::spawn(find(Arc::clone(&hub), remote));
     let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let app = App::at_home(engine, recording, hub.running(), look.clone(), size);
+    let app = App::at_home(engine, recording, hub.running(), look.clone(), size, via.is_some());
     let mut stage = Stage::open()?;
     let mut app = stage.show(app).await?;
     // Something else is looked at for a while; what runs is still there afterwards.

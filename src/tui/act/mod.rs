@@ -237,6 +237,9 @@ impl App {
                 Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
             }
             Cmd::Restart if !self.starts_again() => Some("no process of ours is behind this session"),
+            Cmd::WrapServer | Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if self.is_remote => {
+                Some("this looks at another machine; `shadowcat tui` there does that")
+            }
             Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.is_home() => {
                 Some("this is done from `shadowcat tui`; q leaves this screen")
             }

@@ -10,7 +10,9 @@ use crate::log::record::{Level, SessionId};
 impl App {
     pub(in crate::tui) fn show_sessions(&mut self) {
         self.show(Screen::Sessions);
-        self.effect(Effect::ListTapes);
+        if !self.is_remote {
+            self.effect(Effect::ListTapes);
+        }
     }
 
     /// Shows the frames of the session under the cursor, or opens the recording there.

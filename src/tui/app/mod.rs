@@ -82,6 +82,8 @@ pub struct App {
     pub(super) sessions: Sessions,
     /// It looks at whatever runs, rather than at one engine.
     home: bool,
+    /// What runs does so on another machine, as do its recordings and clients.
+    pub(super) is_remote: bool,
     /// What was chosen to be looked at next.
     pub leads_to: Option<Lead>,
     /// Leaving this screen leads to another one.
@@ -146,6 +148,7 @@ impl App {
             doctor: Doctor::default(),
             sessions: Sessions::default(),
             home: false,
+            is_remote: false,
             leads_to: None,
             leads_back: false,
             running: watch::channel(Vec::new()).1,
@@ -177,9 +180,10 @@ impl App {
         running: watch::Receiver<Vec<Running>>,
         look: Look,
         size: (u16, u16),
+        is_remote: bool,
     ) -> Self {
         let mut app = Self::new(engine, recording, look, size);
-        (app.home, app.running) = (true, running);
+        (app.home, app.running, app.is_remote) = (true, running, is_remote);
         app.show_sessions();
         app
     }

@@ -153,7 +153,7 @@ impl App {
         self.sessions.idle =
             self.running.borrow().iter().filter(|running| running.is_idle).cloned().collect();
         let now = self.clock.now();
-        if self.screen == Place::Sessions && now.since(self.sessions.listed) > AGAIN {
+        if self.screen == Place::Sessions && !self.is_remote && now.since(self.sessions.listed) > AGAIN {
             self.sessions.listed = now;
             self.effect(Effect::ListTapes);
         }

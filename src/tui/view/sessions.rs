@@ -289,16 +289,18 @@ fn capability_names(json: &str) -> impl Iterator<Item = String> {
 /// What to do where nothing runs and nothing was recorded.
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let waiting = app.look.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned());
-    let lines = [
-        (Role::Title, "Nothing is running yet".to_owned()),
-        (Role::Text, String::new()),
-        (Role::Text, "w  put it in front of a server of your client (shadowcat wrap)".to_owned()),
-        (Role::Text, "l  launch a server here (shadowcat tui -- CMD)".to_owned()),
-        (Role::Text, "o  open a recording (shadowcat tui TAPE)".to_owned()),
-        (Role::Text, "d  look around in the demo (shadowcat demo)".to_owned()),
-        (Role::Text, String::new()),
-        (Role::Dim, waiting),
-    ];
+    let mut lines = vec![(Role::Title, "Nothing is running yet".to_owned()), (Role::Text, String::new())];
+    if app.is_home() && !app.is_remote {
+        let ways = [
+            "w  put it in front of a server of your client (shadowcat wrap)",
+            "l  launch a server here (shadowcat tui -- CMD)",
+            "o  open a recording (shadowcat tui TAPE)",
+            "d  look around in the demo (shadowcat demo)",
+            "",
+        ];
+        lines.extend(ways.map(|way| (Role::Text, way.to_owned())));
+    }
+    lines.push((Role::Dim, waiting));
     let width = lines.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
     let width = u16::try_from(width).unwrap_or(area.width).min(area.width);
     let left = area.x + (area.width - width) / 2;
