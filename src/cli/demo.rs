@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::output::{self, Color};
-use super::{record, socket, tui};
+use super::{look, record, socket, stage};
 use crate::demo::{script, server};
 use crate::log::Log;
 use crate::mcp::Era;
@@ -33,7 +33,7 @@ pub struct Arguments {
     #[command(flatten)]
     record: record::Recording,
     #[command(flatten)]
-    look: tui::LookArguments,
+    look: look::LookArguments,
 }
 
 /// Arguments of the demo's server.
@@ -56,7 +56,7 @@ fn sessions() -> [(&'static str, Era, Attendance); 2] {
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { http, record, look } = arguments;
     let look = look.look(color)?;
-    let mut stage = tui::Stage::open()?;
+    let mut stage = stage::Stage::open()?;
     let farewell = match http {
         true => over_http(&mut stage, &record, look).await,
         false => show(&mut stage, &record, look, false).await,
@@ -74,7 +74,7 @@ fn spec() -> Result<Spec, Failure> {
 
 /// Shows the demo until the person leaves it, and says how it was.
 pub async fn show(
-    stage: &mut tui::Stage,
+    stage: &mut stage::Stage,
     record: &record::Recording,
     look: Look,
     leads_back: bool,
@@ -83,20 +83,20 @@ pub async fn show(
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    let engine = tui::seated(&host, &engine);
+    let engine = stage::seated(&host, &engine);
     record.arm(&host);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
-    let showing = tui::Showing { host: &host, engine, recorder, look, leads_back };
+    let showing = stage::Showing { host: &host, engine, recorder, look, leads_back };
     showing.until_left(stage, || socket::close(control)).await
 }
 
 /// The same over HTTP, between real sockets on this machine.
 async fn over_http(
-    stage: &mut tui::Stage,
+    stage: &mut stage::Stage,
     record: &record::Recording,
     look: Look,
 ) -> Result<String, Failure> {
@@ -106,7 +106,7 @@ async fn over_http(
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    let engine = tui::seated(&host, &engine);
+    let engine = stage::seated(&host, &engine);
     record.arm(&host);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
@@ -115,7 +115,7 @@ async fn over_http(
         let call = Call { given: HeaderMap::new(), era: Some(era), attendance };
         call_on(&gate, call, move |client| play(client, era))
     });
-    let showing = tui::Showing { host: &host, engine, recorder, look, leads_back: false };
+    let showing = stage::Showing { host: &host, engine, recorder, look, leads_back: false };
     let outcome = showing.until_left(stage, || async {
         drop(clients);
         gate.close("the screen was closed");

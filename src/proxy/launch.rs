@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{Attendance, Client, ClientError};
-use super::host::{End, Host, Server, Shared};
+use super::host::{Host, Shared};
+use super::link::{End, Server};
 use super::share::Switch;
 use super::supervise::{PATIENCE, wind_down};
 use crate::log::SessionId;

@@ -6,6 +6,7 @@ pub mod holds;
 pub mod host;
 pub mod http;
 pub mod launch;
+pub mod link;
 pub mod mount;
 mod refused;
 pub mod rehearsal;

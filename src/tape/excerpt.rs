@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{FORMAT, Header, VERSION, write_record, write_tagged};
+use super::format::{Header, write_record, write_tagged};
 use super::redact::Redactor;
 use crate::log::Log;
 use crate::log::record::{Seq, SessionId};
@@ -34,18 +34,8 @@ pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) ->
     records.iter().for_each(|record| drop(redactor.record(record)));
     redactor.begin();
     let mut text = Vec::new();
-    let header = Header {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        by: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
-        tape: uuid::Uuid::now_v7().to_string(),
-        part: 1,
-        anchor: log.clock().anchor(),
-        name: "excerpt".to_owned(),
-        target: Vec::new(),
-        parent: None,
-    };
-    write_tagged(&mut text, "header", &redactor.header(&header));
+    let header = Header { name: "excerpt".to_owned(), ..Header::new(log.clock().anchor()) };
+    write_tagged(&mut text, "header", &header);
     let mut left_out = 0;
     for record in records {
         let mut line = Vec::new();

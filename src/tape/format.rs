@@ -50,6 +50,23 @@ pub struct Header {
     pub parent: Option<String>,
 }
 
+impl Header {
+    /// The header of a new tape, whose monotonic zero is at the wall time `anchor`.
+    pub fn new(anchor: u64) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            by: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tape: uuid::Uuid::now_v7().to_string(),
+            part: 1,
+            anchor,
+            name: String::new(),
+            target: Vec::new(),
+            parent: None,
+        }
+    }
+}
+
 /// The end of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {

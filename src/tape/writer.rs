@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::files::part_path;
-use super::format::{FORMAT, Header, Mark, Seal, VERSION, write_checkpoint, write_record, write_tagged};
+use super::format::{Header, Mark, Seal, write_checkpoint, write_record, write_tagged};
 use super::index::{self, Entry, Index, Names};
 use super::media::Media;
 use super::redact::Redactor;
@@ -127,15 +127,10 @@ impl TapeWriter {
     /// When the header cannot be written.
     pub fn on(media: Box<dyn Media>, path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
         let header = Header {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            by: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
-            tape: uuid::Uuid::now_v7().to_string(),
-            part: 1,
-            anchor: log.clock().anchor(),
             name: subject.name,
             target: subject.target,
             parent: subject.parent,
+            ..Header::new(log.clock().anchor())
         };
         let part = Part::begin(media, &header, log.clock().now(), 0)?;
         Ok(Self {

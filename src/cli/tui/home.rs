@@ -16,8 +16,8 @@ use crate::engine::{Command, Tell};
 use crate::log::record::Level;
 use crate::tui::{App, Lead, Look};
 
-use super::Stage;
 use super::remote::Remote;
+use crate::cli::stage::Stage;
 
 /// How often it is looked for engines that have started.
 const LOOK: Duration = Duration::from_millis(300);

@@ -2,37 +2,30 @@
 
 mod home;
 mod remote;
-mod stage;
 mod tape;
 
-pub use self::stage::Stage;
-
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::attach;
 use super::failure::Failure;
 use super::http::{Door, ListenArguments, UpstreamArguments, target};
+use super::look::LookArguments;
 use super::output::{self, Color};
 use super::record;
 use super::socket;
-use crate::engine::{Engine, Who};
+use super::stage::{Showing, Stage, seated};
 use crate::log::SessionId;
 use crate::log::record::Level;
-use crate::log::world::World;
 use crate::mcp::Era;
 use crate::proxy::client::Attendance;
 use crate::proxy::host::Host;
 use crate::proxy::http::{Call, call_on};
 use crate::proxy::launch::{Launch, launch};
-use crate::proxy::supervise::PATIENCE;
-use crate::tape::{Recorder, Status};
 use crate::transport::child::Spec;
-use crate::tui::{App, Look, Theme};
+use crate::tui::Look;
 
 /// Arguments of `tui`.
 #[derive(Debug, Args)]
@@ -63,17 +56,6 @@ pub struct Arguments {
     /// The server's command line.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
-}
-
-/// How the screen looks.
-#[derive(Debug, Args)]
-pub struct LookArguments {
-    /// A theme: dark, light, high-contrast, 16-colour, or a file of yours in the themes directory.
-    #[arg(long, default_value = "dark", env = "SHADOWCAT_THEME")]
-    theme: String,
-    /// Plain characters only.
-    #[arg(long)]
-    ascii: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -215,92 +197,6 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The handle of a person who sits at the screen of the engine itself, and decides.
-pub fn seated(host: &Host, engine: &Engine) -> Engine {
-    let seat = host.breakpoints().attend("the screen that runs it");
-    engine.of(Who { seat: Some(seat), ..Who::person() })
-}
-
-/// A screen in front of an engine of this process.
-pub struct Showing<'a> {
-    pub host: &'a Arc<Host>,
-    pub engine: Engine,
-    pub recorder: Option<Recorder>,
-    pub look: Look,
-    /// Whether another screen comes after it.
-    pub leads_back: bool,
-}
-
-impl Showing<'_> {
-    /// Shows the screen until the person leaves it, then ends every server, then whatever `then` ends, and
-    /// says how it was and where the tape is.
-    ///
-    /// # Errors
-    /// When the terminal has gone.
-    pub async fn until_left<F: Future<Output = ()>>(
-        self,
-        stage: &mut Stage,
-        then: impl FnOnce() -> F,
-    ) -> Result<String, Failure> {
-        let Self { host, engine, mut recorder, look, leads_back } = self;
-        let size = crossterm::terminal::size().unwrap_or((80, 24));
-        let seat = engine.who().seat;
-        let nothing = tokio::sync::watch::channel(Status::default()).1;
-        let recording = recorder.as_ref().map_or(nothing, Recorder::status);
-        let mut app = App::new(engine, recording, look, size);
-        app.leads_back = leads_back;
-        let outcome = stage.show(app).await;
-        if outcome.as_ref().is_ok_and(|app| app.drops_held) {
-            host.drop_all("dropped by the person who quit");
-        }
-        end(host, seat).await;
-        then().await;
-        let status = recorder.as_mut().map(Recorder::finish);
-        outcome.map(|app| farewell(&app.world, status.as_ref()))
-    }
-}
-
-/// Ends every server as the specification says: its stdin is closed first.
-async fn end(host: &Arc<Host>, seat: Option<u32>) {
-    const GRACE: Duration = Duration::from_millis(1500);
-    if let Some(seat) = seat {
-        host.breakpoints().leave(seat);
-    }
-    host.release_all("the screen was closed");
-    host.hang_up();
-    let ends = host.processes().into_iter().map(|process| async move {
-        if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
-            process.terminate(PATIENCE).await;
-        }
-    });
-    futures_util::future::join_all(ends).await;
-    host.closed(GRACE).await;
-}
-
-fn farewell(world: &World, status: Option<&Status>) -> String {
-    let frames = world.rows.len();
-    let errors = world.rows.iter().filter(|row| row.is_error).count();
-    let slowest = world.rows.iter().filter(|row| row.duration().is_some()).max_by_key(|row| row.duration());
-    let mut text = match status {
-        Some(Status { path: Some(path), bytes, .. }) => {
-            format!(
-                "tape {} ({}, {frames} frames, {errors} errors)",
-                path.display(),
-                super::tape::bytes(*bytes)
-            )
-        }
-        _ => format!("not recorded: {frames} frames, {errors} errors"),
-    };
-    if let Some(row) = slowest {
-        let name = world.text(row.target).or(world.text(row.method)).unwrap_or("?");
-        text.push_str(&format!(
-            " · slowest {name} {:.0} ms",
-            row.duration().unwrap_or_default().as_secs_f64() * 1e3
-        ));
-    }
-    text
-}
-
 impl EraChoice {
     fn era(self) -> Option<Era> {
         match self {
@@ -309,28 +205,4 @@ impl EraChoice {
             Self::Stateless => Some(Era::Stateless),
         }
     }
-}
-
-impl LookArguments {
-    /// The look that was asked for. A broken theme of the person's own is named, and replaced.
-    pub fn look(&self, color: Color) -> Result<Look, Failure> {
-        let themes = themes_directory();
-        let colour = color.is_on();
-        let mut complaint = None;
-        let theme = match Theme::find(&self.theme, themes.as_deref()) {
-            Ok(theme) => theme,
-            Err(error @ crate::tui::theme::ThemeError::Unknown { .. }) => return Err(Failure::usage(error)),
-            Err(error) => {
-                complaint = Some(format!("{error}; the dark theme is used instead"));
-                Theme::dark()
-            }
-        };
-        let theme = if colour { theme } else { theme.without_colour() };
-        Ok(Look { theme, ascii: self.ascii, colour, themes, complaint, waiting: None })
-    }
-}
-
-/// Where themes of the person's own are.
-fn themes_directory() -> Option<PathBuf> {
-    Some(super::config::directory()?.join("themes"))
 }

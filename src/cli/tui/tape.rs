@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::Stage;
 use crate::cli::failure::Failure;
+use crate::cli::stage::{self, Stage};
 use crate::cli::{output, tape};
 use crate::clock::Clock;
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
@@ -56,7 +56,7 @@ pub async fn show(
     app.leads_back = leads_back;
     let app = stage.show(app).await?;
     let status = app.recording.borrow();
-    Ok(super::farewell(&app.world, Some(&status)))
+    Ok(stage::farewell(&app.world, Some(&status)))
 }
 
 /// The engine of a recording: it keeps notes, and runs nothing.

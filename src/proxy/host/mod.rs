@@ -4,7 +4,7 @@ mod commands;
 mod unattended;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -15,8 +15,9 @@ use tokio::runtime::Handle;
 
 use super::client::Client;
 use super::drive;
+use super::link::{End, Server};
 use super::refused::Refused;
-use super::session::{Form, Lane, Port, Scope, Session, Ticket};
+use super::session::{Form, Lane, Port, Scope, Session};
 use super::share::Switch;
 use super::share::board::Member;
 use crate::clock::Stamp;
@@ -26,8 +27,7 @@ use crate::log::Log;
 use crate::log::operation::Course;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
 use crate::mcp::{Direction, Era};
-use crate::transport::Sink;
-use crate::transport::child::{Child, Ended, Process, Spec};
+use crate::transport::child::{Ended, Process, Spec};
 use crate::transport::http::Cleaner;
 
 /// How a host treats what passes.
@@ -87,19 +87,6 @@ pub struct Shared {
     pub process: Process,
     /// The era that it speaks.
     pub era: Era,
-}
-
-/// One end of a two-lane link: what we read from a peer and write to it.
-pub struct End {
-    pub source: Box<dyn Read + Send>,
-    pub sink: Box<dyn Sink<Ticket>>,
-}
-
-/// A stdio server that was started, with the end that its client speaks to.
-pub struct Server {
-    pub process: Process,
-    pub end: End,
-    pub stderr: Box<dyn Read + Send>,
 }
 
 /// The threads of a stdio session, for those who wait for its end.
@@ -361,13 +348,6 @@ impl Host {
     /// Every server process that was started and may still run.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions.lock().values().filter_map(|running| running.process.clone()).collect()
-    }
-}
-
-impl From<Child> for Server {
-    fn from(child: Child) -> Self {
-        let end = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
-        Self { process: child.process, end, stderr: Box::new(child.stderr) }
     }
 }
 

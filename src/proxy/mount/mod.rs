@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::streams::{Source, Stderr, Stdin};
-use super::host::{self, Host, Server, Threads};
+use super::host::{Host, Threads};
+use super::link::{self, Server};
 use super::session::{Session, Ticket};
 use super::supervise::{self, ClientWatch, End, PATIENCE};
 use crate::log::record::{Exit, Level, Seq};
@@ -100,7 +101,7 @@ impl Mount {
         });
         let source = Source::new(&mount, child.stdout);
         let stderr = Stderr::new(&mount, child.stderr);
-        let end = host::End { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&mount))) };
+        let end = link::End { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&mount))) };
         Ok((mount, Server { process, end, stderr: Box::new(stderr) }))
     }
 

@@ -17,7 +17,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Condvar, Mutex};
 
 use self::board::{Board, Heard, Member, Said};
-use super::host::End;
+use super::link::End;
 use super::session::{Session, Ticket};
 use crate::log::record::{Level, Ruling};
 use crate::mcp::line::{Piece, Splitter};
