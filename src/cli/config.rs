@@ -77,7 +77,7 @@ fn queries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Query>, D::
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    super::tape::duration(&text).map(Some).map_err(serde::de::Error::custom)
+    super::values::duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

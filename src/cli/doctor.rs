@@ -44,7 +44,7 @@ pub struct Arguments {
     #[command(flatten)]
     way: UpstreamArguments,
     /// How long the server may take until everything is listed.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::tape::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
     #[arg(long, value_enum, default_value_t)]
     output: Form,

@@ -13,10 +13,12 @@ mod mcp;
 mod output;
 mod record;
 mod reverse;
+mod secrets;
 mod socket;
 mod stage;
 mod tape;
 mod tui;
+mod values;
 mod wrap;
 
 use std::ffi::OsString;

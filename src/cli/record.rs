@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::config::{self, Config};
 use super::failure::Failure;
-use super::tape::Secrets;
+use super::secrets::Secrets;
 use crate::clock::Clock;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::log::{Log, Query};
@@ -51,7 +51,7 @@ pub struct Breaks {
     queries: Vec<Query>,
     /// How long what is held waits while nobody is there who could decide, e.g. 30s.
     /// Not at all if neither this nor the configuration says so.
-    #[arg(long, value_name = "DURATION", value_parser = super::tape::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     hold_unattended: Option<Duration>,
 }
 
@@ -63,10 +63,10 @@ fn query(text: &str) -> Result<Query, String> {
 #[derive(Debug, Args)]
 pub struct Bounds {
     /// Lines longer than this pass through uninspected (bytes, or 16m).
-    #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "16m", value_parser = super::values::size)]
     pub inspect_limit: usize,
     /// Memory for records before they are read back from the tape (bytes, or 64m).
-    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = super::values::size)]
     pub memory: usize,
 }
 
@@ -202,20 +202,6 @@ pub fn name_of(command: &[String]) -> String {
     name
 }
 
-/// Bytes, with `k`, `m` or `g` for powers of 1024.
-pub fn size(text: &str) -> Result<usize, String> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, factor) = match lower.strip_suffix(['k', 'm', 'g']) {
-        Some(digits) if lower.ends_with('k') => (digits, 1 << 10),
-        Some(digits) if lower.ends_with('m') => (digits, 1 << 20),
-        Some(digits) => (digits, 1 << 30),
-        None => (lower.as_str(), 1),
-    };
-    let number: usize =
-        digits.parse().map_err(|_| format!("{text:?} is no size; write 65536, 64k or 16m"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than this machine can count"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +214,5 @@ mod tests {
         assert_eq!(name("env A=b python3 ./tools/weather.py"), "weather");
         assert_eq!(name("node"), "node");
         assert_eq!(name("https://mcp.example/mcp"), "mcp.example");
-    }
-
-    #[test]
-    fn sizes_take_a_unit() {
-        assert_eq!(size("64k"), Ok(65_536));
-        assert_eq!(size("100"), Ok(100));
-        assert!(size("lots").is_err());
     }
 }

@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long)]
     redact: bool,
     #[command(flatten)]
-    secrets: super::tape::Secrets,
+    secrets: super::secrets::Secrets,
     #[command(flatten)]
     breaks: record::Breaks,
     #[command(flatten)]

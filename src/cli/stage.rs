@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
 use super::failure::{Failure, Kind};
-use super::tape;
+use super::values;
 use crate::engine::{Engine, Who};
 use crate::log::world::World;
 use crate::proxy::host::Host;
@@ -111,7 +111,7 @@ pub fn farewell(world: &World, status: Option<&Status>) -> String {
     let slowest = world.rows.iter().filter(|row| row.duration().is_some()).max_by_key(|row| row.duration());
     let mut text = match status {
         Some(Status { path: Some(path), bytes, .. }) => {
-            format!("tape {} ({}, {frames} frames, {errors} errors)", path.display(), tape::bytes(*bytes))
+            format!("tape {} ({}, {frames} frames, {errors} errors)", path.display(), values::bytes(*bytes))
         }
         _ => format!("not recorded: {frames} frames, {errors} errors"),
     };

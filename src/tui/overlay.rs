@@ -12,6 +12,9 @@ use crate::engine::Tell;
 use crate::log::query::{Completion, Query, QueryError};
 use crate::log::record::Seq;
 
+/// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
+pub const COUNTED: usize = 20_000;
+
 /// What is open over the screen.
 #[derive(Debug)]
 pub enum Overlay {

@@ -7,15 +7,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::app::{App, Lead, Purpose};
 use super::command::Cmd;
 use super::keys::line_key;
-use super::overlay::{Overlay, Wants};
+use super::overlay::{COUNTED, Overlay, Wants};
 use crate::engine::Command;
 use crate::log::query::{Cost, Field, complete};
 use crate::log::record::Level;
 use crate::log::subject::{RowSubject, Sieve};
 use crate::log::world::Row;
-
-/// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
-pub(super) const COUNTED: usize = 20_000;
 
 impl App {
     /// Looks again at what is written in the prompt: its validity, matches and completions.

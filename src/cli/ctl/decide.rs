@@ -24,7 +24,7 @@ pub struct HoldArguments {
     /// What to hold.
     query: String,
     /// How long what it holds waits while no screen is there that decides; 60s if not given.
-    #[arg(long, value_name = "DURATION", value_parser = crate::cli::tape::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     patience: Option<Duration>,
 }
 

@@ -45,7 +45,7 @@ pub struct WaitArguments {
     #[arg(long, value_name = "QUERY")]
     filter: String,
     /// How long, e.g. 30s.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::tape::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
     /// From this position on; 1 takes what was there before too.
     #[arg(long, value_name = "SEQ")]
@@ -190,7 +190,7 @@ fn row(frame: &FrameFacts) -> (Vec<String>, Value) {
         frame.operation.map(|op| op.to_string()).unwrap_or_default(),
         named(&frame.method, &frame.target),
         frame.duration.map(|millis| format!("{millis:.1}ms")).unwrap_or_default(),
-        crate::cli::tape::bytes(frame.size),
+        crate::cli::values::bytes(frame.size),
         frame.state.join(" "),
     ];
     (cells, json!(frame))

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::progress::Bar;
-use super::{TapeName, bytes, explain};
+use super::{TapeName, explain};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::record;
+use crate::cli::values::bytes;
 use crate::tape::part::{self, PartFile};
 use crate::tape::{care, files, format, library};
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{bytes, explain};
+use super::explain;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output;
-use crate::cli::record::size;
+use crate::cli::values::bytes;
+use crate::cli::values::size;
 use crate::clock::Clock;
 use crate::tape::files;
 use crate::tape::library::{self, Entry, Wanted};
@@ -20,7 +21,7 @@ use crate::tape::notes::{self, Label};
 #[derive(Debug, Args)]
 pub struct CleanArguments {
     /// Delete what is older than this, e.g. 30d.
-    #[arg(long, value_name = "AGE", value_parser = super::duration)]
+    #[arg(long, value_name = "AGE", value_parser = crate::cli::values::duration)]
     older: Option<Duration>,
     /// Keep the newest of at most so many bytes in all, e.g. 2g.
     #[arg(long, value_name = "SIZE", value_parser = size)]

@@ -7,10 +7,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::progress::Bar;
-use super::redact::{self, Secrets};
+use super::redact;
 use super::{TapeName, opened, query};
 use crate::cli::failure::Failure;
 use crate::cli::output;
+use crate::cli::secrets::Secrets;
 use crate::log::subject::{RowSubject, Sieve};
 use crate::tape::export::{Form, Source};
 

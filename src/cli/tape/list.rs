@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::bytes;
 use super::progress::Bar;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format};
-use crate::cli::record::size;
+use crate::cli::values::bytes;
+use crate::cli::values::size;
 use crate::clock::{self, Clock};
 use crate::log::Query;
 use crate::log::subject::{RowSubject, Sieve};
@@ -36,7 +36,7 @@ pub struct Which {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Only those that went on for at least this long, e.g. 10s.
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     longer: Option<Duration>,
     /// Only those of at least so many bytes, e.g. 10m.
     #[arg(long, value_name = "SIZE", value_parser = size)]

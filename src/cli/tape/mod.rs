@@ -17,7 +17,6 @@ mod test;
 mod validate;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -26,8 +25,6 @@ use super::output::Format;
 use crate::log::{Query, SessionId};
 use crate::tape::library::{self, Catalog, FindError};
 use crate::tape::{OpenError, Opened, Reader};
-
-pub use redact::Secrets;
 
 /// Arguments of `tape`.
 #[derive(Debug, Args)]
@@ -189,13 +186,6 @@ fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failur
     Err(Failure::usage(format!("the recording has no session {number}; it has {}", there.join(", "))))
 }
 
-/// A duration of an option.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    // Nothing needs no unit.
-    let text = if text == "0" { "0s" } else { text };
-    crate::clock::duration(text).ok_or_else(|| format!("{text:?} is no duration; write 500ms, 30s or 2m"))
-}
-
 /// Reads a filter.
 fn query(filter: &str) -> Result<Query, Failure> {
     Query::parse(filter).map_err(|error| {
@@ -204,14 +194,4 @@ fn query(filter: &str) -> Result<Query, Failure> {
             "fields are tool: method: status: kind: dir: dur: size: body: json: and more; see the README",
         )
     })
-}
-
-/// A count of bytes for people.
-pub fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.1} GB", count as f64 / 1e9),
-    }
 }

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "QUERY", default_value = "")]
     filter: String,
     /// Wait no longer than this between frames, e.g. 2s.
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     max_idle: Option<Duration>,
     #[arg(long, value_enum, default_value_t)]
     output: Format,

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{bytes, opened, query};
+use super::{opened, query};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::values::bytes;
 use crate::clock;
 use crate::log::record::{Frame, Record};
 use crate::log::subject::{RowSubject, Sieve};

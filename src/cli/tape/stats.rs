@@ -8,10 +8,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::list::Which;
+use super::opened;
 use super::progress::Bar;
-use super::{bytes, opened};
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::values::bytes;
 use crate::log::record::{FrameKind, OpId, Role};
 use crate::log::world::World;
 use crate::tape::compare::Quantiles;

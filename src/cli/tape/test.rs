@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     session: Option<u32>,
     /// How long an answer may take, e.g. 30s.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
     /// Record what is said now to this tape.
     #[arg(long, value_name = "FILE")]

@@ -7,8 +7,7 @@ use ratatui::widgets::{Clear, Paragraph, Wrap};
 
 use super::super::app::App;
 use super::super::ask::{Ask, Question};
-use super::super::overlay::{Menu, Overlay, Palette, Prompt, Review, Wants};
-use super::super::prompts::COUNTED;
+use super::super::overlay::{COUNTED, Menu, Overlay, Palette, Prompt, Review, Wants};
 use super::super::text::{clean, fit, pad};
 use super::super::theme::Role;
 use super::{boxed, compose, hold};

@@ -1,0 +1,46 @@
+//! Sizes and durations, as people write and read them.
+
+use std::time::Duration;
+
+/// A duration of an option.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    // Nothing needs no unit.
+    let text = if text == "0" { "0s" } else { text };
+    crate::clock::duration(text).ok_or_else(|| format!("{text:?} is no duration; write 500ms, 30s or 2m"))
+}
+
+/// Bytes, with `k`, `m` or `g` for powers of 1024.
+pub fn size(text: &str) -> Result<usize, String> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, factor) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) if lower.ends_with('k') => (digits, 1 << 10),
+        Some(digits) if lower.ends_with('m') => (digits, 1 << 20),
+        Some(digits) => (digits, 1 << 30),
+        None => (lower.as_str(), 1),
+    };
+    let number: usize =
+        digits.parse().map_err(|_| format!("{text:?} is no size; write 65536, 64k or 16m"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than this machine can count"))
+}
+
+/// A count of bytes for people.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.1} GB", count as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_a_unit() {
+        assert_eq!(size("64k"), Ok(65_536));
+        assert_eq!(size("100"), Ok(100));
+        assert!(size("lots").is_err());
+    }
+}
