@@ -4,7 +4,8 @@ use std::path::Path;
 
 use similar::{ChangeTag, TextDiff};
 
-use super::document::{Document, DocumentError, Entry};
+use super::document::{Document, DocumentError};
+use super::entry::Entry;
 use super::known::{Homes, Place};
 use super::store::{Store, StoreError, write};
 use super::wrapping::{Refused, Wrapper, is_sound, unwrapped, wrapped};

@@ -1,9 +1,9 @@
 //! A configuration file, and the servers in it with their places in its text.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use super::entry::{Entry, Flaw};
 use super::known::{Form, Place};
 use super::{json, toml};
 
@@ -16,53 +16,6 @@ pub struct Document {
     pub entries: Vec<Entry>,
 }
 
-/// A server in a file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub server: String,
-    /// The members on the way to it, without its name.
-    pub path: Vec<String>,
-    /// What holds its settings.
-    pub span: Range<usize>,
-    pub way: Way,
-}
-
-/// How a server is reached.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Way {
-    Command(Command),
-    Http(Http),
-    /// Neither, and why.
-    Other(String),
-}
-
-/// A server that the client starts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Command {
-    pub command: String,
-    pub command_span: Range<usize>,
-    pub arguments: Vec<String>,
-    /// The list of arguments, where there is one.
-    pub list: Option<Range<usize>>,
-    /// Each argument.
-    pub spans: Vec<Range<usize>>,
-    /// Where a list can be inserted, and whether on a line of its own.
-    pub behind: usize,
-}
-
-/// A server that is called by its URL.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Http {
-    pub url: String,
-    /// Its member, with name and value.
-    pub member: Range<usize>,
-    pub headers: Vec<(String, String)>,
-    /// Settings that stay as they are, as they are spelled: name and value.
-    pub kept: Vec<(String, String)>,
-    /// Settings that cannot be kept: what they are for is ours to do then.
-    pub strange: Vec<String>,
-}
-
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -70,12 +23,6 @@ pub enum DocumentError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}:{line}:{column}: {what}; it was left alone", path.display())]
     Malformed { path: PathBuf, line: usize, column: usize, what: String },
-}
-
-/// What is wrong at a place of a text.
-pub(super) struct Flaw {
-    pub at: usize,
-    pub what: String,
 }
 
 impl Document {

@@ -6,7 +6,7 @@ use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::document::{Command, Entry, Flaw, Http, Way};
+use super::entry::{Command, Entry, Flaw, Http, Way};
 
 /// Names of the URL of a server, in one client or another.
 const URLS: [&str; 3] = ["url", "serverUrl", "httpUrl"];

@@ -5,6 +5,7 @@
 
 mod change;
 mod document;
+mod entry;
 mod json;
 mod known;
 mod store;
@@ -12,7 +13,8 @@ mod toml;
 mod wrapping;
 
 pub use change::{Change, Direction, Plan, plan, read, servers};
-pub use document::{Document, DocumentError, Entry, Way};
+pub use document::{Document, DocumentError};
+pub use entry::{Entry, Way};
 pub use known::{CLIENTS, Client, Homeless, Homes, Level, Place};
 pub use store::StoreError;
 pub use wrapping::{Refused, Unnamed, Wrapper};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::document::Entry;
+use super::entry::Entry;
 
 /// What is remembered of one configuration file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

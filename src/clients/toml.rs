@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::document::{Command, Entry, Flaw, Http, Way};
+use super::entry::{Command, Entry, Flaw, Http, Way};
 
 /// Settings that mean the same for a server that is started.
 const KEPT: [&str; 6] = [

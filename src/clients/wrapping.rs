@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::document::{Command, Document, Entry, Http, Way};
+use super::document::Document;
+use super::entry::{Command, Entry, Http, Way};
 use super::known::Form;
 use crate::tape::library;
 

@@ -97,7 +97,7 @@ fn v0(text: &[u8], path: &Path) -> Result<Source, MigrateError> {
     let mut frames = Vec::with_capacity(document.frames.len());
     for (at, frame) in document.frames.iter().enumerate() {
         let wrong = |what: String| MigrateError::Frame { frame: at + 1, what };
-        let wall = super::import::time(&frame.timestamp)
+        let wall = super::times::time(&frame.timestamp)
             .ok_or_else(|| wrong(format!("has no time that can be read: {}", frame.timestamp)))?;
         let direction = direction(&frame.direction)
             .ok_or_else(|| wrong(format!("has the direction {:?}, which says nothing", frame.direction)))?;

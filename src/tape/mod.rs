@@ -30,6 +30,7 @@ pub mod source;
 mod spans;
 mod standing;
 pub mod story;
+mod times;
 pub mod writer;
 
 pub use opened::{Opened, open};

@@ -3,12 +3,13 @@
 
 use serde_json::Value;
 
-use super::{ImportError, Imported, is_message, millis, time};
+use super::{ImportError, Imported, is_message, millis};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin};
 use crate::mcp::sse::{Event, Piece, Splitter};
 use crate::mcp::{Direction, Message, Opaque, layout, secret, telling};
 use crate::tape::story::Story;
+use crate::tape::times::time;
 
 pub fn is(text: &[u8]) -> bool {
     let has = |key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ImportError, Imported, is_message, millis, time};
+use super::{ImportError, Imported, is_message, millis};
 use crate::mcp::{Direction, Message, layout};
 use crate::tape::story::Story;
+use crate::tape::times::time;
 
 /// An entry, as far as it is read. Older versions wrote both sides as texts.
 #[derive(Deserialize)]

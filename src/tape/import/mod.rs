@@ -6,7 +6,6 @@ mod har;
 mod inspector;
 mod mcpsnoop;
 
-use serde_json::Value;
 
 use super::story::Story;
 use crate::mcp::sse;
@@ -88,27 +87,6 @@ impl Form {
     }
 }
 
-/// A time as recorders write it, in microseconds since the Unix epoch: ISO 8601, or a number of
-/// seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
-pub fn time(value: &Value) -> Option<u64> {
-    /// The year 5138 in seconds; each finer unit has three orders of magnitude more.
-    const SECONDS: f64 = 1e11;
-    match value {
-        Value::String(text) => crate::clock::parse(text).or_else(|| time(&text.parse::<f64>().ok()?.into())),
-        Value::Number(number) => {
-            let number = number.as_f64().filter(|number| *number >= 0.0)?;
-            let micros = match number {
-                seconds if seconds < SECONDS => seconds * 1e6,
-                millis if millis < SECONDS * 1e3 => millis * 1e3,
-                micros if micros < SECONDS * 1e6 => micros,
-                nanos => nanos / 1e3,
-            };
-            Some(micros as u64)
-        }
-        _ => None,
-    }
-}
-
 /// A number of milliseconds in microseconds; none when it is no time that anything takes.
 fn millis(millis: f64) -> Option<u64> {
     const LONGEST: f64 = 31.0 * 24.0 * 3600.0 * 1e3;
@@ -118,26 +96,4 @@ fn millis(millis: f64) -> Option<u64> {
 /// Whether a JSON text is a message of JSON-RPC, or a batch of them.
 fn is_message(json: &str) -> bool {
     crate::mcp::Message::parse(json.to_owned().into()).is_rpc()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_all_kinds_are_read() {
-        let expected = Some(1_763_800_000_123_000);
-        for written in [
-            Value::from("2025-11-22T08:26:40.123Z"),
-            Value::from("2025-11-22T09:26:40.123+01:00"),
-            Value::from(1_763_800_000.123),
-            Value::from(1_763_800_000_123_u64),
-            Value::from(1_763_800_000_123_000_u64),
-            Value::from(1_763_800_000_123_000_000_u64),
-            Value::from("1763800000123"),
-        ] {
-            assert_eq!(time(&written), expected, "{written}");
-        }
-        assert_eq!(time(&Value::from("yesterday")), None);
-    }
 }
