@@ -6,7 +6,6 @@ mod har;
 mod inspector;
 mod mcpsnoop;
 
-
 use super::story::Story;
 use crate::mcp::sse;
 
