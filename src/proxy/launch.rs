@@ -61,6 +61,7 @@ pub fn launch(
         if let Some(host) = again_host.upgrade() {
             restart(&host, again_launch.clone(), again_process.clone());
         }
+        Ok(())
     });
     host.adopt(session.id(), Arc::clone(&client), Some(again));
     let id = session.id();

@@ -56,6 +56,30 @@ impl Blocking {
         }
     }
 
+    /// Reads, unless the other end of `wake` is closed first: then `None`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_unless(&mut self, wake: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let mut descriptors = [
+                PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+                PollFd::new(wake.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut descriptors, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let seen = |at: usize| descriptors[at].revents().is_some_and(|events| !events.is_empty());
+            match (seen(0), seen(1)) {
+                (true, _) => return self.read(buffer).map(Some),
+                (false, true) => return Ok(None),
+                (false, false) => {}
+            }
+        }
+    }
+
     pub fn watch(&self) -> Watch {
         Watch(Arc::downgrade(&self.0))
     }

@@ -110,3 +110,101 @@ fn a_client_that_is_to_stay_is_answered_while_there_is_no_server() {
     let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
     assert!(tape.contains("its client stays"), "{tape}");
 }
+
+/// A server that is this shell script when it is started first, and the built-in one from then on.
+fn twice(data: &Path, options: &[&str], first: &str) -> Wrapped {
+    let mark = data.join("started");
+    let script = format!(
+        "if [ ! -e '{0}' ]; then touch '{0}'; {first}; fi; exec '{1}' demo-server --pace 1",
+        mark.display(),
+        crate::support::program()
+    );
+    Wrapped::of(data, "calc", options, &["sh", "-c", &script])
+}
+
+const INITIALIZED: &str = r#"read line; echo '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"first","version":"1"}}}'; read line"#;
+
+#[test]
+fn half_a_line_of_the_old_server_spoils_none_of_the_new_one() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let first =
+        format!("{INITIALIZED}; read line; printf '{{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":'; exit 3");
+    let mut wrapped = twice(data, &["--stay"], &first);
+    wrapped.greet();
+    wrapped.add(2, 1, 1);
+    assert!(wrapped.hears(2)["error"].is_object());
+    ctl(data, &["restart"]);
+    wrapped.add(3, 20, 22);
+    assert!(wrapped.hears(3).to_string().contains("42"));
+    wrapped.ends();
+}
+
+#[test]
+fn a_server_that_neither_reads_nor_lets_go_is_replaced() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    // A process of another group keeps its output open.
+    let first = format!("{INITIALIZED}; setsid sleep 60 & exec sleep 60");
+    let mut wrapped = twice(data, &[], &first);
+    wrapped.greet();
+    // More than its input takes.
+    let mut stdin = wrapped.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        use std::io::Write;
+        for id in 2..60 {
+            let text = "x".repeat(4000);
+            let params = json!({ "name": "add", "arguments": { "a": 1, "b": 1, "text": text } });
+            writeln!(
+                stdin,
+                "{}",
+                json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+            )
+            .unwrap();
+        }
+        stdin
+    });
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    ctl(data, &["restart"]);
+    wrapped.stdin = Some(writer.join().unwrap());
+    wrapped.add(60, 20, 22);
+    assert!(wrapped.hears(60).to_string().contains("42"));
+    wrapped.ends();
+}
+
+#[test]
+fn a_server_that_never_greeted_is_replaced_by_one_that_does() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let mut wrapped = twice(data, &[], "read line; exec sleep 60");
+    let client = json!({ "name": "tester", "version": "1" });
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+    ctl(data, &["wait", "--filter", "method:initialize", "--from", "1"]);
+    ctl(data, &["restart"]);
+    assert_eq!(wrapped.hears(1)["result"]["serverInfo"]["name"], "shadowcat-demo");
+    wrapped.ends();
+}
+
+#[test]
+fn what_the_old_server_asked_is_taken_back_and_its_answer_not_given_to_the_new_one() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let ask = r#"echo '{"jsonrpc":"2.0","id":7,"method":"roots/list"}'; while read line; do :; done; exit 0"#;
+    let mut wrapped = twice(data, &[], &format!("{INITIALIZED}; {ask}"));
+    wrapped.greet();
+    assert_eq!(wrapped.hears(7)["method"], "roots/list");
+    ctl(data, &["restart"]);
+    let mut line = String::new();
+    while !line.contains("notifications/cancelled") {
+        line.clear();
+        assert_ne!(wrapped.stdout.read_line(&mut line).unwrap(), 0);
+    }
+    assert!(line.contains(r#""requestId":7"#), "{line}");
+    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 7, "result": { "roots": [] } }));
+    wrapped.add(8, 1, 1);
+    wrapped.hears(8);
+    wrapped.ends();
+    let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
+    assert!(tape.contains("it answers a process that has ended"), "{tape}");
+}

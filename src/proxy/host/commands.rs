@@ -110,7 +110,7 @@ impl Host {
                 let again = again.ok_or_else(|| {
                     Refusal("no process of ours that could be started again is behind this session".into())
                 })?;
-                again();
+                again().map_err(Refusal)?;
                 Ok(Reply::Done)
             }
             Command::Note { session, frame, mark, text } => {

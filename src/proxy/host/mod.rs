@@ -75,10 +75,13 @@ struct Running {
     process: Option<Process>,
     client: Option<Arc<Client>>,
     /// How to start the server again.
-    again: Option<Arc<dyn Fn() + Send + Sync>>,
+    again: Option<Again>,
     /// What other clients can share the server through, once it was greeted.
     shared: Option<Shared>,
 }
+
+/// Starts a server again, or says why not.
+pub type Again = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A server that other clients can share.
 #[derive(Clone)]
@@ -249,7 +252,7 @@ impl Host {
     }
 
     /// Makes `client` the built-in client of a session, and `again` the way to restart it.
-    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Option<Arc<dyn Fn() + Send + Sync>>) {
+    pub fn adopt(&self, session: SessionId, client: Arc<Client>, again: Option<Again>) {
         if let Some(running) = self.sessions.lock().get_mut(&session) {
             running.client = Some(client);
             running.again = again;
@@ -257,7 +260,11 @@ impl Host {
     }
 
     /// Makes `again` the way to start the server of a session again, under its client.
-    pub fn restarts(&self, session: SessionId, again: impl Fn() + Send + Sync + 'static) {
+    pub fn restarts(
+        &self,
+        session: SessionId,
+        again: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
         if let Some(running) = self.sessions.lock().get_mut(&session) {
             running.again = Some(Arc::new(again));
         }

@@ -3,11 +3,17 @@
 //!
 //! A new process of 2025 is greeted as its client greeted the first one, and its answer goes to nobody,
 //! since the client has one (2025-11-25, basic/lifecycle). What the old one owed is answered with an
-//! error.
+//! error, and what it asked is taken back.
+//!
+//! Nothing is read or written while the state is locked: a server that does not read its input must not
+//! keep anybody from ending it.
 
+mod parts;
 mod streams;
 
 use std::collections::BTreeSet;
+use std::io::{self, PipeReader, PipeWriter};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -17,6 +23,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use self::parts::{Greeting, Input, Output};
 use self::streams::{Source, Stderr, Stdin};
 use super::host::{Host, Threads};
 use super::link::{self, Server};
@@ -24,9 +31,8 @@ use super::session::{Session, Ticket};
 use super::supervise::{self, ClientWatch, End, PATIENCE};
 use crate::log::record::{Exit, Level, Seq};
 use crate::mcp::{Direction, Id, Message, compose};
-use crate::transport::child::{Ended, Process, SpawnError, Spec};
-use crate::transport::stdio::Blocking;
-use crate::transport::{Parcel, Sink};
+use crate::transport::child::{Child, Ended, Process, SpawnError, Spec};
+use crate::transport::Parcel;
 
 /// Where a server process is mounted.
 pub struct Mount {
@@ -36,23 +42,37 @@ pub struct Mount {
     session: OnceLock<Weak<Session>>,
     state: Mutex<State>,
     changed: Condvar,
+    /// A [`Reading`].
+    reading: AtomicU8,
 }
 
 struct State {
     phase: Phase,
     process: Process,
-    stdin: Option<Box<dyn Sink<Ticket>>>,
+    /// Counts the processes.
+    generation: u32,
+    input: Arc<Input>,
     /// The streams of a new process, until they are read.
-    stdout: Option<Blocking>,
-    stderr: Option<Blocking>,
-    /// Everything that the process said was read.
-    is_drained: bool,
-    /// How the client greeted the server: `initialize`, and `notifications/initialized`.
-    greeting: Vec<Bytes>,
-    /// Whether more of the greeting may come.
-    is_greeted: bool,
+    output: Option<Output>,
+    errors: Option<Output>,
+    /// Whoever reads the streams of the process looks up when this is dropped.
+    waker: Option<PipeWriter>,
+    greeting: Greeting,
     /// What was written to the process, by frame.
     written: BTreeSet<Seq>,
+    /// What was said before the process was there is no business of its.
+    since: Seq,
+}
+
+/// What becomes of what a process says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// It is passed on.
+    Busy,
+    /// Nothing is there.
+    Idle,
+    /// Nothing more comes.
+    Drained,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +87,21 @@ enum Phase {
     Over,
 }
 
+/// Why a server is not started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("it is being started again already")]
+    Already,
+    #[error("its session is over")]
+    Over,
+}
+
 /// How often it is looked whether something has happened.
 const LOOK: Duration = Duration::from_millis(10);
 /// A greeting is short; a longer line is none.
 const LONGEST: usize = 1 << 20;
+/// How long a new process may take to answer its greeting before it is spoken to all the same.
+const GREETING: Duration = Duration::from_secs(30);
 
 // === impl Mount ===
 
@@ -80,8 +111,13 @@ impl Mount {
     /// # Errors
     /// When it cannot be started.
     pub fn start(spec: &Spec, stays: bool) -> Result<(Arc<Self>, Server), SpawnError> {
-        let child = spec.spawn()?;
-        let process = child.process.clone();
+        let Child { process, stdin, stdout, stderr } = spec.spawn()?;
+        let failed = |source| SpawnError::Failed {
+            command: spec.command.first().cloned().unwrap_or_default(),
+            source,
+        };
+        let (wake, waker) = io::pipe().map_err(failed)?;
+        let wake = Arc::new(wake);
         let mount = Arc::new(Self {
             spec: spec.clone(),
             stays,
@@ -89,18 +125,20 @@ impl Mount {
             state: Mutex::new(State {
                 phase: Phase::Up,
                 process: process.clone(),
-                stdin: Some(Box::new(child.stdin)),
-                stdout: None,
-                stderr: None,
-                is_drained: false,
-                greeting: Vec::new(),
-                is_greeted: false,
+                generation: 0,
+                input: Input::new(stdin),
+                output: Some(Output { stream: stdout, wake: Arc::clone(&wake) }),
+                errors: Some(Output { stream: stderr, wake }),
+                waker: Some(waker),
+                greeting: Greeting::default(),
                 written: BTreeSet::new(),
+                since: 0,
             }),
             changed: Condvar::new(),
+            reading: AtomicU8::new(Reading::Idle as u8),
         });
-        let source = Source::new(&mount, child.stdout);
-        let stderr = Stderr::new(&mount, child.stderr);
+        let source = Source::new(&mount);
+        let stderr = Stderr::new(&mount);
         let end = link::End { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&mount))) };
         Ok((mount, Server { process, end, stderr: Box::new(stderr) }))
     }
@@ -109,11 +147,6 @@ impl Mount {
     pub fn bind(&self, session: &Arc<Session>) {
         // There is only one.
         let _ = self.session.set(Arc::downgrade(session));
-    }
-
-    /// The process that runs, or ran last.
-    pub fn process(&self) -> Process {
-        self.state.lock().process.clone()
     }
 
     fn session(&self) -> Option<Arc<Session>> {
@@ -126,63 +159,155 @@ impl Mount {
         }
     }
 
+    /// Goes on to a phase, unless everything is over.
     fn turn(&self, phase: Phase) {
-        self.state.lock().phase = phase;
+        let mut state = self.state.lock();
+        if state.phase != Phase::Over {
+            state.phase = phase;
+        }
         self.changed.notify_all();
     }
 
-    /// Ends the process, if it runs, and starts another in its place.
-    pub async fn restart(self: Arc<Self>) {
+    /// Begins to end the process, if it runs, and to start another in its place.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn restart(self: &Arc<Self>, runtime: &Handle) -> Result<(), Refused> {
         let old = {
             let mut state = self.state.lock();
-            if !matches!(state.phase, Phase::Up | Phase::Down(_)) {
-                return;
+            match state.phase {
+                Phase::Up | Phase::Greeting(_) | Phase::Down(_) => state.phase = Phase::Restarting,
+                Phase::Restarting => return Err(Refused::Already),
+                Phase::Over => return Err(Refused::Over),
             }
-            state.phase = Phase::Restarting;
-            // As it would end with its client: its input ends first.
-            state.stdin = None;
-            state.process.clone()
+            let input = std::mem::replace(&mut state.input, Input::none());
+            (state.process.clone(), input)
         };
+        runtime.spawn(Arc::clone(self).replace(old));
+        Ok(())
+    }
+
+    async fn replace(self: Arc<Self>, (old, input): (Process, Arc<Input>)) {
+        // As it would end with its client: its input ends first.
+        input.close();
         if tokio::time::timeout(PATIENCE, old.wait()).await.is_err() {
             old.terminate(PATIENCE).await;
         }
         self.drained().await;
-        self.fail_unanswered("the server was started again before it answered");
-        match self.spec.spawn() {
-            Ok(child) => {
-                let number = child.process.id();
-                let mut state = self.state.lock();
-                if state.phase == Phase::Over {
-                    return;
-                }
-                state.process = child.process;
-                state.stdin = Some(Box::new(child.stdin));
-                (state.stdout, state.stderr) = (Some(child.stdout), Some(child.stderr));
-                state.is_drained = false;
-                state.phase = state.greet();
-                let greeted = if state.phase == Phase::Up { "" } else { ", and greeted as its client had" };
-                drop(state);
-                self.changed.notify_all();
-                self.note(Level::Info, format!("the server was started again as process {number}{greeted}"));
-            }
-            Err(error) => {
-                let text = format!("the server could not be started again: {error}");
-                self.note(Level::Error, text.clone());
-                self.turn(if self.stays { Phase::Down(text) } else { Phase::Over });
-            }
+        let owes_greeting = self.settle("the server was started again before it answered", true);
+        let spec = self.spec.clone();
+        let spawned =
+            tokio::task::spawn_blocking(move || Ok::<_, SpawnError>((spec.spawn()?, pipe()?))).await;
+        match spawned {
+            Ok(Ok((child, pipe))) => self.mount(child, pipe, owes_greeting).await,
+            Ok(Err(error)) => self.failed(&error),
+            Err(error) => self.failed(&error),
         }
     }
 
-    /// Waits until what the old process said was read. Something that left its group can keep its
-    /// output open for ever.
+    fn failed(&self, error: &dyn std::fmt::Display) {
+        let text = format!("the server could not be started again: {error}");
+        self.note(Level::Error, text.clone());
+        self.turn(if self.stays { Phase::Down(text) } else { Phase::Over });
+    }
+
+    /// Puts a new process in the place of the one that was.
+    async fn mount(self: &Arc<Self>, child: Child, (wake, waker): (PipeReader, PipeWriter), owes: bool) {
+        let Child { process, stdin, stdout, stderr } = child;
+        let (number, wake) = (process.id(), Arc::new(wake));
+        let (input, line, generation) = {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Over {
+                return;
+            }
+            state.process = process;
+            state.generation += 1;
+            state.input = Input::new(stdin);
+            state.output = Some(Output { stream: stdout, wake: Arc::clone(&wake) });
+            state.errors = Some(Output { stream: stderr, wake });
+            // Whoever still reads the old one lets it go.
+            state.waker = Some(waker);
+            self.reading.store(Reading::Idle as u8, Ordering::Relaxed);
+            state.since = self.session().map_or(0, |session| session.last());
+            let line = state.greeting.initialize.as_ref().map(|(line, _)| line.clone());
+            let id = line.as_ref().and_then(|line| Message::parse(line.clone()).id().cloned());
+            state.phase = match id {
+                Some(id) if !owes => Phase::Greeting(id),
+                _ => Phase::Up,
+            };
+            (Arc::clone(&state.input), line, state.generation)
+        };
+        let greets = line.is_some();
+        if let Some(line) = line {
+            // It may not read; whoever waits for its answer gives up in time.
+            tokio::task::spawn_blocking(move || drop(input.take(&[parcel(line)])));
+        }
+        self.changed.notify_all();
+        let greeted = if greets { ", and greeted as its client did" } else { "" };
+        self.note(Level::Info, format!("the server was started again as process {number}{greeted}"));
+        let (mount, this) = (Arc::downgrade(self), generation);
+        tokio::spawn(async move {
+            tokio::time::sleep(GREETING).await;
+            if let Some(mount) = mount.upgrade() {
+                mount.give_up_greeting(this);
+            }
+        });
+    }
+
+    /// A new process that does not answer its greeting is spoken to all the same.
+    fn give_up_greeting(&self, generation: u32) {
+        let mut state = self.state.lock();
+        if state.generation != generation || !matches!(state.phase, Phase::Greeting(_)) {
+            return;
+        }
+        state.phase = Phase::Up;
+        drop(state);
+        self.changed.notify_all();
+        self.note(Level::Error, format!("the new server has not answered its greeting in {GREETING:?}"));
+    }
+
+    /// Waits until what the old process said was passed on, however slowly its client reads. Something
+    /// that left its group can keep its output open for ever; what it says then goes nowhere.
     async fn drained(&self) {
-        const STEPS: u32 = 100;
-        for _ in 0..STEPS {
-            if self.state.lock().is_drained {
+        const IDLE: u32 = 50;
+        let mut idle = 0;
+        while idle < IDLE {
+            match self.reading.load(Ordering::Relaxed) {
+                reading if reading == Reading::Drained as u8 => return,
+                reading if reading == Reading::Idle as u8 => idle += 1,
+                _ => idle = 0,
+            }
+            if self.state.lock().phase == Phase::Over {
                 return;
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Answers in the place of a process what it was asked and will not answer, and takes back what it
+    /// asked. Returns whether its greeting is among what it owes, where another process is to answer that.
+    fn settle(&self, why: &str, is_replaced: bool) -> bool {
+        let Some(session) = self.session() else { return false };
+        let (written, initialize) = {
+            let mut state = self.state.lock();
+            let initialize = state.greeting.initialize.as_ref().map(|(_, frame)| *frame);
+            (std::mem::take(&mut state.written), initialize)
+        };
+        let mut owes_greeting = false;
+        for request in session.unanswered(Direction::ToServer, &written) {
+            if Some(request) == initialize {
+                owes_greeting = true;
+                if is_replaced {
+                    self.state.lock().written.insert(request);
+                    continue;
+                }
+                // Its client has to greet again.
+                self.state.lock().greeting = Greeting::default();
+            }
+            session.fail(request, why);
+        }
+        session.take_back(Direction::ToClient, why);
+        owes_greeting
     }
 
     /// Waits until the server has ended for good: those that are started in its place come and go.
@@ -197,9 +322,9 @@ impl Mount {
         let again = (Arc::clone(self), Handle::current());
         host.restarts(session.id(), move || {
             let (mount, runtime) = &again;
-            runtime.spawn(Arc::clone(mount).restart());
+            mount.restart(runtime).map_err(|refused| refused.to_string())
         });
-        let mut process = self.process();
+        let mut process = self.state.lock().process.clone();
         loop {
             let End { ended, was_due } =
                 supervise::until_end(session, &process, threads, client, signals).await;
@@ -212,6 +337,11 @@ impl Mount {
             };
             let Some(next) = next else {
                 self.turn(Phase::Over);
+                let last = self.state.lock().process.clone();
+                if last.ended().is_none() {
+                    // It came just as nobody needed it any more.
+                    last.terminate(PATIENCE).await;
+                }
                 return ended;
             };
             host.replaced(session.id(), next.clone());
@@ -222,10 +352,10 @@ impl Mount {
     /// A process has ended. Returns the one that takes its place, once that is there; none when the
     /// session is over. `left` is ready when nobody needs one any more.
     async fn next(&self, ended: &Process, how: &str, left: impl Future<Output = ()>) -> Option<Process> {
-        let text = format!("the server {how}");
+        let text = format!("the server ended: {how}");
         if self.stays && self.falls(ended, &text) {
             self.drained().await;
-            self.fail_unanswered(&text);
+            self.settle(&text, false);
             self.note(
                 Level::Warning,
                 format!("{text}; its client stays, and Space s r or `shadowcat ctl restart` starts it again"),
@@ -240,15 +370,14 @@ impl Mount {
                         return Some(state.process.clone());
                     }
                     Phase::Restarting | Phase::Down(_) => {}
-                    Phase::Up | Phase::Greeting(_) | Phase::Over => break,
+                    Phase::Up | Phase::Greeting(_) | Phase::Over => return None,
                 }
             }
             tokio::select! {
-                () = &mut left => break,
+                () = &mut left => return None,
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
-        None
     }
 
     /// There is no process any more, unless another has taken the place of this one, or is about to.
@@ -263,13 +392,10 @@ impl Mount {
         falls
     }
 
-    /// Answers in the place of the server what it was asked and will not answer.
-    fn fail_unanswered(&self, why: &str) {
-        let Some(session) = self.session() else { return };
-        let written = std::mem::take(&mut self.state.lock().written);
-        for request in session.unanswered(Direction::ToServer, &written) {
-            session.fail(request, why);
-        }
+    /// Whether another process has taken the place of this one, or is about to.
+    fn is_replaced(&self, generation: u32) -> bool {
+        let state = self.state.lock();
+        state.generation != generation || state.phase == Phase::Restarting
     }
 
     /// Waits until there is somebody to write to.
@@ -301,15 +427,15 @@ impl Mount {
 
     /// The new process has answered its greeting.
     fn greeted(&self, answer: &Message) {
-        let mut state = self.state.lock();
-        let initialized = state.greeting.get(1).cloned();
-        if let (Some(line), Some(stdin)) = (initialized, &mut state.stdin) {
-            // One that is gone again is noticed by whoever reads it.
-            let _ = stdin.take(&[parcel(line)]);
+        let (input, initialized) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.input), state.greeting.initialized.clone())
+        };
+        if let Some(line) = initialized {
+            // Its input holds nothing else yet. One that is gone again is noticed by whoever reads it.
+            let _ = input.take(&[parcel(line)]);
         }
-        state.phase = Phase::Up;
-        drop(state);
-        self.changed.notify_all();
+        self.turn(Phase::Up);
         if answer.is_error() {
             let text = String::from_utf8_lossy(answer.body()).into_owned();
             self.note(Level::Error, format!("the new server refused how it was greeted: {text}"));
@@ -331,39 +457,10 @@ impl Mount {
     }
 }
 
-impl State {
-    /// Greets a new process as the first one was, and says what is awaited then.
-    fn greet(&mut self) -> Phase {
-        let initialize = self.greeting.first().cloned();
-        let id = initialize.as_ref().and_then(|line| Message::parse(line.clone()).id().cloned());
-        let (Some(line), Some(id), Some(stdin)) = (initialize, id, &mut self.stdin) else { return Phase::Up };
-        match stdin.take(&[parcel(line)]) {
-            Ok(()) => Phase::Greeting(id),
-            // It has ended already, which is noticed where it is waited for.
-            Err(_) => Phase::Up,
-        }
-    }
-
-    /// Keeps what a client greets its server with.
-    fn learn(&mut self, parcel: &Parcel<Ticket>) {
-        if self.is_greeted || parcel.piece.is_some() || parcel.bytes.len() > LONGEST {
-            return;
-        }
-        let message = Message::parse(parcel.bytes.clone());
-        match (message.method(), self.greeting.len()) {
-            (Some("initialize"), 0) => self.greeting.push(parcel.bytes.clone()),
-            (Some("notifications/initialized"), 1) => {
-                self.greeting.push(parcel.bytes.clone());
-                self.is_greeted = true;
-            }
-            // These may come before.
-            (Some("ping" | "server/discover"), _) | (None, _) => {}
-            (Some(_), 0) => self.is_greeted = true,
-            (Some(_), _) => {}
-        }
-    }
-}
-
 fn parcel(bytes: Bytes) -> Parcel<Ticket> {
     Parcel { bytes, ticket: None, piece: None }
+}
+
+fn pipe() -> Result<(PipeReader, PipeWriter), SpawnError> {
+    io::pipe().map_err(|source| SpawnError::Failed { command: "a pipe".into(), source })
 }

@@ -2,14 +2,16 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
-use super::{LONGEST, Mount, Phase};
+use super::parts::Output;
+use super::{LONGEST, Mount, Phase, Reading};
+use crate::log::record::{Record, Ruling};
 use crate::mcp::line::{Piece, Splitter};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::Ticket;
-use crate::transport::stdio::Blocking;
 use crate::transport::{Parcel, Sink};
 
 /// Frames that are remembered to have been written; more are compared with what is unanswered.
@@ -22,38 +24,70 @@ pub struct Stdin(pub Arc<Mount>);
 
 impl Sink<Ticket> for Stdin {
     fn take(&mut self, parcels: &[Parcel<Ticket>]) -> io::Result<()> {
-        let mut state = self.0.writable();
+        let mount = &self.0;
+        let mut state = mount.writable();
         if let Phase::Down(why) = &state.phase {
             let why = why.clone();
             drop(state);
-            if let Some(session) = self.0.session() {
+            if let Some(session) = mount.session() {
                 for ticket in parcels.iter().filter_map(|parcel| parcel.ticket.as_ref()) {
                     session.fail(ticket.frame, &why);
                 }
             }
             return Ok(());
         }
-        parcels.iter().for_each(|parcel| state.learn(parcel));
+        parcels.iter().for_each(|parcel| state.greeting.learn(parcel));
         let frames = parcels.iter().filter_map(|parcel| Some(parcel.ticket.as_ref()?.frame));
         state.written.extend(frames);
         if state.written.len() > REMEMBERED
-            && let Some(session) = self.0.session()
+            && let Some(session) = mount.session()
         {
             let unanswered = session.unanswered(Direction::ToServer, &state.written);
             state.written = unanswered.into_iter().collect();
         }
-        let taken = state.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.take(parcels);
-        match taken {
+        let (input, generation, since) = (Arc::clone(&state.input), state.generation, state.since);
+        drop(state);
+        let written = match since {
+            0 => input.take(parcels),
+            since => input.take(&self.current(parcels, since)),
+        };
+        match written {
             // It has ended; whether another takes its place is not known yet.
-            Err(_) if self.0.stays => Ok(()),
-            taken => taken,
+            Err(_) if mount.stays || mount.is_replaced(generation) => Ok(()),
+            written => written,
         }
+    }
+}
+
+impl Stdin {
+    /// Without the answers to what a process asked that has ended: the new one may ask under the same ids.
+    fn current(&self, parcels: &[Parcel<Ticket>], since: u64) -> Vec<Parcel<Ticket>> {
+        let session = self.0.session();
+        let is_stale = |parcel: &Parcel<Ticket>| {
+            let (Some(session), Some(ticket)) = (&session, &parcel.ticket) else { return false };
+            let record = session.record_of(ticket.frame);
+            let Some(frame) = record.as_deref().and_then(Record::frame) else { return false };
+            let answers = matches!(frame.message.kind(), Kind::Response { .. } | Kind::Failure { .. });
+            let stale = answers && frame.link.to.is_none_or(|request| request <= since);
+            if stale {
+                session.remark(ticket.frame, "restart", Ruling::Drop, "it answers a process that has ended");
+            }
+            stale
+        };
+        let current = parcels.iter().filter(|parcel| !is_stale(parcel));
+        let copy = |parcel: &Parcel<Ticket>| Parcel {
+            bytes: parcel.bytes.clone(),
+            ticket: None,
+            piece: parcel.piece,
+        };
+        current.map(copy).collect()
     }
 }
 
 impl Drop for Stdin {
     fn drop(&mut self) {
-        self.0.state.lock().stdin = None;
+        let input = Arc::clone(&self.0.state.lock().input);
+        input.close();
     }
 }
 
@@ -62,53 +96,39 @@ impl Drop for Stdin {
 /// What the session reads the server from.
 pub struct Source {
     mount: Arc<Mount>,
-    stream: Option<Blocking>,
+    output: Option<Output>,
     /// While the answer to a greeting is awaited.
-    greeted: Option<(Id, Splitter)>,
+    greeting: Option<(Id, Splitter)>,
     ready: BytesMut,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.ready.is_empty() {
-                let length = buffer.len().min(self.ready.len());
-                buffer[..length].copy_from_slice(&self.ready[..length]);
-                self.ready.advance(length);
-                return Ok(length);
-            }
-            let Some(stream) = &mut self.stream else {
-                match self
-                    .mount
-                    .following(|state| state.stdout.take().map(|stream| (stream, state.phase.clone())))
-                {
-                    Some((stream, phase)) => {
-                        self.stream = Some(stream);
-                        if let Phase::Greeting(id) = phase {
-                            self.greeted = Some((id, Splitter::new(LONGEST)));
-                        }
-                        continue;
-                    }
-                    None => return Ok(0),
-                }
-            };
-            let length = stream.read(buffer)?;
-            if length == 0 {
-                self.stream = None;
-                self.mount.state.lock().is_drained = true;
-                continue;
-            }
-            match self.greeted.take() {
-                Some((id, splitter)) => self.await_answer(id, splitter, &buffer[..length]),
-                None => return Ok(length),
-            }
-        }
-    }
+    /// The last byte was not the end of a line.
+    mid_line: bool,
 }
 
 impl Source {
-    pub fn new(mount: &Arc<Mount>, stdout: Blocking) -> Self {
-        Self { mount: Arc::clone(mount), stream: Some(stdout), greeted: None, ready: BytesMut::new() }
+    pub fn new(mount: &Arc<Mount>) -> Self {
+        let output = mount.state.lock().output.take();
+        Self { mount: Arc::clone(mount), output, greeting: None, ready: BytesMut::new(), mid_line: false }
+    }
+
+    fn note(&self, reading: Reading) {
+        self.mount.reading.store(reading as u8, Ordering::Relaxed);
+    }
+
+    /// Goes on with the next process; false when there is none.
+    fn follow(&mut self) -> bool {
+        let next =
+            self.mount.following(|state| state.output.take().map(|output| (output, state.phase.clone())));
+        let Some((output, phase)) = next else { return false };
+        self.output = Some(output);
+        self.greeting = match phase {
+            Phase::Greeting(id) => Some((id, Splitter::new(LONGEST))),
+            _ => None,
+        };
+        // A process that ended in the middle of a line has not said the beginning of the next.
+        if std::mem::take(&mut self.mid_line) {
+            self.ready.extend_from_slice(b"\n");
+        }
+        true
     }
 
     /// Passes on what comes before the answer to the greeting, and what comes after it.
@@ -130,42 +150,87 @@ impl Source {
                 _ => self.ready.extend_from_slice(&line),
             }
         }
-        self.greeted = Some((id, splitter));
+        self.greeting = Some((id, splitter));
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.ready.is_empty() {
+                let length = buffer.len().min(self.ready.len());
+                buffer[..length].copy_from_slice(&self.ready[..length]);
+                self.ready.advance(length);
+                self.mid_line = buffer[..length].last() != Some(&b'\n');
+                return Ok(length);
+            }
+            let Some(Output { stream, wake }) = &mut self.output else {
+                match self.follow() {
+                    true => continue,
+                    false => return Ok(0),
+                }
+            };
+            self.mount.reading.store(Reading::Idle as u8, Ordering::Relaxed);
+            let length = stream.read_unless(&**wake, buffer)?.unwrap_or(0);
+            if length == 0 {
+                self.output = None;
+                self.note(Reading::Drained);
+                continue;
+            }
+            self.note(Reading::Busy);
+            match self.greeting.take() {
+                Some((id, splitter)) => self.await_answer(id, splitter, &buffer[..length]),
+                None => {
+                    self.mid_line = buffer[length - 1] != b'\n';
+                    return Ok(length);
+                }
+            }
+        }
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.mount.state.lock().is_drained = true;
+        self.note(Reading::Drained);
     }
 }
 
 // === impl Stderr ===
 
+/// What the session reads the server's stderr from.
 pub struct Stderr {
     mount: Arc<Mount>,
-    stream: Option<Blocking>,
+    output: Option<Output>,
+    mid_line: bool,
 }
 
 impl Stderr {
-    pub fn new(mount: &Arc<Mount>, stderr: Blocking) -> Self {
-        Self { mount: Arc::clone(mount), stream: Some(stderr) }
+    pub fn new(mount: &Arc<Mount>) -> Self {
+        let output = mount.state.lock().errors.take();
+        Self { mount: Arc::clone(mount), output, mid_line: false }
     }
 }
 
 impl Read for Stderr {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let Some(stream) = &mut self.stream else {
-                match self.mount.following(|state| state.stderr.take()) {
-                    Some(stream) => self.stream = Some(stream),
+            let Some(Output { stream, wake }) = &mut self.output else {
+                match self.mount.following(|state| state.errors.take()) {
+                    Some(output) => self.output = Some(output),
                     None => return Ok(0),
+                }
+                if std::mem::take(&mut self.mid_line) && !buffer.is_empty() {
+                    buffer[0] = b'\n';
+                    return Ok(1);
                 }
                 continue;
             };
-            match stream.read(buffer)? {
-                0 => self.stream = None,
-                length => return Ok(length),
+            match stream.read_unless(&**wake, buffer)?.unwrap_or(0) {
+                0 => self.output = None,
+                length => {
+                    self.mid_line = buffer[length - 1] != b'\n';
+                    return Ok(length);
+                }
             }
         }
     }

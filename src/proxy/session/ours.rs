@@ -1,10 +1,11 @@
 //! What we say in a session ourselves: to one side, or in the place of the other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::lane::{Form, Item};
 use super::{Refused, Session};
-use crate::log::record::{LaneId, Origin, Outcome, Record, Ruling, Seq};
+use crate::log::record::{LaneId, OpId, Origin, Outcome, Record, Ruling, Seq};
 use crate::mcp::{Direction, Kind, Message, compose};
 use crate::proxy::splice::terminated;
 
@@ -37,6 +38,33 @@ impl Session {
                 false => self.send_back(&state, &answer),
             }
         }
+    }
+
+    /// Takes back what was asked in `direction` and nobody waits for any more.
+    pub fn take_back(&self, direction: Direction, why: &str) {
+        let asked: Vec<(OpId, Seq)> = {
+            let state = self.state.lock();
+            state.operations.in_flight(direction).map(|operation| (operation.id, operation.request)).collect()
+        };
+        for (op, request) in asked {
+            let record = self.log.get(request);
+            let id = record.as_deref().and_then(Record::frame).and_then(|frame| frame.message.id().cloned());
+            if let Some(id) = id {
+                // A side that is gone was asked nothing.
+                let _ = self.inject(direction, &compose::cancelled(&id, why));
+            }
+            self.give_up(op);
+        }
+    }
+
+    /// The record of a frame.
+    pub fn record_of(&self, frame: Seq) -> Option<Arc<Record>> {
+        self.log.get(frame)
+    }
+
+    /// The position of the newest record.
+    pub fn last(&self) -> Seq {
+        self.log.last()
     }
 
     /// Which of these frames are requests in `direction` without an answer. What an edited one arrived as
