@@ -88,6 +88,11 @@ impl Long {
         self.named("id").map(token)
     }
 
+    /// Whether it is a request or a notification.
+    pub fn has_method(&self) -> bool {
+        self.named("method").is_some()
+    }
+
     /// The id of the request that it answers.
     pub fn answered(&self) -> Option<Id> {
         // What a server asks has ids of its own.

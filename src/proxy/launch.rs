@@ -53,6 +53,7 @@ pub fn launch(
     // stderr is shown on the screen and goes nowhere else.
     let nowhere = Box::new(std::io::sink());
     let (session, threads) = host.open_stdio(&name, &spec, server, end, nowhere, true).map_err(failed)?;
+    switch.bind(&session);
     let root =
         spec.directory.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"));
     let client = Client::start(to_session, from_session, root, attendance, limit);

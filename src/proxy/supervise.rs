@@ -150,7 +150,8 @@ pub async fn until_left(session: &Session, threads: &Threads) {
     let (mut quiet, mut seen) = (Duration::ZERO, 0);
     loop {
         tokio::time::sleep(LOOK).await;
-        if session.is_unheard() {
+        // Nothing more comes for one that was let go.
+        if session.is_unheard() || (threads.from_server.is_finished() && session.is_delivered()) {
             return;
         }
         if !threads.from_client.is_finished() || !session.held().is_empty() {

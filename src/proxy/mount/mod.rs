@@ -31,8 +31,8 @@ use super::session::{Session, Ticket};
 use super::supervise::{self, ClientWatch, End, PATIENCE};
 use crate::log::record::{Exit, Level, Seq};
 use crate::mcp::{Direction, Id, Message, compose};
-use crate::transport::child::{Child, Ended, Process, SpawnError, Spec};
 use crate::transport::Parcel;
+use crate::transport::child::{Child, Ended, Process, SpawnError, Spec};
 
 /// Where a server process is mounted.
 pub struct Mount {

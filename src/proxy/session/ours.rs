@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::lane::{Form, Item};
 use super::{Refused, Session};
 use crate::log::record::{LaneId, OpId, Origin, Outcome, Record, Ruling, Seq};
-use crate::mcp::{Direction, Kind, Message, compose};
+use crate::mcp::{Direction, Id, Kind, Message, compose};
 use crate::proxy::splice::terminated;
 
 impl Session {
@@ -38,6 +38,16 @@ impl Session {
                 false => self.send_back(&state, &answer),
             }
         }
+    }
+
+    /// The ids of what was asked in `direction` and has no answer yet.
+    pub fn asking(&self, direction: Direction) -> Vec<Id> {
+        let asked: Vec<Seq> = {
+            let state = self.state.lock();
+            state.operations.in_flight(direction).map(|operation| operation.request).collect()
+        };
+        let id = |request: Seq| self.log.get(request)?.frame()?.message.id().cloned();
+        asked.into_iter().filter_map(id).collect()
     }
 
     /// Takes back what was asked in `direction` and nobody waits for any more.

@@ -4,7 +4,7 @@
 //! Only the spans of `id`, `progressToken`, `subscriptionId` and the `requestId` of a cancellation
 //! change, and keep their JSON type. What can be attributed to no other client is the first one's.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ pub struct Board {
     joined: u32,
     /// What is under way, by the ids that the server knows.
     asked: HashMap<Id, Asked>,
+    /// Those of them that were cancelled, the oldest first: a server need not answer them.
+    cancelled: VecDeque<Id>,
     /// Requests by their progress tokens, as the server knows both.
     tokens: HashMap<Id, Id>,
     /// What the first client waits for, since there were others.
@@ -43,7 +45,12 @@ struct Asked {
     own: Id,
     /// Its progress token, as the server knows it and as the client does.
     token: Option<(Id, Id)>,
+    /// Its client does not wait any more.
+    is_cancelled: bool,
 }
+
+/// Cancelled requests whose answer may still come.
+const CANCELLED: usize = 256;
 
 /// How the server was greeted. It is greeted once (2025-11-25, basic/lifecycle); others are told what
 /// the first client was.
@@ -86,6 +93,7 @@ impl Board {
             members: BTreeSet::new(),
             joined: 0,
             asked: HashMap::new(),
+            cancelled: VecDeque::new(),
             tokens: HashMap::new(),
             first: HashSet::new(),
             questions: HashMap::new(),
@@ -94,8 +102,9 @@ impl Board {
         }
     }
 
-    /// Another client.
-    pub fn join(&mut self) -> Member {
+    /// Another client. The first one waits for `under_way` meanwhile.
+    pub fn join(&mut self, under_way: impl IntoIterator<Item = Id>) -> Member {
+        self.first.extend(under_way);
         self.joined += 1;
         let member = Member(self.joined);
         self.members.insert(member);
@@ -111,9 +120,14 @@ impl Board {
         self.members.contains(&member)
     }
 
-    /// Whose request it is that the server knows by this id.
-    pub fn asker(&self, id: &Id) -> Option<(Member, &Id)> {
-        self.asked.get(id).map(|asked| (asked.by, &asked.own))
+    /// Whether it is not the first client's request that the server knows by this id.
+    pub fn is_others(&self, id: &Id) -> bool {
+        self.asked.contains_key(id)
+    }
+
+    /// Whether another client than the first waits for anything.
+    pub fn others_wait(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// A client has left. Returns what the server is told: that nobody waits any more, and that nobody
@@ -153,6 +167,11 @@ impl Board {
                 }
                 if !self.members.is_empty() {
                     self.first.insert(id.clone());
+                }
+            }
+            Kind::Notification { method, .. } if &**method == "notifications/cancelled" => {
+                if let Some(id) = message.param(&["requestId"]).map(token) {
+                    self.first.remove(&id);
                 }
             }
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
@@ -236,7 +255,7 @@ impl Board {
         let progress: &[&str] = &["params", "_meta", "progressToken"];
         let known = tokens.as_ref().map(|(known, _)| known);
         let line = replace(message.body(), &[(&["id"], Some(&theirs)), (progress, known)]);
-        self.asked.insert(theirs, Asked { by, own: id.clone(), token: tokens });
+        self.asked.insert(theirs, Asked { by, own: id.clone(), token: tokens, is_cancelled: false });
         Said {
             to_server: Some(layout::as_line(&line)),
             how: Some((Ruling::Forward, words)),
@@ -244,14 +263,23 @@ impl Board {
         }
     }
 
-    fn cancel(&self, member: Member, message: &Message) -> Said {
+    fn cancel(&mut self, member: Member, message: &Message) -> Said {
         let own = message.param(&["requestId"]).map(token);
         let theirs =
             self.asked.iter().find(|(_, asked)| asked.by == member && Some(&asked.own) == own.as_ref());
-        let (Some((theirs, _)), Some(own)) = (theirs, &own) else {
+        let (Some(theirs), Some(own)) = (theirs.map(|(theirs, _)| theirs.clone()), &own) else {
             return ignored("nothing of that id is under way");
         };
-        let line = replace(message.body(), &[(&["params", "requestId"], Some(theirs))]);
+        if let Some(asked) = self.asked.get_mut(&theirs) {
+            asked.is_cancelled = true;
+        }
+        self.cancelled.push_back(theirs.clone());
+        if self.cancelled.len() > CANCELLED
+            && let Some(oldest) = self.cancelled.pop_front()
+        {
+            self.settle(&oldest);
+        }
+        let line = replace(message.body(), &[(&["params", "requestId"], Some(&theirs))]);
         let words = format!("requestId {} goes on as {}", own.token(), theirs.token());
         Said {
             to_server: Some(layout::as_line(&line)),
@@ -305,7 +333,13 @@ impl Board {
         Heard::of(asked.by, layout::as_line(&line))
     }
 
-    fn notified(&self, method: &str, message: &Message) -> Heard {
+    fn notified(&mut self, method: &str, message: &Message) -> Heard {
+        if method == "notifications/cancelled"
+            && let Some(id) = message.param(&["requestId"]).map(token)
+            && let Some(member) = self.questions.remove(&id)
+        {
+            return Heard::of(member, layout::as_line(message.body()));
+        }
         let to = |asked: &Asked, edits: &[(&[&str], Option<&Id>)]| {
             Heard::of(asked.by, layout::as_line(&replace(message.body(), edits)))
         };
@@ -351,7 +385,7 @@ impl Board {
 
     /// The only client, other than the first, that the server can be working for.
     fn only(&self) -> Option<Member> {
-        let mut askers = self.asked.values().map(|asked| asked.by);
+        let mut askers = self.asked.values().filter(|asked| !asked.is_cancelled).map(|asked| asked.by);
         let only = askers.next().filter(|_| self.first.is_empty())?;
         askers.all(|asker| asker == only).then_some(only)
     }
@@ -360,6 +394,9 @@ impl Board {
         let asked = self.asked.remove(id)?;
         if let Some((known, _)) = &asked.token {
             self.tokens.remove(known);
+        }
+        if asked.is_cancelled {
+            self.cancelled.retain(|cancelled| cancelled != id);
         }
         Some(asked)
     }

@@ -1,8 +1,9 @@
-use std::io::Write;
+use std::io::{Read, Write};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::mcp::Message;
 use crate::transport::PieceOf;
 
 /// What a server was written.
@@ -97,17 +98,8 @@ fn a_line_that_is_too_long_is_answered_in_either_direction() {
     end.sink.take(&[said("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}\n")]).unwrap();
     let id = Message::parse(written(&stdin).into()).id().unwrap().token().to_owned();
     let chunks: Vec<Vec<u8>> = answer.replace("ID", &id).as_bytes().chunks(150).map(<[u8]>::to_vec).collect();
-    let mut source = Source {
-        stdout: Box::new(Stdout([chunks, vec![b"\n".to_vec()]].concat().into_iter())),
-        switch: Arc::clone(&switch),
-        splitter: Splitter::new(100),
-        ready: BytesMut::new(),
-        chunk: vec![0; CHUNK],
-        is_plain: false,
-        mid_line: false,
-        long: None,
-        over: false,
-    };
+    let mut source =
+        Source::new(&switch, Box::new(Stdout([chunks, vec![b"\n".to_vec()]].concat().into_iter())));
     let mut buffer = [0; 512];
     assert_eq!(source.read(&mut buffer).unwrap(), 1, "nothing of it is the first client's");
     let length = end.source.read(&mut buffer).unwrap();

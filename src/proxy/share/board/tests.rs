@@ -12,7 +12,7 @@ fn greeted_board() -> (Board, Member, Member) {
         board.hears(&message(r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}"#));
     assert_eq!(heard, Heard::first());
     assert!(board.is_plain());
-    let (one, other) = (board.join(), board.join());
+    let (one, other) = (board.join([]), board.join([]));
     (board, one, other)
 }
 
@@ -62,7 +62,7 @@ fn a_greeting_is_answered_from_the_first_one() {
 #[test]
 fn who_comes_while_the_server_is_greeted_waits_for_its_answer() {
     let mut board = Board::new();
-    let one = board.join();
+    let one = board.join([]);
     board.first_says(&message(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#));
     let said = board.says(one, &message(r#"{"jsonrpc":"2.0","id":5,"method":"initialize"}"#));
     assert_eq!((said.to_server, said.answer), (None, None));
@@ -139,4 +139,28 @@ fn what_could_be_read_in_two_ways_and_batches_are_refused() {
         assert!(answer.is_rpc(), "{answer:?}");
     }
     assert_eq!(board.says(one, &message("{oops")).to_server, None);
+}
+
+#[test]
+fn what_is_cancelled_or_was_under_way_before_counts_for_what_the_server_asks() {
+    let (mut board, one, other) = greeted_board();
+    let call = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+    let cancel = message(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    let question = message(r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage"}"#);
+    to_server(board.says(one, &call));
+    to_server(board.says(one, &cancel));
+    to_server(board.says(other, &call));
+    assert_eq!(heard(board.hears(&question))[0].0, other, "the other one does not wait any more");
+    // It is taken back from whoever was asked.
+    let back = message(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9}}"#);
+    assert_eq!(heard(board.hears(&back))[0].0, other);
+    // A late answer to what was cancelled still finds its client.
+    assert_eq!(heard(board.hears(&message(r#"{"jsonrpc":"2.0","id":101,"result":{}}"#)))[0].0, one);
+    assert!(board.cancelled.is_empty());
+    board.join([Id::new("5")]);
+    assert_eq!(board.hears(&question), Heard::first(), "the first client was waiting before");
+    board.first_says(&message(
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#,
+    ));
+    assert_eq!(heard(board.hears(&question))[0].0, other);
 }
