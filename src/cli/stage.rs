@@ -41,10 +41,12 @@ impl Stage {
     /// # Errors
     /// When the terminal has gone.
     pub async fn show(&mut self, app: App) -> Result<App, Failure> {
+        let failed = |error| Failure::new(Kind::Interrupted, error);
+        self.console.renew().map_err(failed)?;
         let stop = supervise::stopped(&mut self.signals);
         let shown = run::run(&mut self.console, app, stop).await;
         // A terminal that went away is an end like another, only that nobody reads the summary.
-        shown.map_err(|error| Failure::new(Kind::Interrupted, error))
+        shown.map_err(failed)
     }
 }
 

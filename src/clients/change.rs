@@ -55,13 +55,23 @@ pub fn read(files: &[Place]) -> (Vec<(Place, Document)>, Vec<DocumentError>) {
     (documents, broken)
 }
 
+/// The servers of every client, and what is wrong with files that could not be read.
+#[derive(Debug, Default)]
+pub struct Servers {
+    pub found: Vec<(Place, Entry)>,
+    pub broken: Vec<String>,
+}
+
 /// Every server of every client.
-pub fn servers(homes: &Homes) -> Vec<(Place, Entry)> {
-    let (documents, _) = read(&homes.files(None));
+pub fn servers(homes: &Homes) -> Servers {
+    let (documents, broken) = read(&homes.files(None));
     let of = |(place, document): (Place, Document)| {
         document.entries.into_iter().map(move |entry| (place.clone(), entry)).collect::<Vec<_>>()
     };
-    documents.into_iter().flat_map(of).collect()
+    Servers {
+        found: documents.into_iter().flat_map(of).collect(),
+        broken: broken.iter().map(ToString::to_string).collect(),
+    }
 }
 
 /// What changes in one file, if these entries are wrapped or unwrapped; `data` is where is remembered what

@@ -12,7 +12,7 @@ mod store;
 mod toml;
 mod wrapping;
 
-pub use change::{Change, Direction, Plan, plan, read, servers};
+pub use change::{Change, Direction, Plan, Servers, plan, read, servers};
 pub use document::{Document, DocumentError};
 pub use entry::{Entry, Way};
 pub use known::{CLIENTS, Client, Homeless, Homes, Level, Place};

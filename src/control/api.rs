@@ -159,6 +159,12 @@ pub struct SessionFacts {
     pub server: Option<String>,
     pub era: Option<String>,
     pub open: bool,
+    /// The process of its server.
+    #[serde(default)]
+    pub process: Option<u32>,
+    /// Its server has ended, and its client stays until there is another.
+    #[serde(default)]
+    pub down: bool,
     pub frames: u64,
     pub errors: u64,
     pub held: u64,

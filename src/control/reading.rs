@@ -65,6 +65,8 @@ impl Reading {
             server: name(&session.server),
             era: session.era().map(|era| era.as_str().to_owned()),
             open: session.closed.is_none(),
+            process: session.opened.pid,
+            down: session.is_down,
             frames: session.frames,
             errors: session.errors,
             held: world

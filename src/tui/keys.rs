@@ -9,6 +9,7 @@ use super::command::{Cmd, Place};
 use super::composer::{Draft, Focus};
 use super::form::Form;
 use super::overlay::Overlay;
+use super::view::review_width;
 use crate::engine::Command;
 use crate::log::record::Level;
 
@@ -47,7 +48,8 @@ impl App {
                 true
             }
             Some(Overlay::Review(mut review)) => {
-                let last = review.lines.len().saturating_sub(1);
+                let width = usize::from(review_width(self.size.0).saturating_sub(2));
+                let last = review.rows(width).len().saturating_sub(1);
                 match key.code {
                     KeyCode::Enter | KeyCode::Char('y') => {
                         self.effect(Effect::Change(Box::new(review.change)))

@@ -10,7 +10,7 @@ use super::form;
 use crate::clients::Change;
 use crate::engine::Tell;
 use crate::log::query::{Completion, Query, QueryError};
-use crate::log::record::Seq;
+use crate::log::record::{Seq, SessionId};
 
 /// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
 pub const COUNTED: usize = 20_000;
@@ -83,6 +83,8 @@ pub enum Choice {
     HoldEverything,
     /// Puts us in front of a server of a client, or takes us out, by its place in the list.
     Wrap(usize),
+    /// Starts the server of a session again, whoever shares it.
+    Restart(SessionId),
     /// Leaves, and what is held stays held as long as its breakpoint lets it.
     QuitKeeping,
     QuitReleasing,
@@ -95,6 +97,21 @@ pub struct Palette {
     pub input: TextArea<'static>,
     pub found: Vec<Cmd>,
     pub cursor: usize,
+}
+
+impl Review {
+    /// Its lines on a screen of this many columns: longer ones go on below, without a sign.
+    pub fn rows(&self, width: usize) -> Vec<(char, String)> {
+        let width = width.saturating_sub(2).max(1);
+        let mut rows = Vec::new();
+        for (sign, line) in &self.lines {
+            let characters: Vec<char> = line.chars().collect();
+            rows.push((*sign, characters.iter().take(width).collect()));
+            let rest = characters.get(width..).unwrap_or_default();
+            rows.extend(rest.chunks(width).map(|part| (*sign, part.iter().collect())));
+        }
+        rows
+    }
 }
 
 impl Prompt {

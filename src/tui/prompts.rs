@@ -152,7 +152,7 @@ impl App {
                 Ok(words) if words.is_empty() => {}
                 Ok(words) => self.lead(Lead::Launch(words)),
                 Err(error) => {
-                    self.say(Level::Warning, format!("{error}: a quote is not closed"));
+                    self.say(Level::Warning, error.to_string());
                     self.overlay = Some(Overlay::Prompt(prompt));
                 }
             },

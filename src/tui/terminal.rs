@@ -72,6 +72,20 @@ impl Drop for Screen {
     }
 }
 
+impl Screen {
+    /// Begins with an empty terminal, of which nothing is known: something else was on it.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn renew(&mut self) -> io::Result<()> {
+        // Without asking the terminal for anything: its answer would be taken for keys.
+        execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
+        self.terminal = Terminal::new(backend)?;
+        Ok(())
+    }
+}
+
 impl Console for Screen {
     type Backend = CrosstermBackend<BufWriter<Stdout>>;
 
@@ -100,11 +114,7 @@ impl Console for Screen {
         give_back();
         let edited = edit_outside(text);
         take_over()?;
-        // Drawn anew as a whole, without asking the terminal for anything: its answer would be
-        // taken for keys.
-        execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
-        self.terminal = Terminal::new(backend)?;
+        self.renew()?;
         edited
     }
 }

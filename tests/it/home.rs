@@ -123,6 +123,10 @@ fn a_recording_is_opened_from_home_and_left_again() {
     terminal.sees("Nothing is running");
     terminal.press("ono-such\r");
     terminal.sees("no tape called \"no-such\"");
+    // What was written is still there.
+    terminal.sees("open recording: no-such");
+    terminal.press("\x1b");
+    std::thread::sleep(std::time::Duration::from_millis(100));
     terminal.press("q");
     assert!(terminal.ends().success());
 }
@@ -137,13 +141,15 @@ fn servers_are_launched_from_home_and_left_again() {
     terminal.sees("launch:");
     terminal.press("no-such-program --now\r");
     terminal.sees("not found in PATH");
-    terminal.press("l");
-    terminal.sees("launch:");
+    terminal.sees("launch: no-such-program --now");
+    terminal.press("\x15");
     terminal.press(&format!("'{}' demo-server --pace 1\r", crate::support::program()));
     terminal.sees("tools/list");
     let children = terminal.children();
     assert_eq!(children.len(), 1);
-    terminal.press("\x1b");
+    terminal.press("1");
+    terminal.sees("1 session runs");
+    terminal.press("q");
     terminal.sees("Nothing is running");
     eventually("its server has ended", || !is_alive(children[0]));
     // What it was is in the list now.

@@ -99,7 +99,12 @@ fn session_row(engine: &Reached, session: Option<&SessionFacts>) -> (Vec<String>
         count(|session| session.frames),
         count(|session| session.errors),
         count(|session| session.held),
-        if session.is_none_or(|session| session.open) { "open" } else { "ended" }.to_owned(),
+        match session {
+            Some(session) if session.down => "no server",
+            Some(session) if !session.open => "ended",
+            _ => "open",
+        }
+        .to_owned(),
     ];
     let mut value = json!({
         "pid": facts.pid,

@@ -43,10 +43,13 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     let mut app = stage.show(app).await?;
     // Something else is looked at for a while; what runs is still there afterwards.
     while let Some(next) = app.leads_to.take() {
-        match lead(&mut stage, next, look.clone()).await {
+        match lead(&mut stage, next.clone(), look.clone()).await {
             Ok(farewell) => app.say(Level::Info, farewell),
             // What runs is no worse for it.
-            Err(error) => app.say(Level::Error, error.to_string()),
+            Err(error) => {
+                app.say(Level::Error, error.to_string());
+                app.ask_again(&next);
+            }
         }
         app = stage.show(app).await?;
     }
@@ -63,7 +66,7 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     }
     finding.abort();
     output::say(&match hub.living() {
-        0 => "nothing is running any more".to_owned(),
+        0 => "nothing is running".to_owned(),
         1 => "detached; 1 shadowcat goes on".to_owned(),
         living => format!("detached; {living} shadowcats go on"),
     });

@@ -63,7 +63,15 @@ impl Hub {
             return Err(match address {
                 Address::One(_) => Refusal("its shadowcat has ended; what it said stays readable".into()),
                 // It is kept for whatever starts.
-                Address::All if matches!(command, Command::Break { .. }) => return Ok(Reply::Done),
+                Address::All if matches!(command, Command::Break { .. }) => {
+                    self.show();
+                    return Ok(Reply::Done);
+                }
+                // It was kept for whatever starts, and is no more.
+                Address::Point(_) if matches!(command, Command::RemoveBreakpoint { .. }) => {
+                    self.show();
+                    return Ok(Reply::Done);
+                }
                 Address::All | Address::Seats | Address::Point(_) => Refusal("nothing is running".into()),
             });
         }

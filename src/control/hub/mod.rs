@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::api::{Facts, Points, Tape};
+use super::api::{Facts, Point, Points, Tape};
 use super::client::{Client, Notice};
 use super::numbers::{Free, Numbers};
 use super::place;
@@ -343,6 +343,14 @@ impl Inner {
                 } else {
                     *watchers.entry(watcher.name.clone()).or_default() |= watcher.decides;
                 }
+            }
+        }
+        // What is to be broken on in whatever comes next.
+        for query in self.wanted.clone() {
+            let id = self.point(&query);
+            if snapshot.points.iter().all(|point| point.id != id) {
+                let point = Point { id, query, enabled: true, hits: 0, patience: 0 };
+                snapshot.points.extend(point.breakpoint(id));
             }
         }
         let own = Watcher { seat: OWN_SEAT, name: "you".into(), decides };

@@ -148,6 +148,18 @@ impl World {
     }
 
     fn opened(&mut self, seq: Seq, at: Stamp, id: SessionId, opened: &Opened) {
+        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.closed.is_none()) {
+            // It goes on with another process, or for a while with none.
+            let (text, level) = match opened.pid {
+                Some(pid) => (format!("session {}: its server is process {pid} now", id.0), Level::Info),
+                None => {
+                    (format!("session {}: its server has ended, and its client stays", id.0), Level::Warning)
+                }
+            };
+            (session.opened, session.is_down) = (opened.clone(), opened.pid.is_none());
+            self.events.push((seq, at, id, text, level));
+            return;
+        }
         let text = format!("session {} began: {}", id.0, opened.target.join(" "));
         self.events.push((seq, at, id, text, Level::Info));
         let session = Session {
@@ -158,6 +170,7 @@ impl World {
             client: None,
             server: None,
             learnt: Vec::new(),
+            is_down: false,
             closed: None,
             closed_at: None,
             frames: 0,

@@ -17,6 +17,8 @@ pub struct Session {
     pub server: Option<Facts>,
     /// Everything that was learnt of its sides, in order.
     pub learnt: Vec<(Seq, Facts)>,
+    /// Its server has ended, and its client stays until there is another.
+    pub is_down: bool,
     pub closed: Option<Closed>,
     /// The record that closed it, and when.
     pub closed_at: Option<(Seq, Stamp)>,

@@ -216,6 +216,15 @@ impl Host {
         let session = self.open(self.opened(name, spec, &shared.process, false));
         let (member, server) = shared.switch.join(&session);
         let threads = self.join(&session, client, server)?;
+        let mut sessions = self.sessions.lock();
+        let owns = |running: &&Running| {
+            running.shared.as_ref().is_some_and(|other| Arc::ptr_eq(&other.switch, &shared.switch))
+        };
+        let again = sessions.values().find(owns).and_then(|running| running.again.clone());
+        if let Some(running) = sessions.get_mut(&session.id()) {
+            running.again = again;
+        }
+        drop(sessions);
         Ok((member, session, threads))
     }
 

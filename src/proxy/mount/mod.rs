@@ -8,6 +8,7 @@
 //! Nothing is read or written while the state is locked: a server that does not read its input must not
 //! keep anybody from ending it.
 
+mod life;
 mod parts;
 mod streams;
 
@@ -18,21 +19,18 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::sys::signal::Signal;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use self::parts::{Greeting, Input, Output};
 use self::streams::{Source, Stderr, Stdin};
-use super::host::{Host, Threads};
 use super::link::{self, Server};
 use super::session::{Session, Ticket};
-use super::supervise::{self, ClientWatch, End, PATIENCE};
-use crate::log::record::{Exit, Level, Seq};
+use super::supervise::PATIENCE;
+use crate::log::record::{Level, Seq};
 use crate::mcp::{Direction, Id, Message, compose};
 use crate::transport::Parcel;
-use crate::transport::child::{Child, Ended, Process, SpawnError, Spec};
+use crate::transport::child::{Child, Process, SpawnError, Spec};
 
 /// Where a server process is mounted.
 pub struct Mount {
@@ -243,6 +241,9 @@ impl Mount {
             tokio::task::spawn_blocking(move || drop(input.take(&[parcel(line)])));
         }
         self.changed.notify_all();
+        if let Some(session) = self.session() {
+            session.reopen(Some(number));
+        }
         let greeted = if greets { ", and greeted as its client did" } else { "" };
         self.note(Level::Info, format!("the server was started again as process {number}{greeted}"));
         let (mount, this) = (Arc::downgrade(self), generation);
@@ -308,88 +309,6 @@ impl Mount {
         }
         session.take_back(Direction::ToClient, why);
         owes_greeting
-    }
-
-    /// Waits until the server has ended for good: those that are started in its place come and go.
-    pub async fn until_end(
-        self: &Arc<Self>,
-        host: &Host,
-        session: &Arc<Session>,
-        threads: &Threads,
-        client: Option<&ClientWatch>,
-        signals: &mut mpsc::Receiver<Signal>,
-    ) -> Ended {
-        let again = (Arc::clone(self), Handle::current());
-        host.restarts(session.id(), move || {
-            let (mount, runtime) = &again;
-            mount.restart(runtime).map_err(|refused| refused.to_string())
-        });
-        let mut process = self.state.lock().process.clone();
-        loop {
-            let End { ended, was_due } =
-                supervise::until_end(session, &process, threads, client, signals).await;
-            let next = match was_due {
-                true => None,
-                false => {
-                    let left = supervise::until_unneeded(session, threads, client, signals);
-                    self.next(&process, &Exit::from(ended).to_string(), left).await
-                }
-            };
-            let Some(next) = next else {
-                self.turn(Phase::Over);
-                let last = self.state.lock().process.clone();
-                if last.ended().is_none() {
-                    // It came just as nobody needed it any more.
-                    last.terminate(PATIENCE).await;
-                }
-                return ended;
-            };
-            host.replaced(session.id(), next.clone());
-            process = next;
-        }
-    }
-
-    /// A process has ended. Returns the one that takes its place, once that is there; none when the
-    /// session is over. `left` is ready when nobody needs one any more.
-    async fn next(&self, ended: &Process, how: &str, left: impl Future<Output = ()>) -> Option<Process> {
-        let text = format!("the server ended: {how}");
-        if self.stays && self.falls(ended, &text) {
-            self.drained().await;
-            self.settle(&text, false);
-            self.note(
-                Level::Warning,
-                format!("{text}; its client stays, and Space s r or `shadowcat ctl restart` starts it again"),
-            );
-        }
-        tokio::pin!(left);
-        loop {
-            {
-                let state = self.state.lock();
-                match state.phase {
-                    Phase::Up | Phase::Greeting(_) if state.process.id() != ended.id() => {
-                        return Some(state.process.clone());
-                    }
-                    Phase::Restarting | Phase::Down(_) => {}
-                    Phase::Up | Phase::Greeting(_) | Phase::Over => return None,
-                }
-            }
-            tokio::select! {
-                () = &mut left => return None,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
-    }
-
-    /// There is no process any more, unless another has taken the place of this one, or is about to.
-    fn falls(&self, process: &Process, why: &str) -> bool {
-        let mut state = self.state.lock();
-        let falls =
-            matches!(state.phase, Phase::Up | Phase::Greeting(_)) && state.process.id() == process.id();
-        if falls {
-            state.phase = Phase::Down(why.to_owned());
-            self.changed.notify_all();
-        }
-        falls
     }
 
     /// Whether another process has taken the place of this one, or is about to.

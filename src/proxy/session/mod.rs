@@ -43,6 +43,7 @@ pub type Later = Box<dyn Fn(Seq, std::pin::Pin<Box<dyn Future<Output = Verdict> 
 pub struct Session {
     id: SessionId,
     name: String,
+    about: Opened,
     log: Arc<Log>,
     chain: Chain,
     later: Later,
@@ -82,7 +83,7 @@ impl Session {
         operations: Arc<AtomicU32>,
         later: Later,
     ) -> Arc<Self> {
-        let name = opened.name.clone();
+        let (name, about) = (opened.name.clone(), opened.clone());
         log.append(id, Body::Opened(opened));
         let state = State {
             lanes: BTreeMap::new(),
@@ -99,6 +100,7 @@ impl Session {
         Arc::new(Self {
             id,
             name,
+            about,
             log,
             chain,
             later,

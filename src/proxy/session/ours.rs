@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lane::{Form, Item};
 use super::{Refused, Session};
-use crate::log::record::{LaneId, OpId, Origin, Outcome, Record, Ruling, Seq};
+use crate::log::record::{Body, LaneId, OpId, Opened, Origin, Outcome, Record, Ruling, Seq};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
 use crate::proxy::splice::terminated;
 
@@ -65,6 +65,11 @@ impl Session {
             }
             self.give_up(op);
         }
+    }
+
+    /// The session goes on with this process behind it, or with none.
+    pub fn reopen(&self, pid: Option<u32>) {
+        self.log.append(self.id, Body::Opened(Opened { pid, ..self.about.clone() }));
     }
 
     /// The record of a frame.

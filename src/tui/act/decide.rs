@@ -159,6 +159,7 @@ impl App {
                     self.effect(Effect::Plan(Box::new(place), Box::new(entry)));
                 }
             }
+            Choice::Restart(session) => self.restart(session),
             Choice::QuitKeeping => self.effect(Effect::Quit),
             Choice::QuitReleasing => {
                 self.releases_held = true;

@@ -123,7 +123,13 @@ impl App {
         } else if self.screen == Place::Compose && self.composer.focus != Focus::List {
             self.composer.focus = Focus::List;
         } else if self.frames.highlight.take().is_some() {
-        } else if self.leads_back && matches!(self.screen, Place::Frames | Place::Tape | Place::Sessions) {
+        } else if self.is_home() && matches!(self.screen, Place::Sessions | Place::Frames) {
+            // This is where everything begins.
+            self.show_sessions();
+        } else if self.leads_back
+            && self.is_tape()
+            && matches!(self.screen, Place::Frames | Place::Tape | Place::Sessions)
+        {
             // One came from a list of what there is.
             self.quit();
         } else if self.screen != Place::Frames {

@@ -201,10 +201,7 @@ impl App {
             }
             Cmd::Restart => {
                 if let Some(session) = self.session() {
-                    self.send(
-                        Command::Restart { session },
-                        Purpose::Say("the server is starting again".into()),
-                    );
+                    self.ask_restart(session);
                 }
             }
             Cmd::NextTheme => self.next_theme(),
@@ -240,13 +237,18 @@ impl App {
             Cmd::WrapServer | Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if self.is_remote => {
                 Some("this looks at another machine; `shadowcat tui` there does that")
             }
-            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.is_home() => {
-                Some("this is done from `shadowcat tui`; q leaves this screen")
-            }
+            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.is_home() => Some(
+                "this is done from the list of what runs, which `shadowcat tui` shows; q leaves this screen",
+            ),
             Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
                 Some("nothing is running, and nothing was recorded yet")
             }
             Cmd::SessionAll if self.world.sessions.is_empty() => Some("no session is here yet"),
+            Cmd::Accept | Cmd::Drop | Cmd::Answer | Cmd::AcceptHold | Cmd::Delay | Cmd::Up | Cmd::Down
+                if self.screen == Place::Intercept && self.hold.editing.is_some() =>
+            {
+                Some("an edit is open: e goes on with it, Ctrl-s sends it, Esc discards it")
+            }
             Cmd::Accept
             | Cmd::AcceptAll
             | Cmd::AcceptHold

@@ -101,6 +101,11 @@ impl App {
     }
 
     pub(in crate::tui) fn quit(&mut self) {
+        if self.is_home() && !self.decides() {
+            // Another screen decides on what is held.
+            self.effect(Effect::Quit);
+            return;
+        }
         if self.world.held.is_empty() {
             match self.attached() {
                 0 => self.effect(Effect::Quit),

@@ -1,10 +1,11 @@
 //! The Sessions screen: opening what is listed.
 
-use super::super::app::{App, Effect, Lead};
+use super::super::app::{App, Effect, Lead, Purpose};
 use super::super::command::Place as Screen;
 use super::super::overlay::{Choice, Menu, Overlay};
 use super::super::sessions::Line;
-use crate::clients::{Entry, Place};
+use crate::clients::{Entry, Place, Servers};
+use crate::engine::Command;
 use crate::log::record::{Level, SessionId};
 
 impl App {
@@ -46,17 +47,25 @@ impl App {
     }
 
     /// Lets the person choose among the servers of their clients.
-    pub(in crate::tui) fn choose_server(&mut self, servers: Result<Vec<(Place, Entry)>, String>) {
+    pub(in crate::tui) fn choose_server(&mut self, servers: Result<Servers, String>) {
         const KEYS: &str = "abcdefghijklmnoprstuvwxyz";
         self.servers = match servers {
-            Ok(servers) if servers.is_empty() => {
+            Ok(Servers { found, broken }) if found.is_empty() && !broken.is_empty() => {
+                return self.say(Level::Warning, broken.join("; "));
+            }
+            Ok(Servers { found, .. }) if found.is_empty() => {
                 self.say(
                     Level::Info,
                     "no server is in any client's configuration; `shadowcat wrap` lists where it looks",
                 );
                 return;
             }
-            Ok(servers) => servers,
+            Ok(Servers { found, broken }) => {
+                if !broken.is_empty() {
+                    self.say(Level::Warning, broken.join("; "));
+                }
+                found
+            }
             Err(why) => return self.say(Level::Warning, why),
         };
         let item = |(at, (key, (place, entry))): (usize, (char, &(Place, Entry)))| {
@@ -71,10 +80,32 @@ impl App {
         self.overlay = Some(Overlay::Menu(Menu { title, items }));
     }
 
+    /// Starts the server of a session again, or asks first where others share it.
+    pub(in crate::tui) fn ask_restart(&mut self, id: SessionId) {
+        let Some(session) = self.world.sessions.get(&id) else { return };
+        let pid = session.opened.pid;
+        let shares = |other: &&crate::log::world::Session| {
+            other.id != id && other.closed.is_none() && pid.is_some() && other.opened.pid == pid
+        };
+        match self.world.sessions.values().filter(shares).count() {
+            0 => self.restart(id),
+            count => {
+                let noun = if count == 1 { "session shares" } else { "sessions share" };
+                let title = format!("{count} {noun} this process and would end with it; Esc leaves it");
+                let items = vec![('r', "start it again".to_owned(), Choice::Restart(id))];
+                self.overlay = Some(Overlay::Menu(Menu { title, items }));
+            }
+        }
+    }
+
+    pub(in crate::tui) fn restart(&mut self, session: SessionId) {
+        self.send(Command::Restart { session }, Purpose::Say("the server is starting again".into()));
+    }
+
     /// Whether the server of the session can be started again from here.
     pub(in crate::tui) fn starts_again(&self) -> bool {
         let session = self.session().and_then(|id| self.world.sessions.get(&id));
-        session.is_some_and(|session| session.opened.pid.is_some())
+        session.is_some_and(|session| session.opened.pid.is_some() || session.is_down)
     }
 
     /// The session that the doctor looks at: the one that the list is narrowed to, else all.

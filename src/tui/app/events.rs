@@ -30,7 +30,7 @@ pub enum Input {
     /// The recordings of the library, the newest first.
     Tapes(Vec<Entry>),
     /// The servers in the configurations of clients.
-    Servers(Result<Vec<(clients::Place, clients::Entry)>, String>),
+    Servers(Result<clients::Servers, String>),
     /// A change of such a configuration, to be looked at.
     Planned(Result<clients::Change, String>),
     /// It was made, or could not be.

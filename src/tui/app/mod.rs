@@ -30,7 +30,7 @@ use crate::tui::frames::Frames;
 use crate::tui::hold::Hold;
 use crate::tui::keymap::{Keymap, Resolved};
 use crate::tui::logs::Logs;
-use crate::tui::overlay::{Overlay, Review};
+use crate::tui::overlay::{Overlay, Prompt, Review, Wants};
 use crate::tui::render::{Job, Slot, View};
 use crate::tui::scrub::Scrub;
 use crate::tui::sessions::Sessions;
@@ -422,9 +422,26 @@ impl App {
         self.effects.push(Effect::Send(command, purpose));
     }
 
+    /// Opens the prompt again for what could not be led to.
+    pub fn ask_again(&mut self, lead: &Lead) {
+        match lead {
+            Lead::Launch(words) => {
+                let text = shell_words::join(words);
+                self.overlay = Some(Overlay::Prompt(Prompt::new(Wants::Launch, &text)));
+            }
+            Lead::Recording(name) if !name.contains('/') => {
+                self.overlay = Some(Overlay::Prompt(Prompt::new(Wants::Recording, name)));
+            }
+            Lead::Recording(_) | Lead::Demo => {}
+        }
+    }
+
     /// Says something in one line, for a while.
     pub fn say(&mut self, level: Level, text: impl Into<String>) {
-        self.toast = Some((text.into(), level, self.clock.now()));
+        // An error and its hint are lines of their own elsewhere.
+        let text = text.into();
+        let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        self.toast = Some((parts.join(" · "), level, self.clock.now()));
     }
 
     fn key(&mut self, key: KeyEvent) {

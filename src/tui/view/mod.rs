@@ -129,6 +129,7 @@ impl App {
     }
 }
 
+pub(super) use overlay::review_width;
 /// Columns that a picture of time has on a screen of this width.
 pub(super) use tape::columns as time_columns;
 
@@ -262,6 +263,9 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
         (false, true) if behind >= LAG => {
             app.span(Role::Warning, format!("view behind {} ", duration(behind)))
+        }
+        (false, true) if app.world.sessions.values().any(|session| session.is_down) => {
+            app.span(Role::Error, format!("{} server ended ", glyphs.error))
         }
         (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
         (false, false) if app.world.sessions.is_empty() => Span::styled("waiting ", style),

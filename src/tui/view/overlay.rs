@@ -94,16 +94,22 @@ fn draw_menu(frame: &mut Frame<'_>, app: &App, menu: &Menu, area: Rect) {
     frame.render_widget(Line::from(app.span(Role::Dim, "  Esc  stays as it is")), last);
 }
 
+/// How wide a review is on a screen of this many columns.
+pub(in crate::tui) fn review_width(columns: u16) -> u16 {
+    columns.saturating_sub(4).min(110)
+}
+
 fn draw_review(frame: &mut Frame<'_>, app: &App, review: &Review, area: Rect) {
-    let width = area.width.saturating_sub(4).min(110);
-    let height = u16::try_from(review.lines.len() + 3).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
+    let width = review_width(area.width);
+    let rows = review.rows(usize::from(width.saturating_sub(2)));
+    let height = u16::try_from(rows.len() + 3).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
     let place = boxed(frame, area, width, height);
     let client = &review.change.place;
     let block = app.pane(format!("{}: {}", client.client.title, client.path.display()), true);
     let inner = block.inner(place);
     frame.render_widget(block, place);
     let [list, keys] = inner.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]));
-    let lines = review.lines.iter().skip(review.top).take(usize::from(list.height));
+    let lines = rows.iter().skip(review.top).take(usize::from(list.height));
     for (y, (sign, text)) in (list.y..).zip(lines) {
         let role = match sign {
             '-' => Role::Error,
@@ -114,7 +120,9 @@ fn draw_review(frame: &mut Frame<'_>, app: &App, review: &Review, area: Rect) {
         frame.render_widget(Line::from(app.span(role, text)), Rect { y, height: 1, ..list });
     }
     let line = Line::from(vec![
-        app.span(Role::Key, "  Enter"),
+        app.span(Role::Key, "  j k"),
+        app.span(Role::Dim, " scroll   "),
+        app.span(Role::Key, "Enter"),
         app.span(Role::Dim, " changes the file   "),
         app.span(Role::Key, "Esc"),
         app.span(Role::Dim, " leaves it as it is"),

@@ -95,12 +95,17 @@ fn session_line(app: &App, session: &Session, name: usize, columns: &[(&str, usi
     let cell = |role: Role, text: &str, width: usize| {
         app.span(role, pad(&fit(text, width.saturating_sub(1), glyphs.ellipsis), width, ' '))
     };
-    let sign = if live { glyphs.live } else { glyphs.dropped };
+    let sign = match (live, session.is_down) {
+        (true, true) => glyphs.error,
+        (true, false) => glyphs.live,
+        (false, _) => glyphs.dropped,
+    };
     let failed = session
         .closed
         .as_ref()
         .is_some_and(|closed| matches!(closed.exit, Some(exit) if exit != crate::log::record::Exit::Code(0)));
     let role = match (live, failed) {
+        (true, _) if session.is_down => Role::Error,
         (true, _) => Role::Ok,
         (false, true) => Role::Error,
         (false, false) => Role::Dim,
@@ -203,6 +208,10 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             }
             if let Some(pid) = session.opened.pid {
                 lines.push((Role::Dim, format!("process {pid}")));
+            }
+            if session.is_down {
+                let text = "its server has ended and its client stays: Space s r starts it again";
+                lines.push((Role::Error, text.to_owned()));
             }
             if let Some(closed) = &session.closed {
                 let how = closed.exit.map(|exit| format!(", {exit}")).unwrap_or_default();
