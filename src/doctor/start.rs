@@ -19,6 +19,11 @@ fn ended(patient: &Patient<'_>) -> Check {
     let mut evidence = Vec::new();
     let mut verdict = Verdict::Passed;
     for session in patient.sessions() {
+        if session.is_down {
+            evidence.push(format!("{} has ended, and its client stays", session.opened.name));
+            evidence.extend(last_words(patient, session));
+            verdict = Verdict::Failed;
+        }
         let Some(closed) = &session.closed else { continue };
         // Asked to end, it may need a signal: that is for another check.
         let asked = [Exit::Signal(15), Exit::Signal(9)];
@@ -33,6 +38,7 @@ fn ended(patient: &Patient<'_>) -> Check {
         }
     }
     match evidence.is_empty() {
+        true if patient.sessions().next().is_none() => Check::skipped(id, title, "no server was started"),
         true => Check::passed(id, title, "no server ended by itself"),
         false => Check::found(
             id,

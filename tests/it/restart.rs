@@ -97,9 +97,16 @@ fn a_client_that_is_to_stay_is_answered_while_there_is_no_server() {
     wrapped.add(4, 1, 2);
     let failed = wrapped.hears(4);
     assert_eq!(failed["error"]["code"], -32603, "{failed}");
+    let sessions = || {
+        let mut sessions = shadowcat(data);
+        sessions.args(["ctl", "sessions", "--output", "json"]);
+        serde_json::from_slice::<Value>(&crate::support::run(sessions, b"").stdout).unwrap()[0].clone()
+    };
+    assert_eq!((&sessions()["down"], &sessions()["process"]), (&json!(true), &Value::Null));
     ctl(data, &["restart"]);
     wrapped.add(5, 20, 25);
     assert!(wrapped.hears(5).to_string().contains("45"));
+    assert_eq!((&sessions()["down"], &sessions()["process"]), (&json!(false), &json!(server(&wrapped))));
     // A client that leaves while there is none ends everything, as the server ended.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(server(&wrapped)), Signal::SIGKILL).unwrap();
     wrapped.add(6, 1, 2);
