@@ -58,6 +58,8 @@ struct State {
     greeting: Greeting,
     /// What was written to the process, by frame.
     written: BTreeSet<Seq>,
+    /// How many of them are remembered before they are compared with what is unanswered.
+    remembers: usize,
     /// What was said before the process was there is no business of its.
     since: Seq,
 }
@@ -94,6 +96,8 @@ pub enum Refused {
     Over,
 }
 
+/// Frames that are remembered to have been written, at least.
+const REMEMBERED: usize = 4096;
 /// How often it is looked whether something has happened.
 const LOOK: Duration = Duration::from_millis(10);
 /// A greeting is short; a longer line is none.
@@ -130,6 +134,7 @@ impl Mount {
                 waker: Some(waker),
                 greeting: Greeting::default(),
                 written: BTreeSet::new(),
+                remembers: REMEMBERED,
                 since: 0,
             }),
             changed: Condvar::new(),

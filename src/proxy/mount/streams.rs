@@ -7,15 +7,12 @@ use std::sync::atomic::Ordering;
 use bytes::{Buf, BytesMut};
 
 use super::parts::Output;
-use super::{LONGEST, Mount, Phase, Reading};
+use super::{LONGEST, Mount, Phase, REMEMBERED, Reading};
 use crate::log::record::{Record, Ruling};
 use crate::mcp::line::{Piece, Splitter};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::Ticket;
 use crate::transport::{Parcel, Sink};
-
-/// Frames that are remembered to have been written; more are compared with what is unanswered.
-const REMEMBERED: usize = 4096;
 
 // === impl Stdin ===
 
@@ -39,11 +36,13 @@ impl Sink<Ticket> for Stdin {
         parcels.iter().for_each(|parcel| state.greeting.learn(parcel));
         let frames = parcels.iter().filter_map(|parcel| Some(parcel.ticket.as_ref()?.frame));
         state.written.extend(frames);
-        if state.written.len() > REMEMBERED
+        if state.written.len() > state.remembers
             && let Some(session) = mount.session()
         {
             let unanswered = session.unanswered(Direction::ToServer, &state.written);
             state.written = unanswered.into_iter().collect();
+            // Twice as many before it is looked again: a server may never answer any.
+            state.remembers = (2 * state.written.len()).max(REMEMBERED);
         }
         let (input, generation, since) = (Arc::clone(&state.input), state.generation, state.since);
         drop(state);
