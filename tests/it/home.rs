@@ -125,8 +125,7 @@ fn a_recording_is_opened_from_home_and_left_again() {
     terminal.sees("no tape called \"no-such\"");
     // What was written is still there.
     terminal.sees("open recording: no-such");
-    terminal.press("\x1b");
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    terminal.escapes("open recording:");
     terminal.press("q");
     assert!(terminal.ends().success());
 }
@@ -277,7 +276,7 @@ fn a_client_joins_a_server_that_a_screen_launched() {
     // Leaving asks: the client would lose its server.
     terminal.press("q");
     terminal.sees("1 client is attached");
-    terminal.press("\x1b");
+    terminal.escapes("1 client is attached");
     // The client ends its own server only.
     drop(client.stdin.take());
     assert!(client.child.wait().unwrap().success());
@@ -392,7 +391,7 @@ fn three_screens_keep_up_with_ten_engines() {
         for screen in &mut screens {
             screen.press("?");
             screen.sees("everything on the wire");
-            screen.press("\x1b");
+            screen.escapes("everything on the wire");
             screen.sees("follow");
         }
         answered += 1;

@@ -65,6 +65,13 @@ impl Terminal {
         panic!("no {text:?} on\n{}", self.screen());
     }
 
+    /// Presses Escape, and waits until `text` has gone: with the next key it would be another one.
+    #[track_caller]
+    pub fn escapes(&mut self, text: &str) {
+        self.press("\x1b");
+        eventually("what was open is closed", || !self.screen().contains(text));
+    }
+
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();

@@ -1,6 +1,6 @@
 //! `shadowcat tui`: whatever runs, looked at together.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use crate::cli::stage::Stage;
 
 /// How often it is looked for engines that have started.
 const LOOK: Duration = Duration::from_millis(300);
+/// How often it is tried to reach one that does not listen.
+const TRIES: u32 = 30;
 /// The same on another machine, where each look is a connection.
 const LOOK_FAR: Duration = Duration::from_secs(5);
 /// How long a first answer may take.
@@ -120,7 +122,7 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
 
 /// Takes in every engine that is there, and those that start later.
 async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
-    let mut refused: HashSet<PathBuf> = HashSet::new();
+    let mut failed: HashMap<PathBuf, u32> = HashMap::new();
     loop {
         match &remote {
             Some(remote) => remote.attach_new(&hub).await,
@@ -130,14 +132,20 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
                     // What is launched from here is looked at on a screen of its own.
                     .filter(|door| door.pid != std::process::id())
                     .map(|door| door.path)
-                    .filter(|path| !hub.knows(path) && !refused.contains(path))
+                    .filter(|path| !hub.knows(path))
+                    .filter(|path| failed.get(path).is_none_or(|times| *times < TRIES))
                     .collect();
                 for (path, error) in hub.attach(&new).await {
-                    // It ended a moment ago, or speaks another version: it will not come to speak ours.
-                    // One that was stopped may go on.
                     tracing::debug!("{}: {error}", path.display());
-                    if !matches!(error, CallError::Silent) {
-                        refused.insert(path);
+                    match error {
+                        // One that was stopped may go on.
+                        CallError::Silent => {}
+                        // It is just being made, or was left by one that was killed.
+                        CallError::Io(_) | CallError::Gone => *failed.entry(path).or_default() += 1,
+                        // It speaks another version, and will not come to speak ours.
+                        CallError::Planted(_) | CallError::Refused(_) | CallError::Strange(_) => {
+                            failed.insert(path, TRIES);
+                        }
                     }
                 }
             }
