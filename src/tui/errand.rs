@@ -54,7 +54,7 @@ fn background(sender: &mpsc::Sender<Input>, work: impl FnOnce() -> Input + Send 
 
 /// The recordings of the library. One that cannot be read is one without recordings.
 fn tapes() -> Vec<library::Entry> {
-    let found = Catalog::open(&mut |_, _| ()).and_then(|catalog| catalog.find(&Wanted::default()));
+    let found = Catalog::open_settled(&mut |_, _| ()).and_then(|catalog| catalog.find(&Wanted::default()));
     let mut found = found.unwrap_or_default();
     // What is being recorded runs, and is listed as that.
     found.retain(|tape| tape.sealed || !library::is_recorded(&tape.path));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{data, directories, item};
+use super::{data, directories, is_recorded, item};
 use crate::log::record::{Exit, FrameKind};
 use crate::mcp::Direction;
 use crate::tape::{Opened, files, notes, part};
@@ -103,12 +103,28 @@ impl Catalog {
     /// # Errors
     /// When not even that is possible.
     pub fn open(progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CatalogError> {
+        Self::open_of(progress, &|_| true)
+    }
+
+    /// The same for those who look again and again: what is being recorded is not read each time that it
+    /// has grown, and stays as it was known.
+    ///
+    /// # Errors
+    /// When not even an index in memory is possible.
+    pub fn open_settled(progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CatalogError> {
+        Self::open_of(progress, &|path| !is_recorded(path))
+    }
+
+    fn open_of(
+        progress: &mut dyn FnMut(u64, u64),
+        wants: &dyn Fn(&Path) -> bool,
+    ) -> Result<Self, CatalogError> {
         let data = data().ok_or(CatalogError::Homeless)?;
         let mut on_disk = || -> Result<Self, CatalogError> {
             crate::tape::writer::create_private_directory(&data)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
             let mut catalog = Self::at(&Self::place(&data))?;
-            catalog.refresh(&mut *progress)?;
+            catalog.refresh(&mut *progress, wants)?;
             Ok(catalog)
         };
         let opened = on_disk().or_else(|error| match error.is_broken() {
@@ -123,7 +139,7 @@ impl Catalog {
             Err(error) => {
                 tracing::warn!("{error}; the files are read instead");
                 let mut catalog = Self::on(Connection::open_in_memory()?)?;
-                catalog.refresh(progress)?;
+                catalog.refresh(progress, wants)?;
                 Ok(catalog)
             }
         }
@@ -180,11 +196,15 @@ impl Catalog {
         Ok(Self(connection))
     }
 
-    /// Takes in what has changed among the files since.
+    /// Takes in what has changed since, among the files that are wanted.
     ///
     /// # Errors
     /// When the database cannot be written.
-    fn refresh(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CatalogError> {
+    fn refresh(
+        &mut self,
+        progress: &mut dyn FnMut(u64, u64),
+        wants: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), CatalogError> {
         let known: HashMap<String, String> = {
             let mut all = self.0.prepare("SELECT path, stamp FROM tapes")?;
             let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -198,7 +218,7 @@ impl Catalog {
                 let name = path.display().to_string();
                 gone.remove(&name);
                 let stamp = stamp(&path);
-                if known.get(&name) != Some(&stamp) {
+                if known.get(&name) != Some(&stamp) && wants(&path) {
                     changed.push((name, path, stamp));
                 }
             }
