@@ -11,7 +11,7 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use super::output::{self, Color};
+use super::output::Color;
 use super::{look, record, socket, stage};
 use crate::demo::{script, server};
 use crate::log::Log;
@@ -56,14 +56,11 @@ fn sessions() -> [(&'static str, Era, Attendance); 2] {
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { http, record, look } = arguments;
     let look = look.look(color)?;
-    let mut stage = stage::Stage::open()?;
-    let farewell = match http {
-        true => over_http(&mut stage, &record, look).await,
-        false => show(&mut stage, &record, look, false).await,
-    };
-    drop(stage);
-    output::say(&farewell?);
-    Ok(ExitCode::SUCCESS)
+    stage::Stage::alone(async |stage| match http {
+        true => over_http(stage, &record, look).await,
+        false => show(stage, &record, look, false).await,
+    })
+    .await
 }
 
 /// The command line of the demo's server.

@@ -1,5 +1,6 @@
 //! The terminal, on which one screen may follow another, and screens in front of an engine of this process.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
 use super::failure::{Failure, Kind};
-use super::values;
+use super::{output, values};
 use crate::engine::{Engine, Who};
 use crate::log::world::World;
 use crate::proxy::host::Host;
@@ -34,6 +35,20 @@ impl Stage {
                 .hint("the screen needs a terminal; `shadowcat forward stdio` works without one")
         })?;
         Ok(Self { console, signals })
+    }
+
+    /// Opens the terminal for one screen, gives it back, and says how it was.
+    ///
+    /// # Errors
+    /// When there is no terminal, or the screen ends with one.
+    pub async fn alone(
+        play: impl AsyncFnOnce(&mut Self) -> Result<String, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        let mut stage = Self::open()?;
+        let farewell = play(&mut stage).await;
+        drop(stage);
+        output::say(&farewell?);
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Shows a screen until the person leaves it or the process is asked to end.

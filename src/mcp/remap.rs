@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::compose::meta;
 use super::{Id, Message, Quirks, json};
 
 /// An id from its JSON.
@@ -28,11 +29,48 @@ pub fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
 }
 
 /// An id of ours of the same JSON type as `id`.
-pub fn alike(id: &Id, number: u64) -> Id {
+fn alike(id: &Id, number: u64) -> Id {
     match id.token().starts_with('"') {
         true => Id::text(&format!("sc-{number}")),
         false => Id::new(&number.to_string()),
     }
+}
+
+/// A request under ids of ours.
+pub struct Renamed {
+    pub id: Id,
+    /// Its progress token, as the server knows it and as the client does.
+    pub token: Option<(Id, Id)>,
+    /// The message, without a terminator.
+    pub line: Bytes,
+    /// What became of its ids, in words.
+    pub words: String,
+}
+
+/// Gives a request, whose id is `id`, ids of ours that are made of `number`.
+pub fn rename(request: &Message, id: &Id, number: u64) -> Renamed {
+    let theirs = alike(id, number);
+    let own = request.param(&["_meta", "progressToken"]).map(token);
+    let token = own.map(|own| (alike(&own, number), own));
+    let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
+    if let Some((known, own)) = &token {
+        words.push_str(&format!(", progressToken {} as {}", own.token(), known.token()));
+    }
+    let progress: &[&str] = &["params", "_meta", "progressToken"];
+    let known = token.as_ref().map(|(known, _)| known);
+    let line = replace(request.body(), &[(&["id"], Some(&theirs)), (progress, known)]);
+    Renamed { id: theirs, token, line, words }
+}
+
+/// The answer to a request, under the id that its client knows.
+pub fn answer(body: &[u8], own: &Id) -> Bytes {
+    let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
+    replace(body, &[(&["id"], Some(own)), (subscription, Some(own))])
+}
+
+/// What changes in a notification of a subscription, for a client that knows it by this id.
+pub fn subscription(own: &Id) -> [(&'static [&'static str], Option<&Id>); 2] {
+    [(&["params", "_meta", meta::SUBSCRIPTION_ID], Some(own)), (&["params", "requestId"], Some(own))]
 }
 
 /// Whether parsers can read a request in two ways where it matters: a key is there twice, and one of

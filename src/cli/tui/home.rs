@@ -21,10 +21,10 @@ use crate::cli::stage::Stage;
 
 /// How often it is looked for engines that have started.
 const LOOK: Duration = Duration::from_millis(300);
-/// How often it is tried to reach one that does not listen.
-const TRIES: u32 = 30;
 /// The same on another machine, where each look is a connection.
 const LOOK_FAR: Duration = Duration::from_secs(5);
+/// How often it is tried to reach one that does not listen.
+const TRIES: u32 = 30;
 /// How long a first answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 

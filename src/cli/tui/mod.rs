@@ -13,7 +13,7 @@ use super::attach;
 use super::failure::Failure;
 use super::http::{Door, ListenArguments, UpstreamArguments, target};
 use super::look::LookArguments;
-use super::output::{self, Color};
+use super::output::Color;
 use super::record;
 use super::socket;
 use super::stage::{Showing, Stage, seated};
@@ -88,11 +88,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         return stand_before(stand, look).await;
     }
     let spec = found(command)?;
-    let mut stage = Stage::open()?;
-    let farewell = run_server(&mut stage, spec, era, &record, look, false).await;
-    drop(stage);
-    output::say(&farewell?);
-    Ok(ExitCode::SUCCESS)
+    Stage::alone(async |stage| run_server(stage, spec, era, &record, look, false).await).await
 }
 
 /// A command line whose program is there.
@@ -181,20 +177,16 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
         keeper.leave_terminal();
     }
     let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
-    let mut stage = Stage::open()?;
     let showing = Showing { host: &host, engine, recorder, look, leads_back: false };
-    let farewell = showing.until_left(&mut stage, || async {
+    let then = async || {
         drop(client);
         gate.close("the screen was closed");
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
         socket::close(control).await;
-    });
-    let farewell = farewell.await;
-    drop(stage);
-    output::say(&farewell?);
-    Ok(ExitCode::SUCCESS)
+    };
+    Stage::alone(async |stage| showing.until_left(stage, then).await).await
 }
 
 impl EraChoice {

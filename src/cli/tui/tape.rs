@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cli::failure::Failure;
 use crate::cli::stage::{self, Stage};
-use crate::cli::{output, tape};
+use crate::cli::tape;
 use crate::clock::Clock;
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
 use crate::log::record::{Body, Level, Note};
@@ -19,11 +19,7 @@ use crate::tui::{App, Look};
 /// Shows the recording called `name` until the person leaves.
 pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
     let opened = tape::opened(name)?;
-    let mut stage = Stage::open()?;
-    let farewell = show(&mut stage, opened, look, false).await;
-    drop(stage);
-    output::say(&farewell?);
-    Ok(ExitCode::SUCCESS)
+    Stage::alone(async |stage| show(stage, opened, look, false).await).await
 }
 
 /// Shows a recording until the person leaves, and says how it was. `leads_back` is whether another screen

@@ -42,23 +42,21 @@ impl Session {
 
     /// The ids of what was asked in `direction` and has no answer yet.
     pub fn asking(&self, direction: Direction) -> Vec<Id> {
-        let asked: Vec<Seq> = {
-            let state = self.state.lock();
-            state.operations.in_flight(direction).map(|operation| operation.request).collect()
-        };
-        let id = |request: Seq| self.log.get(request)?.frame()?.message.id().cloned();
-        asked.into_iter().filter_map(id).collect()
+        self.asked(direction).into_iter().filter_map(|(_, id)| id).collect()
     }
 
-    /// Takes back what was asked in `direction` and nobody waits for any more.
-    pub fn take_back(&self, direction: Direction, why: &str) {
+    fn asked(&self, direction: Direction) -> Vec<(OpId, Option<Id>)> {
         let asked: Vec<(OpId, Seq)> = {
             let state = self.state.lock();
             state.operations.in_flight(direction).map(|operation| (operation.id, operation.request)).collect()
         };
-        for (op, request) in asked {
-            let record = self.log.get(request);
-            let id = record.as_deref().and_then(Record::frame).and_then(|frame| frame.message.id().cloned());
+        let id = |request: Seq| self.log.get(request)?.frame()?.message.id().cloned();
+        asked.into_iter().map(|(op, request)| (op, id(request))).collect()
+    }
+
+    /// Takes back what was asked in `direction` and nobody waits for any more.
+    pub fn take_back(&self, direction: Direction, why: &str) {
+        for (op, id) in self.asked(direction) {
             if let Some(id) = id {
                 // A side that is gone was asked nothing.
                 let _ = self.inject(direction, &compose::cancelled(&id, why));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::log::record::Ruling;
 use crate::mcp::compose::{self, meta};
-use crate::mcp::remap::{alike, is_ambiguous, replace, token};
+use crate::mcp::remap::{self, Renamed, is_ambiguous, replace, token};
 use crate::mcp::{Id, Kind, Message, layout};
 
 /// A client of a shared server.
@@ -242,19 +242,10 @@ impl Board {
 
     fn ask(&mut self, by: Member, id: &Id, message: &Message) -> Said {
         self.next += 1;
-        let theirs = alike(id, self.next);
-        let own = message.param(&["_meta", "progressToken"]).map(token);
-        let tokens = own.map(|own| (alike(&own, self.next), own));
+        let Renamed { id: theirs, token: tokens, line, words } = remap::rename(message, id, self.next);
         if let Some((known, _)) = &tokens {
             self.tokens.insert(known.clone(), theirs.clone());
         }
-        let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
-        if let Some((known, own)) = &tokens {
-            words.push_str(&format!(", progressToken {} as {}", own.token(), known.token()));
-        }
-        let progress: &[&str] = &["params", "_meta", "progressToken"];
-        let known = tokens.as_ref().map(|(known, _)| known);
-        let line = replace(message.body(), &[(&["id"], Some(&theirs)), (progress, known)]);
         self.asked.insert(theirs, Asked { by, own: id.clone(), token: tokens, is_cancelled: false });
         Said {
             to_server: Some(layout::as_line(&line)),
@@ -328,9 +319,7 @@ impl Board {
             return Heard { others, first: true };
         }
         let Some(asked) = self.settle(id) else { return Heard::first() };
-        let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
-        let line = replace(message.body(), &[(&["id"], Some(&asked.own)), (subscription, Some(&asked.own))]);
-        Heard::of(asked.by, layout::as_line(&line))
+        Heard::of(asked.by, layout::as_line(&remap::answer(message.body(), &asked.own)))
     }
 
     fn notified(&mut self, method: &str, message: &Message) -> Heard {
@@ -346,9 +335,8 @@ impl Board {
         let found = |id: Option<Id>| self.asked.get(&id?);
         let request: &[&str] = &["params", "requestId"];
         if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
-            let subscription: &[&str] = &["params", "_meta", meta::SUBSCRIPTION_ID];
-            let edits = |own| [(subscription, Some(own)), (request, Some(own))];
-            return found(Some(id)).map_or_else(Heard::first, |asked| to(asked, &edits(&asked.own)));
+            return found(Some(id))
+                .map_or_else(Heard::first, |asked| to(asked, &remap::subscription(&asked.own)));
         }
         match method {
             "notifications/progress" => {

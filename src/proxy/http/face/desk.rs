@@ -13,7 +13,7 @@ use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
 use crate::mcp::mirror::{self, Annotations};
-use crate::mcp::remap::{alike, replace, token};
+use crate::mcp::remap::{self, Renamed, replace, token};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::proxy::session::{Form, Item, Lane, Port, Scope, Session};
 
@@ -161,36 +161,32 @@ impl Desk {
 
     fn take_in(&self, state: &mut State, request: &Message, mailbox: &Mailbox) -> Option<Asking> {
         let Kind::Request { id, method, .. } = request.kind() else { return None };
-        let own = request.param(&["_meta", "progressToken"]).map(token);
         state.asked += 1;
         let order = state.asked;
-        let number = state.start + order;
-        let (theirs, their_token) = match self.clients {
-            Clients::One => (id.clone(), own.clone()),
-            Clients::Many => (alike(id, number), own.as_ref().map(|own| alike(own, number))),
+        let (theirs, tokens, line, remapped) = match self.clients {
+            Clients::One => {
+                let own = request.param(&["_meta", "progressToken"]).map(token);
+                let line = Bytes::copy_from_slice(request.body());
+                (id.clone(), own.map(|own| (own.clone(), own)), line, None)
+            }
+            Clients::Many => {
+                let Renamed { id, token, line, words } = remap::rename(request, id, state.start + order);
+                (id, token, line, Some(words))
+            }
         };
+        if let Some((known, _)) = &tokens {
+            state.tokens.insert(known.clone(), theirs.clone());
+        }
         let waiting = Waiting {
             mailbox: mailbox.clone(),
             order,
             id: id.clone(),
-            token: their_token.clone().zip(own.clone()),
+            token: tokens,
             listens: &**method == "subscriptions/listen",
         };
-        if let Some(token) = &their_token {
-            state.tokens.insert(token.clone(), theirs.clone());
-        }
         state.left.remove(&theirs);
         state.waiting.insert(theirs.clone(), waiting);
-        if self.clients == Clients::One {
-            return Some(Asking { line: Bytes::copy_from_slice(request.body()), id: theirs, remapped: None });
-        }
-        let path: &[&str] = &["params", "_meta", "progressToken"];
-        let line = replace(request.body(), &[(&["id"][..], Some(&theirs)), (path, their_token.as_ref())]);
-        let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
-        if let (Some(own), Some(theirs)) = (own, their_token) {
-            words.push_str(&format!(", progressToken {} as {}", own.token(), theirs.token()));
-        }
-        Some(Asking { line, id: theirs, remapped: Some(words) })
+        Some(Asking { line, id: theirs, remapped })
     }
 
     /// Nobody waits for the answer to a request any more. Returns whether it is still to come.
@@ -316,12 +312,9 @@ impl Desk {
                 let Some(waiting) = state.forget(id) else { return Some(Unread::Nobody) };
                 let code = matches!(message.kind(), Kind::Failure { .. })
                     .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
-                let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
                 let line = match self.clients {
                     Clients::One => Bytes::copy_from_slice(body),
-                    Clients::Many => {
-                        replace(body, &[(&["id"], Some(&waiting.id)), (subscription, Some(&waiting.id))])
-                    }
+                    Clients::Many => remap::answer(body, &waiting.id),
                 };
                 let answer = Some(Answer { id: waiting.id, code });
                 // Nothing comes behind it; it may find less room than there should be.
@@ -368,11 +361,9 @@ impl Desk {
             };
             (waiting.mailbox.clone(), Said { line, answer: None })
         };
-        let subscription: &[&str] = &["params", "_meta", meta::SUBSCRIPTION_ID];
         if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
             let waiting = state.waiting.get(&id)?;
-            let request: &[&str] = &["params", "requestId"];
-            return Some(to(waiting, &[(subscription, Some(&waiting.id)), (request, Some(&waiting.id))]));
+            return Some(to(waiting, &remap::subscription(&waiting.id)));
         }
         match method {
             "notifications/progress" => {
