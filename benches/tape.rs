@@ -19,15 +19,15 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use shadowcat::clock::Clock;
 use shadowcat::engine::Engine;
-use shadowcat::log::operation::{Course, Operations};
+use shadowcat::log::operation::{Correlation, Operations};
 use shadowcat::log::record::{Channel, Frame, LaneId, Opened, Origin, Outcome, Sent, SessionId};
-use shadowcat::log::subject::{RowSubject, Sieve};
+use shadowcat::log::subject::{Prefilter, RowSubject};
 use shadowcat::log::world::Row;
 use shadowcat::log::{Body, Log, Query};
 use shadowcat::mcp::{Direction, Message};
 use shadowcat::tape::TapeWriter;
 use shadowcat::tape::writer::Subject;
-use shadowcat::tui::{App, Input, Look, Theme, view};
+use shadowcat::tui::{App, Appearance, Input, Theme, view};
 
 const FRAMES: u64 = 1_000_000;
 
@@ -106,7 +106,8 @@ fn write(path: &Path) -> Duration {
             clock.advance(Duration::from_micros(300));
             let message = Message::parse((text + "\n").into());
             let record = log.append_with(session, |seq| {
-                let link = operations.observe(seq, direction, None, Course::Presumed, &message, false).link;
+                let link =
+                    operations.observe(seq, direction, None, Correlation::Presumed, &message, false).link;
                 Body::Frame(Box::new(Frame {
                     lane: LaneId(if direction == Direction::ToServer { 1 } else { 2 }),
                     direction,
@@ -158,9 +159,9 @@ fn open(path: &Path) {
         let query = Query::parse(query).expect("a query");
         let began = Instant::now();
         let (world, log) = (&tape.world, &tape.log);
-        let sieve = Sieve::new(&query, log, 1, tape.last);
+        let prefilter = Prefilter::new(&query, log, 1, tape.last);
         let matches = |row: &&Row| {
-            query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(world, row, log) })
+            query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(world, row, log) })
         };
         let found = world.rows.iter().filter(matches).count();
         println!("  filter {}: {:.0} ms, {found} found", query.text(), millis(began));
@@ -174,7 +175,7 @@ fn paint(tape: shadowcat::tape::Opened, opened: Duration) {
     let began = Instant::now();
     let nothing = tokio::sync::watch::channel(Default::default()).1;
     let (engine, _requests) = Engine::new(tape.log, tokio::sync::watch::channel(Default::default()).1);
-    let look = Look {
+    let look = Appearance {
         theme: Theme::dark(),
         ascii: false,
         colour: true,

@@ -10,17 +10,17 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
+use shadowcat::client::Attendance;
 use shadowcat::clock::Clock;
 use shadowcat::demo::script;
+use shadowcat::host::launch::{Launch, launch};
+use shadowcat::host::{Host, Settings};
 use shadowcat::log::Log;
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::mcp::Era;
-use shadowcat::proxy::client::Attendance;
-use shadowcat::proxy::host::{Host, Settings};
-use shadowcat::proxy::launch::{Launch, launch};
 use shadowcat::tape::Status;
 use shadowcat::transport::child::Spec;
-use shadowcat::tui::{App, Effect, Input, Look, Theme, render, view};
+use shadowcat::tui::{App, Appearance, Effect, Input, Theme, render, view};
 
 const SIZE: (u16, u16) = (124, 34);
 
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
     }
     let theme = Theme::dark();
-    let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
+    let look = Appearance { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
     let recording = tokio::sync::watch::channel(Status {
         path: Some("demo.tape".into()),
         bytes: 24_000,

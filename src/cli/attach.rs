@@ -13,16 +13,17 @@ use tokio::sync::mpsc;
 
 use super::failure::Failure;
 use crate::control;
-use crate::control::reach::Whom;
+use crate::control::reach::EngineSelector;
 use crate::control::server::{Attach, Guest, Joined};
+use crate::host::{Backend, Host, SharedServer};
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
-use crate::proxy::Session;
-use crate::proxy::host::{Host, Shared, Threads};
-use crate::proxy::link::End;
-use crate::proxy::mount::Mount;
-use crate::proxy::supervise::{PATIENCE, until_left, wind_down};
+use crate::session::Session;
+use crate::stdio::drive::Threads;
+use crate::stdio::lifecycle::{TERM_GRACE, until_left, wind_down};
+use crate::stdio::link::End;
+use crate::stdio::restart::RestartableServer;
 use crate::transport::child::Spec;
 use crate::transport::stdio;
 
@@ -39,17 +40,17 @@ pub struct Arguments {
 }
 
 /// How often it is looked for a server that is being started, and how long for one that does not run.
-const LOOK: Duration = Duration::from_millis(20);
-const GRACE: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Copies until either side has ended.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let whom = Whom { name: Some(arguments.name.clone()), by: "attach".to_owned() };
-    let path = whom.one().await?.path;
+    let selector = EngineSelector { name: Some(arguments.name.clone()), by: "attach".to_owned() };
+    let path = selector.one().await?.path;
     let stream = control::client::join(&path, "attach", arguments.share).await.map_err(|error| {
         Failure::from(error).hint("`shadowcat tui -- CMD` launches a server that clients can attach to")
     })?;
-    let (mut input, mut output) = stdio::take().map_err(Failure::peer)?;
+    let (mut input, mut output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let mut up = stream.try_clone().map_err(Failure::peer)?;
     // Blocking copies: both streams may be of any kind.
     std::thread::Builder::new()
@@ -109,34 +110,34 @@ pub fn with_server(host: &Arc<Host>, name: String, command: Vec<String>) -> Atta
 }
 
 /// The server that can be shared, once it has been greeted.
-async fn greeted(host: &Arc<Host>) -> Option<Shared> {
+async fn greeted(host: &Arc<Host>) -> Option<SharedServer> {
     /// As long as a server may take to answer its first message.
-    const PATIENCE: Duration = Duration::from_secs(120);
+    const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
     let mut waited = Duration::ZERO;
-    while waited < PATIENCE && !host.is_ending() {
+    while waited < FIRST_ANSWER_TIMEOUT && !host.is_ending() {
         match host.shared() {
             Some(shared) => return Some(shared),
             // There is nothing to wait for.
-            None if waited > GRACE && !host.is_running() => return None,
-            None => tokio::time::sleep(LOOK).await,
+            None if waited > START_TIMEOUT && !host.is_running() => return None,
+            None => tokio::time::sleep(POLL_INTERVAL).await,
         }
-        waited += LOOK;
+        waited += POLL_INTERVAL;
     }
     None
 }
 
 /// Gives a client a process of its own.
 async fn alone(host: &Arc<Host>, name: &str, spec: &Spec, stream: UnixStream) -> Result<(), String> {
-    let (mount, server) = Mount::start(spec, false).map_err(|error| error.to_string())?;
+    let (server, streams) = RestartableServer::start(spec, false).map_err(|error| error.to_string())?;
     let client = end(&stream)?;
     // stderr is shown on the screen and goes nowhere else.
     let nowhere = Box::new(std::io::sink());
-    let opened = host.open_stdio(name, spec, server, client, nowhere, false);
+    let opened = host.open_stdio(name, spec, streams, client, nowhere, false);
     let (session, threads) = opened.map_err(|error| error.to_string())?;
-    mount.bind(&session);
+    server.bind(&session);
     // Nobody sends signals to one of several servers.
     let (_no_signals, mut signals) = mpsc::channel(1);
-    let ended = mount.until_end(host, &session, &threads, None, &mut signals).await;
+    let ended = host.run_restartable(&server, &session, &threads, None, &mut signals).await;
     wind_down(&session, &threads, || session.is_unheard(), std::future::pending()).await;
     session.close("the server ended", Some(ended.into()));
     leave(host, &session, &threads, &stream).await;
@@ -148,7 +149,7 @@ async fn share(
     host: &Arc<Host>,
     name: &str,
     spec: &Spec,
-    shared: Shared,
+    shared: SharedServer,
     stream: UnixStream,
 ) -> Result<(), String> {
     let opened = host.open_shared(name, spec, &shared, end(&stream)?);
@@ -160,11 +161,11 @@ async fn share(
         () = until_left(&session, &threads) => None,
     };
     if ended.is_none() {
-        shared.switch.leave(member);
+        shared.multiplexer.leave(member);
     }
     // What a server said last is still brought to its clients.
     wind_down(&session, &threads, || session.is_unheard(), std::future::pending()).await;
-    shared.switch.leave(member);
+    shared.multiplexer.leave(member);
     let reason = if ended.is_some() { "the server ended" } else { "the client left" };
     session.close(reason, ended.map(Into::into));
     leave(host, &session, &threads, &stream).await;
@@ -172,10 +173,10 @@ async fn share(
 }
 
 async fn leave(host: &Host, session: &Session, threads: &Threads, stream: &UnixStream) {
-    threads.closed(PATIENCE).await;
+    threads.closed(TERM_GRACE).await;
     // The client learns that nothing more comes; it may be gone already.
     let _ = stream.shutdown(Shutdown::Both);
-    host.forget(session.id());
+    host.update_backend(session.id(), Backend::close);
 }
 
 /// The two ends of a client's stream.

@@ -12,17 +12,18 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::output::Color;
-use super::{look, record, socket, stage};
+use super::{appearance, record, screens, socket};
+use crate::client::{Attendance, Client};
 use crate::demo::{script, server};
+use crate::host::Host;
+use crate::host::launch::{Launch, launch};
+use crate::http::{Call, ProxyOptions, ProxyService, call_on};
 use crate::log::Log;
 use crate::mcp::Era;
-use crate::proxy::client::{Attendance, Client};
-use crate::proxy::host::Host;
-use crate::proxy::http::{Call, Face, Gate, GateOptions, call_on};
-use crate::proxy::launch::{Launch, launch};
+use crate::serve::HttpAdapter;
 use crate::transport::child::Spec;
 use crate::transport::http::{Guard, Listener, Upstream, UpstreamOptions};
-use crate::tui::Look;
+use crate::tui::Appearance;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub struct Arguments {
     #[command(flatten)]
     record: record::Recording,
     #[command(flatten)]
-    look: look::LookArguments,
+    appearance: appearance::AppearanceArguments,
 }
 
 /// Arguments of the demo's server.
@@ -54,11 +55,11 @@ fn sessions() -> [(&'static str, Era, Attendance); 2] {
 
 /// Opens the screen on the built-in server, in both eras, with a client that follows a script.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { http, record, look } = arguments;
-    let look = look.look(color)?;
-    stage::Stage::alone(async |stage| match http {
-        true => over_http(stage, &record, look).await,
-        false => show(stage, &record, look, false).await,
+    let Arguments { http, record, appearance } = arguments;
+    let appearance = appearance.resolve(color)?;
+    screens::TerminalSession::alone(async |terminal| match http {
+        true => over_http(terminal, &record, appearance).await,
+        false => show(terminal, &record, appearance, false).await,
     })
     .await
 }
@@ -71,51 +72,52 @@ fn spec() -> Result<Spec, Failure> {
 
 /// Shows the demo until the person leaves it, and says how it was.
 pub async fn show(
-    stage: &mut stage::Stage,
+    terminal: &mut screens::TerminalSession,
     record: &record::Recording,
-    look: Look,
-    leads_back: bool,
+    appearance: Appearance,
+    returns_home: bool,
 ) -> Result<String, Failure> {
     let spec = spec()?;
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    let engine = stage::seated(&host, &engine);
+    let engine = screens::seated(&host, &engine);
     record.arm(&host);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
         launch(&host, server, move |client| play(client, era)).map_err(Failure::peer)?;
     }
-    let showing = stage::Showing { host: &host, engine, recorder, look, leads_back };
-    showing.until_left(stage, || socket::close(control)).await
+    let showing = screens::Showing { host: &host, engine, recorder, appearance, returns_home };
+    showing.until_left(terminal, || socket::close(control)).await
 }
 
 /// The same over HTTP, between real sockets on this machine.
 async fn over_http(
-    stage: &mut stage::Stage,
+    terminal: &mut screens::TerminalSession,
     record: &record::Recording,
-    look: Look,
+    appearance: Appearance,
 ) -> Result<String, Failure> {
     let (stop, stopped) = oneshot::channel();
     let (url, served) = serve_http(spec()?, record, stopped).await?;
-    // The log and its tape, the engine, the gate, and both clients, as in front of any server.
+    // The log and its tape, the engine, the service, and both clients, as in front of any server.
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
     let (host, engine) = Host::start(log, record.settings());
-    let engine = stage::seated(&host, &engine);
+    let engine = screens::seated(&host, &engine);
     record.arm(&host);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
-    let gate = Gate::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), GateOptions::default());
+    let service =
+        ProxyService::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), ProxyOptions::default());
     let clients = sessions().map(|(_, era, attendance)| {
         let call = Call { given: HeaderMap::new(), era: Some(era), attendance };
-        call_on(&gate, call, move |client| play(client, era))
+        call_on(&service, call, move |client| play(client, era))
     });
-    let showing = stage::Showing { host: &host, engine, recorder, look, leads_back: false };
-    let outcome = showing.until_left(stage, || async {
+    let showing = screens::Showing { host: &host, engine, recorder, appearance, returns_home: false };
+    let outcome = showing.until_left(terminal, || async {
         drop(clients);
-        gate.close("the screen was closed");
+        service.close("the screen was closed");
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
@@ -132,21 +134,22 @@ async fn serve_http(
     stopped: oneshot::Receiver<()>,
 ) -> Result<(String, tokio::task::JoinHandle<()>), Failure> {
     /// Sessions at a time: those of the demo, and some that a person opens to try.
-    const MOST: usize = 16;
+    const MAX_SESSIONS: usize = 16;
     let (host, _) = Host::start(Log::new(record.log().clock().clone(), 1 << 20), record.settings());
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(Failure::usage)?;
     let address = listener.address().map_err(Failure::usage)?;
-    let face = Face::new(Arc::clone(&host), "demo".into(), spec, MOST);
-    let gate = Gate::new(host, Arc::clone(&face) as _, nobody(), "demo".into(), GateOptions::default());
+    let adapter = HttpAdapter::new(Arc::clone(&host), "demo".into(), spec, MAX_SESSIONS);
+    let service =
+        ProxyService::new(host, Arc::clone(&adapter) as _, nobody(), "demo".into(), ProxyOptions::default());
     let served = tokio::spawn(async move {
-        let serving = Arc::clone(&gate);
+        let serving = Arc::clone(&service);
         let stopped = async {
             // Told, or forgotten by whoever would tell: it ends either way.
             let _ = stopped.await;
         };
         listener.serve(move |request, peer| Arc::clone(&serving).handle(request, peer), stopped).await;
-        gate.close("the demo is over");
-        face.close().await;
+        service.close("the demo is over");
+        adapter.close().await;
     });
     Ok((format!("http://{address}/mcp"), served))
 }

@@ -9,22 +9,22 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::failure::{Failure, Kind};
-use super::http::{UpstreamArguments, gate, target};
+use super::http::{UpstreamArguments, service, target};
 use super::output;
 use super::record::INSPECT_LIMIT;
+use crate::client::Attendance;
 use crate::clients::{Document, Homes};
 use crate::clock::Clock;
 use crate::control::Hub;
-use crate::control::reach::Whom;
-use crate::doctor::{self, Check, Patient, Verdict};
+use crate::control::reach::EngineSelector;
+use crate::doctor::{self, Check, CheckResult, Target};
+use crate::host::launch::{Launch, launch};
+use crate::host::{Host, Settings};
+use crate::http::{Call, ProxyOptions, call_on};
 use crate::log::Log;
 use crate::log::store::DEFAULT_BOUND;
 use crate::log::world::World;
-use crate::proxy::client::Attendance;
-use crate::proxy::host::{Host, Settings};
-use crate::proxy::http::{Call, GateOptions, call_on};
-use crate::proxy::launch::{Launch, launch};
-use crate::proxy::supervise::{self, PATIENCE};
+use crate::stdio::lifecycle::{self, TERM_GRACE};
 use crate::tape::excerpt;
 use crate::transport::child::Spec;
 use crate::transport::http::Guard;
@@ -32,13 +32,13 @@ use crate::transport::http::Guard;
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Look at a session that runs already: the name of its server, or the process id of its shadowcat.
+    /// Appearance at a session that runs already: the name of its server, or the process id of its shadowcat.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["upstream", "command"])]
     session: Option<String>,
-    /// Look at a recording.
+    /// Appearance at a recording.
     #[arg(long, value_name = "TAPE", conflicts_with_all = ["upstream", "command", "session"])]
     tape: Option<String>,
-    /// Look at the HTTP server at this URL.
+    /// Appearance at the HTTP server at this URL.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
     #[command(flatten)]
@@ -87,12 +87,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         let world = folded(&log);
         (arguments.command.join(" "), checks, log, world)
     };
-    checks.extend(doctor::examine(&Patient { world: &world, log: &log, only: None }));
+    checks.extend(doctor::examine(&Target { world: &world, log: &log, only: None }));
     checks.extend(after);
     let text = render(&title, &checks, arguments.output, |words| excerpt::report(words, &log, &world, None));
     output::print(&text).map_err(Failure::usage)?;
     Ok(match doctor::worst(&checks) {
-        Verdict::Failed => ExitCode::from(Kind::Check as u8),
+        CheckResult::Failed => ExitCode::from(Kind::Check as u8),
         _ => ExitCode::SUCCESS,
     })
 }
@@ -107,7 +107,7 @@ fn folded(log: &Log) -> World {
 async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
     let mut checks = vec![configured(), found(&arguments.command)];
-    if checks[1].verdict == Verdict::Failed {
+    if checks[1].verdict == CheckResult::Failed {
         return Ok(((checks, Vec::new()), log));
     }
     let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
@@ -124,20 +124,20 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
         checks.push(Check::found(
             "spawn",
             "the server starts and stays",
-            Verdict::Failed,
+            CheckResult::Failed,
             vec![error.to_string()],
             fix,
         ));
         return Ok(((checks, Vec::new()), log));
     }
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let all_ended = async {
         // The first one may be replaced by another, in the other era.
-        const LOOK: Duration = Duration::from_millis(200);
+        const POLL_INTERVAL: Duration = Duration::from_millis(200);
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             if host.processes().iter().all(|process| process.ended().is_some()) {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 if host.processes().iter().all(|process| process.ended().is_some()) {
                     return;
                 }
@@ -148,10 +148,10 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
         told = told => told.is_ok(),
         () = all_ended => false,
         () = tokio::time::sleep(arguments.timeout) => false,
-        () = supervise::stopped(&mut signals) => false,
+        () = lifecycle::stopped(&mut signals) => false,
     };
     let after = vec![ends(&host, listed).await];
-    host.closed(PATIENCE).await;
+    host.closed(TERM_GRACE).await;
     Ok(((checks, after), log))
 }
 
@@ -175,7 +175,7 @@ fn configured() -> Check {
         (true, count) => Check::passed(id, title, format!("{servers} servers in {count} files")),
         (false, _) => {
             let fix = "correct the file at that line and column: its client ignores all of it";
-            Check::found(id, title, Verdict::Warned, broken, fix)
+            Check::found(id, title, CheckResult::Warned, broken, fix)
         }
     }
 }
@@ -187,14 +187,14 @@ fn found(command: &[String]) -> Check {
     let spec = Spec { command: command.to_vec(), directory: None };
     if let Err(error) = spec.find() {
         let fix = "install it, or write its whole path into the configuration";
-        return Check::found(id, title, Verdict::Failed, vec![error.to_string()], fix);
+        return Check::found(id, title, CheckResult::Failed, vec![error.to_string()], fix);
     }
     if program.contains('/') {
         return match Path::new(program).is_file() {
             true => Check::passed(id, title, format!("{program} is a path")),
             false => {
                 let fix = "install it, or correct the path";
-                Check::found(id, title, Verdict::Failed, vec![format!("there is no {program}")], fix)
+                Check::found(id, title, CheckResult::Failed, vec![format!("there is no {program}")], fix)
             }
         };
     }
@@ -210,7 +210,7 @@ fn found(command: &[String]) -> Check {
             Check::found(
                 id,
                 title,
-                Verdict::Warned,
+                CheckResult::Warned,
                 vec![format!(
                     "{place} is on your PATH, and not on that of clients with a window ({})",
                     TRIMMED.join(":")
@@ -231,9 +231,12 @@ async fn ends(host: &Arc<Host>, listed: bool) -> Check {
     }
     let mut late = Vec::new();
     for process in running {
-        if tokio::time::timeout(PATIENCE, process.wait()).await.is_err() {
-            late.push(format!("process {} went on for {PATIENCE:?} and was ended by a signal", process.id()));
-            process.terminate(PATIENCE).await;
+        if tokio::time::timeout(TERM_GRACE, process.wait()).await.is_err() {
+            late.push(format!(
+                "process {} went on for {TERM_GRACE:?} and was ended by a signal",
+                process.id()
+            ));
+            process.terminate(TERM_GRACE).await;
         }
     }
     let fix = "end when standard input ends: clients that close it and wait leave the process behind";
@@ -241,7 +244,7 @@ async fn ends(host: &Arc<Host>, listed: bool) -> Check {
         true => {
             Check::passed(id, title, if listed { "it did" } else { "it did, before everything was listed" })
         }
-        false => Check::found(id, title, Verdict::Warned, late, fix),
+        false => Check::found(id, title, CheckResult::Warned, late, fix),
     }
 }
 
@@ -251,24 +254,25 @@ async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
     let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
     let (server, _) = arguments.way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-    let gate = gate(&host, server, nobody, None, GateOptions { explains: true, ..GateOptions::default() });
+    let service =
+        service(&host, server, nobody, None, ProxyOptions { explains: true, ..ProxyOptions::default() });
     let (tell, told) = tokio::sync::oneshot::channel();
     let call = Call { given: arguments.way.headers()?, era: None, attendance: Attendance::Nobody };
-    let client = call_on(&gate, call, move |_| {
+    let client = call_on(&service, call, move |_| {
         // Whoever waits may have given up.
         let _ = tell.send(());
     });
     // It ended without a greeting, or takes too long: what was said tells.
     let _ = tokio::time::timeout(arguments.timeout, told).await;
     drop(client);
-    gate.close("everything was said");
+    service.close("everything was said");
     Ok(log)
 }
 
 /// What a running session has said so far.
 async fn attached(name: &str) -> Result<(Arc<Log>, World), Failure> {
-    let whom = Whom { name: Some(name.to_owned()), by: "doctor".to_owned() };
-    let reached = whom.one().await?;
+    let selector = EngineSelector { name: Some(name.to_owned()), by: "doctor".to_owned() };
+    let reached = selector.one().await?;
     let (hub, engine, _) = Hub::watching("doctor", reached.facts.anchor);
     if let Some((path, error)) = hub.attach(std::slice::from_ref(&reached.path)).await.pop() {
         return Err(Failure::peer(format!("{}: {error}", path.display())));
@@ -294,18 +298,18 @@ fn text(title: &str, checks: &[Check]) -> String {
     let mut text = format!("{}\n", output::harmless(title));
     for check in checks {
         let sign = match check.verdict {
-            Verdict::Passed => "ok  ",
-            Verdict::Warned => "warn",
-            Verdict::Failed => "FAIL",
-            Verdict::Skipped => "-   ",
+            CheckResult::Passed => "ok  ",
+            CheckResult::Warned => "warn",
+            CheckResult::Failed => "FAIL",
+            CheckResult::Skipped => "-   ",
         };
         let mut evidence = check.evidence.iter().map(|line| output::harmless(line));
         let first = evidence.next().unwrap_or_default();
         match check.verdict {
-            Verdict::Passed | Verdict::Skipped => {
+            CheckResult::Passed | CheckResult::Skipped => {
                 text.push_str(&format!("{sign}  {}: {first}\n", check.title))
             }
-            Verdict::Warned | Verdict::Failed => {
+            CheckResult::Warned | CheckResult::Failed => {
                 text.push_str(&format!("{sign}  {}\n        {first}\n", check.title));
                 evidence.for_each(|line| text.push_str(&format!("        {line}\n")));
                 if let Some(fix) = &check.fix {
@@ -316,9 +320,9 @@ fn text(title: &str, checks: &[Check]) -> String {
     }
     text.push_str(&format!(
         "{} failed, {} warned, {} passed\n",
-        count(Verdict::Failed),
-        count(Verdict::Warned),
-        count(Verdict::Passed)
+        count(CheckResult::Failed),
+        count(CheckResult::Warned),
+        count(CheckResult::Passed)
     ));
     text
 }

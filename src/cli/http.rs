@@ -10,10 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
 use super::output;
+use crate::host::Host;
+use crate::http::{ProxyOptions, ProxyService};
 use crate::log::record::{Level, SessionId};
-use crate::oauth::{self, Keeper, LoginError};
-use crate::proxy::host::Host;
-use crate::proxy::http::{Gate, GateOptions};
+use crate::oauth::{self, LoginError, TokenManager};
 use crate::tape::library;
 use crate::transport::http::{Authorized, Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
 
@@ -62,14 +62,14 @@ struct LoginArguments {
 }
 
 /// The way to a server, and who keeps our token for it.
-pub type Way = (Arc<dyn Connect>, Option<Arc<Keeper>>);
+pub type UpstreamConnection = (Arc<dyn Connect>, Option<Arc<TokenManager>>);
 
-/// A listener, the gate behind it, and the URL that clients use.
-pub struct Door {
+/// A listener, the service behind it, and the URL that clients use.
+pub struct HttpEndpoint {
     pub listener: Listener,
-    pub gate: Arc<Gate>,
+    pub service: Arc<ProxyService>,
     pub url: String,
-    pub keeper: Option<Arc<Keeper>>,
+    pub tokens: Option<Arc<TokenManager>>,
 }
 
 /// Where the clients of an HTTP server connect to.
@@ -103,19 +103,24 @@ impl UpstreamArguments {
 
     /// The way to the server at `url`, with a token of ours where that is asked for: then this
     /// waits for the person.
-    pub async fn connect(&self, url: &str, preserve_host: bool, host: &Arc<Host>) -> Result<Way, Failure> {
+    pub async fn connect(
+        &self,
+        url: &str,
+        preserve_host: bool,
+        host: &Arc<Host>,
+    ) -> Result<UpstreamConnection, Failure> {
         let upstream = self.upstream(url, preserve_host)?;
         if !self.login.login {
             return Ok((upstream, None));
         }
-        let keeper = self.log_in(url, host).await.map_err(|error| match error.hint() {
+        let tokens = self.log_in(url, host).await.map_err(|error| match error.hint() {
             Some(hint) => Failure::peer(error).hint(hint),
             None => Failure::peer(error),
         })?;
-        Ok((Authorized::new(upstream, Arc::clone(&keeper)), Some(keeper)))
+        Ok((Authorized::new(upstream, Arc::clone(&tokens)), Some(tokens)))
     }
 
-    async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<Keeper>, LoginError> {
+    async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<TokenManager>, LoginError> {
         let LoginArguments { client_id, issuer, scope, no_browser, .. } = &self.login;
         let directory = library::data().ok_or(LoginError::NoPlace)?;
         let options = oauth::Options {
@@ -139,11 +144,11 @@ impl UpstreamArguments {
             _ => output::say(text),
         });
         let clock = host.log().clock().clone();
-        let keeper = Keeper::new(web, url, options, clock, tell)?;
-        if !keeper.look_ahead().await? {
+        let tokens = TokenManager::new(web, url, options, clock, tell)?;
+        if !tokens.look_ahead().await? {
             output::say("the server asks for no authorization yet; --login waits until it does");
         }
-        Ok(keeper)
+        Ok(tokens)
     }
 
     /// What requests of our own carry.
@@ -161,21 +166,21 @@ impl UpstreamArguments {
 }
 
 impl ListenArguments {
-    /// Opens the listener and the gate behind it.
+    /// Opens the listener and the service behind it.
     pub async fn open(
         &self,
         host: &Arc<Host>,
         way: &UpstreamArguments,
         url: &str,
         name: Option<&str>,
-    ) -> Result<Door, Failure> {
-        let (upstream, keeper) = way.connect(url, self.preserve_host, host).await?;
+    ) -> Result<HttpEndpoint, Failure> {
+        let (upstream, tokens) = way.connect(url, self.preserve_host, host).await?;
         let listener = bind(self.listen, "--listen").await?;
         let address = listener.address().map_err(Failure::usage)?;
         let guard = Guard::new(address.ip(), &self.allow_host);
-        let url = format!("http://{address}{}", upstream.place().path);
-        let options = GateOptions { rewrites: self.rewrite_origin, explains: false };
-        Ok(Door { listener, gate: gate(host, upstream, guard, name, options), url, keeper })
+        let url = format!("http://{address}{}", upstream.address().path);
+        let options = ProxyOptions { rewrites: self.rewrite_origin, explains: false };
+        Ok(HttpEndpoint { listener, service: service(host, upstream, guard, name, options), url, tokens })
     }
 }
 
@@ -191,16 +196,16 @@ pub async fn bind(address: SocketAddr, option: &str) -> Result<Listener, Failure
     Ok(listener)
 }
 
-/// A gate that has the name of its upstream, if no other.
-pub fn gate(
+/// A service that has the name of its upstream, if no other.
+pub fn service(
     host: &Arc<Host>,
     upstream: Arc<dyn Connect>,
     guard: Guard,
     name: Option<&str>,
-    options: GateOptions,
-) -> Arc<Gate> {
-    let name = name.map_or_else(|| upstream.place().authority.clone(), str::to_owned);
-    Gate::new(Arc::clone(host), upstream, guard, name, options)
+    options: ProxyOptions,
+) -> Arc<ProxyService> {
+    let name = name.map_or_else(|| upstream.address().authority.clone(), str::to_owned);
+    ProxyService::new(Arc::clone(host), upstream, guard, name, options)
 }
 
 /// An upstream as a tape names it.

@@ -1,5 +1,6 @@
 //! The command line: one file a command, each assembling one mode of the program.
 
+mod appearance;
 mod attach;
 mod config;
 mod ctl;
@@ -8,14 +9,13 @@ mod doctor;
 mod failure;
 mod forward;
 mod http;
-mod look;
 mod mcp;
 mod output;
 mod record;
 mod reverse;
+mod screens;
 mod secrets;
 mod socket;
-mod stage;
 mod tape;
 mod tui;
 mod values;
@@ -70,9 +70,9 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look around on a built-in server and client; nothing to install.
+    /// Appearance around on a built-in server and client; nothing to install.
     Demo(demo::Arguments),
-    /// Look at whatever runs; with a command, launch a server under the debugger; with a tape, open it.
+    /// Appearance at whatever runs; with a command, launch a server under the debugger; with a tape, open it.
     Tui(tui::Arguments),
     /// Join the server that a screen has launched: put this in the place of its command in the
     /// client's configuration.
@@ -87,11 +87,11 @@ enum Command {
     Wrap(wrap::Arguments),
     /// Take it out again.
     Unwrap(wrap::Arguments),
-    /// Look at and control what is running, from scripts.
+    /// Appearance at and control what is running, from scripts.
     Ctl(ctl::Arguments),
     /// The debugger as an MCP server, for agents.
     Mcp(mcp::Arguments),
-    /// Look at recordings.
+    /// Appearance at recordings.
     Tape(tape::Arguments),
     /// Print the completion script of a shell.
     Completions { shell: clap_complete::Shell },

@@ -12,9 +12,10 @@ use super::failure::{Failure, Kind};
 use super::http::{UpstreamArguments, bind, target};
 use super::{output, record};
 use crate::gateway::{self, Gateway, Hop};
-use crate::proxy::host::Host;
-use crate::proxy::http::{Face, Gate, GateOptions};
-use crate::proxy::supervise;
+use crate::host::Host;
+use crate::http::{ProxyOptions, ProxyService};
+use crate::serve::HttpAdapter;
+use crate::stdio::lifecycle;
 use crate::transport::child::Spec;
 use crate::transport::http::{Connect, Guard};
 
@@ -59,7 +60,7 @@ pub struct Arguments {
 }
 
 /// The server, and its processes where it has some.
-type Server = (Arc<dyn Connect>, Option<Arc<Face>>);
+type Server = (Arc<dyn Connect>, Option<Arc<HttpAdapter>>);
 
 /// Serves until a signal comes.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -89,7 +90,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … the server: elsewhere, or processes of ours …
     let (words, is_url) = words(&upstream)?;
     let name = record.name_for(&words);
-    let (server, face): Server = match is_url {
+    let (server, adapter): Server = match is_url {
         true => (Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?), None),
         false => {
             let spec = Spec { command: words.clone(), directory: None };
@@ -97,32 +98,32 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 Failure::usage(error)
                     .hint("--upstream is a URL, or a command line that is started without a shell")
             })?;
-            let face = Face::new(Arc::clone(&host), name.clone(), spec, max_sessions);
-            (Arc::clone(&face) as Arc<dyn Connect>, Some(face))
+            let adapter = HttpAdapter::new(Arc::clone(&host), name.clone(), spec, max_sessions);
+            (Arc::clone(&adapter) as Arc<dyn Connect>, Some(adapter))
         }
     };
-    // … the listener, the gate between it and the server, and the edge around the gate …
+    // … the listener, the service between it and the server, and the edge around the service …
     let listener = bind(address, "--bind").await?;
     let address = listener.address().map_err(Failure::usage)?;
     let guard = Guard::new(address.ip(), &allow_host);
-    let gate = Gate::new(
+    let service = ProxyService::new(
         Arc::clone(&host),
         server,
         guard.clone(),
         name.clone(),
-        GateOptions { explains: true, ..GateOptions::default() },
+        ProxyOptions { explains: true, ..ProxyOptions::default() },
     );
-    let gateway = Gateway::new(Arc::clone(&gate), face.clone(), guard, &log, name);
+    let gateway = Gateway::new(Arc::clone(&service), adapter.clone(), guard, &log, name);
     let router = gateway.router();
     // … and the tape, which follows the log at its own pace.
     let mut recorder = record.record(&log, &words);
     let target = host.cleaner().command(&words);
     let control = super::socket::serve(&engine, &record, recorder.as_ref(), "reverse", &target, None);
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     output::say(&format!("listening on http://{address}{}", gateway::ENDPOINT));
-    if let Some(face) = face.clone() {
+    if let Some(adapter) = adapter.clone() {
         tokio::spawn(async move {
-            if let Err(why) = face.look_ahead().await {
+            if let Err(why) = adapter.look_ahead().await {
                 output::say(&format!("warning: {why}"));
             }
         });
@@ -136,23 +137,23 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         });
     let ending = async {
         serving.await;
-        gate.close("the gateway was stopped");
-        if let Some(face) = &face {
-            face.close().await;
+        service.close("the gateway was stopped");
+        if let Some(adapter) = &adapter {
+            adapter.close().await;
         }
     };
     let signalled = async {
-        supervise::stopped(&mut signals).await;
-        gate.hush();
+        lifecycle::stopped(&mut signals).await;
+        service.hush();
         drop(stop);
         // Whoever asks a second time does not want to wait.
-        supervise::stopped(&mut signals).await;
+        lifecycle::stopped(&mut signals).await;
     };
     let code = tokio::select! {
         () = ending => ExitCode::SUCCESS,
         () = signalled => {
-            if let Some(face) = &face {
-                face.kill();
+            if let Some(adapter) = &adapter {
+                adapter.kill();
             }
             ExitCode::from(Kind::Interrupted as u8)
         }

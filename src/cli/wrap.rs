@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Kind};
 use super::output::{self, Format};
 use crate::clients::{
-    self, CLIENTS, Change, Client, Direction, Document, DocumentError, Entry, Homes, Level, Place, Refused,
-    StoreError, Way, Wrapper,
+    self, CLIENTS, Change, Client, ConfigFile, Direction, Document, DocumentError, Entry, Homes, Level,
+    StoreError, Transport, WrapError, Wrapper,
 };
 use crate::tape::library;
 
@@ -73,21 +73,21 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
         refused.extend(plan.refused.into_iter().map(|(entry, why)| (entry.server, place.client.title, why)));
     }
     for (server, client, why) in &refused {
-        let is_news = arguments.server.is_some() || !matches!(why, Refused::Already | Refused::Not);
+        let is_news = arguments.server.is_some() || !matches!(why, WrapError::Already | WrapError::Not);
         if is_news {
             output::say(&format!("{server} of {client}: {why}"));
         }
     }
     if changes.is_empty() {
         // That it is so already is what was wanted.
-        let fine = refused.iter().all(|(_, _, why)| matches!(why, Refused::Already | Refused::Not));
+        let fine = refused.iter().all(|(_, _, why)| matches!(why, WrapError::Already | WrapError::Not));
         output::say("nothing to change");
         return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) });
     }
     carry_out(&changes, arguments, direction, &data)
 }
 
-fn nothing(server: &str, documents: &[(Place, Document)], broken: Vec<DocumentError>) -> Failure {
+fn nothing(server: &str, documents: &[(ConfigFile, Document)], broken: Vec<DocumentError>) -> Failure {
     let mut names: Vec<&str> =
         documents.iter().flat_map(|(_, document)| &document.entries).map(|entry| &*entry.server).collect();
     names.sort_unstable();
@@ -155,7 +155,7 @@ fn carry_out(
     }
     if direction == Direction::In {
         let entries = changes.iter().flat_map(|change| &change.entries);
-        if entries.into_iter().any(|changed| matches!(changed.entry.way, Way::Http(_))) {
+        if entries.into_iter().any(|changed| matches!(changed.entry.way, Transport::Http(_))) {
             output::say("  a server that asks for a login: add --login to its args, or unwrap it");
         }
         output::say("then `shadowcat tui` shows what they say; `shadowcat unwrap` takes it back");
@@ -174,7 +174,7 @@ fn diff(change: &Change) -> String {
 
 /// Lists the servers of every client.
 fn status(
-    documents: &[(Place, Document)],
+    documents: &[(ConfigFile, Document)],
     broken: &[DocumentError],
     format: Format,
 ) -> Result<ExitCode, Failure> {
@@ -193,7 +193,7 @@ fn status(
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(place: &Place, entry: &Entry) -> (Vec<String>, Value) {
+fn row(place: &ConfigFile, entry: &Entry) -> (Vec<String>, Value) {
     let level = match place.level {
         Level::User => "user",
         Level::Project => "project",

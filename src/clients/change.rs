@@ -6,9 +6,9 @@ use similar::{ChangeTag, TextDiff};
 
 use super::document::{Document, DocumentError};
 use super::entry::Entry;
-use super::known::{Homes, Place};
+use super::known::{ConfigFile, Homes};
 use super::store::{Store, StoreError, write};
-use super::wrapping::{Refused, Wrapper, is_sound, unwrapped, wrapped};
+use super::wrapping::{WrapError, Wrapper, is_sound, unwrapped, wrapped};
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Direction {
 /// A file, and what is to change in it.
 #[derive(Debug, Clone)]
 pub struct Change {
-    pub place: Place,
+    pub place: ConfigFile,
     pub entries: Vec<Changed>,
     before: String,
     after: String,
@@ -40,11 +40,11 @@ pub struct Plan {
     /// None where no entry changes.
     pub change: Option<Change>,
     /// The entries that stay as they are, and why.
-    pub refused: Vec<(Entry, Refused)>,
+    pub refused: Vec<(Entry, WrapError)>,
 }
 
 /// Every file of every client that is there: those that can be read, and what is wrong with the others.
-pub fn read(files: &[Place]) -> (Vec<(Place, Document)>, Vec<DocumentError>) {
+pub fn read(files: &[ConfigFile]) -> (Vec<(ConfigFile, Document)>, Vec<DocumentError>) {
     let (mut documents, mut broken) = (Vec::new(), Vec::new());
     for place in files {
         match Document::read(place) {
@@ -58,14 +58,14 @@ pub fn read(files: &[Place]) -> (Vec<(Place, Document)>, Vec<DocumentError>) {
 /// The servers of every client, and what is wrong with files that could not be read.
 #[derive(Debug, Default)]
 pub struct Servers {
-    pub found: Vec<(Place, Entry)>,
+    pub found: Vec<(ConfigFile, Entry)>,
     pub broken: Vec<String>,
 }
 
 /// Every server of every client.
 pub fn servers(homes: &Homes) -> Servers {
     let (documents, broken) = read(&homes.files(None));
-    let of = |(place, document): (Place, Document)| {
+    let of = |(place, document): (ConfigFile, Document)| {
         document.entries.into_iter().map(move |entry| (place.clone(), entry)).collect::<Vec<_>>()
     };
     Servers {
@@ -77,7 +77,7 @@ pub fn servers(homes: &Homes) -> Servers {
 /// What changes in one file, if these entries are wrapped or unwrapped; `data` is where is remembered what
 /// they were.
 pub fn plan(
-    place: &Place,
+    place: &ConfigFile,
     mut document: Document,
     entries: &[Entry],
     direction: Direction,
@@ -104,7 +104,7 @@ pub fn plan(
                     done.push(Changed { entry, remembered });
                 }
                 // Better not at all than half.
-                _ => refused.push((entry, Refused::Unusual)),
+                _ => refused.push((entry, WrapError::Unusual)),
             },
             Err(why) => refused.push((entry, why)),
         }

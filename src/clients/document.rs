@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::entry::{Entry, Flaw};
-use super::known::{Form, Place};
+use super::known::{ConfigFile, Form};
 use super::{json, toml};
 
 /// A file that was read.
@@ -30,7 +30,7 @@ impl Document {
     ///
     /// # Errors
     /// When it cannot be read, or is not what it should be: line and column say where.
-    pub fn read(place: &Place) -> Result<Self, DocumentError> {
+    pub fn read(place: &ConfigFile) -> Result<Self, DocumentError> {
         let bytes =
             fs::read(&place.path).map_err(|source| DocumentError::Io { path: place.path.clone(), source })?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -45,7 +45,7 @@ impl Document {
     ///
     /// # Errors
     /// When it is not what it should be.
-    pub fn parse(place: &Place, text: String) -> Result<Self, DocumentError> {
+    pub fn parse(place: &ConfigFile, text: String) -> Result<Self, DocumentError> {
         let form = place.client.form;
         let entries = match form {
             Form::Json => json::entries(&text, place.client.servers),

@@ -10,12 +10,12 @@ pub struct Entry {
     pub path: Vec<String>,
     /// What holds its settings.
     pub span: Range<usize>,
-    pub way: Way,
+    pub way: Transport,
 }
 
 /// How a server is reached.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Way {
+pub enum Transport {
     Command(Command),
     Http(Http),
     /// Neither, and why.

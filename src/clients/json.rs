@@ -6,12 +6,12 @@ use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::entry::{Command, Entry, Flaw, Http, Way};
+use super::entry::{Command, Entry, Flaw, Http, Transport};
 
 /// Names of the URL of a server, in one client or another.
 const URLS: [&str; 3] = ["url", "serverUrl", "httpUrl"];
 /// Settings that mean the same for a server that is started.
-const KEPT: [&str; 14] = [
+const KEPT_SETTINGS: [&str; 14] = [
     "name",
     "description",
     "disabled",
@@ -98,8 +98,8 @@ fn string(property: Option<&ObjectProp<'_>>) -> Option<String> {
     property?.value.as_string_lit().map(|text| text.value.to_string())
 }
 
-fn reached(text: &str, property: &ObjectProp<'_>) -> Way {
-    let other = |why: &str| Way::Other(why.to_owned());
+fn reached(text: &str, property: &ObjectProp<'_>) -> Transport {
+    let other = |why: &str| Transport::Other(why.to_owned());
     let Some(object) = property.value.as_object() else { return other("its settings are no object") };
     let mut names: Vec<&str> = object.properties.iter().map(|property| property.name.as_str()).collect();
     names.sort_unstable();
@@ -124,8 +124,8 @@ fn reached(text: &str, property: &ObjectProp<'_>) -> Way {
     }
 }
 
-fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Way {
-    let other = |why: &str| Way::Other(why.to_owned());
+fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Transport {
+    let other = |why: &str| Transport::Other(why.to_owned());
     let Some(program) = string(Some(command)) else { return other("its command is no text") };
     let list = member(object, "args");
     let mut command = Command {
@@ -146,11 +146,11 @@ fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Way {
         }
     }
     debug_assert!(text.is_char_boundary(command.behind));
-    Way::Command(command)
+    Transport::Command(command)
 }
 
-fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Way {
-    let Some(address) = string(Some(url)) else { return Way::Other("its URL is no text".into()) };
+fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
+    let Some(address) = string(Some(url)) else { return Transport::Other("its URL is no text".into()) };
     let mut http =
         Http { url: address, member: span(url), headers: Vec::new(), kept: Vec::new(), strange: Vec::new() };
     for property in &object.properties {
@@ -158,7 +158,7 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Way {
         match name {
             _ if URLS.contains(&name) => {}
             "type" | "transport" if string(Some(property)).as_deref() == Some("sse") => {
-                return Way::Other("it speaks HTTP with SSE of 2024, which we do not call".into());
+                return Transport::Other("it speaks HTTP with SSE of 2024, which we do not call".into());
             }
             "type" | "transport" => {}
             "headers" => {
@@ -169,13 +169,13 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Way {
                     }
                 }
             }
-            _ if KEPT.contains(&name) => {
+            _ if KEPT_SETTINGS.contains(&name) => {
                 http.kept.push((name.to_owned(), text[span(&property.value)].to_owned()));
             }
             _ => http.strange.push(name.to_owned()),
         }
     }
-    Way::Http(http)
+    Transport::Http(http)
 }
 
 impl Entry {
@@ -184,14 +184,14 @@ impl Entry {
         let moved = |span: &mut Range<usize>| *span = span.start + by..span.end + by;
         moved(&mut self.span);
         match &mut self.way {
-            Way::Command(command) => {
+            Transport::Command(command) => {
                 moved(&mut command.command_span);
                 command.list.iter_mut().for_each(moved);
                 command.spans.iter_mut().for_each(moved);
                 command.behind += by;
             }
-            Way::Http(http) => moved(&mut http.member),
-            Way::Other(_) => {}
+            Transport::Http(http) => moved(&mut http.member),
+            Transport::Other(_) => {}
         }
     }
 }

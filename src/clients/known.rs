@@ -35,7 +35,7 @@ pub enum Level {
 
 /// A file of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigFile {
     pub client: &'static Client,
     pub level: Level,
     pub path: PathBuf,
@@ -179,15 +179,15 @@ impl Homes {
 
     /// Every file that is there, of one client or of all. A file is named once, where a project is the
     /// home directory too.
-    pub fn files(&self, only: Option<&Client>) -> Vec<Place> {
-        let mut files: Vec<Place> = Vec::new();
+    pub fn files(&self, only: Option<&Client>) -> Vec<ConfigFile> {
+        let mut files: Vec<ConfigFile> = Vec::new();
         let mut seen = HashSet::new();
         for client in CLIENTS.iter().filter(|client| only.is_none_or(|only| only == *client)) {
             for (level, path) in (client.places)(self) {
                 // By any of its names: links lead to files as well.
                 let real = path.canonicalize().unwrap_or_else(|_| path.clone());
                 if path.is_file() && seen.insert(real) {
-                    files.push(Place { client, level, path });
+                    files.push(ConfigFile { client, level, path });
                 }
             }
         }

@@ -14,7 +14,7 @@ mod wrapping;
 
 pub use change::{Change, Direction, Plan, Servers, plan, read, servers};
 pub use document::{Document, DocumentError};
-pub use entry::{Entry, Way};
-pub use known::{CLIENTS, Client, Homeless, Homes, Level, Place};
+pub use entry::{Entry, Transport};
+pub use known::{CLIENTS, Client, ConfigFile, Homeless, Homes, Level};
 pub use store::StoreError;
-pub use wrapping::{Refused, Unnamed, Wrapper};
+pub use wrapping::{Unnamed, WrapError, Wrapper};

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::entry::{Command, Entry, Flaw, Http, Way};
+use super::entry::{Command, Entry, Flaw, Http, Transport};
 
 /// Settings that mean the same for a server that is started.
-const KEPT: [&str; 6] = [
+const KEPT_SETTINGS: [&str; 6] = [
     "enabled",
     "startup_timeout_sec",
     "startup_timeout_ms",
@@ -33,12 +33,12 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
             let Some(settings) = item.as_table_like() else { continue };
             let reached = reached(text, settings);
             let span = match &reached {
-                Way::Command(command) => {
+                Transport::Command(command) => {
                     let list = command.list.clone().unwrap_or(command.command_span.clone());
                     command.command_span.start.min(list.start)..command.command_span.end.max(list.end)
                 }
-                Way::Http(http) => http.member.clone(),
-                Way::Other(_) => 0..0,
+                Transport::Http(http) => http.member.clone(),
+                Transport::Other(_) => 0..0,
             };
             entries.push(Entry { server: server.to_owned(), path: way.clone(), span, way: reached });
         }
@@ -46,8 +46,8 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
     Ok(entries)
 }
 
-fn reached(text: &str, settings: &dyn TableLike) -> Way {
-    let other = |why: &str| Way::Other(why.to_owned());
+fn reached(text: &str, settings: &dyn TableLike) -> Transport {
+    let other = |why: &str| Transport::Other(why.to_owned());
     if let Some(command) = settings.get("command") {
         let (Some(program), Some(command_span)) = (command.as_str(), command.span()) else {
             return other("its command is no text");
@@ -73,7 +73,7 @@ fn reached(text: &str, settings: &dyn TableLike) -> Way {
                 found.spans.push(span);
             }
         }
-        return Way::Command(found);
+        return Transport::Command(found);
     }
     let url = settings.get_key_value("url");
     let Some((key, item)) = url else { return other("it has neither a command nor a URL") };
@@ -91,12 +91,12 @@ fn reached(text: &str, settings: &dyn TableLike) -> Way {
     for (name, item) in settings.iter() {
         match name {
             "url" => {}
-            _ if KEPT.contains(&name) => {
+            _ if KEPT_SETTINGS.contains(&name) => {
                 let spelled = item.as_value().and_then(Value::span).map(|span| text[span].to_owned());
                 http.kept.push((name.to_owned(), spelled.unwrap_or_default()));
             }
             _ => http.strange.push(name.to_owned()),
         }
     }
-    Way::Http(http)
+    Transport::Http(http)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
-use super::entry::{Command, Entry, Http, Way};
+use super::entry::{Command, Entry, Http, Transport};
 use super::known::Form;
 use crate::tape::library;
 
@@ -20,7 +20,7 @@ pub struct Wrapper {
 
 /// Why an entry stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum WrapError {
     #[error("{0}")]
     Other(String),
     #[error("what its client does with {0} would be lost: we would call the server")]
@@ -77,7 +77,7 @@ impl Entry {
     /// Whether we stand in front of it.
     pub fn is_wrapped(&self) -> bool {
         match &self.way {
-            Way::Command(Command { command, arguments, .. }) => {
+            Transport::Command(Command { command, arguments, .. }) => {
                 let ours = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
                 let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let words = match words[..] {
@@ -91,18 +91,18 @@ impl Entry {
                     _ => false,
                 }
             }
-            Way::Http(_) | Way::Other(_) => false,
+            Transport::Http(_) | Transport::Other(_) => false,
         }
     }
 
     /// How it is reached, in a line.
     pub fn summary(&self) -> String {
         match &self.way {
-            Way::Command(Command { command, arguments, .. }) => {
+            Transport::Command(Command { command, arguments, .. }) => {
                 std::iter::once(command).chain(arguments).cloned().collect::<Vec<_>>().join(" ")
             }
-            Way::Http(http) => http.url.clone(),
-            Way::Other(why) => format!("({why})"),
+            Transport::Http(http) => http.url.clone(),
+            Transport::Other(why) => format!("({why})"),
         }
     }
 }
@@ -116,24 +116,26 @@ pub fn wrapped(
     document: &Document,
     entry: &Entry,
     wrapper: &Wrapper,
-) -> Result<(String, String, String), Refused> {
+) -> Result<(String, String, String), WrapError> {
     if entry.is_wrapped() {
-        return Err(Refused::Already);
+        return Err(WrapError::Already);
     }
     let spelling = Spelling { text: &document.text, form: document.form };
     let edits = match &entry.way {
-        Way::Command(command) => {
+        Transport::Command(command) => {
             let mut words = wrapper.words(&entry.server);
             words.extend(["--".to_owned(), command.command.clone()]);
             spelling.in_front(command, &wrapper.program, &words)
         }
-        Way::Http(http) if !http.strange.is_empty() => return Err(Refused::Strange(http.strange.join(", "))),
-        Way::Http(http) => {
+        Transport::Http(http) if !http.strange.is_empty() => {
+            return Err(WrapError::Strange(http.strange.join(", ")));
+        }
+        Transport::Http(http) => {
             let mut words = wrapper.words(&entry.server);
             words.extend(["--upstream".to_owned(), http.url.clone()]);
             spelling.instead(entry, http, &wrapper.program, &words)
         }
-        Way::Other(why) => return Err(Refused::Other(why.clone())),
+        Transport::Other(why) => return Err(WrapError::Other(why.clone())),
     };
     Ok(apply(&document.text, &entry.span, edits))
 }
@@ -147,9 +149,9 @@ pub fn unwrapped(
     document: &Document,
     entry: &Entry,
     stored: Option<(&str, &str)>,
-) -> Result<String, Refused> {
+) -> Result<String, WrapError> {
     if !entry.is_wrapped() {
-        return Err(Refused::Not);
+        return Err(WrapError::Not);
     }
     if let Some((before, after)) = stored {
         // As it was left: every byte comes back.
@@ -159,15 +161,15 @@ pub fn unwrapped(
             return Ok(format!("{}{before}{}", &document.text[..at], &document.text[at + after.len()..]));
         }
     }
-    let Way::Command(command) = &entry.way else { return Err(Refused::Not) };
+    let Transport::Command(command) = &entry.way else { return Err(WrapError::Not) };
     // Somebody changed it since; we are taken out of it as it is now.
     let Some(behind) = command.arguments.iter().position(|word| word == "--") else {
         // A URL had settings that a command has not: only what was kept of it is good.
-        let (before, _) = stored.ok_or(Refused::Lost)?;
+        let (before, _) = stored.ok_or(WrapError::Lost)?;
         let span = entry.span.clone();
         return Ok(format!("{}{before}{}", &document.text[..span.start], &document.text[span.end..]));
     };
-    let program = command.arguments.get(behind + 1).ok_or(Refused::Lost)?;
+    let program = command.arguments.get(behind + 1).ok_or(WrapError::Lost)?;
     let spelling = Spelling { text: &document.text, form: document.form };
     let from = command.spans[0].start;
     let until = match command.spans.get(behind + 2) {
@@ -197,14 +199,14 @@ pub fn is_sound(old: &Document, new: &Document, entry: &Entry) -> bool {
     let (Some(made), None) = (made.next(), made.next()) else { return false };
     let (inner, outer) = if made.is_wrapped() { (entry, made) } else { (made, entry) };
     let called = match (&inner.way, &outer.way) {
-        (Way::Command(inner), Way::Command(outer)) => {
+        (Transport::Command(inner), Transport::Command(outer)) => {
             let behind = outer.arguments.iter().position(|word| word == "--");
             let words = behind.and_then(|at| outer.arguments.get(at + 1..)).unwrap_or_default();
             words.split_first().is_some_and(|(command, arguments)| {
                 *command == inner.command && arguments == &inner.arguments[..]
             })
         }
-        (Way::Http(inner), Way::Command(outer)) => outer.arguments.contains(&inner.url),
+        (Transport::Http(inner), Transport::Command(outer)) => outer.arguments.contains(&inner.url),
         _ => false,
     };
     made.is_wrapped() != entry.is_wrapped() && others(old) == others(new) && called

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::log::breakpoint::{Breakpoint, Snapshot, Watcher};
+use crate::log::breakpoint::{Breakpoint, Controller, Snapshot};
 use crate::log::query::Query;
 use crate::log::{Seq, SessionId};
 use crate::tape::Status;
@@ -179,7 +179,8 @@ pub struct Points {
     pub armed: bool,
     /// Whether every frame is held.
     pub everything: bool,
-    pub watchers: Vec<Watcher>,
+    #[serde(rename = "watchers")]
+    pub controllers: Vec<Controller>,
     /// What goes on instead of held frames that were changed and are still held.
     #[serde(default)]
     pub amended: Vec<Amended>,
@@ -291,7 +292,7 @@ impl From<&Snapshot> for Points {
             points: snapshot.points.iter().map(point).collect(),
             armed: snapshot.armed,
             everything: snapshot.everything,
-            watchers: snapshot.watchers.clone(),
+            controllers: snapshot.controllers.clone(),
             amended: snapshot.amended.iter().map(amended).collect(),
         }
     }

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::{Ask, Facts, Points, Tape, VERSION};
-use super::place;
+use super::sockets;
 use super::wire::{self, Failure, Told};
 use crate::engine::{Command, Reply};
 use crate::log::{Record, Seq};
@@ -181,7 +181,7 @@ pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix:
 /// A stream to the socket at `path`, of which both the file and the one who serves it are ours.
 async fn dial(path: &Path) -> Result<UnixStream, CallError> {
     let planted = || CallError::Planted(path.display().to_string());
-    if !place::is_ours(path) {
+    if !sockets::is_ours(path) {
         return Err(planted());
     }
     let stream = UnixStream::connect(path).await?;
@@ -207,7 +207,7 @@ async fn read_lines(
 ) {
     let mut read = BufReader::with_capacity(256 << 10, read);
     while let Ok(Some(line)) = wire::read_line(&mut read).await {
-        if let Some(notice) = take(&line, &waiting)
+        if let Some(notice) = dispatch(&line, &waiting)
             && notices.send(notice).await.is_err()
         {
             // Nobody follows; answers are still wanted.
@@ -219,7 +219,7 @@ async fn read_lines(
 }
 
 /// Hands an answer to whoever waits for it, and returns what was told by itself.
-fn take(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
+fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
     if let Some(record) = line.strip_prefix(wire::RECORD.as_bytes()) {
         return match read_line(record.strip_suffix(b"}")?) {
             Ok(Line::Record(record)) => Some(Notice::Record(Box::new(record))),

@@ -8,11 +8,11 @@ pub mod client;
 pub mod hub;
 mod library;
 mod numbers;
-pub mod place;
 pub mod reach;
 mod reading;
 mod schema;
 pub mod server;
+pub mod sockets;
 mod wire;
 
 pub use client::{Client, Notice};

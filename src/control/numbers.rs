@@ -46,7 +46,7 @@ impl Numbers {
     }
 
     /// Says where in the shared log a record stands. Records come in their order.
-    pub fn place(&mut self, remote: Seq, local: Seq) {
+    pub fn map(&mut self, remote: Seq, local: Seq) {
         // A number that runs far ahead would cost memory for nothing: a gap names it, or it is damaged.
         const JUMP: usize = 1 << 27;
         let Ok(at) = usize::try_from(remote.saturating_sub(1)) else { return };
@@ -145,7 +145,7 @@ mod tests {
         for (local, numbers) in [(1, &mut one), (2, &mut other)] {
             let first = record(1, 1, note());
             numbers.learn(&first, &mut free);
-            numbers.place(1, local);
+            numbers.map(1, local);
         }
         assert_eq!((one.session(SessionId(1)), other.session(SessionId(1))), (SessionId(1), SessionId(2)));
         let sent = Sent { frame: 1, outcome: Outcome::Forwarded, held: None, length: None, why: None };

@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::api::{Ask, Facts, FrameFacts, HeldFrame, SessionFacts};
 use super::client::{CallError, Client, Notice};
-use super::place::{self, Door};
+use super::sockets::{self, EngineSocket};
 use crate::engine::{Command, Reply};
 use crate::log::record::{Record, Seq};
 use crate::mcp::{Kind, Message, compose};
 
 /// Which engine, and who asks.
 #[derive(Debug, Clone)]
-pub struct Whom {
+pub struct EngineSelector {
     /// Where several run: the name of a server or session, a process id, or the path of a socket.
     pub name: Option<String>,
     /// What the log calls whoever does something.
@@ -55,13 +55,13 @@ pub enum ReachError {
 }
 
 /// How long an engine may take to answer the first question.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is something new.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Frames that are asked for at once.
-const MOST: usize = 1000;
+const FRAMES_PER_PAGE: usize = 1000;
 
-impl Whom {
+impl EngineSelector {
     /// Every engine that is meant, the oldest first.
     pub async fn all(&self) -> Vec<Reached> {
         let mut reached = Vec::new();
@@ -138,7 +138,7 @@ impl Whom {
     pub async fn first(&self, filter: &str, from: Option<Seq>) -> Result<FrameFacts, ReachError> {
         let mut engine = loop {
             match self.all().await.len() {
-                0 => tokio::time::sleep(LOOK).await,
+                0 => tokio::time::sleep(POLL_INTERVAL).await,
                 _ => break self.one().await?,
             }
         };
@@ -164,12 +164,12 @@ impl Whom {
     fn doors(&self) -> Vec<PathBuf> {
         match &self.name {
             Some(path) if path.contains('/') => vec![path.into()],
-            _ => place::doors().into_iter().map(|Door { path, .. }| path).collect(),
+            _ => sockets::doors().into_iter().map(|EngineSocket { path, .. }| path).collect(),
         }
     }
 
     async fn reach(&self, path: &Path) -> Result<Reached, CallError> {
-        let connect = tokio::time::timeout(PATIENCE, Client::connect(path, &self.by));
+        let connect = tokio::time::timeout(HELLO_TIMEOUT, Client::connect(path, &self.by));
         let (client, facts, notices) = connect.await.map_err(|_| CallError::Silent)??;
         Ok(Reached { path: path.to_owned(), facts, client, told: count(notices) })
     }
@@ -255,14 +255,14 @@ impl Reached {
     /// When there is no answer.
     pub async fn matching(&self, filter: &str, start: Seq) -> Result<Vec<FrameFacts>, CallError> {
         let (filter, from) = (filter.to_owned(), Some(start));
-        self.ask(&Ask::Frames { filter, from, to: None, limit: Some(MOST), newest: true }).await
+        self.ask(&Ask::Frames { filter, from, to: None, limit: Some(FRAMES_PER_PAGE), newest: true }).await
     }
 
     /// Waits until there is something new; false when the engine has ended.
     pub async fn news(&mut self) -> bool {
         let came = self.told.changed().await.is_ok();
         // What comes together is looked at together.
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         self.told.mark_unchanged();
         came
     }

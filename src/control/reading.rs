@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::log::query::Query;
 use crate::log::record::Frame;
 use crate::log::subject::RowSubject;
-use crate::log::world::{Row, Session, Way, World};
+use crate::log::world::{FrameState, Row, Session, World};
 use crate::log::{Log, Seq, Tail};
 use crate::tape::format::write_record;
 
@@ -25,7 +25,7 @@ pub struct Reading {
 /// Frames that are given if it is not said how many.
 const FRAMES: usize = 100;
 /// The most that are given at a time.
-const MOST: usize = 10_000;
+const MAX_FRAMES: usize = 10_000;
 /// The same in bytes, about: an answer is one line, whose length is limited.
 const MOST_BYTES: u64 = 16 << 20;
 
@@ -92,7 +92,7 @@ impl Reading {
         let fits = |row: &&Row| {
             within.contains(&row.seq) && query.matches(&RowSubject::new(&self.world, row, &self.log))
         };
-        let limit = limit.unwrap_or(FRAMES).min(MOST);
+        let limit = limit.unwrap_or(FRAMES).min(MAX_FRAMES);
         let mut bytes = 0;
         let frame = |row: &Row| {
             // The first one is given whatever its size.
@@ -115,7 +115,7 @@ impl Reading {
     fn frame(&self, row: &Row) -> FrameFacts {
         let world = &self.world;
         let mut state: Vec<String> = Vec::new();
-        if let Way::Ended(outcome) = row.way {
+        if let FrameState::Ended(outcome) = row.state {
             state.push(outcome.as_str().to_owned());
         }
         world.statuses(row, &mut |word| {
@@ -149,9 +149,9 @@ impl Reading {
         let held = |seq: &Seq| {
             let row = world.row(*seq)?;
             let record = self.log.get(*seq)?;
-            let story = world.story(*seq);
+            let handling = world.handling(*seq);
             let text = |name| world.text(name).map(str::to_owned);
-            let age = now.since(story.since.unwrap_or(row.at));
+            let age = now.since(handling.since.unwrap_or(row.at));
             Some(HeldFrame {
                 id: *seq,
                 session: row.session,
@@ -159,7 +159,7 @@ impl Reading {
                 direction: row.direction.as_str().to_owned(),
                 method: text(row.method),
                 target: text(row.target),
-                by: text(story.why).or(text(story.by)),
+                by: text(handling.why).or(text(handling.by)),
                 age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                 message: message(record.frame()?),
                 amended: amended.get(seq).map(|line| String::from_utf8_lossy(line).into_owned()),
@@ -172,7 +172,7 @@ impl Reading {
 /// Records of a log as an array of lines of a tape.
 pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
     let mut array = b"[".to_vec();
-    for record in log.window(from, limit.unwrap_or(1).min(MOST)) {
+    for record in log.window(from, limit.unwrap_or(1).min(MAX_FRAMES)) {
         if array.len() > 1 {
             array.push(b',');
         }

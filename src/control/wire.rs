@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// The longest line that is taken: a message may be as long as what is inspected, and escaped.
-pub const LONGEST: usize = 64 << 20;
+pub const MAX_LINE: usize = 64 << 20;
 
 /// What a line of a record begins with. It is made and taken apart without JSON: there are many.
 pub const RECORD: &str = r#"{"jsonrpc":"2.0","method":"log/record","params":"#;
@@ -105,7 +105,7 @@ pub fn line(message: &Value) -> Vec<u8> {
 /// Reads the next line without its end; none at the end of the stream.
 ///
 /// # Errors
-/// When the stream fails, or the line is longer than [`LONGEST`].
+/// When the stream fails, or the line is longer than [`MAX_LINE`].
 pub async fn read_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
@@ -117,7 +117,7 @@ pub async fn read_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Opt
             Some(end) => (end, true),
             None => (there.len(), false),
         };
-        if line.len() + taken > LONGEST {
+        if line.len() + taken > MAX_LINE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than is taken"));
         }
         line.extend_from_slice(&there[..taken]);

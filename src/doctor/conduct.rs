@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use super::{Check, Patient, Verdict};
+use super::{Check, CheckResult, Target};
 use crate::log::record::{FrameKind, Outcome, Role};
-use crate::log::world::{State, Way};
+use crate::log::world::{FrameState, State};
 use crate::mcp::{Direction, Era, secret};
 
 /// How long many clients wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is asked this long before the end cannot be answered any more.
 const JUST: Duration = Duration::from_secs(2);
 /// Frames that are looked through for secrets.
 const LOOKED_THROUGH: usize = 5_000;
 
-pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
-    vec![eras(patient), lists(patient), access(patient), timeouts(patient), order(patient), secrets(patient)]
+pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
+    vec![eras(target), lists(target), access(target), timeouts(target), order(target), secrets(target)]
 }
 
-fn eras(patient: &Patient<'_>) -> Check {
+fn eras(target: &Target<'_>) -> Check {
     let (id, title) = ("era", "both sides speak the same era");
     let mut differ = Vec::new();
     let mut agreed = None;
-    for session in patient.sessions() {
+    for session in target.sessions() {
         let era = |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.era);
         match (era(&session.client), era(&session.server)) {
             (Some(client), Some(server)) if client != server => {
@@ -46,31 +46,31 @@ fn eras(patient: &Patient<'_>) -> Check {
         (false, _) => Check::found(
             id,
             title,
-            Verdict::Failed,
+            CheckResult::Failed,
             differ,
             "update the side that is behind, or put a server that speaks both in between",
         ),
     }
 }
 
-fn lists(patient: &Patient<'_>) -> Check {
+fn lists(target: &Target<'_>) -> Check {
     let (id, title) = ("list-changed", "clients list again what has changed");
     let mut forgotten = Vec::new();
     let mut told = 0;
-    for session in patient.sessions() {
+    for session in target.sessions() {
         for list in ["tools/list", "resources/list", "prompts/list"] {
             let changed = format!("notifications/{}_changed", list);
-            let newest = patient
+            let newest = target
                 .said()
-                .filter(|row| row.session == session.id && patient.world.text(row.method) == Some(&*changed))
+                .filter(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed))
                 .last();
             let Some(newest) = newest else { continue };
             told += 1;
-            let asked = patient.rows().any(|row| {
+            let asked = target.rows().any(|row| {
                 row.session == session.id
                     && row.seq > newest.seq
                     && row.direction == Direction::ToServer
-                    && patient.world.text(row.method) == Some(list)
+                    && target.world.text(row.method) == Some(list)
             });
             if !asked {
                 forgotten
@@ -82,75 +82,75 @@ fn lists(patient: &Patient<'_>) -> Check {
         return Check::skipped(id, title, "no list has changed");
     }
     let fix = "restart the client, or ask its makers: it goes on with a list that is out of date";
-    Check::of(id, title, Verdict::Warned, forgotten, fix, format!("{told} changes, each asked for"))
+    Check::of(id, title, CheckResult::Warned, forgotten, fix, format!("{told} changes, each asked for"))
 }
 
-fn access(patient: &Patient<'_>) -> Check {
+fn access(target: &Target<'_>) -> Check {
     let (id, title) = ("authorization", "the server lets us in");
-    if !patient.said().any(|row| row.status().is_some()) {
+    if !target.said().any(|row| row.status().is_some()) {
         return Check::skipped(id, title, "no server was heard over HTTP");
     }
-    let refused: Vec<String> = patient
+    let refused: Vec<String> = target
         .said()
         .filter(|row| matches!(row.status(), Some(401 | 403)))
         .map(|row| {
-            let record = patient.log.get(row.seq);
+            let record = target.log.get(row.seq);
             let http = record.as_ref().and_then(|record| record.frame()?.http.as_deref());
             let challenge =
                 http.and_then(|http| http.header("www-authenticate")).unwrap_or("(no WWW-Authenticate)");
             format!("#{} {}: {challenge}", row.seq, row.status().unwrap_or_default())
         })
         .collect();
-    let let_in = patient.said().any(|row| row.status() == Some(200));
+    let let_in = target.said().any(|row| row.status() == Some(200));
     match (refused.is_empty(), let_in) {
         (true, _) => Check::passed(id, title, "no 401 and no 403"),
         (false, true) => Check::passed(id, title, format!("{} refusals, then an answer", refused.len())),
         (false, false) => Check::found(
             id,
             title,
-            Verdict::Failed,
+            CheckResult::Failed,
             refused,
             "log in with --login, or give a token with --header 'Authorization: Bearer …'; a 401 without resource_metadata (RFC 9728) leaves clients without a way",
         ),
     }
 }
 
-fn timeouts(patient: &Patient<'_>) -> Check {
+fn timeouts(target: &Target<'_>) -> Check {
     let (id, title) = ("timeouts", "calls are answered before clients give up");
-    let mut slow: Vec<String> = patient
+    let mut slow: Vec<String> = target
         .said()
-        .filter(|row| patient.took(row).is_some_and(|took| took > PATIENCE))
+        .filter(|row| target.took(row).is_some_and(|took| took > CLIENT_TIMEOUT))
         .map(|row| {
-            let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
-            format!("#{} {name}: {:.0?}", row.seq, patient.took(row).unwrap_or_default())
+            let name = target.world.text(row.target).or(target.world.text(row.method)).unwrap_or("?");
+            format!("#{} {name}: {:.0?}", row.seq, target.took(row).unwrap_or_default())
         })
         .collect();
-    let unanswered = patient.rows().filter(|row| {
+    let unanswered = target.rows().filter(|row| {
         matches!(row.role, Role::Request)
             && row.direction == Direction::ToServer
-            && matches!(row.way, Way::Moving | Way::Ended(Outcome::Forwarded))
-            && row.op().and_then(|op| patient.world.operation(op)).is_some_and(|operation| {
+            && matches!(row.state, FrameState::Moving | FrameState::Ended(Outcome::Forwarded))
+            && row.op().and_then(|op| target.world.operation(op)).is_some_and(|operation| {
                 // What was asked just before the end could not be answered any more.
-                let closed = patient.world.sessions.get(&row.session).and_then(|session| session.closed_at);
+                let closed = target.world.sessions.get(&row.session).and_then(|session| session.closed_at);
                 let over = closed.is_some_and(|(_, at)| at.since(operation.started) > JUST);
-                let waits = patient.world.now.since(operation.started) > PATIENCE;
+                let waits = target.world.now.since(operation.started) > CLIENT_TIMEOUT;
                 operation.state == State::Lost || operation.state == State::Pending && (over || waits)
             })
     });
     slow.extend(unanswered.map(|row| {
-        let name = patient.world.text(row.target).or(patient.world.text(row.method)).unwrap_or("?");
+        let name = target.world.text(row.target).or(target.world.text(row.method)).unwrap_or("?");
         format!("#{} {name}: no answer", row.seq)
     }));
-    let longest = patient.said().filter_map(|row| patient.took(row)).max();
+    let longest = target.said().filter_map(|row| target.took(row)).max();
     let fine = longest
         .map_or_else(|| "nothing was asked".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
     let fix = "send progress while it works (clients that were told wait longer), or answer with a task";
-    Check::of(id, title, Verdict::Warned, slow, fix, fine)
+    Check::of(id, title, CheckResult::Warned, slow, fix, fine)
 }
 
-fn order(patient: &Patient<'_>) -> Check {
+fn order(target: &Target<'_>) -> Check {
     let (id, title) = ("protocol", "every message is where it belongs");
-    let odd: Vec<String> = patient
+    let odd: Vec<String> = target
         .rows()
         .filter(|row| row.kind != FrameKind::Invalid)
         .filter(|row| !row.flags.is_empty() || !row.quirks.is_empty())
@@ -158,22 +158,22 @@ fn order(patient: &Patient<'_>) -> Check {
             let flags = row.flags.words().map(str::to_owned);
             let quirks = row.quirks.describe().map(str::to_owned);
             let words: Vec<String> = flags.chain(quirks).collect();
-            let name = patient.world.text(row.method).unwrap_or("message");
+            let name = target.world.text(row.method).unwrap_or("message");
             format!("#{} {name}: {}", row.seq, words.join(", "))
         })
         .collect();
     let fix = "`lint:*` in the list of frames finds them; the detail says what is wrong with each";
-    Check::of(id, title, Verdict::Warned, odd, fix, "nothing is late, twice or without a request")
+    Check::of(id, title, CheckResult::Warned, odd, fix, "nothing is late, twice or without a request")
 }
 
-fn secrets(patient: &Patient<'_>) -> Check {
+fn secrets(target: &Target<'_>) -> Check {
     let (id, title) = ("secrets", "no secret is in what was said");
     let mut found = Vec::new();
-    let rows = &patient.world.rows;
+    let rows = &target.world.rows;
     let from = rows.len().saturating_sub(LOOKED_THROUGH);
-    let own = |session| patient.only.is_none_or(|only| only == session);
+    let own = |session| target.only.is_none_or(|only| only == session);
     for row in rows[from..].iter().filter(|row| own(row.session)) {
-        let Some(record) = patient.log.get(row.seq) else { continue };
+        let Some(record) = target.log.get(row.seq) else { continue };
         let Some(frame) = record.frame() else { continue };
         let text = String::from_utf8_lossy(frame.message.raw());
         for (_, kind) in secret::find(&text) {
@@ -181,5 +181,5 @@ fn secrets(patient: &Patient<'_>) -> Check {
         }
     }
     let fix = "before the tape is shared: `shadowcat tape redact`; from now on: --redact";
-    Check::of(id, title, Verdict::Warned, found, fix, "nothing looks like one")
+    Check::of(id, title, CheckResult::Warned, found, fix, "nothing looks like one")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Check, Patient, Verdict};
+use super::{Check, CheckResult, Target};
 use crate::log::record::FrameKind;
 use crate::log::world::Session;
 
@@ -15,17 +15,16 @@ const COSTLY: u64 = 10_000;
 /// Bytes that a token stands for, roughly.
 const TOKEN: u64 = 4;
 
-pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
-    let tools: Vec<(String, Value)> =
-        patient.sessions().flat_map(|session| tools(patient, session)).collect();
-    vec![capabilities(patient), names(&tools), schemas(&tools), cost(&tools)]
+pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
+    let tools: Vec<(String, Value)> = target.sessions().flat_map(|session| tools(target, session)).collect();
+    vec![capabilities(target), names(&tools), schemas(&tools), cost(&tools)]
 }
 
 /// The tools of a session, each with the server that offers it.
-fn tools(patient: &Patient<'_>, session: &Session) -> Vec<(String, Value)> {
+fn tools(target: &Target<'_>, session: &Session) -> Vec<(String, Value)> {
     let pages = session.list("tools/list", u64::MAX);
     let read = |seq: &u64| {
-        let record = patient.log.get(*seq)?;
+        let record = target.log.get(*seq)?;
         let list = record.frame()?.message.outcome(&["tools"])?;
         serde_json::from_slice::<Vec<Value>>(list).ok()
     };
@@ -37,11 +36,11 @@ fn called(tool: &Value) -> &str {
     tool["name"].as_str().unwrap_or("(a tool without a name)")
 }
 
-fn capabilities(patient: &Patient<'_>) -> Check {
+fn capabilities(target: &Target<'_>) -> Check {
     let (id, title) = ("capabilities", "what it can do is what it declares");
     let mut wrong = Vec::new();
     let mut looked = false;
-    for session in patient.sessions() {
+    for session in target.sessions() {
         let Some(text) = session.server.as_ref().and_then(|server| server.capabilities.as_ref()) else {
             continue;
         };
@@ -51,10 +50,10 @@ fn capabilities(patient: &Patient<'_>) -> Check {
             [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
         {
             let answers = || {
-                patient.said().filter(|row| {
+                target.said().filter(|row| {
                     row.session == session.id
                         && row.kind == FrameKind::Response
-                        && patient.world.text(row.method) == Some(list)
+                        && target.world.text(row.method) == Some(list)
                 })
             };
             let has = declared.get(capability).is_some();
@@ -68,9 +67,9 @@ fn capabilities(patient: &Patient<'_>) -> Check {
                 ));
             }
             let changed = format!("notifications/{capability}/list_changed");
-            let told = patient
+            let told = target
                 .said()
-                .any(|row| row.session == session.id && patient.world.text(row.method) == Some(&*changed));
+                .any(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed));
             if told && declared[capability]["listChanged"] != true {
                 wrong.push(format!(
                     "{}: sends {changed}, and does not declare listChanged",
@@ -85,7 +84,7 @@ fn capabilities(patient: &Patient<'_>) -> Check {
     Check::of(
         id,
         title,
-        Verdict::Warned,
+        CheckResult::Warned,
         wrong,
         "declare in `capabilities` what the server answers, and nothing else: clients ask for no more",
         "lists and capabilities agree",
@@ -112,7 +111,7 @@ fn names(tools: &[(String, Value)]) -> Check {
     Check::of(
         id,
         title,
-        Verdict::Warned,
+        CheckResult::Warned,
         wrong,
         "models' interfaces take ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
         format!("{} tools", tools.len()),
@@ -157,7 +156,7 @@ fn schemas(tools: &[(String, Value)]) -> Check {
         return Check::of(
             id,
             title,
-            Verdict::Warned,
+            CheckResult::Warned,
             odd,
             "keep the root a plain object, and definitions inside: several clients drop or refuse the rest",
             format!("{} schemas", tools.len()),
@@ -165,7 +164,7 @@ fn schemas(tools: &[(String, Value)]) -> Check {
     }
     wrong.extend(odd);
     let fix = "make inputSchema a JSON Schema whose root is {\"type\": \"object\"}: clients drop the tool otherwise";
-    Check::found(id, title, Verdict::Failed, wrong, fix)
+    Check::found(id, title, CheckResult::Failed, wrong, fix)
 }
 
 fn cost(tools: &[(String, Value)]) -> Check {
@@ -187,5 +186,5 @@ fn cost(tools: &[(String, Value)]) -> Check {
     let mut evidence = vec![format!("about {total} tokens for {} tools (bytes / 4)", tools.len())];
     evidence.extend(sizes.iter().take(5).map(|(size, name)| format!("{name}: about {size}")));
     let fix = "shorten the heaviest descriptions and schemas, or split the server: every conversation pays for all of it";
-    Check::found(id, title, Verdict::Warned, evidence, fix)
+    Check::found(id, title, CheckResult::Warned, evidence, fix)
 }

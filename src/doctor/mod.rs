@@ -25,7 +25,7 @@ pub struct Check {
     pub id: &'static str,
     /// What is asked, in a few words.
     pub title: &'static str,
-    pub verdict: Verdict,
+    pub verdict: CheckResult,
     /// What was seen, the most important first.
     pub evidence: Vec<String>,
     /// What to do about it.
@@ -36,7 +36,7 @@ pub struct Check {
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum CheckResult {
     /// There was nothing to look at.
     Skipped,
     Passed,
@@ -46,7 +46,7 @@ pub enum Verdict {
 }
 
 /// What is looked at: one session of a log, or all of them.
-pub struct Patient<'a> {
+pub struct Target<'a> {
     pub world: &'a World,
     pub log: &'a Log,
     pub only: Option<SessionId>,
@@ -55,7 +55,7 @@ pub struct Patient<'a> {
 /// Lines of evidence that are kept of one check.
 const LINES: usize = 12;
 
-impl Verdict {
+impl CheckResult {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -67,23 +67,23 @@ impl Verdict {
 }
 
 impl Check {
-    fn new(id: &'static str, title: &'static str, verdict: Verdict, evidence: Vec<String>) -> Self {
+    fn new(id: &'static str, title: &'static str, verdict: CheckResult, evidence: Vec<String>) -> Self {
         Self { id, title, verdict, evidence, fix: None }
     }
 
     pub fn passed(id: &'static str, title: &'static str, evidence: impl Into<String>) -> Self {
-        Self::new(id, title, Verdict::Passed, vec![evidence.into()])
+        Self::new(id, title, CheckResult::Passed, vec![evidence.into()])
     }
 
     pub fn skipped(id: &'static str, title: &'static str, why: impl Into<String>) -> Self {
-        Self::new(id, title, Verdict::Skipped, vec![why.into()])
+        Self::new(id, title, CheckResult::Skipped, vec![why.into()])
     }
 
     /// Something is wrong, or may be.
     pub fn found(
         id: &'static str,
         title: &'static str,
-        verdict: Verdict,
+        verdict: CheckResult,
         evidence: Vec<String>,
         fix: impl Into<String>,
     ) -> Self {
@@ -102,7 +102,7 @@ impl Check {
     fn of(
         id: &'static str,
         title: &'static str,
-        verdict: Verdict,
+        verdict: CheckResult,
         evidence: Vec<String>,
         fix: &str,
         fine: impl Into<String>,
@@ -116,15 +116,15 @@ impl Check {
 
 /// Evidence on one line, of a length that can be read.
 fn line(text: String) -> String {
-    const LONGEST: usize = 300;
+    const MAX_CHARS: usize = 300;
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
+    match line.char_indices().nth(MAX_CHARS) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,
     }
 }
 
-impl<'a> Patient<'a> {
+impl<'a> Target<'a> {
     /// The sessions that are looked at.
     fn sessions(&self) -> impl Iterator<Item = &'a Session> {
         let only = self.only;
@@ -154,31 +154,31 @@ impl<'a> Patient<'a> {
     /// The time that the server itself took for an answer: what was held was held by us.
     fn took(&self, row: &Row) -> Option<Duration> {
         let root = row.op().and_then(|op| self.world.operation(op)).and_then(|op| self.world.first(op));
-        let held = |seq| self.world.story(seq).held.unwrap_or_default();
+        let held = |seq| self.world.handling(seq).held.unwrap_or_default();
         let ours = root.map_or(Duration::ZERO, |root| held(root.seq));
         Some(row.duration()?.saturating_sub(ours))
     }
 
     fn text(&self, row: &Row) -> String {
-        const LONGEST: usize = 120;
+        const MAX_CHARS: usize = 120;
         let record = self.log.get(row.seq);
         let text = record.as_ref().and_then(|record| record.frame()).map(|frame| {
             let body = frame.message.body();
-            String::from_utf8_lossy(&body[..body.len().min(LONGEST)]).into_owned()
+            String::from_utf8_lossy(&body[..body.len().min(MAX_CHARS)]).into_owned()
         });
         text.unwrap_or_else(|| "(no longer at hand)".to_owned())
     }
 }
 
 /// Looks at everything, in the order in which things go wrong.
-pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
-    let mut checks = start::checks(patient);
-    checks.extend(contract::checks(patient));
-    checks.extend(conduct::checks(patient));
+pub fn examine(target: &Target<'_>) -> Vec<Check> {
+    let mut checks = start::checks(target);
+    checks.extend(contract::checks(target));
+    checks.extend(conduct::checks(target));
     checks
 }
 
 /// The worst of them.
-pub fn worst(checks: &[Check]) -> Verdict {
-    checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Skipped)
+pub fn worst(checks: &[Check]) -> CheckResult {
+    checks.iter().map(|check| check.verdict).max().unwrap_or(CheckResult::Skipped)
 }

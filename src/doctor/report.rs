@@ -1,16 +1,16 @@
 //! The checks for people who are asked for help, and for CI.
 
-use super::{Check, Verdict};
+use super::{Check, CheckResult};
 
 /// The checks in Markdown, for a bug report.
 pub fn markdown(title: &str, checks: &[Check]) -> String {
     let mut text = format!("## shadowcat doctor: {title}\n\n");
     for check in checks {
         let sign = match check.verdict {
-            Verdict::Passed => "✅",
-            Verdict::Warned => "⚠️",
-            Verdict::Failed => "❌",
-            Verdict::Skipped => "➖",
+            CheckResult::Passed => "✅",
+            CheckResult::Warned => "⚠️",
+            CheckResult::Failed => "❌",
+            CheckResult::Skipped => "➖",
         };
         text.push_str(&format!("- {sign} **{}** ({})\n", check.title, check.id));
         for line in &check.evidence {
@@ -30,12 +30,12 @@ pub fn junit(title: &str, checks: &[Check]) -> String {
     for check in checks {
         let text = escape(&check.evidence.join("\n"));
         let inner = match check.verdict {
-            Verdict::Failed => {
+            CheckResult::Failed => {
                 let fix = escape(check.fix.as_deref().unwrap_or_default());
                 format!("<failure message=\"{fix}\">{text}</failure>")
             }
-            Verdict::Skipped => format!("<skipped message=\"{text}\"/>"),
-            Verdict::Warned | Verdict::Passed => format!("<system-out>{text}</system-out>"),
+            CheckResult::Skipped => format!("<skipped message=\"{text}\"/>"),
+            CheckResult::Warned | CheckResult::Passed => format!("<system-out>{text}</system-out>"),
         };
         cases.push_str(&format!(
             "    <testcase classname=\"{}\" name=\"{}\">{inner}</testcase>\n",
@@ -47,8 +47,8 @@ pub fn junit(title: &str, checks: &[Check]) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}  </testsuite>\n</testsuites>\n",
         escape(title),
         checks.len(),
-        count(Verdict::Failed),
-        count(Verdict::Skipped)
+        count(CheckResult::Failed),
+        count(CheckResult::Skipped)
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Patient, Verdict};
+use super::{Check, CheckResult, Target};
 use crate::log::record::{Channel, Exit, FrameKind, Role};
 use crate::log::world::Session;
 use crate::mcp::Direction;
@@ -10,35 +10,35 @@ use crate::mcp::Direction;
 /// What a first word may take before people wonder.
 const SLOW_MS: u128 = 5_000;
 
-pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
-    vec![ended(patient), first_word(patient), pure(patient), greeted(patient)]
+pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
+    vec![ended(target), first_word(target), pure(target), greeted(target)]
 }
 
-fn ended(patient: &Patient<'_>) -> Check {
+fn ended(target: &Target<'_>) -> Check {
     let (id, title) = ("spawn", "the server starts and stays");
     let mut evidence = Vec::new();
-    let mut verdict = Verdict::Passed;
-    for session in patient.sessions() {
+    let mut verdict = CheckResult::Passed;
+    for session in target.sessions() {
         if session.is_down {
             evidence.push(format!("{} has ended, and its client stays", session.opened.name));
-            evidence.extend(last_words(patient, session));
-            verdict = Verdict::Failed;
+            evidence.extend(last_words(target, session));
+            verdict = CheckResult::Failed;
         }
         let Some(closed) = &session.closed else { continue };
         // Asked to end, it may need a signal: that is for another check.
         let asked = [Exit::Signal(15), Exit::Signal(9)];
         let failed = matches!(closed.exit, Some(exit) if exit != Exit::Code(0) && !asked.contains(&exit));
-        let silent = !patient.said().any(|row| row.session == session.id);
+        let silent = !target.said().any(|row| row.session == session.id);
         if failed && (silent || !was_asked(closed.reason.as_str())) {
             let after = session.closed_at.map(|(_, at)| at.since(session.since)).unwrap_or_default();
             let exit = closed.exit.map(|exit| exit.to_string()).unwrap_or_default();
             evidence.push(format!("{} {exit} after {after:.0?}", session.opened.name));
-            evidence.extend(last_words(patient, session));
-            verdict = if silent { Verdict::Failed } else { Verdict::Warned };
+            evidence.extend(last_words(target, session));
+            verdict = if silent { CheckResult::Failed } else { CheckResult::Warned };
         }
     }
     match evidence.is_empty() {
-        true if patient.sessions().next().is_none() => Check::skipped(id, title, "no server was started"),
+        true if target.sessions().next().is_none() => Check::skipped(id, title, "no server was started"),
         true => Check::passed(id, title, "no server ended by itself"),
         false => Check::found(
             id,
@@ -56,13 +56,13 @@ fn was_asked(reason: &str) -> bool {
 }
 
 /// The last lines of stderr.
-fn last_words(patient: &Patient<'_>, session: &Session) -> Vec<String> {
+fn last_words(target: &Target<'_>, session: &Session) -> Vec<String> {
     const WORDS: usize = 5;
-    let mut lines: Vec<String> = patient
+    let mut lines: Vec<String> = target
         .rows()
         .filter(|row| row.session == session.id && row.channel() == Channel::Stderr)
         .rev_last(WORDS)
-        .map(|row| format!("stderr: {}", patient.text(row).trim_end()))
+        .map(|row| format!("stderr: {}", target.text(row).trim_end()))
         .collect();
     if lines.is_empty() {
         lines.push("it wrote nothing to stderr".to_owned());
@@ -80,16 +80,16 @@ trait RevLast: Iterator + Sized {
 
 impl<I: Iterator> RevLast for I {}
 
-fn first_word(patient: &Patient<'_>) -> Check {
+fn first_word(target: &Target<'_>) -> Check {
     let (id, title) = ("first-byte", "it answers soon");
     let mut slow = Vec::new();
     let mut heard = Vec::new();
-    for session in patient.sessions() {
+    for session in target.sessions() {
         let asked =
-            patient.rows().find(|row| row.session == session.id && row.direction == Direction::ToServer);
-        let answered = patient.said().find(|row| row.session == session.id && row.role == Role::Response);
+            target.rows().find(|row| row.session == session.id && row.direction == Direction::ToServer);
+        let answered = target.said().find(|row| row.session == session.id && row.role == Role::Response);
         let (Some(asked), Some(answered)) = (asked, answered) else { continue };
-        let took = patient.took(answered).unwrap_or_else(|| answered.at.since(asked.at));
+        let took = target.took(answered).unwrap_or_else(|| answered.at.since(asked.at));
         let line = format!("{}: {took:.0?} to the first answer", session.opened.name);
         if took.as_millis() > SLOW_MS { slow.push(line) } else { heard.push(line) }
     }
@@ -99,38 +99,38 @@ fn first_word(patient: &Patient<'_>) -> Check {
         (false, _) => Check::found(
             id,
             title,
-            Verdict::Warned,
+            CheckResult::Warned,
             slow,
             "clients give up after a time of their own: do slow work after the handshake, and install before, not with `npx -y` at every start",
         ),
     }
 }
 
-fn pure(patient: &Patient<'_>) -> Check {
+fn pure(target: &Target<'_>) -> Check {
     let (id, title) = ("stdout", "standard output is for messages alone");
-    let stray: Vec<String> = patient
+    let stray: Vec<String> = target
         .said()
-        .filter(|row| row.kind == FrameKind::Invalid && !patient.is_http(row.session))
-        .map(|row| format!("#{}: {}", row.seq, patient.text(row)))
+        .filter(|row| row.kind == FrameKind::Invalid && !target.is_http(row.session))
+        .map(|row| format!("#{}: {}", row.seq, target.text(row)))
         .collect();
-    if !patient.said().any(|row| !patient.is_http(row.session)) {
+    if !target.said().any(|row| !target.is_http(row.session)) {
         return Check::skipped(id, title, "nothing was said on standard output");
     }
     Check::of(
         id,
         title,
-        Verdict::Failed,
+        CheckResult::Failed,
         stray,
         "write logs to stderr: one stray line breaks strict clients (print, console.log, a library's banner)",
         "every line is a message",
     )
 }
 
-fn greeted(patient: &Patient<'_>) -> Check {
+fn greeted(target: &Target<'_>) -> Check {
     let (id, title) = ("handshake", "initialize or server/discover succeeds");
     let mut fine: BTreeMap<&str, String> = BTreeMap::new();
     let mut failed: BTreeMap<&str, String> = BTreeMap::new();
-    for session in patient.sessions() {
+    for session in target.sessions() {
         let name = session.opened.name.as_str();
         match &session.server {
             Some(server) => {
@@ -138,12 +138,12 @@ fn greeted(patient: &Patient<'_>) -> Check {
                 let version = server.version.as_deref().or(server.era.map(|era| era.as_str())).unwrap_or("?");
                 fine.insert(name, format!("{said} speaks {version}"));
             }
-            None if patient.rows().any(|row| row.session == session.id) => {
+            None if target.rows().any(|row| row.session == session.id) => {
                 // Where nobody answered, what we answered in its place says why.
-                let answer = patient.rows().find(|row| {
+                let answer = target.rows().find(|row| {
                     row.session == session.id && row.is_error && row.direction == Direction::ToClient
                 });
-                let said = answer.map_or_else(|| "no answer".to_owned(), |row| patient.text(row));
+                let said = answer.map_or_else(|| "no answer".to_owned(), |row| target.text(row));
                 failed.insert(name, format!("{name}: {said}"));
             }
             None => {}
@@ -155,7 +155,7 @@ fn greeted(patient: &Patient<'_>) -> Check {
         return Check::found(
             id,
             title,
-            Verdict::Failed,
+            CheckResult::Failed,
             failed.into_values().collect(),
             "answer `initialize` (up to 2025-11-25) or `server/discover` (2026-07-28) with a result",
         );

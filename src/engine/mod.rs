@@ -46,7 +46,7 @@ pub struct Who {
 
 /// An engine that runs, as those are told who look at several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningEngine {
     pub name: String,
     /// The command that it is of, e.g. `forward stdio`.
     pub mode: String,

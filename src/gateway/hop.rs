@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 
 use super::ENDPOINT;
 use crate::transport::http::secrets::is_telling;
-use crate::transport::http::{Body, Cleaner, Connect, Place, Sending, Unanswered};
+use crate::transport::http::{Body, Cleaner, Connect, Sending, ServerAddress, Unanswered};
 
 /// A server at another path than ours, reached with credentials of ours.
 ///
@@ -16,20 +16,20 @@ use crate::transport::http::{Body, Cleaner, Connect, Place, Sending, Unanswered}
 /// reach a client that it does not name.
 pub struct Hop {
     inner: Arc<dyn Connect>,
-    place: Place,
+    address: ServerAddress,
     given: HeaderMap,
 }
 
 impl Hop {
     /// The hop to `inner`; every request carries `given`.
     pub fn new(inner: Arc<dyn Connect>, given: HeaderMap) -> Arc<Self> {
-        let place = Place { path: ENDPOINT.to_owned(), ..inner.place().clone() };
-        Arc::new(Self { inner, place, given })
+        let address = ServerAddress { path: ENDPOINT.to_owned(), ..inner.address().clone() };
+        Arc::new(Self { inner, address, given })
     }
 
     async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         // No revision gives the endpoint's URL a query of the client's; the server's own may be a key.
-        let path = &self.inner.place().path;
+        let path = &self.inner.address().path;
         *request.uri_mut() = path.parse().map_err(|_| Unanswered::bad_gateway("its URL has no path"))?;
         let secrets: Vec<HeaderName> =
             request.headers().keys().filter(|name| is_credential(name)).cloned().collect();
@@ -67,7 +67,7 @@ impl Connect for Hop {
         Box::pin(self.pass(request))
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn address(&self) -> &ServerAddress {
+        &self.address
     }
 }

@@ -35,7 +35,7 @@ const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
 /// How often the log is looked into; it keeps more than is written in between.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Requests whose answer is waited for; where there are more, those of long ago are given up.
 const ASKED: usize = 65_536;
 const LONG: Duration = Duration::from_secs(3600);
@@ -87,7 +87,7 @@ impl Metrics {
         tokio::spawn(async move {
             loop {
                 // By the clock and not by the record: each would wake this up.
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 let Some(metrics) = following.upgrade() else { return };
                 metrics.catch_up();
             }
@@ -105,7 +105,7 @@ impl Metrics {
             if records.is_empty() {
                 return;
             }
-            records.iter().for_each(|record| fold.take(record));
+            records.iter().for_each(|record| fold.apply(record));
         }
     }
 
@@ -169,7 +169,7 @@ impl Metrics {
 }
 
 impl Fold {
-    fn take(&mut self, record: &Record) {
+    fn apply(&mut self, record: &Record) {
         match &record.body {
             // One in which a client has said who it is; others are refused, or are ours.
             Body::Facts(facts) if facts.side == Direction::ToServer => {

@@ -1,7 +1,7 @@
 //! The gateway: a server behind one HTTP endpoint, with what it takes to run it.
 //!
 //! What needs headers happens here, in the order of [`routes`](Gateway::router); what needs a
-//! message is a stage of the chain behind [`Gate`]; what
+//! message is a stage of the chain behind [`ProxyService`]; what
 //! chooses and reaches a server is a [`Connect`](crate::transport::http::Connect).
 
 mod health;
@@ -23,9 +23,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower_service::Service;
 
+use crate::http::ProxyService;
 use crate::log::Log;
 use crate::mcp::compose;
-use crate::proxy::http::{Face, Gate};
+use crate::serve::HttpAdapter;
 use crate::transport::http::{Body, Cut, Guard};
 
 use health::Upstream;
@@ -35,9 +36,9 @@ pub use metrics::Metrics;
 
 /// A gateway in front of one server.
 pub struct Gateway {
-    gate: Arc<Gate>,
+    service: Arc<ProxyService>,
     /// The server's processes, where it is a stdio server.
-    face: Option<Arc<Face>>,
+    adapter: Option<Arc<HttpAdapter>>,
     guard: Guard,
     metrics: Arc<Metrics>,
     /// What people call the server.
@@ -45,7 +46,7 @@ pub struct Gateway {
 }
 
 /// The path of the endpoint of MCP.
-pub const ENDPOINT: &str = crate::proxy::http::face::ENDPOINT;
+pub const ENDPOINT: &str = crate::serve::ENDPOINT;
 
 /// Marks an answer that is not to be given: the connection is closed instead.
 #[derive(Clone)]
@@ -54,14 +55,14 @@ struct Closed;
 impl Gateway {
     /// A gateway for those whom `guard` lets in.
     pub fn new(
-        gate: Arc<Gate>,
-        face: Option<Arc<Face>>,
+        service: Arc<ProxyService>,
+        adapter: Option<Arc<HttpAdapter>>,
         guard: Guard,
         log: &Arc<Log>,
         name: String,
     ) -> Arc<Self> {
         let metrics = Metrics::follow(log);
-        Arc::new(Self { gate, face, guard, metrics, name })
+        Arc::new(Self { service, adapter, guard, metrics, name })
     }
 
     /// The edge. Every route checks who asks; the endpoint does so itself, since what it refuses is in
@@ -76,16 +77,17 @@ impl Gateway {
     }
 
     fn metrics_text(&self) -> String {
-        let processes = self.face.as_ref().map(|face| face.processes());
+        let processes = self.adapter.as_ref().map(|adapter| adapter.processes());
         self.metrics.text(processes)
     }
 
     fn health(&self) -> serde_json::Value {
-        let processes = self.face.as_ref().map(|face| face.processes().0);
-        let seen = match (self.metrics.upstream(), self.face.as_ref().and_then(|face| face.trouble())) {
-            (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
-            (seen, _) => seen,
-        };
+        let processes = self.adapter.as_ref().map(|adapter| adapter.processes().0);
+        let seen =
+            match (self.metrics.upstream(), self.adapter.as_ref().and_then(|adapter| adapter.trouble())) {
+                (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
+                (seen, _) => seen,
+            };
         health::report(&self.name, &seen, processes)
     }
 }
@@ -117,7 +119,7 @@ async fn endpoint(
     Extension(peer): Extension<SocketAddr>,
     request: Request,
 ) -> Answer {
-    match Arc::clone(&gateway.gate).handle(request, peer).await {
+    match Arc::clone(&gateway.service).handle(request, peer).await {
         Ok(response) => response.map(EdgeBody::new),
         Err(Cut) => {
             let mut closed = StatusCode::INTERNAL_SERVER_ERROR.into_response();

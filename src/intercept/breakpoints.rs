@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::chain::{Arriving, Interceptor};
 use super::verdict::Ruling;
-use crate::log::breakpoint::{Breakpoint, Snapshot, Watcher};
+use crate::log::breakpoint::{Breakpoint, Controller, Snapshot};
 use crate::log::query::{Query, Subject};
 use crate::log::record::{Channel, OpId, Origin, Role, Seq};
 use crate::mcp::{Kind, Method};
@@ -35,7 +35,7 @@ struct Inner {
     /// Operations whose reply is to be held, whatever the breakpoints say.
     replies: HashSet<OpId>,
     /// Those who can decide. With nobody there only patient breakpoints hold.
-    watchers: Vec<Watcher>,
+    controllers: Vec<Controller>,
     seated: u32,
     usual_patience: Duration,
 }
@@ -51,8 +51,8 @@ impl Breakpoints {
     pub fn attend(&self, name: &str) -> u32 {
         self.change(|inner| {
             inner.seated += 1;
-            let decides = inner.watchers.is_empty();
-            inner.watchers.push(Watcher { seat: inner.seated, name: name.to_owned(), decides });
+            let decides = inner.controllers.is_empty();
+            inner.controllers.push(Controller { seat: inner.seated, name: name.to_owned(), decides });
             inner.seated
         })
     }
@@ -60,9 +60,12 @@ impl Breakpoints {
     /// The one in this seat decides. Returns whether there is one.
     pub fn take_over(&self, seat: u32) -> bool {
         self.change(|inner| {
-            let is_there = inner.watchers.iter().any(|watcher| watcher.seat == seat);
+            let is_there = inner.controllers.iter().any(|controller| controller.seat == seat);
             if is_there {
-                inner.watchers.iter_mut().for_each(|watcher| watcher.decides = watcher.seat == seat);
+                inner
+                    .controllers
+                    .iter_mut()
+                    .for_each(|controller| controller.decides = controller.seat == seat);
             }
             is_there
         })
@@ -70,14 +73,14 @@ impl Breakpoints {
 
     /// One who could decide is gone; if it did, the one who came next does. Returns who it was, and
     /// whether nobody is left.
-    pub fn leave(&self, seat: u32) -> Option<(Watcher, bool)> {
+    pub fn leave(&self, seat: u32) -> Option<(Controller, bool)> {
         self.change(|inner| {
-            let at = inner.watchers.iter().position(|watcher| watcher.seat == seat)?;
-            let gone = inner.watchers.remove(at);
-            if let Some(next) = inner.watchers.first_mut().filter(|_| gone.decides) {
+            let at = inner.controllers.iter().position(|controller| controller.seat == seat)?;
+            let gone = inner.controllers.remove(at);
+            if let Some(next) = inner.controllers.first_mut().filter(|_| gone.decides) {
                 next.decides = true;
             }
-            Some((gone, inner.watchers.is_empty()))
+            Some((gone, inner.controllers.is_empty()))
         })
     }
 
@@ -119,8 +122,8 @@ impl Breakpoints {
     }
 
     /// Who decides.
-    pub fn decider(&self) -> Option<Watcher> {
-        self.inner.read().watchers.iter().find(|watcher| watcher.decides).cloned()
+    pub fn decider(&self) -> Option<Controller> {
+        self.inner.read().controllers.iter().find(|controller| controller.decides).cloned()
     }
 
     /// How long what breakpoints hold waits while nobody is there, where they do not say it themselves.
@@ -188,7 +191,7 @@ impl Breakpoints {
 impl Inner {
     /// Whether there is somebody to decide, or a breakpoint that waits for one.
     fn can_hold(&self) -> bool {
-        !self.watchers.is_empty() || self.points.iter().any(|point| !point.patience.is_zero())
+        !self.controllers.is_empty() || self.points.iter().any(|point| !point.patience.is_zero())
     }
 
     fn forget(&mut self, frame: Seq) {
@@ -201,7 +204,7 @@ impl Inner {
             points: self.points.clone(),
             armed: !self.disarmed,
             everything: self.everything,
-            watchers: self.watchers.clone(),
+            controllers: self.controllers.clone(),
             amended: self.amended.clone(),
         }
     }
@@ -223,7 +226,7 @@ impl Interceptor for Breakpoints {
             }
         }
         let mut inner = self.inner.write();
-        let is_attended = !inner.watchers.is_empty();
+        let is_attended = !inner.controllers.is_empty();
         let is_reply = matches!(frame.link.role, Role::Response | Role::InputRequired);
         if is_attended && is_reply && frame.link.op.is_some_and(|op| inner.replies.remove(&op)) {
             return Some(Ruling::hold("the reply of a call that was let through"));

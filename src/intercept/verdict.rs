@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::log::record::Ruling as Word;
+use crate::log::record::VerdictKind;
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +63,13 @@ impl Verdict {
     }
 
     /// The word for the log.
-    pub fn word(&self) -> Word {
+    pub fn kind(&self) -> VerdictKind {
         match self {
-            Self::Pass => Word::Forward,
-            Self::Deliver(_) => Word::Replace,
-            Self::Answer(_) => Word::Answer,
-            Self::Drop => Word::Drop,
-            Self::Close => Word::Close,
+            Self::Pass => VerdictKind::Forward,
+            Self::Deliver(_) => VerdictKind::Replace,
+            Self::Answer(_) => VerdictKind::Answer,
+            Self::Drop => VerdictKind::Drop,
+            Self::Close => VerdictKind::Close,
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Breakpoint {
 
 /// Somebody who can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Watcher {
+pub struct Controller {
     pub seat: u32,
     pub name: String,
     /// Whether it is the one who decides now.
@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// Whether every frame is held, breakpoints or not.
     pub everything: bool,
     /// Who can decide, in the order in which they came.
-    pub watchers: Vec<Watcher>,
+    pub controllers: Vec<Controller>,
     /// What goes on instead of held frames that were changed and are still held.
     pub amended: BTreeMap<Seq, Bytes>,
 }

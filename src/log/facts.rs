@@ -2,7 +2,7 @@
 
 use super::record::Facts;
 use crate::mcp::compose::meta;
-use crate::mcp::era::Verdict;
+use crate::mcp::era::SideEra;
 use crate::mcp::{Direction, Eras, Message, json};
 
 /// Names and capabilities, learnt from handshakes and envelopes.
@@ -59,7 +59,7 @@ impl Known {
 
     /// All that is known of the side that sends in `direction`.
     pub fn facts(&self, direction: Direction, eras: &Eras) -> Facts {
-        let (side, Verdict { era, version }) = match direction {
+        let (side, SideEra { era, version }) = match direction {
             Direction::ToServer => (&self.client, eras.client.clone()),
             Direction::ToClient => (&self.server, eras.server.clone()),
         };

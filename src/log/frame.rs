@@ -71,12 +71,12 @@ pub struct Link {
     pub role: Role,
     /// The request that a response answers or a cancellation ends, or the leg that a retry continues.
     pub to: Option<Seq>,
-    /// Of a request by the server: the client's operation in whose course it asks.
+    /// Of a request by the server: the client's operation in whose correlation it asks.
     pub cause: Option<Cause>,
     pub flags: Flags,
 }
 
-/// The operation in whose course the other side asks for something.
+/// The operation in whose correlation the other side asks for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cause {
     pub op: OpId,

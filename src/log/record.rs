@@ -106,14 +106,14 @@ pub const BY_PERSON: &str = "person";
 pub struct Ruled {
     pub frame: Seq,
     pub by: Arc<str>,
-    pub verdict: Ruling,
+    pub verdict: VerdictKind,
     /// Why, where the one who ruled said so.
     pub why: Option<String>,
 }
 
 /// The words for verdicts on tapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ruling {
+pub enum VerdictKind {
     Forward,
     Replace,
     Answer,
@@ -226,7 +226,7 @@ pub enum Exit {
     Signal(i32),
 }
 
-words!(Ruling {
+words!(VerdictKind {
     Forward = "forward",
     Replace = "replace",
     Answer = "answer",

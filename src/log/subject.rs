@@ -16,24 +16,24 @@ pub struct RowSubject<'a> {
     pub row: &'a Row,
     pub log: &'a Log,
     /// What is known of the messages around without reading each.
-    pub sieve: Option<&'a Sieve>,
+    pub prefilter: Option<&'a Prefilter>,
 }
 
 impl<'a> RowSubject<'a> {
     pub fn new(world: &'a World, row: &'a Row, log: &'a Log) -> Self {
-        Self { world, row, log, sieve: None }
+        Self { world, row, log, prefilter: None }
     }
 }
 
 /// Which of some frames may contain the texts that a query looks for.
 #[derive(Debug, Default)]
-pub struct Sieve {
+pub struct Prefilter {
     first: Seq,
     last: Seq,
     found: Vec<(String, Vec<Seq>)>,
 }
 
-impl Sieve {
+impl Prefilter {
     /// Searches the frames from `first` to `last` for what `query` looks for, where the log can.
     pub fn new(query: &Query, log: &Log, first: Seq, last: Seq) -> Self {
         let found = |text: &str| Some((text.to_owned(), log.containing(text.as_bytes(), first, last)?));
@@ -119,7 +119,7 @@ impl Subject for RowSubject<'_> {
     }
 
     fn rulers(&self, yes: &mut dyn FnMut(&str)) {
-        if let Some(by) = self.world.text(self.world.story(self.row.seq).by) {
+        if let Some(by) = self.world.text(self.world.handling(self.row.seq).by) {
             yes(by);
         }
     }
@@ -138,7 +138,7 @@ impl Subject for RowSubject<'_> {
     }
 
     fn may_contain(&self, text: &str) -> bool {
-        self.sieve.is_none_or(|sieve| sieve.may_contain(self.row.seq, text))
+        self.prefilter.is_none_or(|prefilter| prefilter.may_contain(self.row.seq, text))
     }
 
     fn session(&self) -> (u32, &str) {

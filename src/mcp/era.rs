@@ -8,7 +8,7 @@ use super::revision::Era;
 
 /// What one side has shown itself to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct SideEra {
     pub era: Option<Era>,
     /// The version it named, as spelled.
     pub version: Option<String>,
@@ -18,8 +18,8 @@ pub struct Verdict {
 /// the stateless era fails and the client falls back to `initialize`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Eras {
-    pub client: Verdict,
-    pub server: Verdict,
+    pub client: SideEra,
+    pub server: SideEra,
 }
 
 impl Eras {
@@ -35,7 +35,7 @@ impl Eras {
             Direction::ToServer => &mut self.client,
             Direction::ToClient => &mut self.server,
         };
-        let evidence = Verdict { version: evidence.version.or_else(|| side.version.clone()), ..evidence };
+        let evidence = SideEra { version: evidence.version.or_else(|| side.version.clone()), ..evidence };
         let changed = *side != evidence;
         *side = evidence;
         changed
@@ -56,22 +56,22 @@ fn text(token: Option<&[u8]>) -> Option<String> {
     json::unescape(token?).map(|text| text.into_owned())
 }
 
-fn client_evidence(message: &Message) -> Option<Verdict> {
+fn client_evidence(message: &Message) -> Option<SideEra> {
     let Kind::Request { method, .. } = message.kind() else { return None };
     if method == "initialize" {
         let version = text(message.param(&["protocolVersion"]));
-        return Some(Verdict { era: Some(Era::Stateful), version });
+        return Some(SideEra { era: Some(Era::Stateful), version });
     }
     let version = text(message.param(&["_meta", meta::PROTOCOL_VERSION]))?;
-    Some(Verdict { era: Some(Era::of_version(&version)), version: Some(version) })
+    Some(SideEra { era: Some(Era::of_version(&version)), version: Some(version) })
 }
 
-fn server_evidence(message: &Message, answers: Option<&str>) -> Option<Verdict> {
+fn server_evidence(message: &Message, answers: Option<&str>) -> Option<SideEra> {
     match message.kind() {
         Kind::Response { result, .. } => match answers {
             Some("initialize") => {
                 let version = text(message.outcome(&["protocolVersion"]))?;
-                Some(Verdict { era: Some(Era::Stateful), version: Some(version) })
+                Some(SideEra { era: Some(Era::Stateful), version: Some(version) })
             }
             Some("server/discover") => {
                 let list = json::member(message.raw(), result.clone(), "supportedVersions")?;
@@ -79,16 +79,16 @@ fn server_evidence(message: &Message, answers: Option<&str>) -> Option<Verdict> 
                     .filter_map(|span| text(Some(message.slice(span))))
                     .filter(|version| Era::of_version(version) == Era::Stateless)
                     .max()?;
-                Some(Verdict { era: Some(Era::Stateless), version: Some(newest) })
+                Some(SideEra { era: Some(Era::Stateless), version: Some(newest) })
             }
             _ => {
                 message.outcome(&["resultType"])?;
-                Some(Verdict { era: Some(Era::Stateless), version: None })
+                Some(SideEra { era: Some(Era::Stateless), version: None })
             }
         },
         // HeaderMismatch, MissingRequiredClientCapability, UnsupportedProtocolVersion.
         Kind::Failure { .. } => matches!(message.outcome(&["code"])?, b"-32020" | b"-32021" | b"-32022")
-            .then_some(Verdict { era: Some(Era::Stateless), version: None }),
+            .then_some(SideEra { era: Some(Era::Stateless), version: None }),
         _ => None,
     }
 }

@@ -43,19 +43,19 @@ impl Splitter {
     pub fn next_piece(&mut self) -> Option<Piece> {
         match memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             Some(at) => {
-                let line = self.take(self.searched + at + 1);
+                let line = self.consume(self.searched + at + 1);
                 Some(match std::mem::take(&mut self.streaming) {
                     true => Piece::End(line),
                     false => Piece::Line(line),
                 })
             }
             None if self.streaming => {
-                let bytes = self.take(self.buffer.len());
+                let bytes = self.consume(self.buffer.len());
                 (!bytes.is_empty()).then_some(Piece::More(bytes))
             }
             None if self.buffer.len() > self.limit => {
                 self.streaming = true;
-                Some(Piece::Start(self.take(self.buffer.len())))
+                Some(Piece::Start(self.consume(self.buffer.len())))
             }
             None => {
                 self.searched = self.buffer.len();
@@ -66,22 +66,22 @@ impl Splitter {
 
     /// What is left when the stream has ended, or goes on unsplit.
     pub fn finish(&mut self) -> Option<Piece> {
-        let rest = self.take(self.buffer.len());
+        let rest = self.consume(self.buffer.len());
         match std::mem::take(&mut self.streaming) {
             true => Some(Piece::End(rest)),
             false => (!rest.is_empty()).then_some(Piece::Line(rest)),
         }
     }
 
-    fn take(&mut self, length: usize) -> Bytes {
+    fn consume(&mut self, length: usize) -> Bytes {
         self.searched = 0;
-        take(&mut self.buffer, length)
+        split_front(&mut self.buffer, length)
     }
 }
 
 /// Takes the first bytes out of a read buffer. A copy of what is short lets the buffer go; what is
 /// long is worth sharing.
-pub(super) fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+pub(super) fn split_front(buffer: &mut BytesMut, length: usize) -> Bytes {
     const SHARE: usize = 32 * 1024;
     if length >= SHARE {
         return buffer.split_to(length).freeze();

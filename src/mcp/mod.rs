@@ -14,8 +14,8 @@ mod quirks;
 pub mod remap;
 pub mod revision;
 pub mod secret;
+pub mod sensitive;
 pub mod sse;
-pub mod telling;
 pub mod token;
 
 pub use era::Eras;

@@ -104,9 +104,9 @@ pub fn find(text: &str) -> Vec<(Range<usize>, &'static str)> {
 /// to an escape. Logs are coloured (ECMA-48, SGR), and texts are quoted by other texts.
 fn begins_a_word(text: &str, at: usize) -> bool {
     /// The longest escape that is looked for.
-    const LONGEST: usize = 16;
+    const MAX_ESCAPE: usize = 16;
     let before = &text.as_bytes()[..at];
-    let before = &before[before.len().saturating_sub(LONGEST)..];
+    let before = &before[before.len().saturating_sub(MAX_ESCAPE)..];
     match before {
         [.., last] if !last.is_ascii_alphanumeric() => true,
         [] => true,

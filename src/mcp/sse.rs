@@ -196,7 +196,7 @@ impl Splitter {
             }
             self.fresh = false;
             if self.buffer.starts_with(BOM) {
-                return Some(Piece::Idle(self.take(BOM.len())));
+                return Some(Piece::Idle(self.consume(BOM.len())));
             }
         }
         loop {
@@ -209,7 +209,7 @@ impl Splitter {
                     self.searched = self.line;
                     if self.line == 1 && !self.streaming {
                         // The other half of a line end that was handed out already.
-                        return Some(Piece::Idle(self.take(1)));
+                        return Some(Piece::Idle(self.consume(1)));
                     }
                 }
             }
@@ -228,7 +228,7 @@ impl Splitter {
             if is_blank {
                 let had_fields = std::mem::take(&mut self.fields);
                 let streaming = std::mem::take(&mut self.streaming);
-                let bytes = self.take(self.line);
+                let bytes = self.consume(self.line);
                 return Some(match (streaming, had_fields) {
                     (true, _) => Piece::End(bytes),
                     (false, true) => Piece::Event(Event::parse(bytes)),
@@ -239,7 +239,7 @@ impl Splitter {
                 // Keep-alives go on at once; they are often no more than this line, and a blank one.
                 let rest = &self.buffer[self.line..];
                 let blank = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
-                return Some(Piece::Idle(self.take(self.line + blank)));
+                return Some(Piece::Idle(self.consume(self.line + blank)));
             }
             self.fields |= !is_comment;
         }
@@ -269,13 +269,13 @@ impl Splitter {
 
     fn take_unfinished(&mut self) -> Bytes {
         self.begun |= self.line < self.buffer.len();
-        self.take(self.buffer.len())
+        self.consume(self.buffer.len())
     }
 
-    fn take(&mut self, length: usize) -> Bytes {
+    fn consume(&mut self, length: usize) -> Bytes {
         self.line = self.line.saturating_sub(length);
         self.searched = self.searched.saturating_sub(length);
-        super::line::take(&mut self.buffer, length)
+        super::line::split_front(&mut self.buffer, length)
     }
 }
 

@@ -24,7 +24,7 @@ use super::discovery::AuthorizationServer;
 use super::{LoginError, printable};
 
 /// Where the browser comes back to.
-pub struct Door {
+pub struct RedirectListener {
     listener: TcpListener,
     redirect_uri: String,
 }
@@ -54,10 +54,10 @@ impl Drop for Over {
 }
 
 /// How long a person may take.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const CONSENT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const PATH: &str = "/callback";
 
-impl Door {
+impl RedirectListener {
     /// Opens a port of this machine.
     ///
     /// # Errors
@@ -123,13 +123,13 @@ impl Door {
                 }
             }
         };
-        let outcome = tokio::time::timeout(PATIENCE, answered).await;
+        let outcome = tokio::time::timeout(CONSENT_TIMEOUT, answered).await;
         drop((over, stop));
         // The page that says so is still to be read.
         if tokio::time::timeout(Duration::from_secs(1), &mut serving).await.is_err() {
             serving.abort();
         }
-        outcome.unwrap_or(Err(LoginError::Patience(PATIENCE.as_secs() / 60)))
+        outcome.unwrap_or(Err(LoginError::Patience(CONSENT_TIMEOUT.as_secs() / 60)))
     }
 }
 
@@ -242,12 +242,12 @@ fn browse(url: &Url) -> bool {
 /// Reads lines that are pasted into the terminal, until the question is over.
 fn paste(over: &AtomicBool, answers: &mpsc::Sender<String>) -> io::Result<()> {
     /// How often is looked whether the question is over.
-    const LOOK: u16 = 100;
+    const POLL_MILLIS: u16 = 100;
     let terminal = std::fs::File::open("/dev/tty")?;
     let mut lines = BufReader::new(&terminal);
     while !over.load(Ordering::Acquire) {
         let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, PollTimeout::from(LOOK))? == 0 {
+        if poll(&mut ready, PollTimeout::from(POLL_MILLIS))? == 0 {
             continue;
         }
         let mut line = String::new();

@@ -1,18 +1,18 @@
 //! Being the OAuth 2.1 client of a server (2025-11-25 and 2026-07-28, basic/authorization), so that
 //! clients without a token of their own can go through us.
 //!
-//! [`Keeper`] has the token and renews it; [`discovery`] finds who issues it, [`registration`] makes
+//! [`TokenManager`] has the token and renews it; [`discovery`] finds who issues it, [`registration`] makes
 //! us known there, [`consent`] asks the person, [`store`] remembers.
 
 pub mod consent;
 pub mod discovery;
 mod exchange;
-mod keeper;
 pub mod registration;
 pub mod store;
+mod tokens;
 mod web;
 
-pub use keeper::{Keeper, Options, Tell};
+pub use tokens::{Options, Tell, TokenManager};
 pub use web::{Web, WebError};
 
 /// Why there is no token.
@@ -71,7 +71,7 @@ impl LoginError {
 
 /// What a peer said, as a line that a terminal can be shown.
 fn printable(text: &str) -> String {
-    const LONGEST: usize = 300;
+    const MAX_CHARS: usize = 300;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(LONGEST).collect()
+    plain.take(MAX_CHARS).collect()
 }

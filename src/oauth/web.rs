@@ -46,9 +46,9 @@ pub struct Answer {
 }
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read.
-const MOST: usize = 1 << 20;
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 impl Web {
     /// A client that trusts the certificates in `ca` too, or, `insecure`, any.
@@ -65,7 +65,7 @@ impl Web {
         let builder = || {
             Client::builder()
                 .redirect(Policy::none())
-                .timeout(PATIENCE)
+                .timeout(ANSWER_TIMEOUT)
                 .user_agent(concat!("shadowcat/", env!("CARGO_PKG_VERSION")))
                 .tls_danger_accept_invalid_certs(insecure)
                 .tls_certs_merge(certificates.clone())
@@ -125,8 +125,8 @@ async fn read(mut response: Response, url: &Url) -> Result<Answer, WebError> {
     loop {
         match response.chunk().await {
             Ok(None) => return Ok(Answer { status, headers, body }),
-            Ok(Some(chunk)) if body.len() + chunk.len() > MOST => {
-                return Err(WebError::TooLong { url: url.to_string(), most: MOST });
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                return Err(WebError::TooLong { url: url.to_string(), most: MAX_ANSWER_BYTES });
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => {

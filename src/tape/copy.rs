@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::draft::Draft;
 use super::format::{Header, write_record};
 use super::index::{self, Entry};
 use super::part;
-use super::standing::{Standing, Turn};
 use super::writer::{Part, Totals};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Gap, Record, Seq, SessionId};
@@ -28,7 +28,7 @@ pub struct Copy {
     lines: Vec<u8>,
     entries: index::Pending,
     totals: Totals,
-    standing: Standing,
+    checkpoint: Checkpoint,
     /// Whether what is missing between records is said.
     fills: bool,
 }
@@ -52,7 +52,7 @@ impl Copy {
             lines: Vec::new(),
             entries: index::Pending::default(),
             totals: Totals::default(),
-            standing: Standing::default(),
+            checkpoint: Checkpoint::default(),
             fills: false,
         })
     }
@@ -92,8 +92,8 @@ impl Copy {
         let offset = self.part.length() + from as u64;
         let entry = Entry::of(record, offset, line.len(), self.part.names());
         self.entries.add(self.totals.last(), record.seq, &entry);
-        if let Some(turn) = Turn::of(record, line) {
-            self.standing.turn(turn);
+        if let Some(change) = CheckpointChange::of(record, line) {
+            self.checkpoint.apply(change);
         }
         self.totals.count(record);
         if self.lines.len() >= BLOCK { self.flush() } else { Ok(()) }
@@ -124,7 +124,7 @@ impl Copy {
     /// When it cannot be written, or there is no room.
     pub fn finish_behind(mut self, first: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.flush()?;
-        self.part.seal(self.totals, self.standing.facts(), false)?;
+        self.part.seal(self.totals, self.checkpoint.facts(), false)?;
         self.part.sync()?;
         first()?;
         let later: Vec<PathBuf> = match self.path.exists() {

@@ -15,7 +15,7 @@ const ENDS: usize = 40;
 /// Records about what went wrong.
 const TROUBLE: usize = 80;
 /// Bytes of the whole, about; what is larger by itself is left out.
-const MOST: usize = 48 << 10;
+const MAX_BYTES: usize = 48 << 10;
 const LARGEST: usize = 8 << 10;
 
 /// A report in Markdown, with how it began, what went wrong and how it ended as a tape: of one session or
@@ -40,7 +40,7 @@ pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) ->
     for record in records {
         let mut line = Vec::new();
         write_record(&mut line, &redactor.record(&record), log.clock().wall(record.at));
-        match line.len() <= LARGEST && text.len() + line.len() <= MOST {
+        match line.len() <= LARGEST && text.len() + line.len() <= MAX_BYTES {
             true => text.extend_from_slice(&line),
             false => left_out += 1,
         }

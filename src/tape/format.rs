@@ -19,7 +19,7 @@ use super::http::{self, HttpLine};
 use crate::clock::Stamp;
 use crate::log::record::{
     Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note,
-    OpId, Opened, Origin, Outcome, Record, Role, Ruled, Ruling, Sent, Seq, SessionId,
+    OpId, Opened, Origin, Outcome, Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
 };
 use crate::mcp::{Direction, Era, Message, Opaque, json};
 
@@ -472,7 +472,7 @@ impl Wide<'_> {
             "ruled" => Body::Ruled(Ruled {
                 frame: self.frame?,
                 by: self.by?.into(),
-                verdict: Ruling::parse(&self.verdict?)?,
+                verdict: VerdictKind::parse(&self.verdict?)?,
                 why: self.why,
             }),
             "sent" => Body::Sent(Sent {

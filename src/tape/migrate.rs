@@ -10,9 +10,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::builder::TapeBuilder;
 use super::files;
 use super::source::Source;
-use super::story::Story;
 use crate::mcp::Direction;
 
 /// What an older tape is found not to be.
@@ -104,11 +104,11 @@ fn v0(text: &[u8], path: &Path) -> Result<Source, MigrateError> {
         let text = crate::mcp::layout::one_line(frame.message.get());
         frames.push((wall, direction, text));
     }
-    let mut story = Story::new(&name, target, frames.first().map_or(0, |(wall, ..)| *wall));
+    let mut builder = TapeBuilder::new(&name, target, frames.first().map_or(0, |(wall, ..)| *wall));
     for (wall, direction, text) in frames {
-        story.message_at(wall, direction, text.into_bytes());
+        builder.message_at(wall, direction, text.into_bytes());
     }
-    Ok(story.tape()?)
+    Ok(builder.tape()?)
 }
 
 /// What a direction is called by those who record.

@@ -1,6 +1,8 @@
 //! Recordings on disk.
 
+pub mod builder;
 pub mod care;
+mod checkpoint;
 pub mod compare;
 pub mod copy;
 pub mod draft;
@@ -12,7 +14,6 @@ mod http;
 pub mod import;
 pub mod index;
 pub mod library;
-pub mod likeness;
 pub mod media;
 pub mod migrate;
 pub mod notes;
@@ -26,10 +27,9 @@ pub mod redact;
 pub mod replay;
 pub mod script;
 mod shelf;
+pub mod similarity;
 pub mod source;
 mod spans;
-mod standing;
-pub mod story;
 mod times;
 pub mod writer;
 

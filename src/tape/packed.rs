@@ -23,7 +23,7 @@ const BLOCK: usize = 1 << 20;
 /// The largest frame that is believed in.
 const LARGEST: u64 = 1 << 30;
 /// Blocks that stay decompressed.
-const KEPT: usize = 8;
+const CACHED_BLOCKS: usize = 8;
 /// Good, and far faster than a disk.
 const LEVEL: i32 = 3;
 
@@ -31,13 +31,13 @@ const LEVEL: i32 = 3;
 #[derive(Debug)]
 pub struct Packed {
     file: File,
-    blocks: Arc<[Place]>,
+    blocks: Arc<[BlockSpan]>,
     kept: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
 }
 
 /// Where a block is, and where what it holds belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct BlockSpan {
     at: u64,
     packed: u64,
     from: u64,
@@ -72,7 +72,7 @@ impl Packed {
         let mut blocks = Vec::with_capacity(count);
         let (mut at, mut from) = (0, 0);
         for entry in table.chunks_exact(entry) {
-            let place = Place { at, packed: small(entry, 0).into(), from, size: small(entry, 4).into() };
+            let place = BlockSpan { at, packed: small(entry, 0).into(), from, size: small(entry, 4).into() };
             (at, from) = (at + place.packed, from + place.size);
             if at > begin || place.size > LARGEST {
                 return Err(broken("its table names more than the file has"));
@@ -117,7 +117,7 @@ impl Packed {
         }
         let block = Arc::new(block);
         kept.push_back((index, Arc::clone(&block)));
-        if kept.len() > KEPT {
+        if kept.len() > CACHED_BLOCKS {
             kept.pop_front();
         }
         Ok(block)
@@ -154,12 +154,12 @@ impl Packed {
 
     /// Everything from `offset` on, in order.
     pub fn from(self, offset: u64) -> impl BufRead + Send {
-        Running { packed: self, offset, block: Arc::default(), at: 0 }
+        OpenBlock { packed: self, offset, block: Arc::default(), at: 0 }
     }
 }
 
 /// A compressed part read in order.
-struct Running {
+struct OpenBlock {
     packed: Packed,
     /// Where the next block begins.
     offset: u64,
@@ -167,7 +167,7 @@ struct Running {
     at: usize,
 }
 
-impl BufRead for Running {
+impl BufRead for OpenBlock {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.block.len() {
             (self.block, self.at) = self.packed.rest(self.offset)?;
@@ -181,7 +181,7 @@ impl BufRead for Running {
     }
 }
 
-impl Read for Running {
+impl Read for OpenBlock {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let there = self.fill_buf()?;
         let count = there.len().min(bytes.len());

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::files::{first_part, next_part};
 use super::format::{Header, Line, Mark, Seal, read_line};
 use super::part::{Lines, OpenError, PartFile};
-use super::standing::{Standing, Turn};
 use super::writer::{Totals, hex};
 use crate::log::{Body, Record, Seq};
 
@@ -44,7 +44,7 @@ pub struct Reader {
     ending: Ending,
     last: Seq,
     totals: Totals,
-    standing: Standing,
+    checkpoint: Checkpoint,
     /// Reading began with the first part.
     whole: bool,
     done: bool,
@@ -72,7 +72,7 @@ impl Reader {
             ending: Ending::default(),
             last: 0,
             totals: Totals::default(),
-            standing: Standing::default(),
+            checkpoint: Checkpoint::default(),
             done: false,
         })
     }
@@ -192,7 +192,7 @@ impl Reader {
 impl Reader {
     /// Whether a seal says what the records before it add up to.
     fn is_sum(&self, seal: &Seal) -> bool {
-        let own = self.totals.seal(seal.hash.clone(), self.standing.facts(), seal.continued);
+        let own = self.totals.seal(seal.hash.clone(), self.checkpoint.facts(), seal.continued);
         let facts = |seal: &Seal| seal.facts.iter().map(|facts| facts.get().to_owned()).collect::<Vec<_>>();
         (own.records, own.frames, own.errors, own.last, own.mono)
             == (seal.records, seal.frames, seal.errors, seal.last, seal.mono)
@@ -250,8 +250,8 @@ impl Iterator for Reader {
                         self.damage(at, format!("records {} to {} are missing", last + 1, from - 1));
                     }
                     self.totals.count(&record);
-                    if let Some(turn) = Turn::of(&record, &line) {
-                        self.standing.turn(turn);
+                    if let Some(change) = CheckpointChange::of(&record, &line) {
+                        self.checkpoint.apply(change);
                     }
                     return Some(record);
                 }

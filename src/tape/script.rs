@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock::Stamp;
 use crate::log::Log;
 use crate::log::record::{Facts, FrameKind, OpId, Origin, Outcome, Record, Role, Seq, SessionId};
-use crate::log::world::{Row, Way, World};
+use crate::log::world::{FrameState, Row, World};
 use crate::mcp::remap::token;
 use crate::mcp::{Direction, Era, Id, Kind, Message};
 
@@ -101,7 +101,7 @@ impl Script {
                 continue;
             }
             if let Some(record) = log.get(row.seq) {
-                script.take(world, row, &record);
+                script.add(world, row, &record);
             }
         }
         script
@@ -112,7 +112,7 @@ impl Script {
         self.turns.iter().filter(|turn| turn.kind == TurnKind::Request)
     }
 
-    fn take(&mut self, world: &World, row: &Row, record: &Arc<Record>) {
+    fn add(&mut self, world: &World, row: &Row, record: &Arc<Record>) {
         let Some(frame) = record.frame() else { return };
         match frame.message.kind() {
             // The elements of a batch are turns and lines of their own (2025-03-26 only).
@@ -236,7 +236,7 @@ impl Script {
 fn was_seen(row: &Row) -> bool {
     match row.direction {
         Direction::ToServer => row.origin() != Origin::Injected,
-        Direction::ToClient => !matches!(row.way, Way::Ended(Outcome::Dropped | Outcome::Withdrawn)),
+        Direction::ToClient => !matches!(row.state, FrameState::Ended(Outcome::Dropped | Outcome::Withdrawn)),
     }
 }
 

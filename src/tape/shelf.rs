@@ -47,7 +47,7 @@ impl Part {
         self.index.first()
     }
 
-    fn place(&self, seq: Seq) -> Option<(u64, u32)> {
+    fn locate(&self, seq: Seq) -> Option<(u64, u32)> {
         if let Some(Entry { offset, length, .. }) = self.index.entry(seq) {
             return Some((offset, length));
         }
@@ -112,7 +112,7 @@ impl Archive for Shelf {
     fn read(&self, seq: Seq) -> Option<Arc<Record>> {
         let parts = self.0.lock();
         let at = parts.partition_point(|part| part.first() <= seq).checked_sub(1)?;
-        let (offset, length) = parts[at].place(seq)?;
+        let (offset, length) = parts[at].locate(seq)?;
         parts[at].record(seq, offset, length).map(Arc::new)
     }
 

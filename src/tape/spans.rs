@@ -86,19 +86,19 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
                         Some(Open::Object { key, .. }) => key.clone(),
                         _ => String::new(),
                     };
-                    let place = place(&open);
+                    let place = path_of(&open);
                     steps.push(Step::Scalar { token: at..end, place: place.clone(), is_key });
                     begun = Some(steps.len());
                     steps.push(Step::Member(Member { key: at..end, value: end..end, place, object, parent }));
                 } else {
-                    steps.push(Step::Scalar { token: at..end, place: place(&open), is_key });
+                    steps.push(Step::Scalar { token: at..end, place: path_of(&open), is_key });
                 }
                 at = end;
                 continue;
             }
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 let end = scalar_end(text, at);
-                steps.push(Step::Scalar { token: at..end, place: place(&open), is_key: false });
+                steps.push(Step::Scalar { token: at..end, place: path_of(&open), is_key: false });
                 at = end;
                 continue;
             }
@@ -117,7 +117,7 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
 /// The deepest path that is spelled out.
 const SPELLED: usize = 16;
 
-fn place(open: &[Open]) -> String {
+fn path_of(open: &[Open]) -> String {
     let mut place = String::from("$");
     for open in open.iter().take(SPELLED) {
         match open {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::files::part_path;
 use super::format::{Header, Mark, Seal, write_checkpoint, write_record, write_tagged};
 use super::index::{self, Entry, Index, Names};
@@ -21,7 +22,6 @@ use super::media::Media;
 use super::redact::Redactor;
 use super::shelf::{Part as Shelved, Shelf};
 use super::source::Source;
-use super::standing::{Standing, Turn};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq};
 use crate::log::{Archive, Log, Tail};
@@ -55,7 +55,7 @@ pub struct TapeWriter {
     before: u64,
     totals: Totals,
     shelf: Arc<Shelf>,
-    standing: Standing,
+    checkpoint: Checkpoint,
     part_bytes: u64,
     redactor: Option<Arc<Redactor>>,
 }
@@ -142,7 +142,7 @@ impl TapeWriter {
             before: 0,
             totals: Totals::default(),
             shelf: Arc::default(),
-            standing: Standing::default(),
+            checkpoint: Checkpoint::default(),
             part_bytes: PART_BYTES,
             redactor: None,
         })
@@ -188,7 +188,7 @@ impl TapeWriter {
         let mut entries = index::Pending::default();
         let mut totals = self.totals;
         let mut indexed = self.part.indexed;
-        let mut turns = Vec::new();
+        let mut changes = Vec::new();
         while lines.len() < BLOCK {
             let records = self.tail.read(1024);
             if records.is_empty() {
@@ -204,7 +204,7 @@ impl TapeWriter {
                 entries.add(indexed, record.seq, &entry);
                 indexed = record.seq;
                 totals.count(record);
-                turns.extend(Turn::of(record, &lines[from..]));
+                changes.extend(CheckpointChange::of(record, &lines[from..]));
             }
         }
         if lines.is_empty() {
@@ -215,7 +215,7 @@ impl TapeWriter {
             return Err(error);
         }
         self.totals = totals;
-        turns.into_iter().for_each(|turn| self.standing.turn(turn));
+        changes.into_iter().for_each(|change| self.checkpoint.apply(change));
         // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
         // is not in it cannot be read back either, but it is not lost.
         self.part.index = self.part.index.take().filter(|index| entries.write_to(index).is_ok());
@@ -230,7 +230,7 @@ impl TapeWriter {
         header.part += 1;
         let next = part_path(&self.path, header.part);
         let (part, readable) = self.begin_part(&next, &header)?;
-        if let Err(error) = self.part.seal(self.totals, self.standing.facts(), true) {
+        if let Err(error) = self.part.seal(self.totals, self.checkpoint.facts(), true) {
             discard(&next);
             return Err(error);
         }
@@ -255,7 +255,7 @@ impl TapeWriter {
         let mut part = Part::begin(Box::new(file), header, self.log.clock().now(), last)?;
         if header.part > 1 {
             let mut line = Vec::new();
-            write_checkpoint(&mut line, self.standing.open());
+            write_checkpoint(&mut line, self.checkpoint.open());
             part.media.append(&line)?;
             part.length += line.len() as u64;
             part.block.update(&line);
@@ -274,7 +274,7 @@ impl TapeWriter {
     /// When it could not be written; the tape is readable all the same, only not sealed.
     pub fn seal(&mut self) -> io::Result<()> {
         while self.flush_block()? {}
-        self.part.seal(self.totals, self.standing.facts(), false)?;
+        self.part.seal(self.totals, self.checkpoint.facts(), false)?;
         self.part.media.sync()
     }
 

@@ -3,7 +3,7 @@
 pub mod child;
 pub mod http;
 pub mod memory;
-pub mod outlet;
 pub mod stdio;
+pub mod writer_queue;
 
-pub use outlet::{Outlet, Parcel, PieceOf, Sink};
+pub use writer_queue::{LinePiece, QueuedWrite, Sink, WriterQueue};

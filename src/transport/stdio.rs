@@ -23,7 +23,7 @@ pub struct Watch(Weak<File>);
 ///
 /// # Errors
 /// When the process has no standard streams or `/dev/null` is missing.
-pub fn take() -> io::Result<(Blocking, Blocking)> {
+pub fn claim_standard_streams() -> io::Result<(Blocking, Blocking)> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     let nowhere = OpenOptions::new().read(true).write(true).open("/dev/null")?;

@@ -4,7 +4,7 @@ use super::chord::Chord;
 
 /// A place where commands apply: a screen, or the detail pane that several screens share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Pane {
     Sessions,
     Frames,
     Detail,
@@ -17,7 +17,7 @@ pub enum Place {
     Help,
 }
 
-impl Place {
+impl Pane {
     /// Every place.
     pub const ALL: [Self; 10] = [
         Self::Sessions,
@@ -49,20 +49,20 @@ impl Place {
     }
 }
 
-const EVERYWHERE: &[Place] = &Place::ALL;
-const LISTS: &[Place] = EVERYWHERE;
-const FRAMES: &[Place] = &[Place::Frames, Place::Tape];
-const MESSAGES: &[Place] = &[Place::Frames, Place::Detail, Place::Tape];
-const TAPE: &[Place] = &[Place::Tape];
-const SESSIONS: &[Place] = &[Place::Sessions];
-const DIFF: &[Place] = &[Place::Diff];
-const DETAIL: &[Place] = &[Place::Detail];
-const INTERCEPT: &[Place] = &[Place::Intercept];
-const COMPOSE: &[Place] = &[Place::Compose];
-const SEEN: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept];
-const RUNNING: &[Place] = &[Place::Sessions, Place::Frames, Place::Detail, Place::Intercept];
-const NOTED: &[Place] = &[Place::Frames, Place::Detail, Place::Intercept, Place::Tape];
-const TEXTS: &[Place] = &[Place::Intercept, Place::Compose];
+const EVERYWHERE: &[Pane] = &Pane::ALL;
+const LISTS: &[Pane] = EVERYWHERE;
+const FRAMES: &[Pane] = &[Pane::Frames, Pane::Tape];
+const MESSAGES: &[Pane] = &[Pane::Frames, Pane::Detail, Pane::Tape];
+const TAPE: &[Pane] = &[Pane::Tape];
+const SESSIONS: &[Pane] = &[Pane::Sessions];
+const DIFF: &[Pane] = &[Pane::Diff];
+const DETAIL: &[Pane] = &[Pane::Detail];
+const INTERCEPT: &[Pane] = &[Pane::Intercept];
+const COMPOSE: &[Pane] = &[Pane::Compose];
+const SEEN: &[Pane] = &[Pane::Frames, Pane::Detail, Pane::Intercept];
+const RUNNING: &[Pane] = &[Pane::Sessions, Pane::Frames, Pane::Detail, Pane::Intercept];
+const NOTED: &[Pane] = &[Pane::Frames, Pane::Detail, Pane::Intercept, Pane::Tape];
+const TEXTS: &[Pane] = &[Pane::Intercept, Pane::Compose];
 
 macro_rules! commands {
     ($($name:ident $id:literal $keys:expr, $places:ident, $short:literal, $help:literal;)+) => {
@@ -95,7 +95,7 @@ macro_rules! commands {
             }
 
             /// Where it applies.
-            pub const fn places(self) -> &'static [Place] {
+            pub const fn places(self) -> &'static [Pane] {
                 match self { $(Self::$name => $places),+ }
             }
         }
@@ -222,8 +222,8 @@ commands! {
     QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "leave; twice to leave whatever is held";
 }
 
-const LOGS: &[Place] = &[Place::Logs];
-const DOCTOR: &[Place] = &[Place::Doctor];
+const LOGS: &[Pane] = &[Pane::Logs];
+const DOCTOR: &[Pane] = &[Pane::Doctor];
 
 impl Cmd {
     /// The command called `id`.
@@ -243,9 +243,9 @@ impl Cmd {
 }
 
 /// The commands that the footer offers in a place, most useful first.
-pub fn offered(place: Place) -> &'static [Cmd] {
+pub fn offered(place: Pane) -> &'static [Cmd] {
     match place {
-        Place::Sessions => &[
+        Pane::Sessions => &[
             Cmd::SessionOpen,
             Cmd::SessionAll,
             Cmd::WrapServer,
@@ -257,7 +257,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::ShowHelp,
             Cmd::Quit,
         ],
-        Place::Frames => &[
+        Pane::Frames => &[
             Cmd::Open,
             Cmd::Break,
             Cmd::Filter,
@@ -268,7 +268,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::Follow,
             Cmd::ShowHelp,
         ],
-        Place::Detail => &[
+        Pane::Detail => &[
             Cmd::Open,
             Cmd::ViewNext,
             Cmd::YankMessage,
@@ -279,7 +279,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::Zoom,
             Cmd::Back,
         ],
-        Place::Intercept => &[
+        Pane::Intercept => &[
             Cmd::Accept,
             Cmd::Edit,
             Cmd::Drop,
@@ -291,7 +291,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::HoldEverything,
             Cmd::BreakQuery,
         ],
-        Place::Compose => &[
+        Pane::Compose => &[
             Cmd::Choose,
             Cmd::OtherField,
             Cmd::Send,
@@ -302,7 +302,7 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::Back,
             Cmd::Palette,
         ],
-        Place::Tape => &[
+        Pane::Tape => &[
             Cmd::Play,
             Cmd::StepBack,
             Cmd::StepOn,
@@ -314,12 +314,12 @@ pub fn offered(place: Place) -> &'static [Cmd] {
             Cmd::Closer,
             Cmd::End,
         ],
-        Place::Diff => &[Cmd::DiffWith, Cmd::DiffOpen, Cmd::DiffIgnore, Cmd::Up, Cmd::Down, Cmd::Back],
-        Place::Logs => {
+        Pane::Diff => &[Cmd::DiffWith, Cmd::DiffOpen, Cmd::DiffIgnore, Cmd::Up, Cmd::Down, Cmd::Back],
+        Pane::Logs => {
             &[Cmd::Up, Cmd::Down, Cmd::End, Cmd::ErrorsOnly, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit]
         }
-        Place::Doctor => &[Cmd::DoctorCopy, Cmd::Up, Cmd::Down, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit],
-        Place::Help => &[Cmd::Up, Cmd::Down, Cmd::Back, Cmd::Palette, Cmd::Quit],
+        Pane::Doctor => &[Cmd::DoctorCopy, Cmd::Up, Cmd::Down, Cmd::ShowFrames, Cmd::ShowHelp, Cmd::Quit],
+        Pane::Help => &[Cmd::Up, Cmd::Down, Cmd::Back, Cmd::Palette, Cmd::Quit],
     }
 }
 
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
-        for place in Place::ALL {
+        for place in Pane::ALL {
             let here: Vec<(Cmd, Vec<Chord>)> = Cmd::ALL
                 .iter()
                 .filter(|command| command.places().contains(&place))
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn the_footer_offers_only_what_applies() {
-        for place in Place::ALL {
+        for place in Pane::ALL {
             for command in offered(place) {
                 assert!(command.places().contains(&place), "{command:?} in {place:?}");
             }

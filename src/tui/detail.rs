@@ -85,7 +85,7 @@ impl Detail {
     }
 
     /// Takes in what was rendered, unless something else is wanted by now.
-    pub fn take(&mut self, rendered: Rendered) {
+    pub fn set_rendered(&mut self, rendered: Rendered) {
         if rendered.generation == self.generation {
             self.cursor = self.cursor.min(rendered.rows.len().saturating_sub(1));
             self.rendered = Some(rendered);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::log::SessionId;
 use crate::log::record::Seq;
 use crate::tape::compare::{Changed, Report, Side, compare};
-use crate::tape::likeness::{Ignored, brief};
+use crate::tape::similarity::{Ignored, brief};
 use crate::tape::{files, library};
 
 /// What is to be compared, outside of the screen.
@@ -119,7 +119,7 @@ impl Comparison {
 
 impl Diff {
     /// Takes what came out.
-    pub fn take(&mut self, report: Report) {
+    pub fn set_report(&mut self, report: Report) {
         self.lines = lines(&report);
         self.cursor = self.cursor.min(self.lines.len().saturating_sub(1));
         self.report = Some(report);

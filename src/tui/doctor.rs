@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Stamp;
-use crate::doctor::{Check, Patient, Verdict, examine, markdown};
+use crate::doctor::{Check, CheckResult, Target, examine, markdown};
 use crate::log::Log;
 use crate::log::record::{Seq, SessionId};
 use crate::log::world::World;
@@ -19,22 +19,22 @@ pub struct Doctor {
 }
 
 /// How often what grows is looked at again.
-const AGAIN: Duration = Duration::from_secs(2);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Doctor {
     /// Looks again if there is something new.
     pub fn look(&mut self, world: &World, log: &Log, only: Option<SessionId>, now: Stamp) {
-        let fresh = self
-            .seen
-            .is_some_and(|(last, of, at)| of == only && (last == world.last || now.since(at) < AGAIN));
+        let fresh = self.seen.is_some_and(|(last, of, at)| {
+            of == only && (last == world.last || now.since(at) < REFRESH_INTERVAL)
+        });
         if !fresh {
             self.seen = Some((world.last, only, now));
-            self.checks = examine(&Patient { world, log, only });
+            self.checks = examine(&Target { world, log, only });
         }
     }
 
     /// How many checks came out like this.
-    pub fn count(&self, verdict: Verdict) -> usize {
+    pub fn count(&self, verdict: CheckResult) -> usize {
         self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::log::Log;
 use crate::log::query::{Cost, Query};
 use crate::log::record::{OpId, Seq};
-use crate::log::subject::{RowSubject, Sieve};
+use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::{Row, World};
 
 /// One line of the list.
@@ -69,7 +69,7 @@ impl Frames {
     }
 
     /// The frame that is looked at, also when the filter hides everything.
-    pub fn place(&self) -> Option<Seq> {
+    pub fn position(&self) -> Option<Seq> {
         self.selected().or(self.place)
     }
 
@@ -97,10 +97,11 @@ impl Frames {
         });
         let from = self.seen;
         let rows = &world.rows[from..world.rows.len().min(from + most)];
-        let sieve = query.as_ref().zip(rows.first().zip(rows.last()));
-        let sieve = sieve.map(|(query, (first, last))| Sieve::new(query, log, first.seq, last.seq));
+        let prefilter = query.as_ref().zip(rows.first().zip(rows.last()));
+        let prefilter =
+            prefilter.map(|(query, (first, last))| Prefilter::new(query, log, first.seq, last.seq));
         let matches = |row: &Row| {
-            let subject = RowSubject { sieve: sieve.as_ref(), ..RowSubject::new(world, row, log) };
+            let subject = RowSubject { prefilter: prefilter.as_ref(), ..RowSubject::new(world, row, log) };
             query.as_ref().is_none_or(|query| query.matches(&subject))
         };
         let mut reads = 0;
@@ -108,7 +109,7 @@ impl Frames {
             if reads >= READ {
                 break;
             }
-            reads += usize::from(sieve.as_ref().is_some_and(|sieve| sieve.is_hit(row.seq)));
+            reads += usize::from(prefilter.as_ref().is_some_and(|prefilter| prefilter.is_hit(row.seq)));
             self.seen += 1;
             let Some(operation) = Some(row).filter(|_| self.operations).and_then(|row| world.root(row))
             else {
@@ -119,7 +120,7 @@ impl Frames {
             };
             if world.first(operation).is_none_or(|first| first.seq != row.seq) {
                 // It was looked at where it began, when this frame was not there yet.
-                let is_new = world.place(row.seq).is_some_and(|place| place >= self.built);
+                let is_new = world.row_index(row.seq).is_some_and(|place| place >= self.built);
                 if is_new && self.unfolded.contains(&operation.id) {
                     self.rebuild(world, log, height);
                     return;
@@ -163,7 +164,7 @@ impl Frames {
     /// Looks again at frames that changed: they may match now, or not any more.
     fn refresh(&mut self, world: &World, log: &Log, query: &Query, touched: &[Seq]) {
         for seq in touched {
-            let Some(at) = world.place(*seq).filter(|at| *at < self.seen) else { continue };
+            let Some(at) = world.row_index(*seq).filter(|at| *at < self.seen) else { continue };
             let row = &world.rows[at];
             let matches = query.matches(&RowSubject::new(world, row, log));
             match (self.lines.binary_search_by_key(seq, |line| line.seq), matches) {
@@ -185,7 +186,7 @@ impl Frames {
 
     /// Builds the list anew and keeps the cursor on the frame it was on, or the nearest before.
     pub fn rebuild(&mut self, world: &World, log: &Log, height: usize) {
-        if let Some(seq) = self.place() {
+        if let Some(seq) = self.position() {
             self.place = Some(seq);
             self.sought.get_or_insert((seq, self.cursor.saturating_sub(self.top)));
         }

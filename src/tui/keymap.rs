@@ -1,7 +1,7 @@
 //! From key presses to commands.
 
 use super::chord::Chord;
-use super::command::{Cmd, Place};
+use super::command::{Cmd, Pane};
 
 /// What a key press leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Keymap {
 
 impl Keymap {
     /// Takes a key press in `place`.
-    pub fn press(&mut self, place: Place, chord: Chord) -> Resolved {
+    pub fn press(&mut self, place: Pane, chord: Chord) -> Resolved {
         self.pending.push(chord);
         let mut begun = false;
         for command in Cmd::ALL.iter().filter(|command| command.places().contains(&place)) {
@@ -55,7 +55,7 @@ impl Keymap {
     }
 
     /// Commands that the keys pressed so far can lead to, each with the keys still missing.
-    pub fn completions(&self, place: Place) -> Vec<(String, Cmd)> {
+    pub fn completions(&self, place: Pane) -> Vec<(String, Cmd)> {
         if self.pending.is_empty() {
             return Vec::new();
         }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn press(keymap: &mut Keymap, key: &str) -> Resolved {
-        keymap.press(Place::Frames, Chord::parse(key).unwrap())
+        keymap.press(Pane::Frames, Chord::parse(key).unwrap())
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(press(&mut keymap, "g"), Resolved::Pending);
         assert!(
             keymap
-                .completions(Place::Frames)
+                .completions(Pane::Frames)
                 .iter()
                 .any(|(keys, command)| keys == "e" && *command == Cmd::NextError)
         );

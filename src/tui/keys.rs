@@ -5,7 +5,7 @@ use ratatui_textarea::TextArea;
 
 use super::app::{App, Effect, Purpose};
 use super::ask::{Action, Question};
-use super::command::{Cmd, Place};
+use super::command::{Cmd, Pane};
 use super::composer::{Draft, Focus};
 use super::form::Form;
 use super::overlay::Overlay;
@@ -68,8 +68,8 @@ impl App {
                 true
             }
             None => match self.screen {
-                Place::Intercept => self.editor_key(key),
-                Place::Compose => self.draft_key(key),
+                Pane::Intercept => self.editor_key(key),
+                Pane::Compose => self.draft_key(key),
                 _ => false,
             },
         }
@@ -100,7 +100,7 @@ impl App {
             None => {
                 if let Some(editing) = self.hold.editing.as_mut().filter(|editing| editing.inserting) {
                     editing.text.insert_str(text);
-                } else if self.screen == Place::Compose && self.composer.focus == Focus::Draft {
+                } else if self.screen == Pane::Compose && self.composer.focus == Focus::Draft {
                     match &mut self.composer.draft {
                         Some(
                             Draft::Message { text: area, .. } | Draft::Call { text: area, as_json: true, .. },
@@ -122,7 +122,7 @@ impl App {
     // --- palette
 
     fn palette_key(&mut self, key: KeyEvent) {
-        let place = self.place();
+        let place = self.active_pane();
         let Some(Overlay::Palette(palette)) = &mut self.overlay else { return };
         let last = palette.found.len().saturating_sub(1);
         match key.code {
@@ -259,7 +259,7 @@ impl App {
             return;
         }
         let over_detail = self.areas.detail.contains(at);
-        if matches!(self.screen, Place::Frames | Place::Tape) && over_detail != self.in_detail {
+        if matches!(self.screen, Pane::Frames | Pane::Tape) && over_detail != self.in_detail {
             // The wheel scrolls what is under it and leaves the keys where they are.
             let keys = std::mem::replace(&mut self.in_detail, over_detail);
             self.step(by);
@@ -282,21 +282,21 @@ impl App {
             let row = usize::from(at.y - self.areas.list.y);
             let height = self.list_height();
             match self.screen {
-                Place::Frames | Place::Tape => {
+                Pane::Frames | Pane::Tape => {
                     self.in_detail = false;
                     let line = self.frames.top + row;
                     if line < self.frames.lines.len() {
                         self.frames.go(line, height);
                     }
                 }
-                Place::Intercept => self.hold.cursor = row.min(self.world.held.len().saturating_sub(1)),
-                Place::Compose => {
+                Pane::Intercept => self.hold.cursor = row.min(self.world.held.len().saturating_sub(1)),
+                Pane::Compose => {
                     self.composer.focus = Focus::List;
                     self.composer.cursor = row.min(self.composer.offers.len().saturating_sub(1));
                 }
                 _ => {}
             }
-        } else if self.screen == Place::Frames && self.areas.detail.contains(at) {
+        } else if self.screen == Pane::Frames && self.areas.detail.contains(at) {
             self.in_detail = true;
             let row = usize::from(at.y - self.areas.detail.y);
             let height = self.detail_height();

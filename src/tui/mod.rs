@@ -3,13 +3,13 @@
 mod act;
 pub mod app;
 mod ask;
+mod background;
 mod chord;
 pub mod command;
 mod composer;
 mod detail;
 pub mod diff;
 mod doctor;
-mod errand;
 mod form;
 mod frames;
 mod hold;
@@ -27,5 +27,5 @@ mod text;
 pub mod theme;
 pub mod view;
 
-pub use app::{App, Effect, Input, Lead, Look, Purpose};
+pub use app::{App, Appearance, Effect, Input, NextScreen, Purpose};
 pub use theme::Theme;

@@ -5,7 +5,7 @@ use nucleo_matcher::{Config, Matcher};
 use ratatui_textarea::TextArea;
 
 use super::ask::Ask;
-use super::command::{Cmd, Place};
+use super::command::{Cmd, Pane};
 use super::form;
 use crate::clients::Change;
 use crate::engine::Tell;
@@ -172,14 +172,14 @@ impl Prompt {
 }
 
 impl Palette {
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: Pane) -> Self {
         let mut palette = Self { input: form::line(""), found: Vec::new(), cursor: 0 };
         palette.search(place);
         palette
     }
 
     /// Finds the commands that fit what is written, those of this place first.
-    pub fn search(&mut self, place: Place) {
+    pub fn search(&mut self, place: Pane) {
         let text = self.input.lines().first().cloned().unwrap_or_default();
         let pattern = Pattern::parse(&text, CaseMatching::Ignore, Normalization::Smart);
         let mut matcher = Matcher::new(Config::DEFAULT);

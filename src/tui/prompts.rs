@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::app::{App, Lead, Purpose};
+use super::app::{App, NextScreen, Purpose};
 use super::command::Cmd;
 use super::keys::line_key;
 use super::overlay::{COUNTED, Overlay, Wants};
 use crate::engine::Command;
 use crate::log::query::{Cost, Field, complete};
 use crate::log::record::Level;
-use crate::log::subject::{RowSubject, Sieve};
+use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::Row;
 
 impl App {
@@ -25,10 +25,10 @@ impl App {
                 let most = if query.cost() == Cost::Message { COUNTED / 20 } else { COUNTED };
                 let rows = &self.world.rows[self.world.rows.len().saturating_sub(most)..];
                 let (first, last) = (rows.first().map_or(0, |row| row.seq), self.world.last);
-                let sieve = Sieve::new(&query, log, first, last);
+                let prefilter = Prefilter::new(&query, log, first, last);
                 let asked = |row: &&Row| {
                     let subject = RowSubject::new(&self.world, row, log);
-                    query.matches(&RowSubject { sieve: Some(&sieve), ..subject })
+                    query.matches(&RowSubject { prefilter: Some(&prefilter), ..subject })
                 };
                 rows.iter().filter(asked).count()
             });
@@ -150,14 +150,14 @@ impl App {
             Wants::Other => self.compare_with(&text),
             Wants::Launch => match shell_words::split(&text) {
                 Ok(words) if words.is_empty() => {}
-                Ok(words) => self.lead(Lead::Launch(words)),
+                Ok(words) => self.lead(NextScreen::Launch(words)),
                 Err(error) => {
                     self.say(Level::Warning, error.to_string());
                     self.overlay = Some(Overlay::Prompt(prompt));
                 }
             },
             Wants::Recording if text.is_empty() => {}
-            Wants::Recording => self.lead(Lead::Recording(text)),
+            Wants::Recording => self.lead(NextScreen::Recording(text)),
             Wants::FrameNumber => match self.numbered(&text) {
                 Some(seq) => self.jump_to(seq),
                 None => self.say(Level::Warning, format!("{text:?} is the number of no frame here")),

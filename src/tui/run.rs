@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::app::{App, Effect, Input};
-use super::{errand, view};
+use super::{background, view};
 
 /// What the loop runs on: the person's terminal, or a buffer and a script of keys.
 pub trait Console {
@@ -59,7 +59,7 @@ pub async fn run(
     let mut outbox: Vec<Effect> = app.update(Input::Records);
     loop {
         for effect in std::mem::take(&mut outbox) {
-            let Some(effect) = errand::run(effect, &app.engine, &sender) else { continue };
+            let Some(effect) = background::run(effect, &app.engine, &sender) else { continue };
             match effect {
                 Effect::Quit => return Ok(app),
                 Effect::Copy(text) => console.copy(&text)?,

@@ -58,7 +58,7 @@ pub const SLOTS: usize = 2;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Card {
     at: Option<(Seq, Seq)>,
-    pub sessions: Vec<Standing>,
+    pub sessions: Vec<SessionSummary>,
     /// Operations without an answer: number, what it is, since when.
     pub in_flight: Vec<(u32, String, Stamp)>,
     /// How many there are beyond those.
@@ -70,7 +70,7 @@ pub struct Card {
 
 /// A session at the playhead, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct SessionSummary {
     pub title: String,
     pub era: String,
     /// Each side: its name, and what it can do.
@@ -100,7 +100,7 @@ impl Scrub {
             return;
         }
         self.at = selected;
-        if let Some(place) = selected.and_then(|seq| world.place(seq)) {
+        if let Some(place) = selected.and_then(|seq| world.row_index(seq)) {
             self.player.step_to(place, &world.rows[..]);
         }
     }
@@ -285,7 +285,7 @@ impl Card {
             let missing = |from: &[String], all: &[String]| -> Vec<String> {
                 all.iter().filter(|tool| !from.contains(tool)).cloned().collect()
             };
-            Standing {
+            SessionSummary {
                 title: format!("{} s{}", session.name, session.session.0),
                 era: era.unwrap_or_else(|| "era not known yet".into()),
                 sides: sides.collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Stamp;
-use crate::engine::Running;
+use crate::engine::RunningEngine;
 use crate::log::record::SessionId;
 use crate::log::world::{Session, World};
 use crate::tape::library::Entry;
@@ -16,7 +16,7 @@ pub struct Sessions {
     /// The newest recordings of the library.
     pub tapes: Vec<Entry>,
     /// What runs and has had no session yet.
-    pub idle: Vec<Running>,
+    pub idle: Vec<RunningEngine>,
     /// When the library was read last.
     pub listed: Stamp,
     paces: BTreeMap<SessionId, Pace>,
@@ -81,7 +81,7 @@ impl Sessions {
     }
 
     /// Takes the recordings of the library, the newest first.
-    pub fn take(&mut self, mut tapes: Vec<Entry>) {
+    pub fn set_recordings(&mut self, mut tapes: Vec<Entry>) {
         tapes.truncate(TAPES);
         self.tapes = tapes;
     }

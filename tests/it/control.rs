@@ -276,7 +276,7 @@ fn held_messages_go_on_when_those_who_decide_are_killed() {
     // The one who decides is gone: the other decides, and nothing goes on by itself.
     drop(first);
     eventually("the other decides", || {
-        second.ask("breakpoint/list", json!({}))["result"]["watchers"]
+        second.ask("breakpoint/list", json!({}))["result"]["controllers"]
             .as_array()
             .is_some_and(|all| all.len() == 1 && all[0]["decides"] == true)
     });
@@ -702,12 +702,12 @@ fn a_seat_belongs_to_its_connection_and_goes_with_it() {
         }
     }
     drop(one);
-    let mut watchers = Value::Null;
+    let mut controllers = Value::Null;
     eventually("those who are gone have left their seats", || {
-        watchers = two.ask("breakpoint/list", json!({}))["result"]["watchers"].clone();
-        watchers.as_array().is_some_and(|watchers| watchers.len() == 1)
+        controllers = two.ask("breakpoint/list", json!({}))["result"]["controllers"].clone();
+        controllers.as_array().is_some_and(|controllers| controllers.len() == 1)
     });
-    assert_eq!(watchers[0]["name"], "two");
+    assert_eq!(controllers[0]["name"], "two");
     drop(wrapped);
 }
 

@@ -49,7 +49,7 @@ fn shown(world: &World) -> String {
                 row.op(),
                 row.role,
                 row.flags,
-                row.way,
+                row.state,
                 row.duration(),
                 row.is_error,
                 row.kind,

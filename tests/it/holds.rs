@@ -1,4 +1,4 @@
-//! The order under holds, on the memory pair: by story, and by random interleavings.
+//! The order under holds, on the memory pair: by handling, and by random interleavings.
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ fn a_cancelled_hold_is_withdrawn_on_both_sides_of_the_story() {
     bench.receive(link.there, &request(1, "HOLD"));
     bench.receive(link.there, &cancel(1));
     assert!(link.server.bytes().is_empty() && bench.session.held().is_empty());
-    let withdrawn = bench.story().iter().filter(|line| line.contains("\"outcome\":\"withdrawn\"")).count();
+    let withdrawn = bench.handling().iter().filter(|line| line.contains("\"outcome\":\"withdrawn\"")).count();
     assert_eq!(withdrawn, 2);
 }
 
@@ -137,10 +137,10 @@ fn an_edit_keeps_the_terminator_and_the_place() {
     bench.session.decide(held[0], "person", Verdict::replace("{oops".into())).unwrap();
     bench.flush();
     assert_eq!(link.server.bytes(), b"{oops\r\n");
-    let story = bench.story().join("\n");
+    let handling = bench.handling().join("\n");
     assert!(
-        story.contains(r#""origin":"replaced","of":"#) && story.contains(r#""verdict":"replace""#),
-        "{story}"
+        handling.contains(r#""origin":"replaced","of":"#) && handling.contains(r#""verdict":"replace""#),
+        "{handling}"
     );
 }
 
@@ -283,7 +283,7 @@ fn play(links: usize, steps: Vec<Step>) {
     check(&bench, &link);
 }
 
-/// What must hold of every story.
+/// What must hold of every handling.
 fn check(bench: &Bench, links: &[Link]) {
     let records = bench.log.window(1, usize::MAX);
     let mut outcomes: HashMap<Seq, Outcome> = HashMap::new();

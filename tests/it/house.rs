@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and the rooms it may use. `cli` may use all.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("clock", &[]),
     ("mcp", &[]),
     ("log", &["mcp", "clock"]),
@@ -14,8 +14,14 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("intercept", &["mcp", "clock", "log"]),
     ("engine", &["mcp", "log"]),
     ("control", &["mcp", "clock", "log", "tape", "engine"]),
-    ("proxy", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine"]),
-    ("gateway", &["mcp", "clock", "log", "tape", "oauth", "transport", "intercept", "engine", "proxy"]),
+    ("session", &["mcp", "clock", "log", "transport", "intercept"]),
+    ("stdio", &["mcp", "clock", "log", "transport", "session"]),
+    ("client", &["mcp", "log", "transport"]),
+    ("host", &["mcp", "clock", "log", "transport", "intercept", "engine", "session", "stdio", "client"]),
+    ("http", &["mcp", "clock", "log", "transport", "session", "client", "host"]),
+    ("serve", &["mcp", "clock", "log", "transport", "session", "stdio", "client", "host", "http"]),
+    ("replay", &["mcp", "clock", "log", "tape", "transport"]),
+    ("gateway", &["mcp", "clock", "log", "transport", "session", "host", "http", "serve"]),
     ("clients", &["tape"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("doctor", &["mcp", "log"]),
@@ -32,16 +38,21 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "intercept",
             "engine",
             "control",
-            "proxy",
+            "session",
+            "stdio",
+            "client",
+            "host",
+            "http",
+            "serve",
+            "replay",
             "gateway",
-            "demo",
             "clients",
+            "demo",
             "doctor",
             "tui",
         ],
     ),
 ];
-
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use shadowcat::clock::Clock;
 use shadowcat::engine::{Command, Engine, Reply, Tell};
+use shadowcat::host::{Host, Settings};
+use shadowcat::http::{ProxyOptions, ProxyService};
 use shadowcat::log::record::{Body, Flags, HELD_BY_ORDER, Origin, Outcome};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Frame, Log, Seq, SessionId};
 use shadowcat::mcp::Direction;
-use shadowcat::proxy::host::{Host, Settings};
-use shadowcat::proxy::http::{Gate, GateOptions};
 use shadowcat::transport::http::{Guard, Listener, Upstream, UpstreamOptions};
 
 use crate::wire::{Seen, Server, json, read, respond, rest};
@@ -44,7 +44,8 @@ impl Stand {
         let url = format!("http://{upstream}/mcp");
         let upstream = Upstream::new(&url, &UpstreamOptions::default()).unwrap();
         let guard = Guard::new(address.ip(), &[]);
-        let gate = Gate::new(Arc::clone(&host), upstream, guard, "test".into(), GateOptions::default());
+        let gate =
+            ProxyService::new(Arc::clone(&host), upstream, guard, "test".into(), ProxyOptions::default());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         tokio::spawn(listener.serve(
             move |request, peer| Arc::clone(&gate).handle(request, peer),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use shadowcat::log::query::Field;
-use shadowcat::tui::command::{Cmd, Place};
+use shadowcat::tui::command::{Cmd, Pane};
 
 fn keys() -> String {
     let mut table = String::from("| keys | what they do | where |\n|---|---|---|\n");
@@ -13,7 +13,7 @@ fn keys() -> String {
             command.keys().iter().map(|keys| format!("`{}`", keys.replace('|', "\\|"))).collect();
         let places: Vec<&str> = command.places().iter().map(|place| place.title()).collect();
         let places =
-            if places.len() == Place::ALL.len() { "everywhere".to_owned() } else { places.join(", ") };
+            if places.len() == Pane::ALL.len() { "everywhere".to_owned() } else { places.join(", ") };
         table.push_str(&format!("| {} | {} | {places} |\n", keys.join(" "), command.help()));
     }
     table

@@ -9,24 +9,26 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use shadowcat::clock::Clock;
 use shadowcat::engine::{Engine, Who};
+use shadowcat::host::{Host, Settings};
 use shadowcat::log::Log;
 use shadowcat::log::record::{LaneId, Opened};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::mcp::Direction;
-use shadowcat::proxy::host::{Host, Settings};
-use shadowcat::proxy::session::{Lane, Port, Session};
+use shadowcat::session::Receipt;
+use shadowcat::session::{Lane, Session};
 use shadowcat::tape::Status;
+use shadowcat::transport::WriterQueue;
 use shadowcat::tui::theme::Role;
-use shadowcat::tui::{App, Effect, Input, Look, Purpose, Theme, render, view};
+use shadowcat::tui::{App, Appearance, Effect, Input, Purpose, Theme, render, view};
 
 use crate::support::Sink;
 
 /// A person at a screen with an engine behind it.
-struct Desk {
+struct ResponseRouter {
     app: App,
     clock: Clock,
     session: Arc<Session>,
-    ports: [Arc<Port>; 2],
+    ports: [Arc<WriterQueue<Receipt>>; 2],
     there: LaneId,
     back: LaneId,
     server: Sink,
@@ -38,7 +40,7 @@ struct Desk {
     _host: Arc<Host>,
 }
 
-impl Desk {
+impl ResponseRouter {
     fn new(width: u16, height: u16, theme: Theme) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = Clock::manual(1_700_000_000_000_000);
@@ -57,12 +59,13 @@ impl Desk {
             own_client: false,
         });
         let (server, client) = (Sink::default(), Sink::default());
-        let ports = [Arc::new(Port::new(server.clone())), Arc::new(Port::new(client.clone()))];
+        let ports = [Arc::new(WriterQueue::new(server.clone())), Arc::new(WriterQueue::new(client.clone()))];
         let lane = |direction, forward: usize| {
             session.open_lane(Lane::of_lines(direction, &ports[forward], &ports[1 - forward]))
         };
         let (there, back) = (lane(Direction::ToServer, 0), lane(Direction::ToClient, 1));
-        let look = Look { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
+        let look =
+            Appearance { theme, ascii: false, colour: true, themes: None, complaint: None, waiting: None };
         let recording = tokio::sync::watch::channel(Status::default()).1;
         let app = App::new(engine.clone(), recording, look, (width, height));
         let mut desk = Self {
@@ -95,7 +98,7 @@ impl Desk {
 
     fn flush(&self) {
         for port in &self.ports {
-            port.flush(&mut |ticket, written| self.session.confirm(ticket, written));
+            port.flush(&mut |receipt, written| self.session.confirm(receipt, written));
         }
     }
 
@@ -194,7 +197,7 @@ impl Desk {
     /// The screen with the roles of its colours, one letter a cell, below it.
     fn painted(&mut self) -> String {
         let buffer = self.draw();
-        let theme = self.app.look.theme.clone();
+        let theme = self.app.appearance.theme.clone();
         let letter = |role: Option<Role>| match role {
             Some(role) => {
                 let at = Role::ALL.iter().position(|other| *other == role).unwrap();
@@ -214,10 +217,10 @@ impl Desk {
 const CALL: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"forecast","arguments":{"city":"Bern","days":[1,2]}}}"#;
 const REPLY: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"sun"}]}}"#;
 
-/// A desk with a short story on its screen.
-fn told(width: u16, height: u16, theme: Theme) -> Desk {
+/// A desk with a short handling on its screen.
+fn told(width: u16, height: u16, theme: Theme) -> ResponseRouter {
     use Direction::{ToClient, ToServer};
-    let mut desk = Desk::new(width, height, theme);
+    let mut desk = ResponseRouter::new(width, height, theme);
     desk.say(ToServer, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"claude","version":"1.9"}}}"#);
     desk.say(ToClient, "Listening on stdio");
     desk.say(ToClient, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"weather","version":"0.3"}}}"#);
@@ -257,7 +260,7 @@ macro_rules! snapshots {
         $(
             #[test]
             fn $name() {
-                let prepare: fn(&mut Desk) = $prepare;
+                let prepare: fn(&mut ResponseRouter) = $prepare;
                 for (size, (width, height)) in [("wide", (130, 30)), ("small", (80, 20))] {
                     for (word, theme) in [("dark", Theme::dark()), ("light", light())] {
                         let mut desk = told(width, height, theme);

@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use shadowcat::clock::Clock;
 use shadowcat::mcp::{Direction, Message};
-use shadowcat::tape::likeness::Ignored;
+use shadowcat::tape::builder::TapeBuilder;
 use shadowcat::tape::player::Speed;
 use shadowcat::tape::replay::{Heard, How, OnMiss, Options, StandIn};
 use shadowcat::tape::script::Script;
-use shadowcat::tape::story::Story;
+use shadowcat::tape::similarity::Ignored;
 
 use crate::support::{program, run, shadowcat};
 
@@ -22,11 +22,11 @@ const S: Direction = Direction::ToClient;
 
 fn record(path: &Path, lines: Lines<'_>) {
     let begin = 1_700_000_000_000_000;
-    let mut story = Story::new("recorded", vec!["server".into()], begin);
+    let mut builder = TapeBuilder::new("recorded", vec!["server".into()], begin);
     for (millis, direction, message) in lines {
-        story.message_at(begin + millis * 1000, *direction, message.to_string().into_bytes());
+        builder.message_at(begin + millis * 1000, *direction, message.to_string().into_bytes());
     }
-    story.write(std::fs::File::create_new(path).unwrap()).unwrap();
+    builder.write(std::fs::File::create_new(path).unwrap()).unwrap();
 }
 
 fn script(path: &Path) -> Script {

@@ -12,7 +12,9 @@ use shadowcat::log::record::{LaneId, Opened, SessionId};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Log, Query};
 use shadowcat::mcp::Direction;
-use shadowcat::proxy::session::{Lane, Port, Scope, Session};
+use shadowcat::session::Receipt;
+use shadowcat::session::{Lane, Scope, Session};
+use shadowcat::transport::WriterQueue;
 
 /// A sink that keeps what was written, and when it was closed.
 #[derive(Clone, Default)]
@@ -44,7 +46,7 @@ pub struct Bench {
     pub log: Arc<Log>,
     pub session: Arc<Session>,
     pub breakpoints: Arc<Breakpoints>,
-    ports: Vec<Arc<Port>>,
+    ports: Vec<Arc<WriterQueue<Receipt>>>,
 }
 
 impl Bench {
@@ -67,11 +69,11 @@ impl Bench {
     /// Two lanes between two sinks. With `exchange` their ids are their own, as over HTTP.
     pub fn link(&mut self, exchange: bool) -> Link {
         let (server, client) = (Sink::default(), Sink::default());
-        let to_server = Arc::new(Port::new(server.clone()));
-        let to_client = Arc::new(Port::new(client.clone()));
+        let to_server = Arc::new(WriterQueue::new(server.clone()));
+        let to_client = Arc::new(WriterQueue::new(client.clone()));
         self.ports.extend([Arc::clone(&to_server), Arc::clone(&to_client)]);
         let number = u32::try_from(self.ports.len()).unwrap();
-        let lane = |direction, forward: &Arc<Port>, back: &Arc<Port>| {
+        let lane = |direction, forward: &Arc<WriterQueue<Receipt>>, back: &Arc<WriterQueue<Receipt>>| {
             let scope = if exchange { Scope::Of(LaneId(number)) } else { Scope::Session };
             self.session.open_lane(Lane { scope, ..Lane::of_lines(direction, forward, back) })
         };
@@ -87,12 +89,12 @@ impl Bench {
 
     pub fn flush(&self) {
         for port in &self.ports {
-            port.flush(&mut |ticket, written| self.session.confirm(ticket, written));
+            port.flush(&mut |receipt, written| self.session.confirm(receipt, written));
         }
     }
 
     /// The records of the log, as lines of a tape without their times.
-    pub fn story(&self) -> Vec<String> {
+    pub fn handling(&self) -> Vec<String> {
         let line = |record: &shadowcat::log::Record| {
             let mut line = Vec::new();
             shadowcat::tape::format::write_record(&mut line, record, 0);

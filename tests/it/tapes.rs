@@ -44,8 +44,8 @@ fn assert_round_trip(record: &Record) {
     }
 }
 
-/// A story with every kind of record in it.
-fn story() -> Bench {
+/// A handling with every kind of record in it.
+fn handling() -> Bench {
     let mut bench = Bench::new();
     let link = bench.link(false);
     bench.break_on("body:HOLD");
@@ -70,7 +70,7 @@ fn story() -> Bench {
 
 #[test]
 fn every_kind_of_record_comes_back() {
-    for record in story().log.window(1, usize::MAX) {
+    for record in handling().log.window(1, usize::MAX) {
         assert_round_trip(&record);
     }
 }
@@ -79,7 +79,7 @@ fn every_kind_of_record_comes_back() {
 fn a_sealed_tape_is_whole_and_readable_by_others() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tape");
-    let bench = story();
+    let bench = handling();
     let mut writer = TapeWriter::create(&path, subject(), &bench.log).unwrap();
     writer.seal().unwrap();
     let mut reader = Reader::open(&path).unwrap();
@@ -101,7 +101,7 @@ fn a_sealed_tape_is_whole_and_readable_by_others() {
 fn a_tape_torn_at_any_byte_opens_to_its_last_whole_record() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tape");
-    let bench = story();
+    let bench = handling();
     TapeWriter::create(&path, subject(), &bench.log).unwrap().seal().unwrap();
     let whole = std::fs::read(&path).unwrap();
     let torn = directory.path().join("torn.tape");
@@ -125,7 +125,7 @@ fn a_tape_torn_at_any_byte_opens_to_its_last_whole_record() {
 fn a_changed_byte_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tape");
-    let bench = story();
+    let bench = handling();
     TapeWriter::create(&path, subject(), &bench.log).unwrap().seal().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let at = bytes.windows(10).position(|window| window == b"tools/call").unwrap();
@@ -148,7 +148,7 @@ fn parts_open_as_one() {
     let path = directory.path().join("a.tape");
     let clock = Clock::manual(0);
     let log = Log::new(clock.clone(), DEFAULT_BOUND);
-    let bench = story();
+    let bench = handling();
     let mut writer = TapeWriter::create(&path, subject(), &log).unwrap();
     for record in bench.log.window(1, 5) {
         log.append(record.session, record.body.clone());
@@ -191,7 +191,7 @@ fn a_part_that_is_full_is_sealed_and_the_seal_says_what_was_learnt() {
     let path = directory.path().join("a.tape");
     let log = Log::new(Clock::manual(0), DEFAULT_BOUND);
     let mut writer = TapeWriter::create(&path, subject(), &log).unwrap().rolling_at(4000);
-    let bench = story();
+    let bench = handling();
     let records = bench.log.window(1, usize::MAX);
     for record in records.iter().cycle().take(200) {
         log.append(record.session, record.body.clone());
@@ -222,7 +222,7 @@ fn evicted_records_are_read_back_from_the_tape() {
     let directory = tempfile::tempdir().unwrap();
     let log = Log::new(Clock::manual(0), 64 << 10);
     let mut writer = TapeWriter::create(&directory.path().join("a.tape"), subject(), &log).unwrap();
-    let bench = story();
+    let bench = handling();
     let frame = bench.log.window(1, usize::MAX).into_iter().find(|record| record.frame().is_some()).unwrap();
     for _ in 0..2000 {
         log.append(frame.session, frame.body.clone());
@@ -244,7 +244,7 @@ fn a_later_part_opens_alone_and_a_file_in_the_way_is_left_alone() {
     std::fs::write(&strange, "mine").unwrap();
     let clock = Clock::manual(0);
     let log = Log::new(clock.clone(), DEFAULT_BOUND);
-    let bench = story();
+    let bench = handling();
     let mut writer = TapeWriter::create(&path, subject(), &log).unwrap();
     let append = |range: std::ops::Range<usize>| {
         for record in &bench.log.window(1, usize::MAX)[range] {
@@ -299,7 +299,7 @@ impl Media for Disk {
 
 #[test]
 fn a_disk_full_at_any_byte_costs_nothing_once_there_is_room() {
-    let bench = story();
+    let bench = handling();
     let whole = {
         let disk = Disk { room: Arc::new(AtomicU64::new(u64::MAX)), bytes: Arc::default() };
         let mut writer =
@@ -328,7 +328,7 @@ fn a_flood_onto_a_full_disk_keeps_memory_bounded_and_says_what_is_lost() {
     let disk = Disk { room: Arc::new(AtomicU64::new(4096)), bytes: Arc::default() };
     let log = Log::new(Clock::manual(0), 256 << 10);
     let mut writer = TapeWriter::on(Box::new(disk.clone()), Path::new("x"), subject(), &log).unwrap();
-    let bench = story();
+    let bench = handling();
     let frame = bench.log.window(1, usize::MAX).into_iter().find(|record| record.frame().is_some()).unwrap();
     for _ in 0..5000 {
         log.append(frame.session, frame.body.clone());

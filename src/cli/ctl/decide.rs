@@ -9,11 +9,11 @@ use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, done};
+use super::{DEFAULT_PATIENCE, done};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::{self, Format};
 use crate::control::api::{Ask, Points};
-use crate::control::reach::{ReachError, Whom};
+use crate::control::reach::{EngineSelector, ReachError};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::record::{Seq, SessionId};
 use crate::mcp::{Direction, compose, layout, patch};
@@ -102,9 +102,9 @@ pub enum Rules {
     Add(HoldArguments),
     /// Remove one.
     Remove { id: u32 },
-    /// Switch one on.
+    /// Multiplexer one on.
     Enable { id: u32 },
-    /// Switch one off.
+    /// Multiplexer one off.
     Disable { id: u32 },
     /// Let all of them hold.
     Arm,
@@ -113,16 +113,16 @@ pub enum Rules {
 }
 
 /// The longest message that is read from a file.
-const LONGEST: u64 = 64 << 20;
+const MAX_MESSAGE_BYTES: u64 = 64 << 20;
 
-pub async fn hold(whom: &Whom, arguments: HoldArguments) -> Result<ExitCode, Failure> {
+pub async fn hold(selector: &EngineSelector, arguments: HoldArguments) -> Result<ExitCode, Failure> {
     let HoldArguments { query, patience } = arguments;
     if query.trim().is_empty() {
         return Err(Failure::usage("an empty query would hold everything")
             .hint("'method:*' holds every message that has a method"));
     }
-    let engine = whom.one().await?;
-    let patience = u64::try_from(patience.unwrap_or(PATIENCE).as_millis()).ok();
+    let engine = selector.one().await?;
+    let patience = u64::try_from(patience.unwrap_or(DEFAULT_PATIENCE).as_millis()).ok();
     let reply = engine.command(&Command::Break { query, patience }).await?;
     if let Reply::Breakpoint(id) = reply {
         output::print(&format!("{id}\n")).map_err(Failure::usage)?;
@@ -130,18 +130,18 @@ pub async fn hold(whom: &Whom, arguments: HoldArguments) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn accept(whom: &Whom, arguments: AcceptArguments) -> Result<ExitCode, Failure> {
+pub async fn accept(selector: &EngineSelector, arguments: AcceptArguments) -> Result<ExitCode, Failure> {
     match arguments {
         AcceptArguments { id: Some(frame), .. } => {
-            done(&whom.holder(frame).await?, Command::Accept { frame }).await
+            done(&selector.holder(frame).await?, Command::Accept { frame }).await
         }
         AcceptArguments { hold_reply: Some(frame), .. } => {
-            done(&whom.holder(frame).await?, Command::AcceptAndHoldReply { frame }).await
+            done(&selector.holder(frame).await?, Command::AcceptAndHoldReply { frame }).await
         }
         _ => {
-            let all = whom.all().await;
+            let all = selector.all().await;
             if all.is_empty() {
-                return Err(ReachError::Nobody(whom.name.clone()).into());
+                return Err(ReachError::Nobody(selector.name.clone()).into());
             }
             let mut outcome = Ok(ExitCode::SUCCESS);
             for engine in all {
@@ -156,24 +156,24 @@ pub async fn accept(whom: &Whom, arguments: AcceptArguments) -> Result<ExitCode,
     }
 }
 
-pub async fn edit(whom: &Whom, arguments: EditArguments) -> Result<ExitCode, Failure> {
+pub async fn edit(selector: &EngineSelector, arguments: EditArguments) -> Result<ExitCode, Failure> {
     let EditArguments { id: frame, patch, file } = arguments;
     let Some(patch) = patch else {
         let line = one_line(&read(file.as_deref().unwrap_or(Path::new("-")))?);
-        return done(&whom.holder(frame).await?, Command::Amend { frame, line }).await;
+        return done(&selector.holder(frame).await?, Command::Amend { frame, line }).await;
     };
     let wrong = |error: String| {
         Failure::usage(format!("--patch: {error}"))
             .hint(r#"write [{"op":"replace","path":"/params/arguments/q","value":"x"}] (RFC 6902)"#)
     };
     let patch: Value = serde_json::from_str(&patch).map_err(|error| wrong(error.to_string()))?;
-    let engine = whom.holder(frame).await?;
+    let engine = selector.holder(frame).await?;
     let held = engine.held_text(frame).await?;
     let message = patch::apply(&held, &patch).map_err(|error| wrong(error.to_string()))?;
     done(&engine, Command::Amend { frame, line: Bytes::from(message) }).await
 }
 
-pub async fn drop_held(whom: &Whom, arguments: &DropArguments) -> Result<ExitCode, Failure> {
+pub async fn drop_held(selector: &EngineSelector, arguments: &DropArguments) -> Result<ExitCode, Failure> {
     let DropArguments { id: frame, error, tool_error, close } = arguments;
     let tell = match (error, tool_error, close) {
         (Some(error), ..) => {
@@ -188,12 +188,12 @@ pub async fn drop_held(whom: &Whom, arguments: &DropArguments) -> Result<ExitCod
         (None, None, true) => Tell::Close,
         (None, None, false) => Tell::Silence,
     };
-    done(&whom.holder(*frame).await?, Command::Drop { frame: *frame, tell }).await
+    done(&selector.holder(*frame).await?, Command::Drop { frame: *frame, tell }).await
 }
 
-pub async fn answer(whom: &Whom, frame: Seq, file: &Path) -> Result<ExitCode, Failure> {
+pub async fn answer(selector: &EngineSelector, frame: Seq, file: &Path) -> Result<ExitCode, Failure> {
     let text = read(file)?;
-    let engine = whom.holder(frame).await?;
+    let engine = selector.holder(frame).await?;
     let line = match serde_json::from_slice::<Value>(&text) {
         // A result alone becomes the answer to this request.
         Ok(value) if value.get("jsonrpc").is_none() => engine.answer(frame, &value).await?,
@@ -202,7 +202,7 @@ pub async fn answer(whom: &Whom, frame: Seq, file: &Path) -> Result<ExitCode, Fa
     done(&engine, Command::Answer { frame, line }).await
 }
 
-pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode, Failure> {
+pub async fn inject(selector: &EngineSelector, arguments: InjectArguments) -> Result<ExitCode, Failure> {
     let InjectArguments { to_session, to, file } = arguments;
     let line = one_line(&read(&file)?);
     let to = match to {
@@ -210,9 +210,12 @@ pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode,
         Side::Client => Direction::ToClient,
     };
     let (engine, session) = match to_session.parse() {
-        Ok(number) => (whom.one().await?, SessionId(number)),
+        Ok(number) => (selector.one().await?, SessionId(number)),
         Err(_) => {
-            let named = Whom { name: whom.name.clone().or(Some(to_session.clone())), by: whom.by.clone() };
+            let named = EngineSelector {
+                name: selector.name.clone().or(Some(to_session.clone())),
+                by: selector.by.clone(),
+            };
             let engine = named.one().await?;
             let sessions = engine.sessions().await?;
             let of_name = sessions.iter().rfind(|session| session.name == to_session);
@@ -231,8 +234,8 @@ pub async fn inject(whom: &Whom, arguments: InjectArguments) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn restart(whom: &Whom, number: Option<u32>) -> Result<ExitCode, Failure> {
-    let engine = whom.one().await?;
+pub async fn restart(selector: &EngineSelector, number: Option<u32>) -> Result<ExitCode, Failure> {
+    let engine = selector.one().await?;
     let sessions = engine.sessions().await?;
     let newest = || sessions.iter().map(|session| session.session).max();
     let session = number.map(SessionId).or_else(newest);
@@ -240,21 +243,21 @@ pub async fn restart(whom: &Whom, number: Option<u32>) -> Result<ExitCode, Failu
     done(&engine, Command::Restart { session }).await
 }
 
-pub async fn rules(whom: &Whom, rules: Rules) -> Result<ExitCode, Failure> {
+pub async fn rules(selector: &EngineSelector, rules: Rules) -> Result<ExitCode, Failure> {
     let command = match rules {
-        Rules::Add(arguments) => return hold(whom, arguments).await,
-        Rules::List { output } => return list(whom, output).await,
-        Rules::Enable { id } => return switch(whom, id, true).await,
-        Rules::Disable { id } => return switch(whom, id, false).await,
+        Rules::Add(arguments) => return hold(selector, arguments).await,
+        Rules::List { output } => return list(selector, output).await,
+        Rules::Enable { id } => return multiplexer(selector, id, true).await,
+        Rules::Disable { id } => return multiplexer(selector, id, false).await,
         Rules::Remove { id } => Command::RemoveBreakpoint { id },
         Rules::Arm => Command::Arm { armed: true },
         Rules::Disarm => Command::Arm { armed: false },
     };
-    done(&whom.one().await?, command).await
+    done(&selector.one().await?, command).await
 }
 
-async fn switch(whom: &Whom, id: u32, on: bool) -> Result<ExitCode, Failure> {
-    let engine = whom.one().await?;
+async fn multiplexer(selector: &EngineSelector, id: u32, on: bool) -> Result<ExitCode, Failure> {
+    let engine = selector.one().await?;
     let points: Points = engine.ask(&Ask::Breakpoints {}).await?;
     match points.points.iter().find(|point| point.id == id) {
         Some(point) if point.enabled == on => Ok(ExitCode::SUCCESS),
@@ -262,9 +265,9 @@ async fn switch(whom: &Whom, id: u32, on: bool) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn list(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
-    let engine = whom.one().await?;
-    let Points { points, armed, everything, watchers, .. } = engine.ask(&Ask::Breakpoints {}).await?;
+async fn list(selector: &EngineSelector, format: Format) -> Result<ExitCode, Failure> {
+    let engine = selector.one().await?;
+    let Points { points, armed, everything, controllers, .. } = engine.ask(&Ask::Breakpoints {}).await?;
     let rows = points.iter().map(|point| {
         let cells = vec![
             point.id.to_string(),
@@ -278,9 +281,9 @@ async fn list(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
     output::list(format, &["ID", "ON", "QUERY", "HITS", "PATIENCE"], rows.collect())
         .map_err(Failure::usage)?;
     if format == Format::Table {
-        for watcher in watchers {
-            let word = if watcher.decides { "decides" } else { "watches" };
-            output::say(&format!("{} {word}", watcher.name));
+        for controller in controllers {
+            let word = if controller.decides { "decides" } else { "watches" };
+            output::say(&format!("{} {word}", controller.name));
         }
         if everything {
             output::say("everything is held");
@@ -293,8 +296,10 @@ async fn list(whom: &Whom, format: Format) -> Result<ExitCode, Failure> {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let taken = match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(LONGEST).read_to_end(&mut text),
-        false => std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)),
+        true => std::io::stdin().lock().take(MAX_MESSAGE_BYTES).read_to_end(&mut text),
+        false => {
+            std::fs::File::open(path).and_then(|file| file.take(MAX_MESSAGE_BYTES).read_to_end(&mut text))
+        }
     };
     taken.map_err(|error| Failure::usage(format!("read {}: {error}", path.display())))?;
     match text.trim_ascii().is_empty() {

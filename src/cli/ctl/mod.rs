@@ -1,9 +1,9 @@
 //! `shadowcat ctl`: what a screen shows and does, for scripts.
 
 mod decide;
-mod look;
 mod pipe;
 mod reach;
+mod read;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use super::failure::Failure;
 use super::output::{self, Format};
 use crate::control;
-use crate::control::reach::{Reached, Whom};
+use crate::control::reach::{EngineSelector, Reached};
 use crate::engine::Command;
 use crate::log::record::Seq;
 
@@ -22,7 +22,7 @@ use crate::log::record::Seq;
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    whom: reach::WhomArguments,
+    selector: reach::SelectorArguments,
     #[command(subcommand)]
     what: What,
 }
@@ -35,9 +35,9 @@ enum What {
         output: Format,
     },
     /// The frames of a running session; in JSON one object a line with --follow.
-    Frames(look::FramesArguments),
+    Frames(read::FramesArguments),
     /// Wait for a frame that a query matches; exits with 1 when none comes in time.
-    Wait(look::WaitArguments),
+    Wait(read::WaitArguments),
     /// Arm a breakpoint: what this query matches is held.
     Hold(decide::HoldArguments),
     /// What is held.
@@ -77,29 +77,29 @@ enum What {
 
 /// How long a breakpoint of a script holds while nobody decides: a script that died must not stop
 /// its server for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command.
-pub async fn run(Arguments { whom, what }: Arguments) -> Result<ExitCode, Failure> {
-    let whom: Whom = whom.into();
+pub async fn run(Arguments { selector, what }: Arguments) -> Result<ExitCode, Failure> {
+    let selector: EngineSelector = selector.into();
     match what {
-        What::Sessions { output } => look::sessions(&whom, output).await,
-        What::Frames(arguments) => look::frames(&whom, arguments).await,
-        What::Wait(arguments) => look::wait(&whom, arguments).await,
-        What::Hold(arguments) => decide::hold(&whom, arguments).await,
-        What::Held { output } => look::held(&whom, output).await,
-        What::Accept(arguments) => decide::accept(&whom, arguments).await,
-        What::Edit(arguments) => decide::edit(&whom, arguments).await,
-        What::Drop(arguments) => decide::drop_held(&whom, &arguments).await,
-        What::Answer { id, file } => decide::answer(&whom, id, &file).await,
-        What::Inject(arguments) => decide::inject(&whom, arguments).await,
-        What::Restart { number } => decide::restart(&whom, number).await,
-        What::Rules(rules) => decide::rules(&whom, rules).await,
+        What::Sessions { output } => read::sessions(&selector, output).await,
+        What::Frames(arguments) => read::frames(&selector, arguments).await,
+        What::Wait(arguments) => read::wait(&selector, arguments).await,
+        What::Hold(arguments) => decide::hold(&selector, arguments).await,
+        What::Held { output } => read::held(&selector, output).await,
+        What::Accept(arguments) => decide::accept(&selector, arguments).await,
+        What::Edit(arguments) => decide::edit(&selector, arguments).await,
+        What::Drop(arguments) => decide::drop_held(&selector, &arguments).await,
+        What::Answer { id, file } => decide::answer(&selector, id, &file).await,
+        What::Inject(arguments) => decide::inject(&selector, arguments).await,
+        What::Restart { number } => decide::restart(&selector, number).await,
+        What::Rules(rules) => decide::rules(&selector, rules).await,
         What::Schema => {
             output::print(&(output::pretty(&control::document()) + "\n")).map_err(Failure::usage)?;
             Ok(ExitCode::SUCCESS)
         }
-        What::Pipe => pipe::run(&whom).await,
+        What::Pipe => pipe::run(&selector).await,
     }
 }
 

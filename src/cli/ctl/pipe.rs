@@ -7,11 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::cli::failure::Failure;
-use crate::control::reach::Whom;
+use crate::control::reach::EngineSelector;
 
 /// Copies both ways until one side ends.
-pub async fn run(whom: &Whom) -> Result<ExitCode, Failure> {
-    let stream = UnixStream::connect(whom.one().await?.path).await.map_err(Failure::peer)?;
+pub async fn run(selector: &EngineSelector) -> Result<ExitCode, Failure> {
+    let stream = UnixStream::connect(selector.one().await?.path).await.map_err(Failure::peer)?;
     let (mut read, mut write) = stream.into_split();
     let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
     let up = async { tokio::io::copy(&mut input, &mut write).await.map(drop) };

@@ -4,11 +4,11 @@ use clap::Args;
 
 use crate::cli::failure::Failure;
 use crate::control::client::CallError;
-use crate::control::reach::{ReachError, Whom};
+use crate::control::reach::{EngineSelector, ReachError};
 
 /// Which engine.
 #[derive(Debug, Clone, Args)]
-pub struct WhomArguments {
+pub struct SelectorArguments {
     /// Where several run: the name of a server or session, a process id, or the path of a socket.
     #[arg(long = "session", value_name = "NAME", global = true, env = "SHADOWCAT_SESSION")]
     name: Option<String>,
@@ -17,8 +17,8 @@ pub struct WhomArguments {
     by: String,
 }
 
-impl From<WhomArguments> for Whom {
-    fn from(WhomArguments { name, by }: WhomArguments) -> Self {
+impl From<SelectorArguments> for EngineSelector {
+    fn from(SelectorArguments { name, by }: SelectorArguments) -> Self {
         Self { name, by }
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::failure::Failure;
-use crate::cli::http::{UpstreamArguments, gate, target};
+use crate::cli::http::{UpstreamArguments, service, target};
 use crate::cli::{record, socket};
-use crate::proxy::host::Host;
-use crate::proxy::http::{Bridge, GateOptions};
-use crate::proxy::link::End;
-use crate::proxy::mount::Mount;
-use crate::proxy::supervise;
+use crate::host::Host;
+use crate::http::{Bridge, ProxyOptions};
+use crate::stdio::lifecycle;
+use crate::stdio::link::End;
+use crate::stdio::restart::RestartableServer;
 use crate::transport::child::{Ended, Spec};
 use crate::transport::http::Guard;
 use crate::transport::{memory, stdio};
@@ -58,28 +58,28 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … the server, in a process group of its own …
     let target = host.cleaner().command(&command);
     let spec = Spec { command, directory: None };
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
-    let (mount, server) = Mount::start(&spec, stay).map_err(|error| {
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
+    let (server, streams) = RestartableServer::start(&spec, stay).map_err(|error| {
         Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
     })?;
     // … and the client, on our own standard streams.
-    let (input, output) = stdio::take().map_err(Failure::peer)?;
-    let watched = supervise::ClientWatch { input: input.watch(), output: output.watch() };
+    let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
+    let watched = lifecycle::ClientWatch { input: input.watch(), output: output.watch() };
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
     // Whoever wants to look or decide comes by the control socket.
     let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target, None);
     let name = record.name_for(&spec.command);
     let (session, threads) =
-        host.open_stdio(&name, &spec, server, client, stderr, false).map_err(Failure::peer)?;
-    mount.bind(&session);
+        host.open_stdio(&name, &spec, streams, client, stderr, false).map_err(Failure::peer)?;
+    server.bind(&session);
 
-    let ended = mount.until_end(&host, &session, &threads, Some(&watched), &mut signals).await;
+    let ended = host.run_restartable(&server, &session, &threads, Some(&watched), &mut signals).await;
     let stop = async {
         // Whoever asks a second time does not want to wait for the client.
         signals.recv().await;
     };
-    supervise::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
+    lifecycle::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
     threads.closed(CLOSE).await;
     // Before those who follow are let go: what they were not told they read from the tape.
@@ -93,7 +93,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 /// Bridges our standard streams to an HTTP server until the client has closed them.
 async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) -> Result<ExitCode, Failure> {
     /// Chunks in flight between our streams and the bridge.
-    const PIPE: usize = 64;
+    const PIPE_CHUNKS: usize = 64;
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
     let (host, engine) = Host::start(log, record.settings());
@@ -101,18 +101,18 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)], None);
     let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-    let gate = gate(&host, upstream, nobody, record.name.as_deref(), GateOptions::default());
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
-    let (mut input, mut output) = stdio::take().map_err(Failure::peer)?;
-    let (mut to_bridge, from_client) = memory::pipe(PIPE);
-    let (to_client, mut from_bridge) = memory::pipe(PIPE);
+    let service = service(&host, upstream, nobody, record.name.as_deref(), ProxyOptions::default());
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
+    let (mut input, mut output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
+    let (mut to_bridge, from_client) = memory::pipe(PIPE_CHUNKS);
+    let (to_client, mut from_bridge) = memory::pipe(PIPE_CHUNKS);
     let watched = output.watch();
     // Blocking copies: both streams may be of any kind.
     let reading = move || io::copy(&mut input, &mut to_bridge);
     std::thread::Builder::new().name("stdin".into()).spawn(reading).map_err(Failure::peer)?;
     let writing = move || io::copy(&mut from_bridge, &mut output);
     let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
-    let bridge = Bridge::new(Arc::clone(&gate), to_client, way.headers()?);
+    let bridge = Bridge::new(Arc::clone(&service), to_client, way.headers()?);
     let interrupted = tokio::select! {
         () = Arc::clone(&bridge).run(from_client, record.bounds.inspect_limit) => None,
         // A client that is gone cannot be told from one that is silent until something is written.
@@ -123,7 +123,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
         bridge.leave().await;
     }
     drop(bridge);
-    gate.close("the client ended");
+    service.close("the client ended");
     if interrupted.is_none() {
         // A writer that fails has lost its client.
         let _ = tokio::task::spawn_blocking(move || written.join()).await;
@@ -141,9 +141,9 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
 
 /// Ready when nobody reads our standard output any more.
 async fn hung_up(output: &stdio::Watch) {
-    const LOOK: Duration = Duration::from_millis(100);
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
     while !output.is_hung_up() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

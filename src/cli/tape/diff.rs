@@ -10,7 +10,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::output;
 use crate::tape::compare::{Side, compare};
 use crate::tape::files;
-use crate::tape::likeness::Ignored;
+use crate::tape::similarity::Ignored;
 
 /// Arguments of `tape diff`.
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use super::{TapeName, opened, query};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::secrets::Secrets;
-use crate::log::subject::{RowSubject, Sieve};
+use crate::log::subject::{Prefilter, RowSubject};
 use crate::tape::export::{Form, Source};
 
 /// Arguments of `tape export`.
@@ -53,9 +53,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         false => opened(&arguments.tape.tape)?,
     };
-    let sieve = Sieve::new(&query, &tape.log, 1, tape.last);
+    let prefilter = Prefilter::new(&query, &tape.log, 1, tape.last);
     let mut source = Source::new(&tape, |row| {
-        query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&tape.world, row, &tape.log) })
+        query.matches(&RowSubject {
+            prefilter: Some(&prefilter),
+            ..RowSubject::new(&tape.world, row, &tape.log)
+        })
     });
     bar.of(source.frames.len() as u64);
     source.progress = Box::new(|done| bar.at(done));

@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let bar = Bar::waiting("importing");
     let read = form.read(&text, &name);
     bar.done();
-    let Imported { story, messages, remarks } =
+    let Imported { builder, messages, remarks } =
         read.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     const SAID: usize = 10;
     remarks.iter().take(SAID).for_each(|remark| output::say(&format!("note: {remark}")));
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         output::say(&format!("note: {} more", remarks.len() - SAID));
     }
     if to.as_deref().is_some_and(|to| to.as_os_str() == "-") {
-        let tape = story.tape().map_err(Failure::usage)?;
+        let tape = builder.tape().map_err(Failure::usage)?;
         let mut lines = tape.from(0).map_err(Failure::usage)?;
         output::write_to(None, &mut |out| std::io::copy(&mut lines, out).map(drop))?;
         return Ok(ExitCode::SUCCESS);
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(to) => to.clone(),
         None => in_library(&name)?,
     };
-    save(&path, story).map_err(|error| record::refused(&path, &error))?;
+    save(&path, builder).map_err(|error| record::refused(&path, &error))?;
     output::say(&format!("{messages} messages from {} written to {}", form.name, path.display()));
     Ok(ExitCode::SUCCESS)
 }
@@ -90,11 +90,11 @@ pub fn in_library(name: &str) -> Result<PathBuf, Failure> {
     Ok(directory.join(library::new_name(name, clock.wall(clock.now()))))
 }
 
-fn save(path: &Path, story: crate::tape::story::Story) -> std::io::Result<()> {
+fn save(path: &Path, builder: crate::tape::builder::TapeBuilder) -> std::io::Result<()> {
     if path.exists() {
         return Err(std::io::ErrorKind::AlreadyExists.into());
     }
     let draft = Draft::beside(path)?;
-    story.write(draft.file()?)?;
+    builder.write(draft.file()?)?;
     draft.persist(path)
 }

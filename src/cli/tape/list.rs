@@ -13,7 +13,7 @@ use crate::cli::values::bytes;
 use crate::cli::values::size;
 use crate::clock::{self, Clock};
 use crate::log::Query;
-use crate::log::subject::{RowSubject, Sieve};
+use crate::log::subject::{Prefilter, RowSubject};
 use crate::tape::files;
 use crate::tape::library::{Entry, Wanted};
 
@@ -141,12 +141,12 @@ pub fn search(arguments: &SearchArguments) -> Result<ExitCode, Failure> {
         // One that cannot be opened any more has no frames to be found in.
         let Ok(tape) = crate::tape::open(&entry.path, &mut |_, _| ()) else { continue };
         let (world, log) = (&tape.world, &tape.log);
-        let sieve = Sieve::new(&query, log, 1, tape.last);
+        let prefilter = Prefilter::new(&query, log, 1, tape.last);
         let frames: Vec<u64> = world
             .rows
             .iter()
             .filter(|row| {
-                query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(world, row, log) })
+                query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(world, row, log) })
             })
             .map(|row| row.seq)
             .collect();

@@ -10,7 +10,7 @@ use super::{TapeName, opened, query};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::{self, Format};
 use crate::clock::Clock;
-use crate::log::subject::{RowSubject, Sieve};
+use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::Row;
 use crate::tape::Opened;
 use crate::tape::player::{Player, Speed};
@@ -37,9 +37,10 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let query = query(&arguments.filter)?;
     let Opened { header, world, log, .. } = opened(&arguments.tape.tape)?;
-    let sieve = Sieve::new(&query, &log, 1, world.last);
-    let asked =
-        |row: &&Row| query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&world, row, &log) });
+    let prefilter = Prefilter::new(&query, &log, 1, world.last);
+    let asked = |row: &&Row| {
+        query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) })
+    };
     let rows: Vec<Row> = world.rows.iter().filter(asked).cloned().collect();
     let mut player = Player::new(Clock::system(), arguments.speed);
     // Nothing comes before the first frame.

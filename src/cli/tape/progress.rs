@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub struct Bar(ProgressBar);
 
 /// What takes less than this is not worth a bar.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 impl Bar {
     /// A bar for so much, in whatever is counted. It is seen when it is still there after a second.
@@ -34,7 +34,7 @@ impl Bar {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         let turning = bar.clone();
         std::thread::spawn(move || {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(SHOWN_AFTER);
             if !turning.is_finished() {
                 turning.enable_steady_tick(TURN);
             }
@@ -44,14 +44,14 @@ impl Bar {
 
     /// Tells how much is done.
     pub fn at(&self, done: u64) {
-        if self.0.elapsed() > PATIENCE {
+        if self.0.elapsed() > SHOWN_AFTER {
             self.0.set_position(done);
         }
     }
 
     /// Tells how much there is.
     pub fn of(&self, total: u64) {
-        if self.0.length() != Some(total) && self.0.elapsed() > PATIENCE {
+        if self.0.length() != Some(total) && self.0.elapsed() > SHOWN_AFTER {
             self.0.set_length(total);
         }
     }

@@ -13,13 +13,13 @@ use crate::cli::{output, record, reverse};
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::log::store::DEFAULT_BOUND;
-use crate::proxy::standin::{Stage, Standing};
-use crate::proxy::supervise;
-use crate::tape::likeness::Ignored;
+use crate::replay::standin::{StandInConfig, StandInServer};
+use crate::stdio::lifecycle;
+use crate::tape::builder::TapeBuilder;
 use crate::tape::player::Speed;
 use crate::tape::replay::{OnMiss, Options, StandIn};
 use crate::tape::script::Script;
-use crate::tape::story::Story;
+use crate::tape::similarity::Ignored;
 use crate::tape::writer::Subject;
 use crate::tape::{Opened, Recorder, TapeWriter};
 use crate::transport::child::Spec;
@@ -100,21 +100,21 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let story = learnt.as_mut().and_then(|(story, _)| story.take());
-    let stage = Stage { standin, real, story, limit: record::INSPECT_LIMIT };
+    let builder = learnt.as_mut().and_then(|(builder, _)| builder.take());
+    let config = StandInConfig { standin, real, builder, limit: record::INSPECT_LIMIT };
     // … on our own standard streams.
-    let (input, output) = stdio::take().map_err(Failure::peer)?;
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
-    let standing = Standing::new(stage);
+    let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
+    let standing = StandInServer::new(config);
     let stop = standing.stop();
     let played = tokio::task::spawn_blocking(move || standing.run(input, output));
     tokio::pin!(played);
     let (played, interrupted) = tokio::select! {
         played = &mut played => (played, false),
-        () = supervise::stopped(&mut signals) => {
+        () = lifecycle::stopped(&mut signals) => {
             stop.stop();
             // A client that does not read must not keep us.
-            (tokio::time::timeout(supervise::PATIENCE, played).await.unwrap_or(Ok(Ok(()))), true)
+            (tokio::time::timeout(lifecycle::TERM_GRACE, played).await.unwrap_or(Ok(Ok(()))), true)
         }
     };
     if let Some((_, mut recorder)) = learnt {
@@ -142,17 +142,17 @@ fn read(tape: &Opened, arguments: &Arguments) -> Result<(Script, Ignored), Failu
     Ok((script, ignored))
 }
 
-/// A story that is told to a new tape.
+/// A builder that is told to a new tape.
 fn learn(
     path: &std::path::Path,
     subject: Subject,
     clock: Clock,
-) -> Result<(Option<Story>, Recorder), Failure> {
+) -> Result<(Option<TapeBuilder>, Recorder), Failure> {
     let log = Log::new(clock, DEFAULT_BOUND);
     let recorder = TapeWriter::create(path, subject.clone(), &log)
         .and_then(Recorder::start)
         .map_err(|error| record::refused(path, &error))?;
-    Ok((Some(Story::on(Arc::clone(&log), subject)), recorder))
+    Ok((Some(TapeBuilder::on(Arc::clone(&log), subject)), recorder))
 }
 
 /// Serves over HTTP: the gateway before a process of this kind for each session.

@@ -10,8 +10,8 @@ use crate::cli::output::{self, Format};
 use crate::cli::values::bytes;
 use crate::clock;
 use crate::log::record::{Frame, Record};
-use crate::log::subject::{RowSubject, Sieve};
-use crate::log::world::{Row, Way, World};
+use crate::log::subject::{Prefilter, RowSubject};
+use crate::log::world::{FrameState, Row, World};
 use crate::mcp::{Kind, Opaque};
 use crate::tape::Opened;
 use crate::tape::format::write_record;
@@ -20,12 +20,12 @@ pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failur
     let query = query(filter)?;
     let Opened { header, world, log, seal, torn, last, .. } = opened(name)?;
     let anchor = header.anchor;
-    let sieve = Sieve::new(&query, &log, 1, last);
+    let prefilter = Prefilter::new(&query, &log, 1, last);
     let rows: Vec<_> = world
         .rows
         .iter()
         .filter(|row| {
-            query.matches(&RowSubject { sieve: Some(&sieve), ..RowSubject::new(&world, row, &log) })
+            query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) })
         })
         .filter_map(|row| {
             let record = log.get(row.seq)?;
@@ -56,7 +56,7 @@ pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failur
 
 fn state(world: &World, row: &Row) -> String {
     let mut words = Vec::new();
-    if let Way::Ended(outcome) = row.way {
+    if let FrameState::Ended(outcome) = row.state {
         words.push(outcome.as_str().to_owned());
     }
     world.statuses(row, &mut |word| {
@@ -87,7 +87,7 @@ pub fn cells(world: &World, row: &Row, frame: &Frame, anchor: u64) -> Vec<String
         world.text(row.target).unwrap_or_default().to_owned(),
         origin,
         state(world, row),
-        millis(world.story(row.seq).held),
+        millis(world.handling(row.seq).held),
         millis(row.duration()),
         bytes(row.size),
         summary(frame),
@@ -121,7 +121,8 @@ pub fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> Value {
             .insert("state".into(), state(world, row).split(',').filter(|word| !word.is_empty()).collect());
         members.insert("size".into(), row.size.into());
         members.insert("duration_ns".into(), row.duration().map(|d| d.as_nanos() as u64).into());
-        members.insert("held_ns".into(), world.story(row.seq).held.map(|held| held.as_nanos() as u64).into());
+        members
+            .insert("held_ns".into(), world.handling(row.seq).held.map(|held| held.as_nanos() as u64).into());
     }
     value
 }

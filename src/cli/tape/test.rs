@@ -10,20 +10,20 @@ use clap::Args;
 use super::report::{Judgement, render};
 use super::{TapeName, opened, scope};
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::http::{UpstreamArguments, gate, target};
+use crate::cli::http::{UpstreamArguments, service, target};
 use crate::cli::{output, record};
+use crate::host::{Host, Settings};
+use crate::http::{Bridge, ProxyOptions};
 use crate::log::Log;
 use crate::log::record::{Body, Channel, Closed, Origin, SessionId};
 use crate::log::world::World;
 use crate::mcp::{Direction, json};
-use crate::proxy::host::{Host, Settings};
-use crate::proxy::http::{Bridge, GateOptions};
-use crate::proxy::link::End;
-use crate::proxy::rehearsal::{Outcome, Rehearsal};
-use crate::proxy::supervise::{self, PATIENCE};
+use crate::replay::rehearsal::{Outcome, Rehearsal};
+use crate::stdio::lifecycle::{self, TERM_GRACE};
+use crate::stdio::link::End;
 use crate::tape::compare::{Side, compare};
-use crate::tape::likeness::Ignored;
 use crate::tape::script::Script;
+use crate::tape::similarity::Ignored;
 use crate::tape::writer::Subject;
 use crate::tape::{Opened, Recorder, TapeWriter, files};
 use crate::transport::child::Spec;
@@ -60,7 +60,7 @@ pub struct Arguments {
 }
 
 /// Chunks in flight between the client and the server.
-const PIPE: usize = 64;
+const PIPE_CHUNKS: usize = 64;
 
 /// Says what the recorded client said, and compares the answers. The exit code says whether they
 /// are as they were.
@@ -88,7 +88,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         None => None,
     };
     let (host, _engine) = Host::start(Arc::clone(&log), Settings::default());
-    let mut signals = supervise::signals().map_err(Failure::peer)?;
+    let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     // … each session on a server of its own, as it was recorded …
     let mut silent = Vec::new();
     let mut asked = 0;
@@ -101,10 +101,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         asked += requests;
         let outcome = tokio::select! {
             outcome = rehearse(&host, &arguments, &tape, &script) => outcome?,
-            () = supervise::stopped(&mut signals) => {
+            () = lifecycle::stopped(&mut signals) => {
                 host.hang_up();
                 for process in host.processes() {
-                    process.terminate(PATIENCE).await;
+                    process.terminate(TERM_GRACE).await;
                 }
                 if let Some(recorder) = &mut recorder {
                     recorder.finish();
@@ -187,20 +187,20 @@ async fn rehearse(
     tape: &Opened,
     script: &Script,
 ) -> Result<Outcome, Failure> {
-    let (to_server, from_client) = memory::pipe(PIPE);
-    let (to_client, from_server) = memory::pipe(PIPE);
+    let (to_server, from_client) = memory::pipe(PIPE_CHUNKS);
+    let (to_client, from_server) = memory::pipe(PIPE_CHUNKS);
     let rehearsal = Rehearsal::new(script, to_server, from_server, record::INSPECT_LIMIT, arguments.timeout);
     let name = &tape.header.name;
     if let Some(upstream) = &arguments.upstream {
         let (server, _) = arguments.way.connect(upstream, false, host).await?;
         let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-        let gate = gate(host, server, nobody, Some(name), GateOptions::default());
-        let bridge = Bridge::new(Arc::clone(&gate), to_client, arguments.way.headers()?);
+        let service = service(host, server, nobody, Some(name), ProxyOptions::default());
+        let bridge = Bridge::new(Arc::clone(&service), to_client, arguments.way.headers()?);
         let running = tokio::spawn(bridge.run(from_client, record::INSPECT_LIMIT));
         let outcome = rehearsal.run().await;
         // It ends by itself now that its client is gone.
         let _ = running.await;
-        gate.close("everything was said");
+        service.close("everything was said");
         return Ok(outcome);
     }
     let spec = Spec { command: arguments.command.clone(), directory: None };
@@ -213,11 +213,11 @@ async fn rehearse(
     let (session, threads) =
         host.open_stdio(name, &spec, child, client, nowhere, true).map_err(Failure::peer)?;
     let outcome = rehearsal.run().await;
-    if tokio::time::timeout(PATIENCE, process.wait()).await.is_err() {
-        process.terminate(PATIENCE).await;
+    if tokio::time::timeout(TERM_GRACE, process.wait()).await.is_err() {
+        process.terminate(TERM_GRACE).await;
     }
     let ended = process.wait().await;
     session.close("everything was said", Some(ended.into()));
-    threads.closed(PATIENCE).await;
+    threads.closed(TERM_GRACE).await;
     Ok(outcome)
 }

@@ -11,27 +11,27 @@ use crate::cli::record::Recording;
 use crate::cli::{demo, output, tape};
 use crate::clock::{Clock, Stamp};
 use crate::control::client::CallError;
-use crate::control::{Client, Hub, place};
+use crate::control::{Client, Hub, sockets};
 use crate::engine::{Command, Tell};
 use crate::log::record::Level;
-use crate::tui::{App, Lead, Look};
+use crate::tui::{App, Appearance, NextScreen};
 
 use super::remote::Remote;
-use crate::cli::stage::Stage;
+use crate::cli::screens::TerminalSession;
 
 /// How often it is looked for engines that have started.
-const LOOK: Duration = Duration::from_millis(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 /// The same on another machine, where each look is a connection.
 const LOOK_FAR: Duration = Duration::from_secs(5);
 /// How often it is tried to reach one that does not listen.
 const TRIES: u32 = 30;
 /// How long a first answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Shows what runs here, or on another machine, until the person leaves.
-pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure> {
+pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCode, Failure> {
     let remote = via.map(Remote::parse).transpose()?;
-    look.waiting = Some(match (&remote, place::directory()) {
+    appearance.waiting = Some(match (&remote, sockets::directory()) {
         (Some(remote), _) => format!("waiting for a session on {remote} …"),
         (None, Ok(directory)) => format!("waiting for a session … (in {})", directory.display()),
         (None, Err(error)) => error.to_string(),
@@ -40,12 +40,12 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
     let (hub, engine, recording) = Hub::new(&name, anchor);
     let finding = tokio::spawn(find(Arc::clone(&hub), remote));
     let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let app = App::at_home(engine, recording, hub.running(), look.clone(), size, via.is_some());
-    let mut stage = Stage::open()?;
-    let mut app = stage.show(app).await?;
+    let app = App::at_home(engine, recording, hub.running(), appearance.clone(), size, via.is_some());
+    let mut terminal = TerminalSession::open()?;
+    let mut app = terminal.show(app).await?;
     // Something else is looked at for a while; what runs is still there afterwards.
     while let Some(next) = app.leads_to.take() {
-        match lead(&mut stage, next.clone(), look.clone()).await {
+        match lead(&mut terminal, next.clone(), appearance.clone()).await {
             Ok(farewell) => app.say(Level::Info, farewell),
             // What runs is no worse for it.
             Err(error) => {
@@ -53,9 +53,9 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
                 app.ask_again(&next);
             }
         }
-        app = stage.show(app).await?;
+        app = terminal.show(app).await?;
     }
-    drop(stage);
+    drop(terminal);
     if app.releases_held {
         // Whoever decides here may be somebody else; then it is theirs.
         let _ = app.engine.send(Command::AcceptAll {}).await;
@@ -76,19 +76,23 @@ pub async fn run(via: Option<&str>, mut look: Look) -> Result<ExitCode, Failure>
 }
 
 /// Shows what the person chose, until they come back.
-async fn lead(stage: &mut Stage, next: Lead, mut look: Look) -> Result<String, Failure> {
-    look.waiting = None;
+async fn lead(
+    terminal: &mut TerminalSession,
+    next: NextScreen,
+    mut appearance: Appearance,
+) -> Result<String, Failure> {
+    appearance.waiting = None;
     match next {
-        Lead::Recording(name) => {
+        NextScreen::Recording(name) => {
             // Opening may take a while, and everything else goes on.
             let opened = tokio::task::spawn_blocking(move || tape::opened(&name)).await;
-            super::tape::show(stage, opened.map_err(Failure::peer)??, look, true).await
+            super::tape::show(terminal, opened.map_err(Failure::peer)??, appearance, true).await
         }
-        Lead::Launch(command) => {
+        NextScreen::Launch(command) => {
             let spec = super::found(command)?;
-            super::run_server(stage, spec, None, &Recording::usual()?, look, true).await
+            super::run_server(terminal, spec, None, &Recording::usual()?, appearance, true).await
         }
-        Lead::Demo => demo::show(stage, &Recording::usual()?, look, true).await,
+        NextScreen::Demo => demo::show(terminal, &Recording::usual()?, appearance, true).await,
     }
 }
 
@@ -111,9 +115,9 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
         let started = remote.sessions().await?.into_iter().map(|session| session.anchor).min();
         return Ok(started.unwrap_or(now).min(now).saturating_sub(SLACK));
     }
-    let doors = place::doors();
+    let doors = sockets::doors();
     let met = doors.iter().map(|door| async {
-        let met = tokio::time::timeout(PATIENCE, Client::connect(&door.path, "shadowcat tui")).await;
+        let met = tokio::time::timeout(HELLO_TIMEOUT, Client::connect(&door.path, "shadowcat tui")).await;
         met.ok()?.ok().map(|(_, facts, _)| facts.anchor)
     });
     let anchors = futures_util::future::join_all(met).await;
@@ -127,7 +131,7 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
         match &remote {
             Some(remote) => remote.attach_new(&hub).await,
             None => {
-                let new: Vec<PathBuf> = place::doors()
+                let new: Vec<PathBuf> = sockets::doors()
                     .into_iter()
                     // What is launched from here is looked at on a screen of its own.
                     .filter(|door| door.pid != std::process::id())
@@ -150,6 +154,6 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
                 }
             }
         }
-        tokio::time::sleep(if remote.is_some() { LOOK_FAR } else { LOOK }).await;
+        tokio::time::sleep(if remote.is_some() { LOOK_FAR } else { POLL_INTERVAL }).await;
     }
 }

@@ -9,23 +9,23 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::appearance::AppearanceArguments;
 use super::attach;
 use super::failure::Failure;
-use super::http::{Door, ListenArguments, UpstreamArguments, target};
-use super::look::LookArguments;
+use super::http::{HttpEndpoint, ListenArguments, UpstreamArguments, target};
 use super::output::Color;
 use super::record;
+use super::screens::{Showing, TerminalSession, seated};
 use super::socket;
-use super::stage::{Showing, Stage, seated};
+use crate::client::Attendance;
+use crate::host::Host;
+use crate::host::launch::{Launch, launch};
+use crate::http::{Call, call_on};
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
-use crate::proxy::client::Attendance;
-use crate::proxy::host::Host;
-use crate::proxy::http::{Call, call_on};
-use crate::proxy::launch::{Launch, launch};
 use crate::transport::child::Spec;
-use crate::tui::Look;
+use crate::tui::Appearance;
 
 /// Arguments of `tui`.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[command(flatten)]
     record: record::Recording,
     #[command(flatten)]
-    look: LookArguments,
+    appearance: AppearanceArguments,
     /// Debug the HTTP server at this URL; clients connect to --listen.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
@@ -50,7 +50,7 @@ pub struct Arguments {
     /// A recording to look at: a file, or the beginning of a name or id in the library.
     #[arg(value_name = "TAPE", conflicts_with_all = ["upstream", "command"])]
     recording: Option<String>,
-    /// Look at what runs on another machine, by running `shadowcat ctl` there.
+    /// Appearance at what runs on another machine, by running `shadowcat ctl` there.
     #[arg(long, value_name = "ssh://HOST", conflicts_with_all = ["upstream", "command", "recording"])]
     via: Option<String>,
     /// The server's command line.
@@ -73,22 +73,23 @@ enum EraChoice {
 
 /// Runs what is asked for until the person leaves.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
-    let Arguments { era, record, look, upstream, no_client, way, listen, recording, via, command } =
+    let Arguments { era, record, appearance, upstream, no_client, way, listen, recording, via, command } =
         arguments;
-    let look = look.look(color)?;
+    let appearance = appearance.resolve(color)?;
     if let Some(name) = recording {
-        return tape::run(&name, look).await;
+        return tape::run(&name, appearance).await;
     }
     if command.is_empty() && upstream.is_none() {
-        return home::run(via.as_deref(), look).await;
+        return home::run(via.as_deref(), appearance).await;
     }
     let era = era.era();
     if let Some(upstream) = upstream {
         let stand = Stand { upstream, way, listen, record, client: (!no_client).then_some(era) };
-        return stand_before(stand, look).await;
+        return stand_before(stand, appearance).await;
     }
     let spec = found(command)?;
-    Stage::alone(async |stage| run_server(stage, spec, era, &record, look, false).await).await
+    TerminalSession::alone(async |terminal| run_server(terminal, spec, era, &record, appearance, false).await)
+        .await
 }
 
 /// A command line whose program is there.
@@ -102,15 +103,15 @@ fn not_started(error: impl std::error::Error + Send + Sync + 'static) -> Failure
     Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
 }
 
-/// Runs a server under the debugger until the person leaves, and says how it was. `leads_back` is whether
+/// Runs a server under the debugger until the person leaves, and says how it was. `returns_home` is whether
 /// another screen comes then.
 async fn run_server(
-    stage: &mut Stage,
+    terminal: &mut TerminalSession,
     spec: Spec,
     era: Option<Era>,
     record: &record::Recording,
-    look: Look,
-    leads_back: bool,
+    appearance: Appearance,
+    returns_home: bool,
 ) -> Result<String, Failure> {
     let command = spec.command.clone();
     // The log, and the tape that follows it …
@@ -128,8 +129,8 @@ async fn run_server(
     let server = Launch { name: record.name_for(&command), spec, era, attendance: Attendance::Person };
     launch(&host, server, |_| ()).map_err(not_started)?;
     // … and the screen on top.
-    let showing = Showing { host: &host, engine, recorder, look, leads_back };
-    showing.until_left(stage, || socket::close(control)).await
+    let showing = Showing { host: &host, engine, recorder, appearance, returns_home };
+    showing.until_left(terminal, || socket::close(control)).await
 }
 
 /// What it takes to stand in front of an HTTP server.
@@ -143,14 +144,14 @@ struct Stand {
 }
 
 /// Runs the screen in front of an HTTP server until the person leaves.
-async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
+async fn stand_before(stand: Stand, appearance: Appearance) -> Result<ExitCode, Failure> {
     let Stand { upstream, way, listen, record, client } = stand;
     // The log, and the engine with a person who decides …
     let log = record.log();
     let (host, engine) = Host::start(log, record.settings());
     let engine = seated(&host, &engine);
-    // … the listener that clients connect to, and the gate between it and the server …
-    let Door { listener, gate, url, keeper } =
+    // … the listener that clients connect to, and the service between it and the server …
+    let HttpEndpoint { listener, service, url, tokens } =
         listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
     // … the tape …
@@ -158,7 +159,7 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     record.arm(&host);
     let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &[target(&upstream)], None);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = Arc::clone(&gate);
+    let serving = Arc::clone(&service);
     let served = tokio::spawn(listener.serve(
         move |request, peer| Arc::clone(&serving).handle(request, peer),
         async {
@@ -170,23 +171,23 @@ async fn stand_before(stand: Stand, look: Look) -> Result<ExitCode, Failure> {
     let given = way.headers()?;
     let client = client.map(|era| {
         let call = Call { given, era, attendance: Attendance::Person };
-        call_on(&gate, call, |_| ())
+        call_on(&service, call, |_| ())
     });
     // … and the screen on top.
-    if let Some(keeper) = &keeper {
-        keeper.leave_terminal();
+    if let Some(tokens) = &tokens {
+        tokens.leave_terminal();
     }
-    let look = Look { waiting: Some(format!("clients connect to {url}")), ..look };
-    let showing = Showing { host: &host, engine, recorder, look, leads_back: false };
+    let appearance = Appearance { waiting: Some(format!("clients connect to {url}")), ..appearance };
+    let showing = Showing { host: &host, engine, recorder, appearance, returns_home: false };
     let then = async || {
         drop(client);
-        gate.close("the screen was closed");
+        service.close("the screen was closed");
         drop(stop);
         // It has a bound of its own.
         let _ = served.await;
         socket::close(control).await;
     };
-    Stage::alone(async |stage| showing.until_left(stage, then).await).await
+    TerminalSession::alone(async |terminal| showing.until_left(terminal, then).await).await
 }
 
 impl EraChoice {

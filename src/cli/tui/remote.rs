@@ -29,7 +29,7 @@ pub struct Engine {
 }
 
 /// How long the way there may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Remote {
     /// The machine that `ssh://[USER@]HOST[:PORT]` names.
@@ -76,8 +76,8 @@ impl Remote {
                 .hint("`ssh` must log in without a password, and find `shadowcat` there")
         };
         let asked = self.command(&["sessions", "--output", "json"]).output();
-        let output = tokio::time::timeout(PATIENCE, asked).await;
-        let output = output.map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?;
+        let output = tokio::time::timeout(CONNECT_TIMEOUT, asked).await;
+        let output = output.map_err(|_| failed(format!("no answer within {CONNECT_TIMEOUT:?}")))?;
         let output = output.map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

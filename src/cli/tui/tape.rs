@@ -7,28 +7,28 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::failure::Failure;
-use crate::cli::stage::{self, Stage};
+use crate::cli::screens::{self, TerminalSession};
 use crate::cli::tape;
 use crate::clock::Clock;
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
 use crate::log::record::{Body, Level, Note};
 use crate::log::{Log, breakpoint};
 use crate::tape::{Opened, Status, notes};
-use crate::tui::{App, Look};
+use crate::tui::{App, Appearance};
 
 /// Shows the recording called `name` until the person leaves.
-pub async fn run(name: &str, look: Look) -> Result<ExitCode, Failure> {
+pub async fn run(name: &str, appearance: Appearance) -> Result<ExitCode, Failure> {
     let opened = tape::opened(name)?;
-    Stage::alone(async |stage| show(stage, opened, look, false).await).await
+    TerminalSession::alone(async |terminal| show(terminal, opened, appearance, false).await).await
 }
 
-/// Shows a recording until the person leaves, and says how it was. `leads_back` is whether another screen
+/// Shows a recording until the person leaves, and says how it was. `returns_home` is whether another screen
 /// comes then.
 pub async fn show(
-    stage: &mut Stage,
+    terminal: &mut TerminalSession,
     opened: Opened,
-    look: Look,
-    leads_back: bool,
+    appearance: Appearance,
+    returns_home: bool,
 ) -> Result<String, Failure> {
     let unfinished = tape::unfinished(&opened);
     let Opened { path, world, log, bytes, seal, .. } = opened;
@@ -45,14 +45,14 @@ pub async fn show(
     let clock = Clock::system();
     tokio::spawn(Reader { path, log, clock: clock.clone() }.serve(requests));
     let size = crossterm::terminal::size().unwrap_or((80, 24));
-    let mut app = App::on_tape(engine, world, recording, look, size, clock);
+    let mut app = App::on_tape(engine, world, recording, appearance, size, clock);
     if let Some(warning) = unfinished {
         app.say(Level::Warning, warning);
     }
-    app.leads_back = leads_back;
-    let app = stage.show(app).await?;
+    app.returns_home = returns_home;
+    let app = terminal.show(app).await?;
     let status = app.recording.borrow();
-    Ok(stage::farewell(&app.world, Some(&status)))
+    Ok(screens::farewell(&app.world, Some(&status)))
 }
 
 /// The engine of a recording: it keeps notes, and runs nothing.

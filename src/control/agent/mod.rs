@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::tools::ToolError;
 use super::api::{Ask, FrameFacts};
 use super::library;
-use super::reach::Whom;
+use super::reach::EngineSelector;
 
 /// The server.
 #[derive(Debug, Clone, Copy)]
@@ -122,10 +122,10 @@ impl ServerHandler for Agent {
         let one = |uri: String, name: String, description: String| {
             Resource::new(uri, name).with_description(description).with_mime_type("application/json")
         };
-        let whom = Whom { name: None, by: name(&cx) };
+        let selector = EngineSelector { name: None, by: name(&cx) };
         let mut resources =
             vec![one("shadowcat://sessions".into(), "sessions".into(), "Everything that runs".into())];
-        for engine in whom.all().await {
+        for engine in selector.all().await {
             resources.push(one(
                 format!("shadowcat://sessions/{}/frames", engine.facts.pid),
                 format!("frames of {}", engine.title()),
@@ -180,8 +180,8 @@ async fn read(uri: &str, by: &str) -> Result<Value, ErrorData> {
         }
         ["sessions", server, "frames", seq] => {
             let seq = seq.parse().map_err(|_| unknown())?;
-            let whom = Whom { name: Some(server.to_owned()), by: by.to_owned() };
-            let engine = whom.one().await.map_err(|error| failed(error.into()))?;
+            let selector = EngineSelector { name: Some(server.to_owned()), by: by.to_owned() };
+            let engine = selector.one().await.map_err(|error| failed(error.into()))?;
             let ask = Ask::Frames {
                 filter: String::new(),
                 from: Some(seq),

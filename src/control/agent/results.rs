@@ -10,7 +10,7 @@ use crate::control::api::{FrameFacts, HeldFrame, Points, SessionFacts, TapeFacts
 use crate::log::record::Seq;
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Running {
+pub struct EngineList {
     pub running: Vec<Engine>,
 }
 
@@ -79,7 +79,7 @@ pub struct Injected {
 /// The schema of what a tool answers.
 pub fn schema(tool: &str, generator: &mut SchemaGenerator) -> Value {
     match tool {
-        "list_sessions" => of::<Running>(generator),
+        "list_sessions" => of::<EngineList>(generator),
         "list_frames" | "list_tape_frames" => of::<Frames>(generator),
         "wait_for_frame" => of::<Found>(generator),
         "list_held" => of::<HeldFrames>(generator),

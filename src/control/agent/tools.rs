@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::results::{
-    self, Armed, Done, Edited, Engine, Found, Frames, HeldFrames, HeldThere, Injected, Running, Tapes,
+    self, Armed, Done, Edited, Engine, EngineList, Found, Frames, HeldFrames, HeldThere, Injected, Tapes,
 };
 use crate::control::api::{Ask, Points};
 use crate::control::client::CallError;
 use crate::control::library;
-use crate::control::reach::{ReachError, Whom};
+use crate::control::reach::{EngineSelector, ReachError};
 use crate::control::schema::{Method, variants};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::Query;
@@ -24,7 +24,7 @@ use crate::mcp::{Direction, compose, layout, patch};
 /// Tools that change nothing.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
-pub enum Look {
+pub enum ReadTool {
     /// Lists every session of every running shadowcat: its server, client, era, counts of frames, errors and held messages. Begin here.
     #[serde(rename = "list_sessions")]
     Sessions {},
@@ -95,7 +95,7 @@ pub enum Look {
 /// Tools that change what goes on.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
-pub enum Act {
+pub enum ControlTool {
     /// Arms a breakpoint: messages that the query matches are held until somebody decides, for at most `patience` seconds while nobody at a screen does. Returns its number.
     #[serde(rename = "hold")]
     Hold {
@@ -240,9 +240,9 @@ pub fn offered(control: bool) -> Vec<Tool> {
             read_only,
         }
     };
-    let mut tools: Vec<Tool> = variants::<Look>(&mut generator).into_iter().map(tool(true)).collect();
+    let mut tools: Vec<Tool> = variants::<ReadTool>(&mut generator).into_iter().map(tool(true)).collect();
     if control {
-        tools.extend(variants::<Act>(&mut generator).into_iter().map(tool(false)));
+        tools.extend(variants::<ControlTool>(&mut generator).into_iter().map(tool(false)));
     }
     for tool in &mut tools {
         tool.result = results::schema(&tool.name, &mut generator);
@@ -270,23 +270,23 @@ pub async fn call(name: &str, arguments: Value, by: &str, control: bool) -> Resu
     })
 }
 
-fn whom(server: Option<String>, by: &str) -> Whom {
-    Whom { name: server, by: by.to_owned() }
+fn selector(server: Option<String>, by: &str) -> EngineSelector {
+    EngineSelector { name: server, by: by.to_owned() }
 }
 
 fn checked(filter: &str) -> Result<(), ToolError> {
     Query::parse(filter).map(drop).map_err(|error| ToolError::Arguments(format!("filter: {error}")))
 }
 
-async fn look(look: Look, by: &str) -> Result<Value, ToolError> {
+async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
     /// Frames that are given if it is not said how many.
     const FRAMES: usize = 50;
     const TAPES: usize = 20;
     const LONGEST: u64 = 300;
     match look {
-        Look::Sessions {} => {
+        ReadTool::Sessions {} => {
             let mut engines = Vec::new();
-            for engine in whom(None, by).all().await {
+            for engine in selector(None, by).all().await {
                 let sessions = engine.sessions().await?;
                 let facts = engine.facts;
                 engines.push(Engine {
@@ -298,42 +298,42 @@ async fn look(look: Look, by: &str) -> Result<Value, ToolError> {
                     sessions,
                 });
             }
-            Ok(json!(Running { running: engines }))
+            Ok(json!(EngineList { running: engines }))
         }
-        Look::Frames { server, filter, from, limit } => {
+        ReadTool::Frames { server, filter, from, limit } => {
             checked(&filter)?;
             let limit = Some(limit.unwrap_or(FRAMES));
             let ask = Ask::Frames { filter, from, to: None, limit, newest: true };
-            let frames = whom(server, by).one().await?.ask(&ask).await?;
+            let frames = selector(server, by).one().await?.ask(&ask).await?;
             Ok(json!(Frames { frames }))
         }
-        Look::Wait { server, filter, timeout, from } => {
+        ReadTool::Wait { server, filter, timeout, from } => {
             checked(&filter)?;
             let patience = Duration::from_secs(timeout.unwrap_or(30).min(LONGEST));
-            let whom = whom(server, by);
-            match tokio::time::timeout(patience, whom.first(&filter, from)).await {
+            let selector = selector(server, by);
+            match tokio::time::timeout(patience, selector.first(&filter, from)).await {
                 Ok(frame) => Ok(json!(Found { frame: frame? })),
                 Err(_) => Err(ToolError::Failed(format!("nothing matched {filter:?} within {patience:?}"))),
             }
         }
-        Look::Held { server } => {
+        ReadTool::Held { server } => {
             let mut all = Vec::new();
-            for engine in whom(server, by).all().await {
+            for engine in selector(server, by).all().await {
                 let held = engine.held().await?;
                 let server = engine.facts.pid.to_string();
                 all.extend(held.into_iter().map(|frame| HeldThere { server: server.clone(), frame }));
             }
             Ok(json!(HeldFrames { held: all }))
         }
-        Look::Breakpoints { server } => {
-            let points: Points = whom(server, by).one().await?.ask(&Ask::Breakpoints {}).await?;
+        ReadTool::Breakpoints { server } => {
+            let points: Points = selector(server, by).one().await?.ask(&Ask::Breakpoints {}).await?;
             Ok(json!(points))
         }
-        Look::Tapes { text, limit } => {
+        ReadTool::Tapes { text, limit } => {
             let tapes = in_background(move || library::tapes(text, limit.unwrap_or(TAPES))).await?;
             Ok(json!(Tapes { tapes }))
         }
-        Look::TapeFrames { tape, filter, limit } => {
+        ReadTool::TapeFrames { tape, filter, limit } => {
             checked(&filter)?;
             let frames =
                 in_background(move || library::frames(&tape, &filter, limit.or(Some(FRAMES)))).await?;
@@ -358,25 +358,25 @@ fn line(message: &Value) -> Bytes {
     }
 }
 
-async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
+async fn act(act: ControlTool, by: &str) -> Result<Value, ToolError> {
     const PATIENCE: u64 = 60;
     let done = json!(Done { done: true });
     match act {
-        Act::Hold { server, query, patience } => {
+        ControlTool::Hold { server, query, patience } => {
             let patience = Some(patience.unwrap_or(PATIENCE).saturating_mul(1000));
-            let engine = whom(server, by).one().await?;
+            let engine = selector(server, by).one().await?;
             match engine.command(&Command::Break { query, patience }).await? {
                 Reply::Breakpoint(number) => Ok(json!(Armed { breakpoint: Some(number) })),
                 _ => Ok(json!(Armed { breakpoint: None })),
             }
         }
-        Act::RemoveBreakpoint { server, number } => {
-            let engine = whom(server, by).one().await?;
+        ControlTool::RemoveBreakpoint { server, number } => {
+            let engine = selector(server, by).one().await?;
             engine.command(&Command::RemoveBreakpoint { id: number }).await?;
             Ok(done)
         }
-        Act::Accept { server, id, hold_reply } => {
-            let engine = whom(server, by).holder(id).await?;
+        ControlTool::Accept { server, id, hold_reply } => {
+            let engine = selector(server, by).holder(id).await?;
             let command = match hold_reply {
                 true => Command::AcceptAndHoldReply { frame: id },
                 false => Command::Accept { frame: id },
@@ -384,8 +384,8 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
             engine.command(&command).await?;
             Ok(done)
         }
-        Act::Edit { server, id, patch, message } => {
-            let engine = whom(server, by).holder(id).await?;
+        ControlTool::Edit { server, id, patch, message } => {
+            let engine = selector(server, by).holder(id).await?;
             let message = match (patch, message) {
                 (Some(patch), None) => {
                     let held = engine.held_text(id).await?;
@@ -399,32 +399,32 @@ async fn act(act: Act, by: &str) -> Result<Value, ToolError> {
             engine.command(&Command::Amend { frame: id, line: message.clone() }).await?;
             Ok(json!(Edited { held: true, message: String::from_utf8_lossy(&message).into_owned() }))
         }
-        Act::Drop { server, id, error } => {
+        ControlTool::Drop { server, id, error } => {
             let tell =
                 error.map_or(Tell::Silence, |message| Tell::Error { code: compose::INTERNAL_ERROR, message });
-            whom(server, by).holder(id).await?.command(&Command::Drop { frame: id, tell }).await?;
+            selector(server, by).holder(id).await?.command(&Command::Drop { frame: id, tell }).await?;
             Ok(done)
         }
-        Act::Answer { server, id, result } => {
-            let engine = whom(server, by).holder(id).await?;
+        ControlTool::Answer { server, id, result } => {
+            let engine = selector(server, by).holder(id).await?;
             let line = engine.answer(id, &result).await?;
             engine.command(&Command::Answer { frame: id, line }).await?;
             Ok(done)
         }
-        Act::Inject { server, session, to, message } => {
+        ControlTool::Inject { server, session, to, message } => {
             let to = match to {
                 To::Server => Direction::ToServer,
                 To::Client => Direction::ToClient,
             };
-            let engine = whom(server, by).one().await?;
+            let engine = selector(server, by).one().await?;
             let command = Command::Inject { session: SessionId(session), to, line: line(&message) };
             match engine.command(&command).await? {
                 Reply::Frame(seq) => Ok(json!(Injected { frame: Some(seq) })),
                 _ => Ok(json!(Injected { frame: None })),
             }
         }
-        Act::Restart { server, session } => {
-            let engine = whom(server, by).one().await?;
+        ControlTool::Restart { server, session } => {
+            let engine = selector(server, by).one().await?;
             engine.command(&Command::Restart { session: SessionId(session) }).await?;
             Ok(done)
         }

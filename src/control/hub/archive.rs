@@ -15,7 +15,7 @@ use crate::log::store;
 /// Records that are asked for at once.
 const BLOCK: usize = 256;
 /// How long an engine may take: a screen waits for it.
-const PATIENCE: Duration = Duration::from_millis(500);
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Archive {
     inner: Arc<Mutex<Inner>>,
@@ -47,7 +47,7 @@ impl Archive {
         if gone {
             return self.on_tape(at, remote);
         }
-        let ask = async { tokio::time::timeout(PATIENCE, client.records(remote, BLOCK)).await };
+        let ask = async { tokio::time::timeout(READ_TIMEOUT, client.records(remote, BLOCK)).await };
         // Readers are synchronous; this one may wait for the engine.
         let Ok(Ok(records)) = tokio::task::block_in_place(|| self.runtime.block_on(ask)) else {
             // It has just ended, or is busy; what it told a while ago is on its tape.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use super::{Hub, Machine, Member};
+use super::{Hub, HubEngine, Machine};
 use crate::control::api::Facts;
 use crate::control::client::{CallError, Client, Notice};
 use crate::control::numbers::Numbers;
@@ -19,7 +19,7 @@ use crate::log::record::Record;
 const STALL: Duration = Duration::from_secs(1);
 
 /// How long an engine may take to greet.
-const PATIENCE: Duration = Duration::from_secs(3);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An engine that has been greeted and is about to tell its past.
 struct Arrival {
@@ -40,7 +40,7 @@ impl Hub {
         let meet = |path: &PathBuf| {
             let path = path.clone();
             async {
-                let met = tokio::time::timeout(PATIENCE, self.meet(path.clone())).await;
+                let met = tokio::time::timeout(HELLO_TIMEOUT, self.meet(path.clone())).await;
                 met.unwrap_or(Err(CallError::Silent)).map_err(|error| (path, error))
             }
         };
@@ -69,7 +69,7 @@ impl Hub {
         path: PathBuf,
         met: (Client, Facts, mpsc::Receiver<Notice>),
     ) -> Result<(), CallError> {
-        let greeted = tokio::time::timeout(PATIENCE, self.greet(path, Machine::Other, met)).await;
+        let greeted = tokio::time::timeout(HELLO_TIMEOUT, self.greet(path, Machine::Other, met)).await;
         let arrival = greeted.unwrap_or(Err(CallError::Silent))?;
         self.tell_past(vec![arrival]).await;
         Ok(())
@@ -104,7 +104,7 @@ impl Hub {
         let mut told = Vec::new();
         for Arrival { path, machine, facts, client, seat, told: notices } in arrivals {
             let mut inner = self.inner.lock();
-            inner.members.push(Member {
+            inner.members.push(HubEngine {
                 path,
                 machine,
                 points: facts.breakpoints.clone(),

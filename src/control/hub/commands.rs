@@ -13,7 +13,7 @@ use crate::control::client::{CallError, Client};
 use crate::engine::{Command, Refusal, Reply, Request};
 use crate::log::record::{Seq, SessionId};
 
-/// Whom a command goes to.
+/// EngineSelector a command goes to.
 enum Address {
     One(usize),
     All,
@@ -31,7 +31,7 @@ struct Order {
 }
 
 /// How long an engine may take to do what needs no waiting.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) {
     while let Some(Request { command, reply, .. }) = requests.recv().await {
@@ -79,7 +79,7 @@ impl Hub {
             if command.waits() {
                 return client.command(command).await;
             }
-            let answer = tokio::time::timeout(PATIENCE, client.command(command)).await;
+            let answer = tokio::time::timeout(COMMAND_TIMEOUT, client.command(command)).await;
             answer.unwrap_or(Err(CallError::Silent))
         });
         let answers = join_all(sent).await;
@@ -110,14 +110,14 @@ impl Hub {
     }
 
     async fn arrived(&self, at: usize, remote: Seq) -> Seq {
-        const STEP: Duration = Duration::from_millis(5);
+        const POLL_INTERVAL: Duration = Duration::from_millis(5);
         const STEPS: u32 = 200;
         for _ in 0..STEPS {
             let local = self.inner.lock().members[at].numbers.seq(remote);
             if local > 0 {
                 return local;
             }
-            tokio::time::sleep(STEP).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         0
     }
@@ -140,7 +140,7 @@ impl Inner {
         }
     }
 
-    /// Whom a command is about, whose numbers it is given.
+    /// EngineSelector a command is about, whose numbers it is given.
     fn address(&self, command: &mut Command) -> Result<Address, Refusal> {
         match command {
             Command::Accept { frame }

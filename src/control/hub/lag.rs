@@ -12,14 +12,14 @@ use crate::control::api::{Ask, Facts};
 use crate::log::record::Seq;
 
 /// How often they are asked, and how long an answer may take.
-const LOOK: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks every engine where it is, as long as somebody looks.
 pub(super) async fn mind(hub: Weak<Hub>) {
     // Where each was when, as far as it has not told that yet.
     let mut lags: Vec<VecDeque<(Seq, Stamp)>> = Vec::new();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(PROBE_INTERVAL).await;
         let Some(hub) = hub.upgrade() else { return };
         let living: Vec<_> = {
             let inner = hub.inner.lock();
@@ -30,7 +30,7 @@ pub(super) async fn mind(hub: Weak<Hub>) {
         lags.resize_with(count.max(lags.len()), VecDeque::new);
         let asked = living.iter().map(|(at, client)| async {
             let ask = Ask::Facts {};
-            let answer = tokio::time::timeout(LOOK, client.ask::<Facts>(&ask)).await;
+            let answer = tokio::time::timeout(PROBE_INTERVAL, client.ask::<Facts>(&ask)).await;
             (*at, answer.ok().and_then(Result::ok).map(|facts| facts.last))
         });
         let mut changed = false;

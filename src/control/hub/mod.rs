@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use super::api::{Facts, Point, Points, Tape};
 use super::client::{Client, Notice};
 use super::numbers::{Free, Numbers};
-use super::place;
+use super::sockets;
 use crate::clock::{Clock, Stamp};
-use crate::engine::{self, Engine, Running, Who};
-use crate::log::breakpoint::{Snapshot, Watcher};
+use crate::engine::{self, Engine, RunningEngine, Who};
+use crate::log::breakpoint::{Controller, Snapshot};
 use crate::log::record::{Body, Closed, Level, Note, Record, Seq, SessionId};
 use crate::log::{Log, store::DEFAULT_BOUND};
 use crate::tape::Status;
@@ -35,7 +35,7 @@ pub struct Hub {
     inner: Arc<Mutex<Inner>>,
     shown: watch::Sender<Snapshot>,
     recording: watch::Sender<Status>,
-    running: watch::Sender<Vec<Running>>,
+    running: watch::Sender<Vec<RunningEngine>>,
     /// What the engines know this one as.
     name: String,
     /// Whether it can decide on what is held.
@@ -44,7 +44,7 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Inner {
-    members: Vec<Member>,
+    members: Vec<HubEngine>,
     /// Whose each record of the log is, by its position less one, and which of theirs.
     owners: Vec<Option<(u16, Seq)>>,
     /// The queries of breakpoints, by their number here less one: those of several engines on the same
@@ -56,7 +56,7 @@ struct Inner {
 }
 
 /// One of the engines.
-struct Member {
+struct HubEngine {
     path: PathBuf,
     machine: Machine,
     facts: Facts,
@@ -112,7 +112,7 @@ impl Hub {
     }
 
     /// Follows what runs.
-    pub fn running(&self) -> watch::Receiver<Vec<Running>> {
+    pub fn running(&self) -> watch::Receiver<Vec<RunningEngine>> {
         self.running.subscribe()
     }
 
@@ -169,7 +169,7 @@ impl Hub {
             _ => {}
         }
         let appended = self.log.append_at(stamp, session, |seq| {
-            member.numbers.place(record.seq, seq);
+            member.numbers.map(record.seq, seq);
             member.numbers.told(record, seq)
         });
         own(owners, appended.seq, u16::try_from(at).ok().map(|at| (at, record.seq)));
@@ -256,7 +256,7 @@ impl engine::Numbers for Origins {
 
     fn here(&self, place: Option<&str>, seq: Seq) -> Option<Seq> {
         let inner = self.0.lock();
-        let is_it = |member: &&Member| {
+        let is_it = |member: &&HubEngine| {
             let Facts { name, pid, .. } = &member.facts;
             place.is_none_or(|place| name == place || pid.to_string() == place)
         };
@@ -268,13 +268,13 @@ impl engine::Numbers for Origins {
 
 /// Waits until a process has ended, and with it what it writes; not for long, it may do something else.
 fn wait_for_end(pid: u32) {
-    const STEP: Duration = Duration::from_millis(20);
+    const POLL_INTERVAL: Duration = Duration::from_millis(20);
     const STEPS: u32 = 100;
     for _ in 0..STEPS {
-        if !place::is_running(pid) {
+        if !sockets::is_running(pid) {
             return;
         }
-        std::thread::sleep(STEP);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -287,7 +287,7 @@ fn own(owners: &mut Vec<Option<(u16, Seq)>>, seq: Seq, owner: Option<(u16, Seq)>
     owners[at] = owner;
 }
 
-impl Member {
+impl HubEngine {
     /// Its tape, where it is ours to open.
     fn recording(&self) -> Option<PathBuf> {
         self.tape.path.clone().filter(|_| self.machine == Machine::Ours)
@@ -319,7 +319,7 @@ impl Inner {
             everything: living.iter().any(|at| self.members[*at].points.everything),
             ..Snapshot::default()
         };
-        let mut watchers: BTreeMap<String, bool> = BTreeMap::new();
+        let mut controllers: BTreeMap<String, bool> = BTreeMap::new();
         let mut decides = true;
         for at in living {
             for point in self.members[at].points.points.clone() {
@@ -337,11 +337,11 @@ impl Inner {
                 let line = Bytes::from(amended.line.clone());
                 snapshot.amended.insert(member.numbers.seq(amended.frame), line);
             }
-            for watcher in &member.points.watchers {
-                if Some(watcher.seat) == member.seat {
-                    decides &= watcher.decides;
+            for controller in &member.points.controllers {
+                if Some(controller.seat) == member.seat {
+                    decides &= controller.decides;
                 } else {
-                    *watchers.entry(watcher.name.clone()).or_default() |= watcher.decides;
+                    *controllers.entry(controller.name.clone()).or_default() |= controller.decides;
                 }
             }
         }
@@ -353,15 +353,15 @@ impl Inner {
                 snapshot.points.extend(point.breakpoint(id));
             }
         }
-        let own = Watcher { seat: OWN_SEAT, name: "you".into(), decides };
-        let others = (1..).zip(watchers).map(|(seat, (name, decides))| Watcher { seat, name, decides });
-        snapshot.watchers = std::iter::once(own).chain(others).collect();
+        let own = Controller { seat: OWN_SEAT, name: "you".into(), decides };
+        let others = (1..).zip(controllers).map(|(seat, (name, decides))| Controller { seat, name, decides });
+        snapshot.controllers = std::iter::once(own).chain(others).collect();
         snapshot
     }
 
-    fn running(&self) -> Vec<Running> {
+    fn running(&self) -> Vec<RunningEngine> {
         let living = self.members.iter().filter(|member| !member.gone);
-        let running = |member: &Member| Running {
+        let running = |member: &HubEngine| RunningEngine {
             name: member.facts.name.clone(),
             mode: member.facts.mode.clone(),
             target: member.facts.target.clone(),

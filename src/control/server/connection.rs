@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::join::{check_version, first_line, join};
 use super::worker::{Job, Work, work};
-use super::{BATCH, BATCH_BYTES, Shared, UNDER_WAY};
+use super::{BATCH, BATCH_BYTES, ServerState, UNDER_WAY};
 use crate::control::api::{Ask, Points, Tape};
 use crate::control::schema::{self, Table};
 use crate::control::wire::{self, Failure, Incoming};
@@ -21,7 +21,7 @@ use crate::tape::format::write_record;
 
 /// One peer.
 pub(super) struct Connection {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     /// Who it is, once it has said so.
     engine: Option<Engine>,
     tail: Option<Subscription>,
@@ -34,7 +34,11 @@ struct Subscription {
 }
 
 impl Connection {
-    pub(super) async fn serve(mut stream: UnixStream, shared: Arc<Shared>, ended: watch::Receiver<bool>) {
+    pub(super) async fn serve(
+        mut stream: UnixStream,
+        shared: Arc<ServerState>,
+        ended: watch::Receiver<bool>,
+    ) {
         // What follows the first line may be for somebody else than us: not a byte of it is read.
         let Some(first) = first_line(&mut stream).await else { return };
         let Some((stream, first)) = join(stream, first, &shared).await else { return };
@@ -68,7 +72,7 @@ impl Connection {
             tokio::select! {
                 line = next(&jobs, &mut early, &mut incoming) => match line {
                     Some((permit, Ok(line))) => {
-                        if let Some(answer) = self.take(&line, permit) {
+                        if let Some(answer) = self.handle_line(&line, permit) {
                             write.write_all(&answer).await?;
                         }
                     }
@@ -129,7 +133,7 @@ impl Connection {
     }
 
     /// Takes a request. What takes a while is answered later.
-    fn take(&mut self, line: &[u8], permit: mpsc::Permit<'_, Job>) -> Option<Vec<u8>> {
+    fn handle_line(&mut self, line: &[u8], permit: mpsc::Permit<'_, Job>) -> Option<Vec<u8>> {
         if line.trim_ascii().is_empty() {
             return None;
         }

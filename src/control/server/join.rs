@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{Guest, Shared};
+use super::{Guest, ServerState};
 use crate::control::api::{Ask, VERSION};
 use crate::control::wire::{self, Failure, Incoming};
 use crate::log::record::{Body, Level, Note, SessionId};
@@ -29,20 +29,20 @@ pub(super) fn check_version(version: u32) -> Result<(), Failure> {
 
 /// The first line of a connection, without its end; none of a peer that says nothing.
 pub(super) async fn first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
-    const PATIENCE: Duration = Duration::from_secs(30);
-    tokio::time::timeout(PATIENCE, read_first_line(stream)).await.ok().flatten()
+    const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+    tokio::time::timeout(FIRST_MESSAGE_TIMEOUT, read_first_line(stream)).await.ok().flatten()
 }
 
 async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
     /// A first message is a short one.
-    const LONGEST: usize = 64 << 10;
+    const MAX_FIRST_MESSAGE: usize = 64 << 10;
     let mut line = Vec::new();
     loop {
         match stream.read_u8().await.ok()? {
             b'\n' => return Some(line),
             byte => line.push(byte),
         }
-        if line.len() > LONGEST {
+        if line.len() > MAX_FIRST_MESSAGE {
             let failure = Failure::new(wire::INVALID_REQUEST, "the first line is longer than is taken");
             // It may have left.
             let _ = stream.write_all(&wire::answer(&Value::Null, Err(failure))).await;
@@ -55,7 +55,7 @@ async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
 pub(super) async fn join(
     mut stream: UnixStream,
     first: Vec<u8>,
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
 ) -> Option<(UnixStream, Vec<u8>)> {
     let request =
         serde_json::from_slice::<Incoming>(&first).ok().filter(|request| request.method == "client/attach");

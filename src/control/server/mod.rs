@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use self::connection::Connection;
 use super::api::{Ask, Facts, Points, VERSION};
 use super::library;
-use super::place::{self, PlaceError};
 use super::reading::{self, Reading};
+use super::sockets::{self, SocketError};
 use super::wire::{self, Failure};
 use crate::engine::Engine;
 use crate::log::query::Query;
@@ -66,7 +66,7 @@ pub struct Guest {
 }
 
 /// What every connection shares.
-struct Shared {
+struct ServerState {
     engine: Engine,
     about: About,
     recording: watch::Receiver<Status>,
@@ -75,7 +75,7 @@ struct Shared {
 }
 
 /// How often it is looked whether the socket is still there.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Requests of one connection that may be under way.
 const UNDER_WAY: usize = 64;
 /// Records that are sent between two looks at what else there is.
@@ -92,21 +92,21 @@ pub fn serve(
     about: About,
     recording: watch::Receiver<Status>,
     attach: Option<Attach>,
-) -> Result<Server, PlaceError> {
-    let directory = place::directory()?;
-    place::prepare(&directory)?;
-    let path = place::socket(&directory, &about.name)?;
-    let failed = |source| PlaceError::Io { path: path.clone(), source };
+) -> Result<Server, SocketError> {
+    let directory = sockets::directory()?;
+    sockets::prepare(&directory)?;
+    let path = sockets::socket(&directory, &about.name)?;
+    let failed = |source| SocketError::Io { path: path.clone(), source };
     let runtime = Apart::new().map_err(failed)?;
     let listener = {
         let _within = runtime.handle().enter();
         bind(&path).map_err(failed)?
     };
     // In the background: one of them may listen and not answer.
-    runtime.handle().spawn_blocking(place::sweep);
+    runtime.handle().spawn_blocking(sockets::sweep);
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
     let (ending, ended) = watch::channel(false);
-    let shared = Arc::new(Shared { engine, about, recording, attach, reading });
+    let shared = Arc::new(ServerState { engine, about, recording, attach, reading });
     let task = runtime.handle().spawn(listen(listener, path.clone(), shared, ended));
     Ok(Server { path, task, _runtime: runtime, ending })
 }
@@ -166,7 +166,7 @@ impl Drop for Server {
 
 fn bind(path: &Path) -> io::Result<UnixListener> {
     // Left by a process of the same number; one that is alive would be us.
-    if place::is_ours(path) {
+    if sockets::is_ours(path) {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -177,10 +177,10 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 async fn listen(
     mut listener: UnixListener,
     path: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     ended: watch::Receiver<bool>,
 ) {
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = tokio::time::interval(CHECK_INTERVAL);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -190,12 +190,12 @@ async fn listen(
                 // Another user: the directory should have kept it out already.
                 Ok(_) => tracing::warn!("another user was turned away from the control socket"),
                 // No descriptors are left: that passes.
-                Err(_) => tokio::time::sleep(LOOK).await,
+                Err(_) => tokio::time::sleep(CHECK_INTERVAL).await,
             },
             _ = look.tick() => {
                 if !path.exists()
                     && let Some(directory) = path.parent()
-                    && place::prepare(directory).is_ok()
+                    && sockets::prepare(directory).is_ok()
                     && let Ok(again) = bind(&path)
                 {
                     listener = again;
@@ -209,7 +209,7 @@ fn is_ours(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == getuid().as_raw())
 }
 
-impl Shared {
+impl ServerState {
     fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
         /// Recordings that are told if it is not said how many.
         const TAPES: usize = 100;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::ServerState;
 use crate::control::api::Ask;
 use crate::control::wire::{self, Failure};
 use crate::engine::{Command, Engine, Refusal, Reply, Who};
@@ -30,7 +30,11 @@ struct Seat {
 
 /// Does what comes in, one after the other, and leaves the seat that was taken. What waits for a
 /// peer is answered when that has answered, and holds nothing up.
-pub(super) async fn work(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, answers: mpsc::Sender<Vec<u8>>) {
+pub(super) async fn work(
+    shared: Arc<ServerState>,
+    mut jobs: mpsc::Receiver<Job>,
+    answers: mpsc::Sender<Vec<u8>>,
+) {
     let mut seat: Option<Seat> = None;
     while let Some(Job { id, work }) = jobs.recv().await {
         let outcome = match work {

@@ -11,9 +11,9 @@ use super::record::{Cause, Flags, LaneId, Link, OpId, Role, Seq};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Id, Kind, Message, json};
 
-/// What a request of the server is asked in the course of.
+/// What a request of the server is asked in the correlation of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+pub enum Correlation {
     /// The call whose answer carries it (2025-11-25, Streamable HTTP: requests on the stream of a
     /// POST relate to its request).
     Of(OpId),
@@ -104,23 +104,23 @@ impl Operations {
         seq: Seq,
         direction: Direction,
         lane: Option<LaneId>,
-        course: Course,
+        correlation: Correlation,
         message: &Message,
         injected: bool,
     ) -> Observed {
         match message.kind() {
             Kind::Request { id, method, .. } => {
                 let key = Key { direction, lane, id: id.clone() };
-                self.request(seq, key, course, method, message, injected)
+                self.request(seq, key, correlation, method, message, injected)
             }
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 let key = Key { direction: direction.reverse(), lane, id: id.clone() };
                 self.response(key, message)
             }
             // Over HTTP it answers what it came back from.
-            Kind::Failure { id: None, .. } => match course {
-                Course::Of(op) => self.failure(op, message),
-                Course::Presumed | Course::None => flagged(Role::Response, Flags::ORPHAN),
+            Kind::Failure { id: None, .. } => match correlation {
+                Correlation::Of(op) => self.failure(op, message),
+                Correlation::Presumed | Correlation::None => flagged(Role::Response, Flags::ORPHAN),
             },
             Kind::Notification { method, .. } => match method.as_ref() {
                 "notifications/progress" => self.progress(direction, lane, message),
@@ -174,7 +174,7 @@ impl Operations {
         &mut self,
         seq: Seq,
         key: Key,
-        course: Course,
+        correlation: Correlation,
         method: &str,
         message: &Message,
         injected: bool,
@@ -192,7 +192,7 @@ impl Operations {
             request: seq,
             injected,
         });
-        let cause = if injected { None } else { self.cause(key.direction, course, method) };
+        let cause = if injected { None } else { self.cause(key.direction, correlation, method) };
         let token = message.param(&["_meta", "progressToken"]).map(token_id);
         if let Some(token) = &token {
             let owner = Key { id: token.clone(), ..key.clone() };
@@ -215,18 +215,18 @@ impl Operations {
         Observed { link, operation: Some(operation) }
     }
 
-    /// The call of the client in whose course the server asks `method` of it. Up to 2025-11-25
+    /// The call of the client in whose correlation the server asks `method` of it. Up to 2025-11-25
     /// nothing in a message of stdio says so; with one call in flight that may ask, it is that one
     /// (2026-07-28 makes this the rule, SEP-2260). With two, a guess would be worth nothing.
-    fn cause(&self, direction: Direction, course: Course, method: &str) -> Option<Cause> {
+    fn cause(&self, direction: Direction, correlation: Correlation, method: &str) -> Option<Cause> {
         const ASKED: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
         const MAY_ASK: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
-        match course {
+        match correlation {
             _ if direction == Direction::ToServer => return None,
-            Course::Of(op) => return Some(Cause { op, presumed: false }),
-            Course::None => return None,
-            Course::Presumed if !ASKED.contains(&method) => return None,
-            Course::Presumed => {}
+            Correlation::Of(op) => return Some(Cause { op, presumed: false }),
+            Correlation::None => return None,
+            Correlation::Presumed if !ASKED.contains(&method) => return None,
+            Correlation::Presumed => {}
         }
         let mut calls = self.in_flight(Direction::ToServer);
         let (only, another) = (calls.next()?, calls.next());

@@ -17,7 +17,7 @@ impl Story {
         self.seq += 1;
         let message = Message::parse(format!(r#"{{"jsonrpc":"2.0",{text}}}"#).into());
         assert!(message.is_rpc(), "{text}");
-        self.operations.observe(self.seq, direction, None, Course::Presumed, &message, false).link
+        self.operations.observe(self.seq, direction, None, Correlation::Presumed, &message, false).link
     }
 }
 

@@ -143,7 +143,7 @@ pub trait Subject {
     fn op(&self) -> Option<OpId> {
         None
     }
-    /// The operation in whose course it was asked for.
+    /// The operation in whose correlation it was asked for.
     fn cause(&self) -> Option<OpId> {
         None
     }

@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, HashMap};
 use super::digest;
 use super::record::{
     Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened, Record, Role,
-    Ruled, Ruling, Sent, Seq, SessionId,
+    Ruled, Sent, Seq, SessionId, VerdictKind,
 };
 use crate::clock::Stamp;
 use crate::mcp::Direction;
 
-pub use moment::{Moment, Standing};
+pub use moment::{Moment, SessionState};
 pub use operations::{Operation, Operations, State};
-pub use row::{Name, Names, Row, Story, Way};
+pub use row::{FrameState, Handling, Name, Names, Row};
 pub use session::{Page, Session};
 pub use streams::Stream;
 
@@ -55,7 +55,7 @@ pub struct World {
     pending: usize,
     names: Names,
     /// What only few frames have.
-    stories: HashMap<Seq, Story>,
+    handlings: HashMap<Seq, Handling>,
     /// Frames whose state changed after their arrival, for readers that keep lists of matches.
     pub touched: Vec<Seq>,
     /// The position of the newest record folded in.
@@ -133,11 +133,11 @@ impl World {
         self.touched.push(sent.frame);
         self.held.retain(|held| *held != sent.frame);
         if let Some(held) = sent.held {
-            let story = self.stories.entry(sent.frame).or_default();
-            (story.held, story.since) = (Some(held), None);
+            let handling = self.handlings.entry(sent.frame).or_default();
+            (handling.held, handling.since) = (Some(held), None);
         }
         if let Some(row) = self.row_mut(sent.frame) {
-            row.way = Way::Ended(sent.outcome);
+            row.state = FrameState::Ended(sent.outcome);
             row.size = sent.length.unwrap_or(row.size);
         }
     }
@@ -183,10 +183,10 @@ impl World {
     fn stopped(&mut self, at: Stamp, held: &Held) {
         self.touched.push(held.frame);
         let by = self.names.intern(&held.by);
-        let story = self.stories.entry(held.frame).or_default();
-        (story.since, story.by) = (Some(at), Some(by));
+        let handling = self.handlings.entry(held.frame).or_default();
+        (handling.since, handling.by) = (Some(at), Some(by));
         if let Some(row) = self.row_mut(held.frame) {
-            row.way = Way::Held;
+            row.state = FrameState::Held;
         }
         if &*held.by != HELD_BY_ORDER && !self.held.contains(&held.frame) {
             self.held.push(held.frame);
@@ -197,9 +197,9 @@ impl World {
         self.touched.push(ruled.frame);
         let by = self.names.intern(&ruled.by);
         let why = ruled.why.as_deref().map(|why| self.names.intern(why));
-        let story = self.stories.entry(ruled.frame).or_default();
-        (story.by, story.why) = (Some(by), why.or(story.why));
-        let replaced = ruled.verdict == Ruling::Replace;
+        let handling = self.handlings.entry(ruled.frame).or_default();
+        (handling.by, handling.why) = (Some(by), why.or(handling.why));
+        let replaced = ruled.verdict == VerdictKind::Replace;
         if let Some(row) = self.row_mut(ruled.frame) {
             row.edited |= replaced;
         }
@@ -249,16 +249,16 @@ impl World {
 
     /// The row of frame `seq`.
     pub fn row(&self, seq: Seq) -> Option<&Row> {
-        self.rows.get(self.place(seq)?)
+        self.rows.get(self.row_index(seq)?)
     }
 
     fn row_mut(&mut self, seq: Seq) -> Option<&mut Row> {
-        let at = self.place(seq)?;
+        let at = self.row_index(seq)?;
         self.rows.get_mut(at)
     }
 
     /// The place of frame `seq` among the rows. What is asked for while folding is near the end.
-    pub fn place(&self, seq: Seq) -> Option<usize> {
+    pub fn row_index(&self, seq: Seq) -> Option<usize> {
         let (mut low, mut high, mut step) = (self.rows.len().saturating_sub(4), self.rows.len(), 8);
         while low > 0 && self.rows[low].seq > seq {
             (high, low, step) = (low, low.saturating_sub(step), step * 2);
@@ -267,19 +267,19 @@ impl World {
     }
 
     /// What is told of frame `seq` beyond its row.
-    pub fn story(&self, seq: Seq) -> Story {
-        self.stories.get(&seq).copied().unwrap_or_default()
+    pub fn handling(&self, seq: Seq) -> Handling {
+        self.handlings.get(&seq).copied().unwrap_or_default()
     }
 
     /// Everyone who held or ruled on something.
     pub fn rulers(&self) -> impl Iterator<Item = &str> {
-        self.stories.values().filter_map(|story| self.text(story.by))
+        self.handlings.values().filter_map(|handling| self.text(handling.by))
     }
 
     /// Every frame that was held at some time.
     pub fn held_ever(&self) -> impl Iterator<Item = Seq> {
-        let was = |story: &Story| story.held.is_some() || story.since.is_some();
-        self.stories.iter().filter(move |(_, story)| was(story)).map(|(seq, _)| *seq)
+        let was = |handling: &Handling| handling.held.is_some() || handling.since.is_some();
+        self.handlings.iter().filter(move |(_, handling)| was(handling)).map(|(seq, _)| *seq)
     }
 
     /// The text of a name.

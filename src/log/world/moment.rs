@@ -9,7 +9,7 @@ use crate::mcp::Direction;
 #[derive(Debug, Clone, Default)]
 pub struct Moment<'a> {
     /// The sessions that had begun and not ended.
-    pub sessions: Vec<Standing<'a>>,
+    pub sessions: Vec<SessionState<'a>>,
     /// Operations without an answer, oldest first.
     pub in_flight: Vec<&'a Operation>,
     /// What was subscribed to: the requests that began it.
@@ -18,7 +18,7 @@ pub struct Moment<'a> {
 
 /// How a session stood.
 #[derive(Debug, Clone)]
-pub struct Standing<'a> {
+pub struct SessionState<'a> {
     pub session: SessionId,
     pub name: &'a str,
     pub client: Option<&'a Facts>,
@@ -47,7 +47,7 @@ impl World {
         };
         let sessions = self.sessions.values().filter(stood).map(|session| {
             let (id, tools, first_tools) = standing(session);
-            Standing {
+            SessionState {
                 session: id,
                 name: &session.opened.name,
                 client: session.facts(Direction::ToServer, seq),

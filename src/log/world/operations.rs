@@ -64,9 +64,9 @@ impl Operation {
 pub struct Operations {
     dense: Vec<Option<Operation>>,
     odd: HashMap<OpId, Operation>,
-    /// What operations of the server were asked for in the course of.
+    /// What operations of the server were asked for in the correlation of.
     causes: HashMap<OpId, Cause>,
-    /// The operations that the other side began in the course of one.
+    /// The operations that the other side began in the correlation of one.
     caused: HashMap<OpId, Vec<OpId>>,
     count: usize,
 }
@@ -103,7 +103,7 @@ impl Operations {
         self.dense.iter().flatten()
     }
 
-    /// What an operation was asked for in the course of.
+    /// What an operation was asked for in the correlation of.
     pub fn cause(&self, op: OpId) -> Option<Cause> {
         self.causes.get(&op).copied()
     }
@@ -202,7 +202,7 @@ impl World {
         })
     }
 
-    /// The operation of a row, or the one in whose course that was asked for.
+    /// The operation of a row, or the one in whose correlation that was asked for.
     pub fn root(&self, row: &Row) -> Option<&Operation> {
         let op = row.op()?;
         let cause = self.operations.cause(op).and_then(|cause| self.operations.get(cause.op));

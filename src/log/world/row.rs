@@ -75,7 +75,7 @@ pub struct Row {
     pub role: Role,
     pub flags: Flags,
     pub quirks: Quirks,
-    pub way: Way,
+    pub state: FrameState,
     /// Whether it came on a stream of events.
     pub stream: bool,
     pub is_error: bool,
@@ -102,17 +102,17 @@ enum Origins {
 
 /// Where a frame is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum FrameState {
     /// Arrived, and not yet written or decided.
     Moving,
-    /// Stopped; [`Story::since`] says when.
+    /// Stopped; [`Handling::since`] says when.
     Held,
     Ended(Outcome),
 }
 
 /// What only few frames have: they were held or ruled on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Story {
+pub struct Handling {
     /// When it was held first, while it is.
     pub since: Option<Stamp>,
     /// How long it was held in all.
@@ -153,7 +153,7 @@ impl Row {
             role: digest.link.role,
             flags: digest.flags,
             quirks: digest.quirks,
-            way: Way::Moving,
+            state: FrameState::Moving,
             stream: digest.http.is_some_and(|http| http.stream),
             is_error: digest.is_error,
             edited: matches!(digest.origin, Origin::Replaced(_)),

@@ -1,6 +1,6 @@
 //! The words that hold for a row.
 
-use super::{Row, State, Way, World};
+use super::{FrameState, Row, State, World};
 use crate::log::record::{Facts, FrameKind, Origin, Outcome, Role};
 use crate::mcp::{Method, Revision};
 
@@ -23,13 +23,13 @@ impl World {
         if let Some(status) = row.status() {
             yes(&status.to_string());
         }
-        match row.way {
-            Way::Held => yes("held"),
-            Way::Ended(Outcome::Dropped) if row.edited => yes("edited"),
-            Way::Ended(Outcome::Dropped) => yes("dropped"),
-            Way::Ended(Outcome::Answered) => yes("answered"),
-            Way::Ended(Outcome::Withdrawn) => yes("withdrawn"),
-            Way::Moving | Way::Ended(Outcome::Forwarded) => {}
+        match row.state {
+            FrameState::Held => yes("held"),
+            FrameState::Ended(Outcome::Dropped) if row.edited => yes("edited"),
+            FrameState::Ended(Outcome::Dropped) => yes("dropped"),
+            FrameState::Ended(Outcome::Answered) => yes("answered"),
+            FrameState::Ended(Outcome::Withdrawn) => yes("withdrawn"),
+            FrameState::Moving | FrameState::Ended(Outcome::Forwarded) => {}
         }
         match row.origin() {
             Origin::Replaced(_) => yes("edited"),
@@ -54,7 +54,7 @@ impl World {
         {
             match operation.state {
                 State::Pending | State::InputRequired
-                    if !matches!(row.way, Way::Ended(Outcome::Withdrawn)) =>
+                    if !matches!(row.state, FrameState::Ended(Outcome::Withdrawn)) =>
                 {
                     yes("pending");
                 }

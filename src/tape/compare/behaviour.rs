@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Changed;
 use crate::log::record::Seq;
-use crate::tape::likeness::{Difference, Ignored, differences};
 use crate::tape::script::{Script, Turn, outcome};
+use crate::tape::similarity::{Difference, Ignored, differences};
 
 /// A call that is answered otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]

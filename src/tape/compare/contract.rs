@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::Changed;
 use crate::log::record::SessionId;
 use crate::mcp::compose::meta;
-use crate::tape::likeness::{Ignored, differences};
 use crate::tape::script::{Script, outcome};
+use crate::tape::similarity::{Ignored, differences};
 
 /// What is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -7,8 +7,8 @@ mod timing;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::likeness::{Difference, Ignored, brief};
 use super::script::Script;
+use super::similarity::{Difference, Ignored, brief};
 use crate::log::record::Seq;
 use crate::log::world::World;
 use crate::log::{Log, SessionId};

@@ -24,7 +24,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
                     began: row.at.nanos(),
                     ..Entry::default()
                 });
-                entry.take(row.direction, http, &text, row.at.nanos());
+                entry.add(row.direction, http, &text, row.at.nanos());
             }
             None => {
                 let socket = sockets.entry(row.session).or_insert_with(|| (source.iso(row.at), Vec::new()));
@@ -73,7 +73,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn take(&mut self, direction: Direction, http: &Http, text: &str, at: u64) {
+    fn add(&mut self, direction: Direction, http: &Http, text: &str, at: u64) {
         let headers =
             || http.headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         (self.method, self.path) = (http.method.to_string(), http.path.to_string());

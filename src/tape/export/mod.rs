@@ -18,7 +18,7 @@ use super::format::Header;
 use super::opened::Opened;
 use crate::clock::{self, Stamp};
 use crate::log::record::{Frame, Record};
-use crate::log::world::{Row, Way, World};
+use crate::log::world::{FrameState, Row, World};
 use crate::log::{Log, Seq};
 use crate::mcp::layout;
 use crate::mcp::token::quote;
@@ -106,7 +106,7 @@ impl<'a> Source<'a> {
     /// How a frame stands, in the words of the query language.
     fn state(&self, row: &Row) -> Vec<String> {
         let mut words = Vec::new();
-        if let Way::Ended(outcome) = row.way {
+        if let FrameState::Ended(outcome) = row.state {
             words.push(outcome.as_str().to_owned());
         }
         self.world.statuses(row, &mut |word| {

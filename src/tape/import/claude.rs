@@ -11,7 +11,7 @@ use regex::Regex;
 use super::{ImportError, Imported, is_message};
 use crate::log::record::Level;
 use crate::mcp::{Direction, json};
-use crate::tape::story::Story;
+use crate::tape::builder::TapeBuilder;
 
 static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[.\d]*Z) \[([^\]]*)\] \[(\w+)\] ?(.*)$").ok()
@@ -33,20 +33,20 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let text = String::from_utf8_lossy(text);
     let malformed = |what: &str| ImportError::Malformed { form: "claude", what: what.to_owned() };
     let pattern = LINE.as_ref().ok_or_else(|| malformed("its lines cannot be told apart"))?;
-    let mut story: Option<Story> = None;
+    let mut builder: Option<TapeBuilder> = None;
     let (mut wall, mut messages, mut remarks) = (0, 0, Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let Some(found) = pattern.captures(line) else {
             // What stands between is what the server said on stderr.
-            if let Some(story) = story.as_mut().filter(|_| !line.trim().is_empty()) {
-                story.stderr_at(wall, line);
+            if let Some(builder) = builder.as_mut().filter(|_| !line.trim().is_empty()) {
+                builder.stderr_at(wall, line);
             }
             continue;
         };
         wall = crate::clock::parse(&found[1]).unwrap_or(wall);
         let server = if found[2].is_empty() { name } else { &found[2] };
-        let begun = story.is_some();
-        let story = story.get_or_insert_with(|| Story::new(server, Vec::new(), wall));
+        let begun = builder.is_some();
+        let builder = builder.get_or_insert_with(|| TapeBuilder::new(server, Vec::new(), wall));
         let said = &found[4];
         let (direction, rest) = match said.split_once("Message from ") {
             Some(("", rest)) if rest.starts_with("client: ") => {
@@ -57,8 +57,8 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             }
             _ => {
                 if begun && said.starts_with("Initializing server") {
-                    story.at(wall);
-                    story.session();
+                    builder.at(wall);
+                    builder.session();
                 }
                 let level = match &found[3] {
                     "error" => Some(Level::Error),
@@ -66,7 +66,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
                     _ => None,
                 };
                 if let Some(level) = level {
-                    story.note_at(wall, level, "claude-desktop", said);
+                    builder.note_at(wall, level, "claude-desktop", said);
                 }
                 continue;
             }
@@ -78,12 +78,12 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             // The message was cut inside a text of it: it reads like a whole one.
             remarks.push(format!("line {number}: only a part of its message was recorded"));
         } else if is_message(message) {
-            story.message_at(wall, direction, message.as_bytes().to_vec());
+            builder.message_at(wall, direction, message.as_bytes().to_vec());
             messages += 1;
         } else {
             remarks.push(format!("line {number}: its message is not whole"));
         }
     }
-    let story = story.ok_or(ImportError::Empty("claude"))?;
-    Ok(Imported { story, messages, remarks })
+    let builder = builder.ok_or(ImportError::Empty("claude"))?;
+    Ok(Imported { builder, messages, remarks })
 }

@@ -7,8 +7,8 @@ use super::{ImportError, Imported, is_message, millis};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin};
 use crate::mcp::sse::{Event, Piece, Splitter};
-use crate::mcp::{Direction, Message, Opaque, layout, secret, telling};
-use crate::tape::story::Story;
+use crate::mcp::{Direction, Message, Opaque, layout, secret, sensitive};
+use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
 
 pub fn is(text: &[u8]) -> bool {
@@ -40,16 +40,16 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let Reading { mut events, remarks, .. } = reading;
     // A stream stays open while others ask and are answered.
     events.sort_by_key(|event| event.wall);
-    let (mut story, mut messages) = (Story::new(name, target, began), 0);
+    let (mut builder, mut messages) = (TapeBuilder::new(name, target, began), 0);
     for Seen { wall, direction, message, http } in events {
         messages += usize::from(message.is_rpc());
-        story.at(wall);
+        builder.at(wall);
         match http {
-            Some(http) => story.http(direction, message, http),
-            None => story.say(direction, message, Origin::Wire),
+            Some(http) => builder.http(direction, message, http),
+            None => builder.say(direction, message, Origin::Wire),
         };
     }
-    Ok(Imported { story, messages, remarks })
+    Ok(Imported { builder, messages, remarks })
 }
 
 fn request_body(entry: &Value) -> Option<&str> {
@@ -192,7 +192,7 @@ fn header(of: &Value, name: &str) -> String {
 fn clean(path: &str) -> String {
     let mut clean = path.to_owned();
     let forms = secret::find(path).into_iter().map(|(span, _)| span);
-    let mut spans: Vec<_> = telling::find(path).into_iter().chain(forms).collect();
+    let mut spans: Vec<_> = sensitive::find(path).into_iter().chain(forms).collect();
     spans.sort_by_key(|span| std::cmp::Reverse(span.start));
     spans.dedup_by(|later, earlier| later.end > earlier.start);
     for span in spans {
@@ -205,12 +205,13 @@ fn clean(path: &str) -> String {
 fn headers(of: &Value) -> std::sync::Arc<[(std::sync::Arc<str>, std::sync::Arc<str>)]> {
     let pair = |header: &Value| {
         let (name, value) = (header["name"].as_str()?, header["value"].as_str()?);
-        let value =
-            if crate::mcp::telling::tells(name).is_some() || name.eq_ignore_ascii_case("mcp-session-id") {
-                "[redacted:header]"
-            } else {
-                value
-            };
+        let value = if crate::mcp::sensitive::sensitivity(name).is_some()
+            || name.eq_ignore_ascii_case("mcp-session-id")
+        {
+            "[redacted:header]"
+        } else {
+            value
+        };
         Some((name.into(), value.into()))
     };
     of["headers"].as_array().into_iter().flatten().filter_map(pair).collect()

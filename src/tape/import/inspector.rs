@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{ImportError, Imported, is_message, millis};
 use crate::mcp::{Direction, Message, layout};
-use crate::tape::story::Story;
+use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
 
 /// An entry, as far as it is read. Older versions wrote both sides as texts.
@@ -73,12 +73,12 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     }
     // A history may be written newest first; an answer stands with its request.
     said.sort_by_key(|(wall, ..)| *wall);
-    let mut story = Story::new(name, Vec::new(), said.first().map_or(0, |(wall, ..)| *wall));
+    let mut builder = TapeBuilder::new(name, Vec::new(), said.first().map_or(0, |(wall, ..)| *wall));
     let messages = said.len();
     for (wall, direction, text) in said {
-        story.message_at(wall, direction, text.into_bytes());
+        builder.message_at(wall, direction, text.into_bytes());
     }
-    Ok(Imported { story, messages, remarks })
+    Ok(Imported { builder, messages, remarks })
 }
 
 /// The side that said it: the Inspector is a client, so a request is its own, and a notification

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{ImportError, Imported};
 use crate::log::record::SessionId;
 use crate::mcp::{Direction, layout};
-use crate::tape::story::Story;
+use crate::tape::builder::TapeBuilder;
 
 /// An envelope, as far as it is read.
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ pub fn is(text: &[u8]) -> bool {
 }
 
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
-    let mut story: Option<Story> = None;
+    let mut builder: Option<TapeBuilder> = None;
     let mut sessions: HashMap<(String, String), SessionId> = HashMap::new();
     let (mut messages, mut remarks) = (0, Vec::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
@@ -59,17 +59,17 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             continue;
         };
         let label = if envelope.server_label.is_empty() { name } else { &envelope.server_label };
-        let story = story.get_or_insert_with(|| Story::new(label, target(&envelope), wall));
+        let builder = builder.get_or_insert_with(|| TapeBuilder::new(label, target(&envelope), wall));
         let connection = envelope.conn_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let session = (envelope.session_id.clone(), connection);
         match sessions.get(&session) {
-            Some(id) => story.resume(*id),
+            Some(id) => builder.resume(*id),
             None if sessions.is_empty() => {
                 sessions.insert(session, SessionId(1));
             }
             None => {
-                story.at(wall);
-                sessions.insert(session, story.session());
+                builder.at(wall);
+                sessions.insert(session, builder.session());
             }
         }
         if envelope.truncated {
@@ -83,7 +83,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             "c2s" => Direction::ToServer,
             "s2c" => Direction::ToClient,
             "stderr" => {
-                story.stderr_at(wall, envelope.text.as_deref().unwrap_or_default());
+                builder.stderr_at(wall, envelope.text.as_deref().unwrap_or_default());
                 continue;
             }
             // The command was taken for what the tape is of.
@@ -98,11 +98,11 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             (None, Some(text)) => text,
             (None, None) => continue,
         };
-        story.message_at(wall, direction, line.into_bytes());
+        builder.message_at(wall, direction, line.into_bytes());
         messages += 1;
     }
-    let story = story.ok_or(ImportError::Empty("mcpsnoop"))?;
-    Ok(Imported { story, messages, remarks })
+    let builder = builder.ok_or(ImportError::Empty("mcpsnoop"))?;
+    Ok(Imported { builder, messages, remarks })
 }
 
 /// The command that the first envelope of a session names.

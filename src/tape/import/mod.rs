@@ -6,7 +6,7 @@ mod har;
 mod inspector;
 mod mcpsnoop;
 
-use super::story::Story;
+use super::builder::TapeBuilder;
 use crate::mcp::sse;
 
 /// A form that a recording can be read from.
@@ -22,7 +22,7 @@ pub struct Form {
 
 /// What was read.
 pub struct Imported {
-    pub story: Story,
+    pub builder: TapeBuilder,
     /// Messages that were taken in.
     pub messages: usize,
     /// What was left out or is not as it was, and why.
@@ -88,8 +88,8 @@ impl Form {
 
 /// A number of milliseconds in microseconds; none when it is no time that anything takes.
 fn millis(millis: f64) -> Option<u64> {
-    const LONGEST: f64 = 31.0 * 24.0 * 3600.0 * 1e3;
-    (0.0..LONGEST).contains(&millis).then_some((millis * 1e3) as u64)
+    const MAX_MILLIS: f64 = 31.0 * 24.0 * 3600.0 * 1e3;
+    (0.0..MAX_MILLIS).contains(&millis).then_some((millis * 1e3) as u64)
 }
 
 /// Whether a JSON text is a message of JSON-RPC, or a batch of them.

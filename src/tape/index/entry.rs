@@ -106,7 +106,7 @@ const OUTCOMES: [Outcome; 4] = [Outcome::Forwarded, Outcome::Dropped, Outcome::A
 const SENT: u32 = 8;
 const OTHER: u32 = 9;
 
-fn place<T: PartialEq>(all: &[T], one: &T) -> u32 {
+fn index_of<T: PartialEq>(all: &[T], one: &T) -> u32 {
     all.iter().position(|each| each == one).and_then(|at| u32::try_from(at).ok()).unwrap_or(0)
 }
 
@@ -144,7 +144,7 @@ impl Entry {
             Brief::Other => bits::put(bits, bits::KIND, OTHER),
             Brief::Sent(sent) => {
                 bits::put(bits, bits::KIND, SENT);
-                bits::put(bits, bits::OUTCOME, place(&OUTCOMES, &sent.outcome));
+                bits::put(bits, bits::OUTCOME, index_of(&OUTCOMES, &sent.outcome));
                 *to = back(Some(sent.frame));
                 if let Some(held) = sent.held {
                     bits::put(bits, bits::HELD, 1);
@@ -154,10 +154,10 @@ impl Entry {
                 }
             }
             Brief::Frame(digest) => {
-                bits::put(bits, bits::KIND, place(&KINDS, &digest.kind));
+                bits::put(bits, bits::KIND, index_of(&KINDS, &digest.kind));
                 bits::put(bits, bits::DIRECTION, u32::from(digest.direction == Direction::ToClient));
                 bits::put(bits, bits::ORIGIN, origin_bits(digest.origin));
-                bits::put(bits, bits::ROLE, place(&ROLES, &digest.link.role));
+                bits::put(bits, bits::ROLE, index_of(&ROLES, &digest.link.role));
                 bits::put(bits, bits::FLAGS, u32::from(digest.flags.bits()));
                 bits::put(bits, bits::QUIRKS, u32::from(digest.quirks.bits()));
                 bits::put(bits, bits::ERROR, u32::from(digest.is_error));

@@ -17,7 +17,7 @@ use crate::tape::{Opened, files, notes, part};
 /// Counts up when the table changes; a database of another version is made anew.
 const VERSION: i64 = 3;
 /// How long a writer waits for another process.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A tape as the index knows it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -123,7 +123,7 @@ impl Catalog {
         let mut on_disk = || -> Result<Self, CatalogError> {
             crate::tape::writer::create_private_directory(&data)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-            let mut catalog = Self::at(&Self::place(&data))?;
+            let mut catalog = Self::at(&Self::path(&data))?;
             catalog.refresh(&mut *progress, wants)?;
             Ok(catalog)
         };
@@ -157,11 +157,11 @@ impl Catalog {
     fn remove(data: &Path) {
         for ending in ["", "-wal", "-shm"] {
             // It may not be there.
-            let _ = fs::remove_file(format!("{}{ending}", Self::place(data).display()));
+            let _ = fs::remove_file(format!("{}{ending}", Self::path(data).display()));
         }
     }
 
-    fn place(data: &Path) -> PathBuf {
+    fn path(data: &Path) -> PathBuf {
         data.join("library.db")
     }
 
@@ -175,7 +175,7 @@ impl Catalog {
     }
 
     fn on(connection: Connection) -> Result<Self, CatalogError> {
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(LOCK_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if version != VERSION {
@@ -384,7 +384,7 @@ fn entry(path: &Path) -> Option<Entry> {
 /// How the server of the last session failed. One that was told to end has not.
 fn failure(tape: &Opened) -> Option<String> {
     const TOLD: [i32; 4] = [1, 2, 9, 15];
-    const LONGEST: usize = 200;
+    const MAX_CHARS: usize = 200;
     let world = &tape.world;
     let session = world.sessions.values().next_back()?;
     let exit = session.closed.as_ref()?.exit?;
@@ -402,7 +402,7 @@ fn failure(tape: &Opened) -> Option<String> {
         .find(|row| row.session == session.id && row.kind == FrameKind::Stderr && row.size > 1);
     let words = words.and_then(|row| tape.log.get(row.seq)).and_then(|record| {
         let raw = record.frame()?.message.raw().clone();
-        Some(String::from_utf8_lossy(raw.trim_ascii()).chars().take(LONGEST).collect::<String>())
+        Some(String::from_utf8_lossy(raw.trim_ascii()).chars().take(MAX_CHARS).collect::<String>())
     });
     let words = words.map_or_else(String::new, |words| format!("; stderr: {words}"));
     let lasted = match lasted.as_secs() {

@@ -9,7 +9,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 /// What is shorter may be a word like any other, and is not looked for elsewhere.
 const SHORTEST: usize = 8;
 /// So many are looked for elsewhere; nobody has more, but a peer may try.
-const MOST: usize = 4096;
+const MAX_SECRETS: usize = 4096;
 
 /// The secrets that were found.
 #[derive(Debug, Default)]
@@ -47,7 +47,10 @@ impl Known {
 
     /// From now on this is a secret wherever it stands.
     pub fn look_for(&mut self, kind: &str, secret: &str) {
-        if is_literal(secret) && self.literals.len() < MOST && self.looked_for.insert(secret.to_owned()) {
+        if is_literal(secret)
+            && self.literals.len() < MAX_SECRETS
+            && self.looked_for.insert(secret.to_owned())
+        {
             self.literals.push((secret.to_owned(), kind.to_owned()));
             self.is_stale = true;
         }

@@ -1,7 +1,7 @@
 //! Keeping secrets out of a tape: each is replaced by what it was, and the frame says so.
 //!
 //! What is replaced is told by its form ([`crate::mcp::secret`]), by the name that it has
-//! ([`crate::mcp::telling`]), by what a person names, and by being a secret elsewhere: what was
+//! ([`crate::mcp::sensitive`]), by what a person names, and by being a secret elsewhere: what was
 //! found under a name is looked for in every other text as well.
 
 mod known;
@@ -22,8 +22,8 @@ use self::text::{DEPTH, Hits, is_clean, is_clean_header};
 use super::format::Header;
 use crate::log::http::Http;
 use crate::log::record::{Body, Channel, Frame, Note, Record, SessionId};
+use crate::mcp::sensitive::{self, Sensitivity};
 use crate::mcp::sse::Event;
-use crate::mcp::telling::{self, Telling};
 use crate::mcp::{Direction, Kind, Message, json};
 
 /// What is to be replaced.
@@ -70,8 +70,8 @@ impl Redactor {
         let spelled = |key: &String| regex::escape(key).replace("\\-", "_").replace('_', "[_-]?");
         let alternatives: Vec<String> = keys.iter().map(spelled).collect();
         Ok(Self {
-            named: if keys.is_empty() { None } else { telling::regex(&alternatives.join("|")) },
-            keys: keys.iter().map(|key| telling::plain(key)).collect(),
+            named: if keys.is_empty() { None } else { sensitive::regex(&alternatives.join("|")) },
+            keys: keys.iter().map(|key| sensitive::plain(key)).collect(),
             paths: paths.iter().map(path).collect::<Result<_, _>>()?,
             patterns: patterns.iter().map(pattern).collect::<Result<_, _>>()?,
             ..Self::default()
@@ -148,17 +148,17 @@ impl Redactor {
         self.text(text, place, &mut Hits::new())
     }
 
-    /// Words of a command line: the value behind an option that tells is a secret as well.
+    /// Words of a command line: the value behind an option that sensitivity is a secret as well.
     fn command(&self, words: &[String]) -> Vec<String> {
         let mut is_value = false;
         let word = |word: &String| {
             if std::mem::take(&mut is_value) && !word.starts_with('-') && !is_clean(word) {
                 return self.option(word);
             }
-            let tells = |name: &str| self.tells(name.trim_start_matches('-')).is_some();
-            is_value = word.starts_with('-') && !word.contains('=') && tells(word);
+            let sensitivity = |name: &str| self.sensitivity(name.trim_start_matches('-')).is_some();
+            is_value = word.starts_with('-') && !word.contains('=') && sensitivity(word);
             match word.split_once('=') {
-                Some((name, value)) if tells(name) && !value.is_empty() && !is_clean(value) => {
+                Some((name, value)) if sensitivity(name) && !value.is_empty() && !is_clean(value) => {
                     format!("{name}={}", self.option(value))
                 }
                 _ => self.words(word, "target"),
@@ -172,17 +172,17 @@ impl Redactor {
         self.replaced("option", "target", secret)
     }
 
-    fn tells(&self, name: &str) -> Option<Telling> {
-        if !self.keys.is_empty() && self.keys.contains(&telling::plain(name)) {
-            return Some(Telling::One);
+    fn sensitivity(&self, name: &str) -> Option<Sensitivity> {
+        if !self.keys.is_empty() && self.keys.contains(&sensitive::plain(name)) {
+            return Some(Sensitivity::One);
         }
-        telling::tells(name)
+        sensitive::sensitivity(name)
     }
 
     /// Whether a place can be shown.
     fn is_plain_place(&self, place: &str) -> bool {
         crate::mcp::secret::find(place).is_empty()
-            && telling::find(place).is_empty()
+            && sensitive::find(place).is_empty()
             && self.known.lock().find(place).is_empty()
     }
 
@@ -217,7 +217,7 @@ impl Redactor {
         Some(Frame { message, http, redacted, ..frame.clone() })
     }
 
-    /// A line of a private key that is printed line by line, in which no line tells by itself.
+    /// A line of a private key that is printed line by line, in which no line sensitivity by itself.
     fn key_line(
         &self,
         stream: (SessionId, Channel, Direction),
@@ -291,14 +291,15 @@ impl Redactor {
             let place = format!("header {name}");
             let name: Arc<str> = self.text(name, "header", hits).into();
             // What the transport cleaned out already is marked as such.
-            let value = match self.tells(&name).is_some() && !value.is_empty() && !is_clean_header(value) {
-                true => {
-                    hits.push("header".to_owned());
-                    self.known.lock().look_for("header", value);
-                    self.replaced("header", &place, value)
-                }
-                false => self.text(value, &place, hits),
-            };
+            let value =
+                match self.sensitivity(&name).is_some() && !value.is_empty() && !is_clean_header(value) {
+                    true => {
+                        hits.push("header".to_owned());
+                        self.known.lock().look_for("header", value);
+                        self.replaced("header", &place, value)
+                    }
+                    false => self.text(value, &place, hits),
+                };
             headers.push((name, value.into()));
         }
         let event = http.event.as_ref().map(|event| self.event(event, before, after, hits));

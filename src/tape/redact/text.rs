@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use regex::Regex;
 
 use super::Redactor;
-use crate::mcp::telling::{self, Telling};
+use crate::mcp::sensitive::{self, Sensitivity};
 use crate::mcp::{json, secret};
 use crate::tape::spans::{self, Member, Step};
 
@@ -48,10 +48,10 @@ impl Redactor {
     fn find(&self, text: &str) -> Vec<(Range<usize>, String)> {
         let own = |(span, kind): (Range<usize>, &str)| (span, kind.to_owned());
         let mut found: Vec<(Range<usize>, String)> = secret::find(text).into_iter().map(own).collect();
-        let mut named = telling::find(text);
+        let mut named = sensitive::find(text);
         if let Some(by) = &self.named {
-            let tells = |name: &str| self.tells(name);
-            named.extend(telling::find_by(by, text, &tells));
+            let sensitivity = |name: &str| self.sensitivity(name);
+            named.extend(sensitive::find_by(by, text, &sensitivity));
         }
         for span in named.into_iter().filter(|span| !is_clean(&text[span.clone()])) {
             self.known.lock().look_for("named", &text[span.clone()]);
@@ -244,7 +244,7 @@ struct Told {
     value: Range<usize>,
     name: String,
     place: String,
-    telling: Telling,
+    telling: Sensitivity,
 }
 
 /// What of a document names tell.
@@ -266,7 +266,7 @@ impl<'a> Tellings<'a> {
             if let Step::Member(member) = step
                 && matches!(&text[member.key.clone()], "\"name\"" | "\"key\"")
                 && let Some(name) = json::unescape(&text.as_bytes()[member.value.clone()])
-                && redactor.tells(&name).is_some()
+                && redactor.sensitivity(&name).is_some()
             {
                 pairs.push((member.object, name.into_owned()));
             }
@@ -274,7 +274,7 @@ impl<'a> Tellings<'a> {
         Self { text, redactor, pairs, open: Vec::new(), schemas: Vec::new() }
     }
 
-    fn open(&mut self, member: &Member, name: &str, telling: Telling) {
+    fn open(&mut self, member: &Member, name: &str, telling: Sensitivity) {
         let (value, place) = (member.value.clone(), member.place.clone());
         self.open.push(Told { value, name: name.to_owned(), place, telling });
     }
@@ -286,11 +286,11 @@ impl<'a> Tellings<'a> {
         self.schemas.retain(|(span, _)| span.end > value.start);
         if let Some((_, described)) = self.schemas.last() {
             if matches!(&*name, "default" | "const" | "example" | "examples" | "value") {
-                self.open(member, &described.clone(), Telling::Many);
+                self.open(member, &described.clone(), Sensitivity::Many);
             }
             return;
         }
-        if let Some(telling) = self.redactor.tells(&name) {
+        if let Some(telling) = self.redactor.sensitivity(&name) {
             match member.parent == "properties" && is_schema(bytes, value.clone()) {
                 true => self.schemas.push((value, name.into_owned())),
                 false => self.open(member, &name, telling),
@@ -298,15 +298,15 @@ impl<'a> Tellings<'a> {
         } else if name == "value"
             && let Some((_, name)) = self.pairs.iter().find(|(object, _)| *object == member.object)
         {
-            self.open(member, &name.clone(), Telling::One);
+            self.open(member, &name.clone(), Sensitivity::One);
         }
     }
 
-    /// What tells that the scalar at `at` is a secret.
+    /// What sensitivity that the scalar at `at` is a secret.
     fn at(&mut self, at: usize, is_text: bool) -> Option<&Told> {
         self.open.retain(|told| told.value.end > at);
         // A count of tokens is none.
-        self.open.iter().find(|told| told.value.start <= at && (is_text || told.telling == Telling::One))
+        self.open.iter().find(|told| told.value.start <= at && (is_text || told.telling == Sensitivity::One))
     }
 }
 

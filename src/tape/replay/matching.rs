@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::tape::likeness::{Difference, Ignored, differences, score};
 use crate::tape::script::{Script, Turn, TurnKind};
+use crate::tape::similarity::{Difference, Ignored, differences, score};
 
 /// A recorded request that answers for another.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,13 +58,13 @@ impl Matching {
     ) -> Option<Found> {
         let found = self.look(script, method, target, params)?;
         if !matches!(found.how, How::Nearest { .. }) {
-            self.take(script, found.turn);
+            self.mark_used(script, found.turn);
         }
         Some(found)
     }
 
     /// Counts a turn as used.
-    pub fn take(&mut self, script: &Script, turn: usize) {
+    pub fn mark_used(&mut self, script: &Script, turn: usize) {
         self.used.resize(script.turns.len(), 0);
         self.used[turn] += 1;
     }

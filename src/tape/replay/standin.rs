@@ -13,9 +13,9 @@ use crate::log::record::Seq;
 use crate::mcp::compose::{self, meta};
 use crate::mcp::remap::{replace, token};
 use crate::mcp::{Era, Id, Kind, Message};
-use crate::tape::likeness::{Ignored, brief};
 use crate::tape::player::{Player, Speed};
 use crate::tape::script::{self, LineKind, Script, TurnKind};
+use crate::tape::similarity::{Ignored, brief};
 
 /// How a stand-in answers.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ pub struct StandIn {
     on_miss: OnMiss,
     speed: Speed,
     clock: Clock,
-    running: Vec<Running>,
+    running: Vec<PlayingTurn>,
     /// What is to be said at once.
     ready: Vec<Said>,
     /// Requests of ours that wait for a reply, by the ids that we gave them.
@@ -76,7 +76,7 @@ pub struct StandIn {
 }
 
 /// A turn that is being answered.
-struct Running {
+struct PlayingTurn {
     turn: usize,
     /// What names it to the client; none for what is no request.
     id: Id,
@@ -153,7 +153,7 @@ impl StandIn {
                 if self.on_miss == OnMiss::Nearest =>
             {
                 let by = self.script.turns[turn].seq;
-                self.matching.take(&self.script, turn);
+                self.matching.mark_used(&self.script, turn);
                 self.begin(turn, id, token);
                 return Heard::Answered { by, how };
             }
@@ -185,7 +185,7 @@ impl StandIn {
             |line: &script::Line| Stamp::from_nanos(u64::try_from(line.after.as_nanos()).unwrap_or(u64::MAX));
         let times = self.script.turns[turn].lines.iter().map(nanos).collect();
         player.play();
-        self.running.push(Running { turn, id, token, player, times });
+        self.running.push(PlayingTurn { turn, id, token, player, times });
     }
 
     /// What waits for the client's reply goes on.
@@ -212,7 +212,7 @@ impl StandIn {
 
     /// Whether an answer is due to the client, now or later.
     pub fn owes(&self) -> bool {
-        let owed = |running: &Running| {
+        let owed = |running: &PlayingTurn| {
             let left = self.script.turns[running.turn].lines.iter().skip(running.player.passed());
             running.player.is_playing() && left.into_iter().any(|line| line.kind == LineKind::Answer)
         };
@@ -225,7 +225,7 @@ impl StandIn {
         for at in 0..self.running.len() {
             self.say_of(at, &mut all);
         }
-        let done = |running: &Running| running.player.passed() >= running.times.len();
+        let done = |running: &PlayingTurn| running.player.passed() >= running.times.len();
         self.running.retain(|running| !done(running));
         all
     }
@@ -273,7 +273,7 @@ impl StandIn {
 
 /// A notification that names the request of a turn, for the one that is answered now; none when
 /// that did not ask to be told.
-fn bound(message: &Message, running: &Running) -> Option<Bytes> {
+fn bound(message: &Message, running: &PlayingTurn) -> Option<Bytes> {
     let body = message.body();
     if message.method() == Some("notifications/progress") {
         let token = running.token.as_ref()?;

@@ -9,29 +9,29 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::{Body, Connect, Place, Sending, Unanswered, full};
+use super::{Body, Connect, Sending, ServerAddress, Unanswered, full};
 use crate::oauth::discovery::Challenge;
-use crate::oauth::{Keeper, LoginError};
+use crate::oauth::{LoginError, TokenManager};
 
 /// A server that is sent a token of ours with every request.
 pub struct Authorized {
     inner: Arc<dyn Connect>,
-    keeper: Arc<Keeper>,
+    tokens: Arc<TokenManager>,
 }
 
 /// A body up to this length is kept until the token was accepted.
-const KEPT: u64 = 1 << 20;
+const MAX_RESENT_BYTES: u64 = 1 << 20;
 
 impl Authorized {
-    /// `inner` with the tokens of `keeper`.
-    pub fn new(inner: Arc<dyn Connect>, keeper: Arc<Keeper>) -> Arc<Self> {
-        Arc::new(Self { inner, keeper })
+    /// `inner` with the tokens of `tokens`.
+    pub fn new(inner: Arc<dyn Connect>, tokens: Arc<TokenManager>) -> Arc<Self> {
+        Arc::new(Self { inner, tokens })
     }
 
     async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let short = body.size_hint().upper().is_some_and(|length| length <= KEPT);
+        let short = body.size_hint().upper().is_some_and(|length| length <= MAX_RESENT_BYTES);
         if !short {
             let token = self.sign(&mut parts, &path);
             let response = self.inner.send(Request::from_parts(parts, body)).await?;
@@ -70,14 +70,14 @@ impl Authorized {
     }
 
     async fn renew(&self, refused: Option<&str>, challenge: &Challenge) -> Result<(), Unanswered> {
-        let renewed = self.keeper.renew(refused, challenge).await;
+        let renewed = self.tokens.renew(refused, challenge).await;
         renewed
             .map_err(|error| Unanswered::bad_gateway(format!("there is no token for the upstream: {error}")))
     }
 
     /// Puts the token in, and returns it.
     fn sign(&self, parts: &mut Parts, path: &str) -> Option<String> {
-        let token = self.keeper.token(path)?;
+        let token = self.tokens.token(path)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
         parts.headers.insert(AUTHORIZATION, value);
@@ -119,7 +119,7 @@ impl Connect for Authorized {
         Box::pin(self.pass(request))
     }
 
-    fn place(&self) -> &Place {
-        self.inner.place()
+    fn address(&self) -> &ServerAddress {
+        self.inner.address()
     }
 }

@@ -47,7 +47,7 @@ impl Decoder {
     /// [`CodingError::Broken`].
     pub async fn feed(&mut self, bytes: &[u8], most: usize) -> Result<Vec<u8>, CodingError> {
         /// Encoded bytes taken at a time, so that the decoded ones can be bounded.
-        const STEP: usize = 4096;
+        const DECODE_BYTES: usize = 4096;
         macro_rules! with {
             ($decoder:ident => $body:expr) => {
                 match self {
@@ -59,7 +59,7 @@ impl Decoder {
             };
         }
         let mut out = Vec::new();
-        for step in bytes.chunks(STEP) {
+        for step in bytes.chunks(DECODE_BYTES) {
             with!(decoder => {
                 decoder.write_all(step).await.map_err(broken)?;
                 decoder.flush().await.map_err(broken)?;

@@ -14,7 +14,7 @@ pub trait Connect: Send + Sync + 'static {
     fn send(&self, request: Request<Body>) -> Sending<'_>;
 
     /// What it is called.
-    fn place(&self) -> &Place;
+    fn address(&self) -> &ServerAddress;
 }
 
 /// A request on its way.
@@ -22,7 +22,7 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Unansw
 
 /// What a server is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerAddress {
     /// `https://host:port`, without a path.
     pub origin: String,
     /// `host:port`.

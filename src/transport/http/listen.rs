@@ -38,7 +38,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Bytes of headers that are read.
 const HEADER_BYTES: usize = 64 << 10;
 /// How long running exchanges may go on once we are to stop.
-const GRACE: Duration = Duration::from_millis(500);
+const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// Ready when a connection has not said anything for too long.
 async fn silent(spoke: &Notify) {
@@ -64,7 +64,7 @@ impl Listener {
     /// # Errors
     /// When the address is in use or not ours.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, grace: GRACE })
+        Ok(Self { socket: TcpListener::bind(address).await?, grace: STOP_GRACE })
     }
 
     /// Gives what is under way this long to end once the listener is to stop.

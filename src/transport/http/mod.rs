@@ -38,7 +38,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 pub use authorized::Authorized;
-pub use connect::{Connect, Place, Sending, Unanswered};
+pub use connect::{Connect, Sending, ServerAddress, Unanswered};
 pub use guard::Guard;
 pub use listen::{Cut, Listener};
 pub use origin::Rewrite;

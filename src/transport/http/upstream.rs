@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 
-use super::{Body, BodyError, Connect, Place, Sending, Unanswered};
+use super::{Body, BodyError, Connect, Sending, ServerAddress, Unanswered};
 
 /// How an upstream is reached.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ pub struct UpstreamOptions {
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
-    place: Place,
+    address: ServerAddress,
     preserve_host: bool,
     /// What a proxy that reads our requests is to be told; one that passes a tunnel on is told when
     /// the tunnel is dug.
@@ -108,14 +108,14 @@ impl Upstream {
             .build(connector);
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let origin = format!("{scheme}://{authority}");
-        let place = Place {
+        let address = ServerAddress {
             target: vec![format!("{origin}{path}")],
             origin,
             authority: authority.to_string(),
             path: path.to_string(),
         };
         let preserve_host = options.preserve_host;
-        Ok(Arc::new(Self { scheme, authority, place, preserve_host, proxy_credentials, client }))
+        Ok(Arc::new(Self { scheme, authority, address, preserve_host, proxy_credentials, client }))
     }
 
     async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
@@ -154,8 +154,8 @@ impl Connect for Upstream {
         Box::pin(self.pass(request))
     }
 
-    fn place(&self) -> &Place {
-        &self.place
+    fn address(&self) -> &ServerAddress {
+        &self.address
     }
 }
 

@@ -1,7 +1,7 @@
 //! Breakpoints, and deciding what is held.
 
 use super::super::app::{App, Effect, Purpose};
-use super::super::command::Place;
+use super::super::command::Pane;
 use super::super::composer::{self, Draft};
 use super::super::hold;
 use super::super::overlay::{Choice, Menu, Overlay};
@@ -89,7 +89,7 @@ impl App {
 
     pub(in crate::tui) fn edit_outside(&mut self) {
         let text = match self.screen {
-            Place::Intercept => {
+            Pane::Intercept => {
                 if self.hold.editing.is_none() {
                     self.edit_held();
                 }
@@ -111,7 +111,7 @@ impl App {
     pub(in crate::tui) fn edited(&mut self, text: Result<String, String>) {
         match (text, self.screen) {
             (Err(error), _) => self.say(Level::Warning, error),
-            (Ok(text), Place::Intercept) => {
+            (Ok(text), Pane::Intercept) => {
                 if let Some(editing) = &mut self.hold.editing {
                     editing.text = composer::text_area(&text);
                 }

@@ -1,7 +1,7 @@
 //! Comparing recordings.
 
 use super::super::app::{App, Effect};
-use super::super::command::Place;
+use super::super::command::Pane;
 use super::super::diff::Comparison;
 use crate::log::record::Level;
 
@@ -39,7 +39,7 @@ impl App {
     pub(in crate::tui) fn show_difference(&mut self) {
         match self.diff.line().and_then(|line| line.frame) {
             Some(frame) => {
-                self.show(Place::Frames);
+                self.show(Pane::Frames);
                 self.jump_to(frame);
             }
             None => self.say(Level::Info, "this line is about no single frame"),

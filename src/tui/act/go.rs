@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::app::App;
-use super::super::command::{Cmd, Place};
+use super::super::command::{Cmd, Pane};
 use super::super::composer::Focus;
 use super::super::frames::{self};
 use crate::log::record::{Level, Role, Seq};
@@ -18,28 +18,28 @@ impl App {
 
     pub(in crate::tui) fn step(&mut self, by: isize) {
         let height = self.list_height();
-        match self.place() {
-            Place::Detail => {
+        match self.active_pane() {
+            Pane::Detail => {
                 let at = self.detail.cursor.saturating_add_signed(by);
                 self.detail.go(at, self.detail_height());
             }
-            Place::Intercept => {
+            Pane::Intercept => {
                 let last = self.world.held.len().saturating_sub(1);
                 self.hold.cursor = self.hold.cursor.saturating_add_signed(by).min(last);
             }
-            Place::Sessions => self.sessions.step(&self.world, by),
-            Place::Logs => self.logs.scroll(by, height),
-            Place::Doctor => {
+            Pane::Sessions => self.sessions.step(&self.world, by),
+            Pane::Logs => self.logs.scroll(by, height),
+            Pane::Doctor => {
                 let last = self.doctor.checks.iter().map(|check| check.evidence.len() + 2).sum();
                 self.doctor.top = self.doctor.top.saturating_add_signed(by).min(last);
             }
-            Place::Diff => self.diff.step(by),
-            Place::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
-            Place::Compose => {
+            Pane::Diff => self.diff.step(by),
+            Pane::Help => self.help_top = self.help_top.saturating_add_signed(by).min(Cmd::ALL.len()),
+            Pane::Compose => {
                 let last = self.composer.offers.len().saturating_sub(1);
                 self.composer.cursor = self.composer.cursor.saturating_add_signed(by).min(last);
             }
-            Place::Frames | Place::Tape => {
+            Pane::Frames | Pane::Tape => {
                 let at = self.frames.cursor.saturating_add_signed(by);
                 self.frames.go(at, height);
             }
@@ -47,7 +47,7 @@ impl App {
     }
 
     pub(in crate::tui) fn go_to_end(&mut self) {
-        if matches!(self.place(), Place::Frames | Place::Tape) {
+        if matches!(self.active_pane(), Pane::Frames | Pane::Tape) {
             self.scrub.player.pause();
             self.frames.follow = true;
             self.frames.paused = false;
@@ -60,7 +60,7 @@ impl App {
     }
 
     pub(in crate::tui) fn open(&mut self) {
-        if self.place() == Place::Detail {
+        if self.active_pane() == Pane::Detail {
             let log = Arc::clone(self.log());
             let job = self.detail.toggle(&log);
             self.render(job);
@@ -84,7 +84,7 @@ impl App {
     }
 
     pub(in crate::tui) fn left(&mut self) {
-        if self.place() != Place::Detail {
+        if self.active_pane() != Pane::Detail {
             return;
         }
         let log = Arc::clone(self.log());
@@ -97,7 +97,7 @@ impl App {
     }
 
     pub(in crate::tui) fn right(&mut self) {
-        if self.place() != Place::Detail {
+        if self.active_pane() != Pane::Detail {
             self.in_detail = true;
             return;
         }
@@ -111,34 +111,34 @@ impl App {
     pub(in crate::tui) fn back(&mut self) {
         self.toast = None;
         if self.keymap.cancel() {
-        } else if self.screen == Place::Help {
+        } else if self.screen == Pane::Help {
             self.screen = self.before_help;
         } else if self.zoomed {
             self.zoomed = false;
             self.in_detail = false;
         } else if self.in_detail {
             self.in_detail = false;
-        } else if self.screen == Place::Intercept && self.hold.editing.is_some() {
+        } else if self.screen == Pane::Intercept && self.hold.editing.is_some() {
             self.hold.editing = None;
-        } else if self.screen == Place::Compose && self.composer.focus != Focus::List {
+        } else if self.screen == Pane::Compose && self.composer.focus != Focus::List {
             self.composer.focus = Focus::List;
         } else if self.frames.highlight.take().is_some() {
-        } else if self.is_home() && matches!(self.screen, Place::Sessions | Place::Frames) {
+        } else if self.is_home() && matches!(self.screen, Pane::Sessions | Pane::Frames) {
             // This is where everything begins.
             self.show_sessions();
-        } else if self.leads_back
+        } else if self.returns_home
             && self.is_tape()
-            && matches!(self.screen, Place::Frames | Place::Tape | Place::Sessions)
+            && matches!(self.screen, Pane::Frames | Pane::Tape | Pane::Sessions)
         {
             // One came from a list of what there is.
             self.quit();
-        } else if self.screen != Place::Frames {
-            self.screen = Place::Frames;
+        } else if self.screen != Pane::Frames {
+            self.screen = Pane::Frames;
         }
     }
 
-    pub(in crate::tui) fn show(&mut self, place: Place) {
-        if place == Place::Help && self.screen != Place::Help {
+    pub(in crate::tui) fn show(&mut self, place: Pane) {
+        if place == Pane::Help && self.screen != Pane::Help {
             self.before_help = self.screen;
             self.help_top = 0;
         }

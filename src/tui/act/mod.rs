@@ -8,8 +8,8 @@ mod scrub;
 mod send;
 mod sessions;
 
-use super::app::{App, Effect, Lead, Purpose};
-use super::command::{Cmd, Place};
+use super::app::{App, Effect, NextScreen, Purpose};
+use super::command::{Cmd, Pane};
 use super::composer::Draft;
 use super::overlay::{Overlay, Palette, Wants};
 use crate::engine::Command;
@@ -37,7 +37,7 @@ impl App {
             Cmd::Left => self.left(),
             Cmd::Right => self.right(),
             Cmd::OtherPane => {
-                self.in_detail = !self.in_detail && matches!(self.screen, Place::Frames | Place::Tape);
+                self.in_detail = !self.in_detail && matches!(self.screen, Pane::Frames | Pane::Tape);
             }
             Cmd::Back => self.back(),
             Cmd::Zoom => self.zoomed = !self.zoomed,
@@ -46,22 +46,22 @@ impl App {
             Cmd::SessionAll => {
                 self.frames.chips.clear();
                 self.rebuild();
-                self.show(Place::Frames);
+                self.show(Pane::Frames);
             }
             Cmd::WrapServer => self.effect(Effect::FindServers),
             Cmd::LaunchServer => self.prompt(Wants::Launch, ""),
             Cmd::OpenTape => self.prompt(Wants::Recording, ""),
-            Cmd::Demo => self.lead(Lead::Demo),
-            Cmd::ShowFrames => self.show(Place::Frames),
-            Cmd::ShowIntercept => self.show(Place::Intercept),
-            Cmd::ShowCompose => self.show(Place::Compose),
-            Cmd::ShowTape => self.show(Place::Tape),
-            Cmd::ShowDiff => self.show(Place::Diff),
+            Cmd::Demo => self.lead(NextScreen::Demo),
+            Cmd::ShowFrames => self.show(Pane::Frames),
+            Cmd::ShowIntercept => self.show(Pane::Intercept),
+            Cmd::ShowCompose => self.show(Pane::Compose),
+            Cmd::ShowTape => self.show(Pane::Tape),
+            Cmd::ShowDiff => self.show(Pane::Diff),
             Cmd::DiffWith => self.prompt(Wants::Other, ""),
             Cmd::DiffIgnore => self.ignore_path(),
             Cmd::DiffOpen => self.show_difference(),
-            Cmd::ShowLogs => self.show(Place::Logs),
-            Cmd::ShowDoctor => self.show(Place::Doctor),
+            Cmd::ShowLogs => self.show(Pane::Logs),
+            Cmd::ShowDoctor => self.show(Pane::Doctor),
             Cmd::DoctorCopy => {
                 let title = self.doctor_of().and_then(|id| self.world.sessions.get(&id));
                 let title =
@@ -69,8 +69,8 @@ impl App {
                 let report = self.doctor.report(&title, &self.world, self.log(), self.doctor_of());
                 self.copy(report, "the report");
             }
-            Cmd::ShowHelp => self.show(Place::Help),
-            Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.place()))),
+            Cmd::ShowHelp => self.show(Pane::Help),
+            Cmd::Palette => self.overlay = Some(Overlay::Palette(Palette::new(self.active_pane()))),
             Cmd::Filter => self.prompt(Wants::Filter, ""),
             Cmd::FilterErrors => self.narrow("status:error"),
             Cmd::FilterTool => self.filter_like(""),
@@ -173,7 +173,7 @@ impl App {
             Cmd::Compose => self.compose(),
             Cmd::Note => {
                 let frame = match self.screen {
-                    Place::Intercept => self.hold.selected(&self.world),
+                    Pane::Intercept => self.hold.selected(&self.world),
                     _ => self.frames.selected(),
                 };
                 self.prompt(Wants::Note(frame), "");
@@ -205,7 +205,7 @@ impl App {
                 }
             }
             Cmd::NextTheme => self.next_theme(),
-            Cmd::Ascii => self.look.ascii = !self.look.ascii,
+            Cmd::Ascii => self.appearance.ascii = !self.appearance.ascii,
             Cmd::ErrorsOnly => self.logs.errors_only = !self.logs.errors_only,
             Cmd::Quit => self.quit(),
             Cmd::QuitNow if self.leaving => self.effect(Effect::Quit),
@@ -245,7 +245,7 @@ impl App {
             }
             Cmd::SessionAll if self.world.sessions.is_empty() => Some("no session is here yet"),
             Cmd::Accept | Cmd::Drop | Cmd::Answer | Cmd::AcceptHold | Cmd::Delay | Cmd::Up | Cmd::Down
-                if self.screen == Place::Intercept && self.hold.editing.is_some() =>
+                if self.screen == Pane::Intercept && self.hold.editing.is_some() =>
             {
                 Some("an edit is open: e goes on with it, Ctrl-s sends it, Esc discards it")
             }
@@ -279,17 +279,17 @@ impl App {
             | Cmd::YankMessage
             | Cmd::FilterTool
             | Cmd::FilterNot
-                if matches!(self.screen, Place::Frames | Place::Tape) && self.frames.selected().is_none() =>
+                if matches!(self.screen, Pane::Frames | Pane::Tape) && self.frames.selected().is_none() =>
             {
                 Some("no frame is selected")
             }
             Cmd::NextMatch | Cmd::PreviousMatch if self.frames.highlight.is_none() => {
                 Some("nothing is highlighted; / and then Ctrl-t highlights matches")
             }
-            Cmd::Send if self.screen == Place::Compose && self.composer.draft.is_none() => {
+            Cmd::Send if self.screen == Pane::Compose && self.composer.draft.is_none() => {
                 Some("choose a tool with Enter, or write a message with Ctrl-n")
             }
-            Cmd::Send if self.screen == Place::Intercept && self.hold.editing.is_none() => {
+            Cmd::Send if self.screen == Pane::Intercept && self.hold.editing.is_none() => {
                 Some("nothing is being edited; e edits the held message")
             }
             Cmd::Target if !matches!(self.composer.draft, Some(Draft::Message { .. })) => {

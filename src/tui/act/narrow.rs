@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::app::{App, Effect};
-use super::super::command::Place;
+use super::super::command::Pane;
 use super::super::frames::Chip;
 use super::super::overlay::{Overlay, Prompt, Wants};
 use crate::log::query::Query;
@@ -74,7 +74,7 @@ impl App {
 
     pub(in crate::tui) fn yank_message(&mut self) {
         let seq = match self.screen {
-            Place::Intercept => self.hold.selected(&self.world),
+            Pane::Intercept => self.hold.selected(&self.world),
             _ => self.frames.selected(),
         };
         let record = seq.and_then(|seq| self.log().get(seq));

@@ -179,7 +179,7 @@ impl App {
             let share: f64 = share.trim().parse().ok().filter(|share| (0.0..=100.0).contains(share))?;
             return Some(first + whole.mul_f64(share / 100.0));
         }
-        let now = self.scrub.time(&self.world, self.frames.place());
+        let now = self.scrub.time(&self.world, self.frames.position());
         if let Some(by) = text.strip_prefix('+') {
             return Some(now + clock::duration(by)?);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::app::{App, Effect, Purpose};
-use super::super::command::Place;
+use super::super::command::Pane;
 use super::super::composer::Focus;
 use super::super::overlay::{Choice, Menu, Overlay};
 use super::super::theme::Theme;
@@ -28,11 +28,11 @@ impl App {
         let Some(frame) = record.frame() else { return };
         let session = self.session().unwrap_or(record.session);
         self.composer.write(session, frame.direction, Some(&frame.message));
-        self.show(Place::Compose);
+        self.show(Pane::Compose);
     }
 
     pub(in crate::tui) fn send_written(&mut self) {
-        if self.screen == Place::Intercept {
+        if self.screen == Pane::Intercept {
             let Some(editing) = &mut self.hold.editing else { return };
             match editing.send() {
                 Ok(command) => {
@@ -71,12 +71,12 @@ impl App {
     }
 
     pub(in crate::tui) fn next_theme(&mut self) {
-        let names = Theme::names(self.look.themes.as_deref());
-        let at = names.iter().position(|name| *name == self.look.theme.name).map_or(0, |at| at + 1);
+        let names = Theme::names(self.appearance.themes.as_deref());
+        let at = names.iter().position(|name| *name == self.appearance.theme.name).map_or(0, |at| at + 1);
         let name = names[at % names.len()].clone();
-        match Theme::find(&name, self.look.themes.as_deref()) {
+        match Theme::find(&name, self.appearance.themes.as_deref()) {
             Ok(theme) => {
-                self.look.theme = if self.look.colour { theme } else { theme.without_colour() };
+                self.appearance.theme = if self.appearance.colour { theme } else { theme.without_colour() };
                 self.say(Level::Info, format!("theme {name}"));
             }
             Err(error) => self.say(Level::Warning, error.to_string()),

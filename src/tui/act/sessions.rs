@@ -1,10 +1,10 @@
 //! The Sessions screen: opening what is listed.
 
-use super::super::app::{App, Effect, Lead, Purpose};
-use super::super::command::Place as Screen;
+use super::super::app::{App, Effect, NextScreen, Purpose};
+use super::super::command::Pane as Screen;
 use super::super::overlay::{Choice, Menu, Overlay};
 use super::super::sessions::Line;
-use crate::clients::{Entry, Place, Servers};
+use crate::clients::{ConfigFile, Entry, Servers};
 use crate::engine::Command;
 use crate::log::record::{Level, SessionId};
 
@@ -28,7 +28,7 @@ impl App {
             Some(Line::Engine(_)) => self.say(Level::Info, "no client has come yet"),
             Some(Line::Tape(at)) if self.is_home() => {
                 if let Some(tape) = self.sessions.tapes.get(at) {
-                    self.lead(Lead::Recording(tape.path.to_string_lossy().into_owned()));
+                    self.lead(NextScreen::Recording(tape.path.to_string_lossy().into_owned()));
                 }
             }
             Some(Line::Tape(at)) => {
@@ -41,7 +41,7 @@ impl App {
     }
 
     /// Leaves this screen for another, which leads back to it.
-    pub(in crate::tui) fn lead(&mut self, lead: Lead) {
+    pub(in crate::tui) fn lead(&mut self, lead: NextScreen) {
         self.leads_to = Some(lead);
         self.effect(Effect::Quit);
     }
@@ -68,7 +68,7 @@ impl App {
             }
             Err(why) => return self.say(Level::Warning, why),
         };
-        let item = |(at, (key, (place, entry))): (usize, (char, &(Place, Entry)))| {
+        let item = |(at, (key, (place, entry))): (usize, (char, &(ConfigFile, Entry)))| {
             let does = if entry.is_wrapped() { "unwrap" } else { "wrap" };
             (key, format!("{does} {} of {}", entry.server, place.client.title), Choice::Wrap(at))
         };
@@ -117,7 +117,7 @@ impl App {
     /// Whether this one decides on what is held, where anybody does.
     pub fn decides(&self) -> bool {
         let breakpoints = self.engine.breakpoints();
-        let decider = breakpoints.watchers.iter().find(|watcher| watcher.decides);
+        let decider = breakpoints.controllers.iter().find(|controller| controller.decides);
         decider.is_none_or(|decider| Some(decider.seat) == self.engine.who().seat)
     }
 }

@@ -53,7 +53,7 @@ pub enum Effect {
     /// Reads the configurations of clients.
     FindServers,
     /// Plans to put us in front of a server of a client, or to take us out.
-    Plan(Box<clients::Place>, Box<clients::Entry>),
+    Plan(Box<clients::ConfigFile>, Box<clients::Entry>),
     /// Writes a configuration.
     Change(Box<clients::Change>),
     Quit,
@@ -61,7 +61,7 @@ pub enum Effect {
 
 /// What the person wants to look at next, after this screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lead {
+pub enum NextScreen {
     /// A recording, by its file or name.
     Recording(String),
     /// A server, by its command line.

@@ -4,7 +4,7 @@
 mod events;
 mod react;
 
-pub use self::events::{Effect, Input, Lead, Purpose};
+pub use self::events::{Effect, Input, NextScreen, Purpose};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use crate::clients;
 use crate::clock::{Clock, Stamp};
-use crate::engine::{Command, Engine, Running};
+use crate::engine::{Command, Engine, RunningEngine};
 use crate::log::record::{Level, Seq, SessionId};
 use crate::log::world::World;
 use crate::log::{Log, Tail};
 use crate::tape::Status;
 use crate::tui::chord::Chord;
-use crate::tui::command::Place;
+use crate::tui::command::Pane;
 use crate::tui::composer::Composer;
 use crate::tui::detail::Detail;
 use crate::tui::diff::Diff;
@@ -38,7 +38,7 @@ use crate::tui::theme::Theme;
 
 /// How the screen looks, chosen by the person.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Appearance {
     pub theme: Theme,
     pub ascii: bool,
     pub colour: bool,
@@ -64,9 +64,9 @@ pub struct App {
     pub world: World,
     tail: Tail,
     pub recording: watch::Receiver<Status>,
-    pub look: Look,
-    pub screen: Place,
-    pub before_help: Place,
+    pub appearance: Appearance,
+    pub screen: Pane,
+    pub before_help: Pane,
     /// The detail pane has the keys.
     pub in_detail: bool,
     pub zoomed: bool,
@@ -85,13 +85,13 @@ pub struct App {
     /// What runs does so on another machine, as do its recordings and clients.
     pub(super) is_remote: bool,
     /// What was chosen to be looked at next.
-    pub leads_to: Option<Lead>,
+    pub leads_to: Option<NextScreen>,
     /// Leaving this screen leads to another one.
-    pub leads_back: bool,
+    pub returns_home: bool,
     /// What runs, where the screen looks at whatever does.
-    pub(super) running: watch::Receiver<Vec<Running>>,
+    pub(super) running: watch::Receiver<Vec<RunningEngine>>,
     /// The servers of clients that can be wrapped.
-    pub(super) servers: Vec<(clients::Place, clients::Entry)>,
+    pub(super) servers: Vec<(clients::ConfigFile, clients::Entry)>,
     /// A finished recording, where nothing runs.
     tape: bool,
     /// The time of the screen itself: of a recording it is not that of its frames.
@@ -122,19 +122,24 @@ pub struct App {
 
 impl App {
     /// A screen on a running engine.
-    pub fn new(engine: Engine, recording: watch::Receiver<Status>, look: Look, size: (u16, u16)) -> Self {
+    pub fn new(
+        engine: Engine,
+        recording: watch::Receiver<Status>,
+        appearance: Appearance,
+        size: (u16, u16),
+    ) -> Self {
         let tail = engine.log().tail(1);
         let clock = engine.log().clock().clone();
         let opened = clock.now();
-        let toast = look.complaint.clone().map(|text| (text, Level::Warning, opened));
+        let toast = appearance.complaint.clone().map(|text| (text, Level::Warning, opened));
         Self {
             engine,
             world: World::default(),
             tail,
             recording,
-            look,
-            screen: Place::Frames,
-            before_help: Place::Frames,
+            appearance,
+            screen: Pane::Frames,
+            before_help: Pane::Frames,
             in_detail: false,
             zoomed: false,
             frames: Frames::new(),
@@ -150,7 +155,7 @@ impl App {
             home: false,
             is_remote: false,
             leads_to: None,
-            leads_back: false,
+            returns_home: false,
             running: watch::channel(Vec::new()).1,
             servers: Vec::new(),
             tape: false,
@@ -177,12 +182,12 @@ impl App {
     pub fn at_home(
         engine: Engine,
         recording: watch::Receiver<Status>,
-        running: watch::Receiver<Vec<Running>>,
-        look: Look,
+        running: watch::Receiver<Vec<RunningEngine>>,
+        appearance: Appearance,
         size: (u16, u16),
         is_remote: bool,
     ) -> Self {
-        let mut app = Self::new(engine, recording, look, size);
+        let mut app = Self::new(engine, recording, appearance, size);
         (app.home, app.running, app.is_remote) = (true, running, is_remote);
         app.show_sessions();
         app
@@ -194,17 +199,17 @@ impl App {
         engine: Engine,
         world: World,
         recording: watch::Receiver<Status>,
-        look: Look,
+        appearance: Appearance,
         size: (u16, u16),
         clock: Clock,
     ) -> Self {
         let tail = engine.log().tail(world.last + 1);
-        let mut app = Self::new(engine, recording, look, size);
+        let mut app = Self::new(engine, recording, appearance, size);
         app.scrub = Scrub::new(clock.clone());
-        app.toast = app.look.complaint.clone().map(|text| (text, Level::Warning, clock.now()));
+        app.toast = app.appearance.complaint.clone().map(|text| (text, Level::Warning, clock.now()));
         (app.warned, app.mourned) = (world.notes.len(), world.sessions.keys().next_back().copied());
         (app.tail, app.world, app.tape, app.clock) = (tail, world, true, clock);
-        app.screen = Place::Tape;
+        app.screen = Pane::Tape;
         // One looks at a recording from its beginning.
         app.frames.follow = false;
         app
@@ -223,18 +228,18 @@ impl App {
             Input::Tick => self.tick(),
             Input::Replied(purpose, reply) => self.replied(purpose, reply),
             Input::Rendered(rendered) => match rendered.slot {
-                Slot::Detail => self.detail.take(rendered),
-                Slot::Held => self.hold.detail.take(rendered),
-                Slot::Reply => self.reply.take(rendered),
+                Slot::Detail => self.detail.set_rendered(rendered),
+                Slot::Held => self.hold.detail.set_rendered(rendered),
+                Slot::Reply => self.reply.set_rendered(rendered),
             },
             Input::Edited(text) => self.edited(text),
-            Input::Compared(Ok(report)) => self.diff.take(*report),
+            Input::Compared(Ok(report)) => self.diff.set_report(*report),
             Input::Compared(Err(why)) => {
                 self.diff.working = false;
                 self.diff.asked = self.diff.before.take();
                 self.say(Level::Warning, why);
             }
-            Input::Tapes(tapes) => self.sessions.take(tapes),
+            Input::Tapes(tapes) => self.sessions.set_recordings(tapes),
             Input::Servers(servers) => self.choose_server(servers),
             Input::Planned(Ok(change)) => {
                 let lines = change.lines();
@@ -296,7 +301,7 @@ impl App {
     pub fn playhead(&self) -> Stamp {
         match self.frames.follow && self.is_live() {
             true => self.now(),
-            false => self.scrub.time(&self.world, self.frames.place()),
+            false => self.scrub.time(&self.world, self.frames.position()),
         }
     }
 
@@ -330,15 +335,14 @@ impl App {
     pub fn wake(&self) -> Option<Duration> {
         /// How often timers move.
         const TICK: Duration = Duration::from_millis(100);
-        let timers = matches!(self.screen, Place::Sessions | Place::Doctor)
-            && !self.world.sessions.is_empty()
+        let timers = matches!(self.screen, Pane::Sessions | Pane::Doctor) && !self.world.sessions.is_empty()
             || self.toast.is_some()
             || !self.world.held.is_empty()
             || self.world.is_waiting();
         /// How often it is looked for what runs and was recorded.
-        const LOOK: Duration = Duration::from_secs(1);
-        if self.home && !timers && self.screen == Place::Sessions {
-            return Some(LOOK);
+        const POLL_INTERVAL: Duration = Duration::from_secs(1);
+        if self.home && !timers && self.screen == Pane::Sessions {
+            return Some(POLL_INTERVAL);
         }
         match self.scrub.player.is_playing() {
             true => Some(self.scrub.wait(&self.world).unwrap_or(Duration::ZERO).min(TICK)),
@@ -347,9 +351,9 @@ impl App {
     }
 
     /// The place whose keys apply.
-    pub fn place(&self) -> Place {
+    pub fn active_pane(&self) -> Pane {
         match self.screen {
-            Place::Frames | Place::Tape if self.in_detail => Place::Detail,
+            Pane::Frames | Pane::Tape if self.in_detail => Pane::Detail,
             screen => screen,
         }
     }
@@ -357,8 +361,8 @@ impl App {
     /// Whether keys are text in an editor of this screen.
     pub fn is_inserting(&self) -> bool {
         match self.screen {
-            Place::Intercept => self.hold.editing.as_ref().is_some_and(|editing| editing.inserting),
-            Place::Compose => {
+            Pane::Intercept => self.hold.editing.as_ref().is_some_and(|editing| editing.inserting),
+            Pane::Compose => {
                 use crate::tui::composer::{Draft, Focus};
                 self.composer.focus == Focus::Draft
                     && matches!(
@@ -372,7 +376,7 @@ impl App {
 
     /// The session that new messages go to: that of the selected frame, else the newest open one.
     pub fn session(&self) -> Option<SessionId> {
-        if self.screen == Place::Sessions
+        if self.screen == Pane::Sessions
             && let Some(session) = self.sessions.session(&self.world)
         {
             return Some(session);
@@ -392,7 +396,7 @@ impl App {
 
     /// The frame that is looked at, also when the filter hides everything.
     pub fn frame_in_view(&self) -> Option<Seq> {
-        self.frames.place()
+        self.frames.position()
     }
 
     /// The frame on line `at` of the list.
@@ -423,16 +427,16 @@ impl App {
     }
 
     /// Opens the prompt again for what could not be led to.
-    pub fn ask_again(&mut self, lead: &Lead) {
+    pub fn ask_again(&mut self, lead: &NextScreen) {
         match lead {
-            Lead::Launch(words) => {
+            NextScreen::Launch(words) => {
                 let text = shell_words::join(words);
                 self.overlay = Some(Overlay::Prompt(Prompt::new(Wants::Launch, &text)));
             }
-            Lead::Recording(name) if !name.contains('/') => {
+            NextScreen::Recording(name) if !name.contains('/') => {
                 self.overlay = Some(Overlay::Prompt(Prompt::new(Wants::Recording, name)));
             }
-            Lead::Recording(_) | Lead::Demo => {}
+            NextScreen::Recording(_) | NextScreen::Demo => {}
         }
     }
 
@@ -448,7 +452,7 @@ impl App {
         if self.text_key(key) {
             return;
         }
-        let place = self.place();
+        let place = self.active_pane();
         match self.keymap.press(place, Chord::from(key)) {
             Resolved::Command(command) => self.run(command),
             Resolved::Pending | Resolved::Nothing => {}

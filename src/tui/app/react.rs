@@ -7,7 +7,7 @@ use super::{App, Effect, Purpose};
 use crate::engine::{Refusal, Reply};
 use crate::log::record::{Level, Seq};
 use crate::tui::ask::Ask;
-use crate::tui::command::Place;
+use crate::tui::command::Pane;
 use crate::tui::composer::Sent;
 use crate::tui::overlay::Overlay;
 
@@ -104,16 +104,16 @@ impl App {
         self.sessions.sample(&self.world, self.now());
         self.look_around();
         self.frames.reveal(height);
-        if self.screen == Place::Doctor {
+        if self.screen == Pane::Doctor {
             let (only, now) = (self.doctor_of(), self.clock.now());
             self.doctor.look(&self.world, &log, only, now);
         }
         let shown = self.frames.selected();
-        self.scrub.follow(&self.world, self.frames.place());
-        if self.screen == Place::Tape {
+        self.scrub.follow(&self.world, self.frames.position());
+        if self.screen == Pane::Tape {
             let time = self.playhead();
             self.scrub.picture(&self.world, crate::tui::view::time_columns(self.size.0), time);
-            let place = self.frames.place().unwrap_or(self.world.last);
+            let place = self.frames.position().unwrap_or(self.world.last);
             self.scrub.describe(&self.world, &log, place);
         }
         let job = self.detail.show(shown, &log);
@@ -123,7 +123,7 @@ impl App {
         self.render(job);
         let job = self.hold.settle(&self.world, &log, width);
         self.render(job);
-        if self.screen == Place::Compose {
+        if self.screen == Pane::Compose {
             self.composer.refresh(&self.world, &log);
             let reply = self.composer.reply(&self.world, &log);
             let job = self.reply.show(reply, &log);
@@ -146,14 +146,17 @@ impl App {
 
     /// Looks for what runs without a session, and now and then for new recordings.
     fn look_around(&mut self) {
-        const AGAIN: Duration = Duration::from_secs(3);
+        const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
         if !self.is_home() {
             return;
         }
         self.sessions.idle =
             self.running.borrow().iter().filter(|running| running.is_idle).cloned().collect();
         let now = self.clock.now();
-        if self.screen == Place::Sessions && !self.is_remote && now.since(self.sessions.listed) > AGAIN {
+        if self.screen == Pane::Sessions
+            && !self.is_remote
+            && now.since(self.sessions.listed) > REFRESH_INTERVAL
+        {
             self.sessions.listed = now;
             self.effect(Effect::ListTapes);
         }

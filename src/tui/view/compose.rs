@@ -11,7 +11,7 @@ use super::super::form::Form;
 use super::super::text::{clean, duration, fit, pad};
 use super::super::theme::Role;
 use super::{detail, hold};
-use crate::log::world::Way;
+use crate::log::world::FrameState;
 use crate::mcp::Direction;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
@@ -59,7 +59,7 @@ fn draw_offers(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) 
         ]);
         frame.render_widget(line, place);
         if at == composer.cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -164,7 +164,7 @@ fn draw_reply(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 
 /// What became of what was sent last.
 fn reply_title(app: &App) -> String {
-    let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.way, Way::Held));
+    let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.state, FrameState::Held));
     if let Some(row) = app.reply.seq.and_then(|seq| app.world.row(seq)) {
         let taken = row.duration().map(duration).unwrap_or_default();
         let word = if row.is_error { "error" } else { "reply" };

@@ -10,7 +10,7 @@ use super::super::detail::Detail;
 use super::super::text::{clean, duration};
 use super::super::theme::Role;
 use crate::clock;
-use crate::log::world::{Row, Way};
+use crate::log::world::{FrameState, Row};
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let view = app.detail.view.word();
@@ -60,7 +60,7 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
             row.spans.iter().map(|(role, text)| app.span(*role, text.clone())).collect();
         frame.render_widget(Line::from(spans), place);
         if focused && at == detail.cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -68,7 +68,7 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
 
 /// What is known of a frame besides its message.
 fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
-    let story = app.world.story(row.seq);
+    let handling = app.world.handling(row.seq);
     let mut first = vec![
         clock::format(app.log().clock().wall(row.at), "%H:%M:%S%.3f"),
         row.direction.as_str().to_owned(),
@@ -87,20 +87,20 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     }
     let mut lines = vec![Line::from(app.span(Role::Dim, first.join(" · ")))];
     let mut second = Vec::new();
-    match row.way {
-        Way::Moving => second.push("on its way".to_owned()),
-        Way::Held => second.push("held".to_owned()),
-        Way::Ended(outcome) => second.push(outcome.to_string()),
+    match row.state {
+        FrameState::Moving => second.push("on its way".to_owned()),
+        FrameState::Held => second.push("held".to_owned()),
+        FrameState::Ended(outcome) => second.push(outcome.to_string()),
     }
-    if let Some(held) = story.held {
+    if let Some(held) = handling.held {
         second.push(format!("held for {}", duration(held)));
     }
     second.push(match row.origin().of() {
         Some(of) => format!("{} {}", row.origin().as_str(), app.number(of)),
         None => row.origin().as_str().to_owned(),
     });
-    if let Some(by) = app.world.text(story.by) {
-        let why = app.world.text(story.why).map(|why| format!(" ({})", clean(why)));
+    if let Some(by) = app.world.text(handling.by) {
+        let why = app.world.text(handling.why).map(|why| format!(" ({})", clean(why)));
         second.push(format!("by {by}{}", why.unwrap_or_default()));
     }
     lines.push(Line::from(app.span(Role::Dim, second.join(" · "))));

@@ -44,7 +44,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         let place = Rect { y, height: 1, ..inner };
         frame.render_widget(Line::from(app.span(role, text)), place);
         if at == diff.cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }

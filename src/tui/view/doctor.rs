@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::super::app::{App, Areas};
 use super::super::text::{clean, fit};
 use super::super::theme::Role;
-use crate::doctor::Verdict;
+use crate::doctor::CheckResult;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let doctor = &app.doctor;
@@ -15,9 +15,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let of = of.map_or_else(|| "every session".to_owned(), |session| clean(&session.opened.name));
     let title = format!(
         "Doctor · {of} · {} failed, {} warned, {} passed",
-        doctor.count(Verdict::Failed),
-        doctor.count(Verdict::Warned),
-        doctor.count(Verdict::Passed)
+        doctor.count(CheckResult::Failed),
+        doctor.count(CheckResult::Warned),
+        doctor.count(CheckResult::Passed)
     );
     let block = app.pane(title, true);
     let inner = block.inner(area);
@@ -35,12 +35,12 @@ fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for check in &app.doctor.checks {
         let (sign, role) = match check.verdict {
-            Verdict::Passed => (glyphs.ok, Role::Ok),
-            Verdict::Warned => (glyphs.warning, Role::Warning),
-            Verdict::Failed => (glyphs.error, Role::Error),
-            Verdict::Skipped => ("-", Role::Dim),
+            CheckResult::Passed => (glyphs.ok, Role::Ok),
+            CheckResult::Warned => (glyphs.warning, Role::Warning),
+            CheckResult::Failed => (glyphs.error, Role::Error),
+            CheckResult::Skipped => ("-", Role::Dim),
         };
-        let is_fine = matches!(check.verdict, Verdict::Passed | Verdict::Skipped);
+        let is_fine = matches!(check.verdict, CheckResult::Passed | CheckResult::Skipped);
         let mut spans: Vec<Span<'static>> = vec![app.span(role, format!("{sign} "))];
         spans.push(app.span(if is_fine { Role::Text } else { role }, check.title));
         if is_fine {

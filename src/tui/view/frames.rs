@@ -12,7 +12,7 @@ use super::super::text::{clean, count, duration, fit, pad};
 use super::super::theme::Role;
 use crate::clock;
 use crate::log::record::{Channel, Origin, Outcome, Role as Part};
-use crate::log::world::{Operation, Row, State, Way};
+use crate::log::world::{FrameState, Operation, Row, State};
 use crate::mcp::{Direction, Kind, Opaque};
 
 pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -84,7 +84,7 @@ fn has_several(app: &App) -> bool {
 
 /// The selection keeps the colours of what it marks, but for its background.
 fn selection(app: &App) -> Style {
-    let style = app.look.theme.style(Role::Selected);
+    let style = app.appearance.theme.style(Role::Selected);
     match style.bg {
         Some(_) => Style { fg: None, ..style },
         None => style,
@@ -93,7 +93,7 @@ fn selection(app: &App) -> Style {
 
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let text = match (app.world.rows.is_empty(), app.world.sessions.is_empty()) {
-        (true, true) => app.look.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned()),
+        (true, true) => app.appearance.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned()),
         (true, false) => "connected, nothing said yet".to_owned(),
         (false, _) => {
             let filter = app.frames.chips.last().map(|chip| clean(chip.query.text())).unwrap_or_default();
@@ -186,12 +186,15 @@ impl Columns {
             cell(Role::Dim, &clean(app.world.session_name(row.session)), self.server),
             cell(if row.channel() == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
             cell(Role::Dim, &bracket(app, entry, row, operation), OP),
-            Span::styled(pad(&streams(app, row), self.streams, ' '), app.look.theme.style(Role::Accent)),
+            Span::styled(
+                pad(&streams(app, row), self.streams, ' '),
+                app.appearance.theme.style(Role::Accent),
+            ),
             cell(role, &text, self.text),
             cell(Role::Dim, &status, self.status),
             cell(Role::Dim, &latency(app, row, whole), self.duration),
             cell(Role::Dim, &count(row.size), self.size),
-            Span::styled(pad(&state, STATE, glyphs.ellipsis), app.look.theme.style(state_role)),
+            Span::styled(pad(&state, STATE, glyphs.ellipsis), app.appearance.theme.style(state_role)),
         ])
     }
 }
@@ -306,10 +309,13 @@ fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
     if let Some(taken) = row.duration() {
         return duration(taken);
     }
-    match row.way {
-        Way::Held => {
-            app.world.story(row.seq).since.map(|since| duration(app.now().since(since))).unwrap_or_default()
-        }
+    match row.state {
+        FrameState::Held => app
+            .world
+            .handling(row.seq)
+            .since
+            .map(|since| duration(app.now().since(since)))
+            .unwrap_or_default(),
         _ if is_pending(app, row) => duration(app.now().since(row.at)),
         _ => String::new(),
     }
@@ -322,7 +328,7 @@ fn is_pending(app: &App, row: &Row) -> bool {
             && app.world.sessions.get(&operation.session).is_some_and(|session| session.closed.is_none())
     };
     matches!(row.role, Part::Request | Part::Retry)
-        && !matches!(row.way, Way::Ended(Outcome::Withdrawn | Outcome::Answered | Outcome::Dropped))
+        && !matches!(row.state, FrameState::Ended(Outcome::Withdrawn | Outcome::Answered | Outcome::Dropped))
         && row.op().and_then(|op| app.world.operation(op)).is_some_and(open)
 }
 
@@ -330,13 +336,15 @@ fn is_pending(app: &App, row: &Row) -> bool {
 fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
     let glyphs = app.glyphs();
     let word = |sign: &str, text: &str| format!("{sign} {text}");
-    match row.way {
-        Way::Held => return (word(glyphs.held, "HELD"), Role::Held),
-        Way::Ended(Outcome::Dropped) if row.edited => return (word(glyphs.edited, "replaced"), Role::Dim),
-        Way::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), Role::Edited),
-        Way::Ended(Outcome::Answered) => return (word(glyphs.answered, "answered"), Role::Edited),
-        Way::Ended(Outcome::Withdrawn) => return (word(glyphs.dropped, "withdrawn"), Role::Edited),
-        Way::Moving | Way::Ended(Outcome::Forwarded) => {}
+    match row.state {
+        FrameState::Held => return (word(glyphs.held, "HELD"), Role::Held),
+        FrameState::Ended(Outcome::Dropped) if row.edited => {
+            return (word(glyphs.edited, "replaced"), Role::Dim);
+        }
+        FrameState::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), Role::Edited),
+        FrameState::Ended(Outcome::Answered) => return (word(glyphs.answered, "answered"), Role::Edited),
+        FrameState::Ended(Outcome::Withdrawn) => return (word(glyphs.dropped, "withdrawn"), Role::Edited),
+        FrameState::Moving | FrameState::Ended(Outcome::Forwarded) => {}
     }
     match row.origin() {
         Origin::Replaced(_) => return (word(glyphs.edited, "edited"), Role::Edited),

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::super::app::{App, Areas};
-use super::super::command::{Cmd, Place};
+use super::super::command::{Cmd, Pane};
 use super::super::text::pad;
 use super::super::theme::Role;
 use crate::log::query::Field;
@@ -26,8 +26,7 @@ fn lines(app: &App) -> Vec<Line<'static>> {
     let here = app.before_help;
     let mut lines = Vec::new();
     let applies = |command: &&Cmd| {
-        command.places().contains(&here)
-            || (here == Place::Frames && command.places().contains(&Place::Detail))
+        command.places().contains(&here) || (here == Pane::Frames && command.places().contains(&Pane::Detail))
     };
     let row = |command: &Cmd| {
         Line::from(vec![

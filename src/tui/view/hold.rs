@@ -78,8 +78,8 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     for (y, (at, seq)) in (inner.y..).zip(visible) {
         let Some(row) = app.world.row(*seq) else { continue };
         let place = Rect { y, height: 1, ..inner };
-        let story = app.world.story(*seq);
-        let age = story.since.map(|since| duration(app.now().since(since))).unwrap_or_default();
+        let handling = app.world.handling(*seq);
+        let age = handling.since.map(|since| duration(app.now().since(since))).unwrap_or_default();
         let (arrow, role) = match row.direction {
             Direction::ToServer => (glyphs.to_server, Role::ToServer),
             Direction::ToClient => (glyphs.to_client, Role::ToClient),
@@ -90,7 +90,7 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         };
         let method = app.world.text(row.method).map_or_else(|| row.kind.to_string(), clean);
         let target = app.world.text(row.target).map(clean).unwrap_or_default();
-        let by = app.world.text(story.why.or(story.by)).map(clean).unwrap_or_default();
+        let by = app.world.text(handling.why.or(handling.by)).map(clean).unwrap_or_default();
         let text = format!("{what}{method} {target}  ({by})");
         let number = app.number(*seq);
         let wide = (number.chars().count() + 1).clamp(6, 20);
@@ -104,7 +104,7 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         ]);
         frame.render_widget(line, place);
         if at == app.hold.cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -160,7 +160,7 @@ pub fn draw_text(
     focused: bool,
 ) {
     let mut text = text.clone();
-    text.set_style(app.look.theme.style(Role::Text));
-    text.set_cursor_style(app.look.theme.style(if focused { Role::Cursor } else { Role::Text }));
+    text.set_style(app.appearance.theme.style(Role::Text));
+    text.set_cursor_style(app.appearance.theme.style(if focused { Role::Cursor } else { Role::Text }));
     frame.render_widget(&text, area);
 }

@@ -22,7 +22,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::{App, Areas};
-use super::command::{Cmd, Place, offered};
+use super::command::{Cmd, Pane, offered};
 use super::overlay::Overlay;
 use super::text::{clean, count, duration, fit};
 use super::theme::Role;
@@ -115,7 +115,7 @@ impl App {
     }
 
     fn span(&self, role: Role, text: impl Into<String>) -> Span<'static> {
-        Span::styled(text.into(), self.look.theme.style(role))
+        Span::styled(text.into(), self.appearance.theme.style(role))
     }
 
     /// A bordered pane; the one that has the keys is told by its border.
@@ -123,9 +123,9 @@ impl App {
         let role = if focused { Role::Focus } else { Role::Border };
         Block::new()
             .borders(Borders::ALL)
-            .border_style(self.look.theme.style(role))
+            .border_style(self.appearance.theme.style(role))
             .title(self.span(Role::Title, format!(" {title} ")))
-            .style(self.look.theme.style(Role::Text))
+            .style(self.appearance.theme.style(Role::Text))
     }
 }
 
@@ -140,7 +140,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
         too_small(frame, app, area);
         return Areas::default();
     }
-    frame.buffer_mut().set_style(area, app.look.theme.style(Role::Text));
+    frame.buffer_mut().set_style(area, app.appearance.theme.style(Role::Text));
     let [header, tabs, filter, main, footer] = area.layout(&Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -152,28 +152,28 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
     draw_tabs(frame, app, tabs);
     let mut areas = Areas { tabs, ..Areas::default() };
     match app.screen {
-        Place::Sessions => sessions::draw(frame, app, filter.union(main), &mut areas),
-        Place::Frames | Place::Detail => {
+        Pane::Sessions => sessions::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Frames | Pane::Detail => {
             frames::draw_filter(frame, app, filter);
             draw_frames_and_detail(frame, app, main, &mut areas);
         }
-        Place::Intercept => {
+        Pane::Intercept => {
             hold::draw_breakpoints(frame, app, filter);
             hold::draw(frame, app, main, &mut areas);
         }
-        Place::Tape => {
+        Pane::Tape => {
             frames::draw_filter(frame, app, filter);
             tape::draw(frame, app, main, &mut areas);
         }
-        Place::Doctor => doctor::draw(frame, app, filter.union(main), &mut areas),
-        Place::Diff => diff::draw(frame, app, filter.union(main), &mut areas),
-        Place::Compose => compose::draw(frame, app, filter.union(main), &mut areas),
-        Place::Logs => logs::draw(frame, app, filter.union(main), &mut areas),
-        Place::Help => help::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Doctor => doctor::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Diff => diff::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Compose => compose::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Logs => logs::draw(frame, app, filter.union(main), &mut areas),
+        Pane::Help => help::draw(frame, app, filter.union(main), &mut areas),
     }
     draw_footer(frame, app, footer);
     overlay::draw(frame, app, area, filter);
-    if app.look.ascii {
+    if app.appearance.ascii {
         for cell in &mut frame.buffer_mut().content {
             if !cell.symbol().is_ascii() {
                 cell.set_symbol(plain(cell.symbol()));
@@ -210,9 +210,10 @@ fn draw_frames_and_detail(frame: &mut Frame<'_>, app: &App, main: Rect, areas: &
 
 fn draw_header(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let glyphs = app.glyphs();
-    let style = app.look.theme.style(Role::Header);
+    let style = app.appearance.theme.style(Role::Header);
     frame.buffer_mut().set_style(area, style);
-    let mut left = vec![Span::styled(" shadowcat ", app.look.theme.style(Role::Accent).patch(bg(style)))];
+    let mut left =
+        vec![Span::styled(" shadowcat ", app.appearance.theme.style(Role::Accent).patch(bg(style)))];
     if let Some(session) = app.session().and_then(|id| app.world.sessions.get(&id)) {
         let mut text = format!(" {} {} s{}", clean(&session.opened.name), glyphs.unfold, session.id.0);
         for facts in [&session.server, &session.client].into_iter().flatten() {
@@ -254,7 +255,7 @@ const LAG: Duration = Duration::from_secs(1);
 /// The right side of the header: what a person must not overlook.
 fn header_state(app: &App) -> Vec<Span<'static>> {
     let glyphs = app.glyphs();
-    let style = app.look.theme.style(Role::Header);
+    let style = app.appearance.theme.style(Role::Header);
     let mut right = Vec::new();
     let live = app.world.sessions.values().any(|session| session.closed.is_none());
     let behind = app.lag();
@@ -272,8 +273,9 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         (false, false) => Span::styled("ended ", style),
     });
     let breakpoints = app.engine.breakpoints();
-    let others = breakpoints.watchers.iter().filter(|watcher| Some(watcher.seat) != app.engine.who().seat);
-    if let Some(other) = others.clone().find(|watcher| watcher.decides) {
+    let others =
+        breakpoints.controllers.iter().filter(|controller| Some(controller.seat) != app.engine.who().seat);
+    if let Some(other) = others.clone().find(|controller| controller.decides) {
         right.push(app.span(Role::Warning, format!("{} decides ", clean(&other.name))));
     } else if others.clone().count() > 0 {
         right.push(Span::styled(format!("+{} watching ", others.count()), style));
@@ -298,7 +300,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         right.push(app.span(Role::Error, format!("gap {} ", count(lost))));
     }
     if let Some(oldest) = app.world.held.first() {
-        let since = app.world.story(*oldest).since;
+        let since = app.world.handling(*oldest).since;
         let age = since.map(|since| duration(app.now().since(since))).unwrap_or_default();
         right.push(app.span(Role::Held, format!(" held {} {age} ", app.world.held.len())));
     }
@@ -328,22 +330,22 @@ fn tabs(app: &App) -> Vec<(Cmd, String)> {
     .collect()
 }
 
-fn screen_of(command: Cmd) -> Place {
+fn screen_of(command: Cmd) -> Pane {
     match command {
-        Cmd::ShowSessions => Place::Sessions,
-        Cmd::ShowIntercept => Place::Intercept,
-        Cmd::ShowCompose => Place::Compose,
-        Cmd::ShowTape => Place::Tape,
-        Cmd::ShowDiff => Place::Diff,
-        Cmd::ShowLogs => Place::Logs,
-        Cmd::ShowDoctor => Place::Doctor,
-        Cmd::ShowHelp => Place::Help,
-        _ => Place::Frames,
+        Cmd::ShowSessions => Pane::Sessions,
+        Cmd::ShowIntercept => Pane::Intercept,
+        Cmd::ShowCompose => Pane::Compose,
+        Cmd::ShowTape => Pane::Tape,
+        Cmd::ShowDiff => Pane::Diff,
+        Cmd::ShowLogs => Pane::Logs,
+        Cmd::ShowDoctor => Pane::Doctor,
+        Cmd::ShowHelp => Pane::Help,
+        _ => Pane::Frames,
     }
 }
 
 fn draw_tabs(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    frame.buffer_mut().set_style(area, app.look.theme.style(Role::Tab));
+    frame.buffer_mut().set_style(area, app.appearance.theme.style(Role::Tab));
     let span = |(command, text): (Cmd, String)| {
         let role = if screen_of(command) == app.screen { Role::TabActive } else { Role::Tab };
         app.span(role, text)
@@ -401,7 +403,7 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let mut spans = Vec::new();
     let mut used = 0;
     let usable = |command: &Cmd| app.why_not(*command).is_none();
-    for command in ask.into_iter().chain(offered(app.place()).iter().copied().filter(usable)) {
+    for command in ask.into_iter().chain(offered(app.active_pane()).iter().copied().filter(usable)) {
         let key = command.key().to_owned();
         let text = format!(" {}  ", command.short());
         used += key.width() + text.width();

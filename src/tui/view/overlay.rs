@@ -142,7 +142,7 @@ fn draw_palette(frame: &mut Frame<'_>, app: &App, palette: &Palette, area: Rect)
     let top = (palette.cursor + 1).saturating_sub(height);
     for (y, (at, command)) in (list.y..).zip(palette.found.iter().enumerate().skip(top).take(height)) {
         let row = Rect { y, height: 1, ..list };
-        let here = command.places().contains(&app.place());
+        let here = command.places().contains(&app.active_pane());
         let why = app.why_not(*command).filter(|_| here);
         let role = if here && why.is_none() { Role::Text } else { Role::Dim };
         let text = match why {
@@ -155,7 +155,7 @@ fn draw_palette(frame: &mut Frame<'_>, app: &App, palette: &Palette, area: Rect)
         ]);
         frame.render_widget(line, row);
         if at == palette.cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(row, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -210,7 +210,7 @@ fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Ask, area: Rect) {
 
 /// The keys that can complete a sequence that has begun.
 fn draw_sequence(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let completions = app.keymap.completions(app.place());
+    let completions = app.keymap.completions(app.active_pane());
     if completions.is_empty() {
         return;
     }

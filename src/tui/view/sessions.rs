@@ -69,7 +69,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         };
         frame.render_widget(line, place);
         if at == cursor {
-            let style = app.look.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(Role::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -297,7 +297,7 @@ fn capability_names(json: &str) -> impl Iterator<Item = String> {
 
 /// What to do where nothing runs and nothing was recorded.
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let waiting = app.look.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned());
+    let waiting = app.appearance.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned());
     let mut lines = vec![(Role::Title, "Nothing is running yet".to_owned()), (Role::Text, String::new())];
     if app.is_home() && !app.is_remote {
         let ways = [

@@ -105,7 +105,7 @@ fn picture(app: &App) -> Vec<Line<'static>> {
 fn standing(app: &App) -> Line<'static> {
     let lanes = &app.scrub.lanes;
     let wall = |time| clock::format(app.log().clock().wall(time), "%H:%M:%S");
-    let place = app.frame_in_view().and_then(|seq| app.world.place(seq)).map_or(0, |place| place + 1);
+    let place = app.frame_in_view().and_then(|seq| app.world.row_index(seq)).map_or(0, |place| place + 1);
     let player = &app.scrub.player;
     let sign = if player.is_playing() { "▶" } else { "‖" };
     let now = clock::format(app.log().clock().wall(app.playhead()), "%H:%M:%S%.3f");

@@ -1,0 +1,142 @@
+//! Launching a server under the debugger, with the built-in client as its client.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Backend, Host, RestartServer, SharedServer};
+use crate::client::{Attendance, Client, ClientError};
+use crate::log::SessionId;
+use crate::log::record::Level;
+use crate::mcp::Era;
+use crate::stdio::lifecycle::{TERM_GRACE, wind_down};
+use crate::stdio::link::{End, Server};
+use crate::stdio::multiplex::Multiplexer;
+use crate::transport::child::{Process, SpawnError, Spec};
+use crate::transport::memory;
+
+/// What to launch, and how to greet it.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub name: String,
+    pub spec: Spec,
+    /// The era to speak; found out when none is given.
+    pub era: Option<Era>,
+    pub attendance: Attendance,
+}
+
+/// Chunks in flight between the client and its session.
+const PIPE_CHUNKS: usize = 64;
+/// How long a server may take to answer `initialize`: some install themselves first.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Starts the server and its session, and greets it in the background. The greeting done, `then`
+/// runs with the client.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn launch(
+    host: &Arc<Host>,
+    launch: Launch,
+    then: impl FnOnce(Arc<Client>) + Send + 'static,
+) -> Result<SessionId, SpawnError> {
+    let Launch { name, spec, era, attendance } = launch.clone();
+    let limit = host.settings().inspect_limit;
+    let mut server = Server::from(spec.spawn()?);
+    let process = server.process.clone();
+    let (multiplexer, shared) = Multiplexer::before(server.end, limit);
+    server.end = shared;
+    let (to_session, from_client) = memory::pipe(PIPE_CHUNKS);
+    let (to_client, from_session) = memory::pipe(PIPE_CHUNKS);
+    let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
+    let failed = |source| SpawnError::Failed { command: name.clone(), source };
+    // stderr is shown on the screen and goes nowhere else.
+    let nowhere = Box::new(std::io::sink());
+    let (session, threads) = host.open_stdio(&name, &spec, server, end, nowhere, true).map_err(failed)?;
+    multiplexer.bind(&session);
+    let root =
+        spec.directory.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"));
+    let client = Client::start(to_session, from_session, root, attendance, limit);
+    let (restart_host, restart_launch, restart_process) =
+        (Arc::downgrade(host), launch.clone(), process.clone());
+    let restart_server: RestartServer = Arc::new(move || {
+        if let Some(host) = restart_host.upgrade() {
+            restart(&host, restart_launch.clone(), restart_process.clone());
+        }
+        Ok(())
+    });
+    host.update_backend(session.id(), |backend| {
+        backend.client = Some(Arc::clone(&client));
+        backend.restart = Some(restart_server);
+    });
+    let id = session.id();
+    let (ending, ending_host) = (process.clone(), Arc::clone(host));
+    tokio::spawn(async move {
+        let ended = ending.wait().await;
+        wind_down(&session, &threads, || false, std::future::pending()).await;
+        session.close("the server ended", Some(ended.into()));
+        ending_host.update_backend(session.id(), Backend::close);
+    });
+    let host = Arc::clone(host);
+    tokio::spawn(async move {
+        match greet(&client, era).await {
+            Ok(()) => {
+                let era = client.era().unwrap_or(Era::Stateful);
+                let shared = SharedServer { multiplexer, process, era };
+                host.update_backend(id, |backend| backend.shared = Some(shared));
+                client.list_all().await;
+                then(client);
+            }
+            // Servers exist that die of, or never answer, a request before `initialize`: the
+            // probe was made on a process that is thrown away.
+            Err(_) if host.is_ending() => {}
+            Err(error) if era.is_none() && client.era().is_none() => {
+                host.note(
+                    id,
+                    Level::Info,
+                    format!("no answer to server/discover ({error}); starting it once more with initialize"),
+                );
+                process.terminate(TERM_GRACE).await;
+                if host.is_ending() {
+                    return;
+                }
+                let again = Launch { era: Some(Era::Stateful), ..launch };
+                if let Err(error) = self::launch(&host, again, then) {
+                    host.note(id, Level::Error, error.to_string());
+                }
+            }
+            Err(error) => host.note(id, Level::Error, format!("the handshake failed: {error}")),
+        }
+    });
+    Ok(id)
+}
+
+/// Ends a server, if it still runs, and starts it under a new session.
+fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
+    let host = Arc::clone(host);
+    tokio::spawn(async move {
+        if process.ended().is_none() {
+            process.terminate(TERM_GRACE).await;
+        }
+        if !host.is_ending()
+            && let Err(error) = self::launch(&host, launch, |_| ())
+        {
+            host.note(SessionId(0), Level::Error, error.to_string());
+        }
+    });
+}
+
+/// Opens a session in the era given, or in the one that the server turns out to speak.
+///
+/// # Errors
+/// When the server is gone, silent, or refuses.
+pub async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError> {
+    match era {
+        Some(Era::Stateful) => client.initialize(GREETING_TIMEOUT).await,
+        Some(Era::Stateless) => client.probe(GREETING_TIMEOUT).await.map(|_| client.assume_stateless()),
+        None => match client.probe(crate::client::PROBE_PATIENCE).await? {
+            true => Ok(()),
+            false => client.initialize(GREETING_TIMEOUT).await,
+        },
+    }
+}

@@ -1,0 +1,399 @@
+//! The token of one server: found, kept, and renewed before it ends.
+//!
+//! What takes a while (discovery, renewal, asking the person) is done once for all requests that
+//! wait for it, and goes on when they leave.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use url::Url;
+
+use super::consent::{Question, RedirectListener};
+use super::discovery::{Challenge, Found, covers, discover};
+use super::exchange::{self, Grant};
+use super::registration::{Registration, register};
+use super::store::{Store, Tokens};
+use super::web::allowed;
+use super::{LoginError, Web, WebError};
+use crate::clock::{Clock, Stamp};
+
+/// How a person wants to log in.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The id that the authorization server gave to the person, or the URL of a document that stands
+    /// for it (2025-11-25, client id metadata documents).
+    pub client_id: Option<String>,
+    /// Never kept, and sent to `issuer` alone.
+    pub client_secret: Option<String>,
+    /// The only authorization server to log in at.
+    pub issuer: Option<String>,
+    /// Scopes to ask for whatever the server says.
+    pub scope: Option<String>,
+    /// Opens a browser.
+    pub browser: bool,
+    /// Someone is at a terminal, and can paste.
+    pub terminal: bool,
+    /// Where tokens are kept.
+    pub directory: PathBuf,
+}
+
+/// Tells the person something; whether they are at a terminal that we may use. Only the first line
+/// is fit to be kept.
+pub type Tell = Box<dyn Fn(&str, bool) + Send + Sync>;
+
+/// Keeps the token for one server.
+pub struct TokenManager {
+    me: Weak<Self>,
+    web: Web,
+    url: Url,
+    options: Options,
+    store: Store,
+    clock: Clock,
+    tell: Tell,
+    /// Someone is at a terminal that we may read.
+    terminal: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Current>,
+    /// What is being done about the token now.
+    under_way: Option<Shared<BoxFuture<'static, Result<(), LoginError>>>>,
+    /// When a renewal failed, and when and why asking did.
+    not_renewed: Option<Stamp>,
+    not_asked: Option<(Stamp, LoginError)>,
+}
+
+/// The token of now.
+#[derive(Clone)]
+struct Current {
+    tokens: Tokens,
+    found: Found,
+    /// When the person was asked for it, where it was not only renewed.
+    asked: Option<Stamp>,
+}
+
+/// After an attempt that failed, none is made for this long.
+const REST: Duration = Duration::from_secs(30);
+/// A server that refuses a token so soon after it was issued would refuse the next one as well.
+const FRESH: Duration = Duration::from_secs(5 * 60);
+
+impl TokenManager {
+    /// A tokens for the server at `url`, which has no token yet.
+    ///
+    /// # Errors
+    /// When `url` may not be sent a token (it is neither https nor on this machine), or a secret is
+    /// given without the server that it is for.
+    pub fn new(
+        web: Web,
+        url: &str,
+        options: Options,
+        clock: Clock,
+        tell: Tell,
+    ) -> Result<Arc<Self>, LoginError> {
+        let url = allowed(url)?;
+        if options.client_secret.is_some() && options.issuer.is_none() {
+            return Err(LoginError::SecretForAnyone);
+        }
+        let store = Store::open(options.directory.clone())?;
+        let terminal = AtomicBool::new(options.terminal);
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            web,
+            url,
+            options,
+            store,
+            clock,
+            tell,
+            terminal,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The terminal belongs to someone else from now on: nothing is read from it any more.
+    pub fn leave_terminal(&self) {
+        self.terminal.store(false, Ordering::Release);
+    }
+
+    /// Asks the server whether it wants a token, and gets one. Returns whether it does.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn look_ahead(&self) -> Result<bool, LoginError> {
+        let mut request =
+            http::Request::new(br#"{"jsonrpc":"2.0","id":"sc-login","method":"ping"}"#.to_vec());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.url.as_str().parse().map_err(|_| WebError::NoUrl(self.url.to_string()))?;
+        let headers = request.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        let both = http::HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(http::header::ACCEPT, both);
+        let (status, headers) = self.web.head(request).await?;
+        if status != 401 {
+            return Ok(false);
+        }
+        let challenge = Challenge::of(&headers).unwrap_or_default();
+        self.renew(None, &challenge).await.map(|()| true)
+    }
+
+    /// The access token for a request to `path`; none before the server asked for one, and none for a
+    /// place that it is not for. One that is about to end is renewed meanwhile.
+    pub fn token(&self, path: &str) -> Option<String> {
+        let current = self.state.lock().current.clone()?;
+        let mut place = self.url.clone();
+        place.set_path(path.split('?').next().unwrap_or(path));
+        if !covers(&current.found.resource, &place) {
+            return None;
+        }
+        if self.ends_soon(&current.tokens) && current.tokens.refresh.is_some() {
+            // Whoever finds the old one refused waits for this.
+            drop(self.start(Want::Renewal));
+        }
+        Some(current.tokens.access)
+    }
+
+    /// Gets another token, since the server asks for one with `challenge`, or refused `refused`. The
+    /// person is asked where nothing else helps.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn renew(&self, refused: Option<&str>, challenge: &Challenge) -> Result<(), LoginError> {
+        for _ in 0..2 {
+            if self.has_other(refused) {
+                return Ok(());
+            }
+            let before = self.state.lock().under_way.clone();
+            match before {
+                // It may be for something else: then what is wanted here is still to be done.
+                Some(under_way) => under_way.await?,
+                None => {
+                    let want =
+                        Want::Token { refused: refused.map(str::to_owned), challenge: challenge.clone() };
+                    return self.start(want).await;
+                }
+            }
+        }
+        match self.has_other(refused) {
+            true => Ok(()),
+            false => Err(LoginError::Again),
+        }
+    }
+
+    /// Whether there is a token beside the one that was refused.
+    fn has_other(&self, refused: Option<&str>) -> bool {
+        let state = self.state.lock();
+        state.current.as_ref().is_some_and(|current| Some(current.tokens.access.as_str()) != refused)
+    }
+
+    /// Does what is wanted, apart from whoever wants it.
+    fn start(&self, want: Want) -> Shared<BoxFuture<'static, Result<(), LoginError>>> {
+        let mut state = self.state.lock();
+        if let Some(under_way) = &state.under_way {
+            return under_way.clone();
+        }
+        let me = self.me.clone();
+        let task = tokio::spawn(async move {
+            let Some(tokens) = me.upgrade() else { return Err(LoginError::Again) };
+            let done = tokens.get(want).await;
+            tokens.state.lock().under_way = None;
+            done
+        });
+        let under_way = async move { task.await.unwrap_or(Err(LoginError::Again)) }.boxed().shared();
+        state.under_way = Some(under_way.clone());
+        under_way
+    }
+
+    async fn get(&self, want: Want) -> Result<(), LoginError> {
+        let now = self.clock.now();
+        let current = self.state.lock().current.clone();
+        let (refused, challenge) = match (want, current.clone()) {
+            (Want::Renewal, Some(current)) => return self.renew_current(&current).await,
+            (Want::Renewal, None) => return Ok(()),
+            (Want::Token { refused, challenge }, _) => (refused, challenge),
+        };
+        let more = challenge.error.as_deref() == Some("insufficient_scope");
+        let found = discover(&self.web, &self.url, &challenge).await?;
+        if let Some(issuer) = self.options.issuer.as_ref().filter(|issuer| **issuer != found.server.issuer) {
+            return Err(LoginError::OtherIssuer(found.server.issuer, issuer.clone()));
+        }
+        // The server does not want what it is given; another of the same would be no better.
+        let is_fresh = |current: &Current| {
+            current.asked.is_some_and(|asked| now.since(asked) < FRESH)
+                && !self.ends_soon(&current.tokens)
+                && current.found.server.issuer == found.server.issuer
+        };
+        if let Some(current) = current.as_ref().filter(|current| is_fresh(current))
+            && (!more || covers_scope(current.tokens.scope.as_deref(), challenge.scope.as_deref()))
+        {
+            return Err(LoginError::Again);
+        }
+        let kept = self.store.tokens(&found.server.issuer, &found.resource);
+        let kept = kept.map(|tokens| Current { tokens, found: found.clone(), asked: None });
+        if let Some(kept) = kept.filter(|_| !more) {
+            if refused.as_deref() != Some(kept.tokens.access.as_str()) && !self.ends_soon(&kept.tokens) {
+                self.state.lock().current = Some(kept);
+                return Ok(());
+            }
+            // Where that is refused as well, the person is asked.
+            if kept.tokens.refresh.is_some() && self.renew_current(&kept).await.is_ok() {
+                return Ok(());
+            }
+        }
+        if let Some((at, why)) = self.state.lock().not_asked.clone()
+            && now.since(at) < REST
+        {
+            return Err(why);
+        }
+        let asked = self.authorize(found, &challenge, current.and_then(|current| current.tokens.scope)).await;
+        self.state.lock().not_asked = asked.as_ref().err().map(|error| (self.clock.now(), error.clone()));
+        asked
+    }
+
+    fn ends_soon(&self, tokens: &Tokens) -> bool {
+        tokens.renew.is_some_and(|renew| renew <= self.clock.wall(self.clock.now()))
+    }
+
+    /// Renews a token, once for all programs that keep the same.
+    async fn renew_current(&self, current: &Current) -> Result<(), LoginError> {
+        let now = self.clock.now();
+        if self.state.lock().not_renewed.is_some_and(|at| now.since(at) < REST) {
+            return Err(LoginError::Token("it could not be renewed a moment ago".into()));
+        }
+        let renewed = self.exchange_refresh(current).await;
+        self.state.lock().not_renewed = renewed.is_err().then(|| self.clock.now());
+        if let Err(error) = &renewed {
+            self.tell(&format!("the token could not be renewed: {error}"));
+        }
+        renewed
+    }
+
+    async fn exchange_refresh(&self, current: &Current) -> Result<(), LoginError> {
+        let Current { found, tokens, .. } = current;
+        // Another program may have renewed it; the old one used again would revoke both.
+        let lock = self.store.lock(&found.server.issuer).await?;
+        let kept = self.store.tokens(&found.server.issuer, &found.resource);
+        let newest = kept.unwrap_or_else(|| tokens.clone());
+        if newest.access != tokens.access && !self.ends_soon(&newest) {
+            self.state.lock().current = Some(Current { tokens: newest, found: found.clone(), asked: None });
+            return Ok(());
+        }
+        let Some(refresh) = newest.refresh.clone() else {
+            return Err(LoginError::Token("there is nothing to renew it with".into()));
+        };
+        let registration = newest.registration.clone().with_secret(self.options.client_secret.as_deref());
+        let grant = exchange::refresh(&self.web, found, &registration, &refresh).await?;
+        // A server that gives no other lets the old one live.
+        let grant =
+            Grant { refresh: grant.refresh.or(Some(refresh)), scope: grant.scope.or(newest.scope), ..grant };
+        self.keep(found, registration, grant, None);
+        drop(lock);
+        Ok(())
+    }
+
+    /// Asks the person.
+    async fn authorize(
+        &self,
+        found: Found,
+        challenge: &Challenge,
+        before: Option<String>,
+    ) -> Result<(), LoginError> {
+        let server = &found.server;
+        if !server.code_challenge_methods_supported.iter().any(|method| method == "S256") {
+            return Err(LoginError::NoPkce(server.issuer.clone()));
+        }
+        let scope = self.scope(&found, challenge, before.as_deref());
+        let door = RedirectListener::open().await?;
+        // An id that the server gave out earlier it may have forgotten, and would tell the browser alone.
+        let registration = match &self.options.client_id {
+            Some(id) => {
+                Registration::given(id, self.options.client_secret.as_deref(), server, door.redirect_uri())
+            }
+            None => register(&self.web, server, door.redirect_uri(), scope.as_deref()).await?,
+        };
+        let asking = exchange::ask(&found, &registration, scope.as_deref())?;
+        let terminal = self.terminal.load(Ordering::Acquire);
+        if !terminal {
+            self.store.note(&format!("{}\n", asking.url))?;
+        }
+        let question = Question {
+            url: &asking.url,
+            state: &asking.state,
+            server,
+            browser: self.options.browser,
+            terminal,
+            note: self.store.note_path(),
+        };
+        let code = door.ask(question, |text| self.tell(text)).await?;
+        let grant = exchange::redeem(&self.web, &found, &registration, asking, code).await?;
+        let grant = Grant { scope: grant.scope.or(scope), ..grant };
+        let issuer = server.issuer.clone();
+        self.keep(&found, registration, grant, Some(self.clock.now()));
+        self.tell(&format!("logged in at {issuer}"));
+        Ok(())
+    }
+
+    /// What to ask for: what the challenge says, else all that the server knows; and what was granted
+    /// before, so that a step up is no step back (2026-07-28, scope selection strategy).
+    fn scope(&self, found: &Found, challenge: &Challenge, before: Option<&str>) -> Option<String> {
+        let named = challenge.scope.clone().or_else(|| Some(found.scopes.as_ref()?.join(" ")));
+        let offline = found.server.scopes_supported.iter().any(|scope| scope == "offline_access");
+        let all =
+            [before, self.options.scope.as_deref(), named.as_deref(), offline.then_some("offline_access")];
+        let mut scopes: Vec<&str> = Vec::new();
+        for scope in all.iter().flatten().flat_map(|all| all.split_whitespace()) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        (!scopes.is_empty()).then(|| scopes.join(" "))
+    }
+
+    /// Takes what was granted into use. That it cannot be kept is no reason not to.
+    fn keep(&self, found: &Found, registration: Registration, grant: Grant, asked: Option<Stamp>) {
+        let now = self.clock.wall(self.clock.now());
+        let Grant { access, refresh, lasts, scope } = grant;
+        let tokens = Tokens {
+            access,
+            refresh,
+            renew: lasts.map(|lasts| now.saturating_add(renew_after(lasts))),
+            scope,
+            registration: registration.without_secret(self.options.client_secret.as_deref()),
+        };
+        if let Err(error) = self.store.keep(&found.server.issuer, &found.resource, &tokens) {
+            self.tell(&format!("{error}; the login will be asked for again next time"));
+        }
+        self.state.lock().current = Some(Current { tokens, found: found.clone(), asked });
+    }
+
+    fn tell(&self, text: &str) {
+        (self.tell)(text, self.terminal.load(Ordering::Acquire));
+    }
+}
+
+/// What is to be done about the token.
+enum Want {
+    /// It is about to end.
+    Renewal,
+    /// The server asks for one, or for another.
+    Token { refused: Option<String>, challenge: Challenge },
+}
+
+/// Microseconds after which a token that lasts so long is renewed: a minute before it ends, but not
+/// before the last quarter of its life.
+fn renew_after(lasts: Duration) -> u64 {
+    const EARLY: Duration = Duration::from_secs(60);
+    let early = EARLY.min(lasts / 4);
+    u64::try_from((lasts - early).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether all scopes that are wanted were granted.
+fn covers_scope(granted: Option<&str>, wanted: Option<&str>) -> bool {
+    let granted: Vec<&str> = granted.unwrap_or_default().split_whitespace().collect();
+    wanted.unwrap_or_default().split_whitespace().all(|scope| granted.contains(&scope))
+}

@@ -1,0 +1,364 @@
+//! A recording in the place of a server on a pair of streams, with the real server behind it where
+//! there is one.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::log::record::Origin;
+use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::{Direction, Id, Kind, Message, compose, layout};
+use crate::tape::builder::TapeBuilder;
+use crate::tape::replay::{Heard, How, StandIn};
+use crate::transport::child::{Child, Process, SpawnError, Spec};
+
+/// What a stand-in works with.
+pub struct StandInConfig {
+    pub standin: StandIn,
+    /// Answers what the recording does not have.
+    pub real: Option<Spec>,
+    /// Records what is said from here on.
+    pub builder: Option<TapeBuilder>,
+    /// Lines over this many bytes are not looked into, and not answered.
+    pub limit: usize,
+}
+
+/// Why a stand-in could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StandInError {
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("the real server ended while it was needed")]
+    RealEnded,
+}
+
+/// Something that came in.
+enum Event {
+    Client(Bytes),
+    ClientEnded,
+    Server(Bytes),
+    /// A part of a line of the server that is too long to be looked into.
+    ServerRaw(Bytes),
+    ServerEnded,
+    /// The process was asked to end.
+    Stop,
+}
+
+/// Ends a stand-in from elsewhere.
+#[derive(Clone)]
+pub struct Stop(SyncSender<Event>);
+
+/// Lines that may wait for us.
+const MAX_EVENTS: usize = 256;
+/// Lines that may wait for the real server.
+const MAX_LINES: usize = 1 << 16;
+/// How long the real server gets to answer what is open when the client has ended.
+const FINAL_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_BYTES: usize = 64 << 10;
+
+/// A stand-in that is ready to begin.
+pub struct StandInServer {
+    stage: StandInConfig,
+    events: SyncSender<Event>,
+    coming: Receiver<Event>,
+}
+
+impl Stop {
+    /// Tells it to end.
+    pub fn stop(&self) {
+        // It may have ended by itself.
+        let _ = self.0.try_send(Event::Stop);
+    }
+}
+
+impl StandInServer {
+    pub fn new(stage: StandInConfig) -> Self {
+        let (events, coming) = sync_channel(MAX_EVENTS);
+        Self { stage, events, coming }
+    }
+
+    /// What ends it from elsewhere.
+    pub fn stop(&self) -> Stop {
+        Stop(self.events.clone())
+    }
+
+    /// Stands in for the server until the client has ended. The builder is told to its end.
+    ///
+    /// # Errors
+    /// When the real server cannot be started, or ends while it is needed.
+    pub fn run(self, input: impl Read + Send + 'static, output: impl Write) -> Result<(), StandInError> {
+        let Self { stage: StandInConfig { standin, real, builder, limit }, events, coming } = self;
+        let child = real.map(|spec| spec.spawn()).transpose()?;
+        read(input, limit, events.clone(), Event::Client, |_| None, || Event::ClientEnded)?;
+        let real = match child {
+            Some(child) => Some(Real::start(child, limit, events)?),
+            None => None,
+        };
+        let is_spy = real.is_some();
+        let mut play = Play {
+            standin,
+            builder,
+            real,
+            is_spy,
+            output,
+            greeting: None,
+            open: BTreeMap::new(),
+            failed: false,
+        };
+        play.run(&coming);
+        play.builder.iter().for_each(TapeBuilder::end);
+        match play.failed {
+            true => Err(StandInError::RealEnded),
+            false => Ok(()),
+        }
+    }
+}
+
+fn read(
+    mut from: impl Read + Send + 'static,
+    limit: usize,
+    events: SyncSender<Event>,
+    line: fn(Bytes) -> Event,
+    raw: fn(Bytes) -> Option<Event>,
+    ended: fn() -> Event,
+) -> std::io::Result<()> {
+    let run = move || {
+        let mut splitter = Splitter::new(limit);
+        let mut chunk = vec![0; READ_BYTES];
+        let mut take = |piece| {
+            let event = match piece {
+                Piece::Line(bytes) => Some(line(bytes)),
+                Piece::Start(bytes) => {
+                    tracing::warn!("a line of over {limit} bytes is not looked into");
+                    raw(bytes)
+                }
+                Piece::More(bytes) | Piece::End(bytes) => raw(bytes),
+            };
+            // Whoever listened may have ended.
+            event.is_none_or(|event| events.send(event).is_ok())
+        };
+        while let Ok(length @ 1..) = from.read(&mut chunk) {
+            splitter.feed(&chunk[..length]);
+            while let Some(piece) = splitter.next_piece() {
+                if !take(piece) {
+                    return;
+                }
+            }
+        }
+        splitter.finish().map(&mut take);
+        let _ = events.send(ended());
+    };
+    thread::Builder::new().name("standin".into()).spawn(run)?;
+    Ok(())
+}
+
+/// The real server behind a stand-in.
+struct Real {
+    /// Lines for its stdin, which a thread of its own writes: it may not read while we do not.
+    lines: SyncSender<Bytes>,
+    /// Kept, since the process ends with its last handle.
+    _process: Process,
+}
+
+impl Real {
+    fn start(child: Child, limit: usize, events: SyncSender<Event>) -> std::io::Result<Self> {
+        let Child { process, mut stdin, stdout, mut stderr } = child;
+        read(stdout, limit, events, Event::Server, |raw| Some(Event::ServerRaw(raw)), || Event::ServerEnded)?;
+        let copy = move || {
+            // What it complains of is for whoever reads our stderr.
+            let _ = std::io::copy(&mut stderr, &mut std::io::stderr());
+        };
+        thread::Builder::new().name("stderr".into()).spawn(copy)?;
+        let (lines, queue) = sync_channel::<Bytes>(MAX_LINES);
+        let write = move || {
+            while let Ok(line) = queue.recv() {
+                if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("stdin".into()).spawn(write)?;
+        Ok(Self { lines, _process: process })
+    }
+}
+
+/// A stand-in at work.
+struct Play<W: Write> {
+    standin: StandIn,
+    builder: Option<TapeBuilder>,
+    real: Option<Real>,
+    /// Whether there was a real server to begin with.
+    is_spy: bool,
+    output: W,
+    /// The greeting that the real server got as well, whose answer the client has already.
+    greeting: Option<Id>,
+    /// Requests that the real server is to answer, by their ids as they are spelled.
+    open: BTreeMap<String, Id>,
+    /// The real server ended while it was needed.
+    failed: bool,
+}
+
+impl<W: Write> Play<W> {
+    fn run(&mut self, coming: &Receiver<Event>) {
+        let mut ended = false;
+        // The thread that writes to the real server; without it its stdin is closed.
+        let mut patience = FINAL_ANSWER_TIMEOUT;
+        loop {
+            for said in self.standin.say() {
+                if !self.tell_client(said.line, Origin::Replayed) {
+                    return;
+                }
+            }
+            if ended && !self.standin.owes() && self.open.is_empty() {
+                return;
+            }
+            let mut wait = self.standin.wait();
+            if ended && !self.open.is_empty() {
+                wait = Some(wait.unwrap_or(patience).min(patience));
+            }
+            let event = match wait {
+                Some(wait) => coming.recv_timeout(wait),
+                None => coming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match event {
+                Ok(Event::Client(line)) => self.heard(line),
+                Ok(Event::Server(line)) => {
+                    if !self.passed_back(line) {
+                        return;
+                    }
+                }
+                Ok(Event::ServerRaw(raw)) => {
+                    if self.output.write_all(&raw).and_then(|()| self.output.flush()).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if ended && !self.standin.owes() => {
+                    patience = Duration::ZERO;
+                    self.refuse_open("the real server did not answer before the end");
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::ClientEnded) => {
+                    ended = true;
+                    // Closing its stdin is how a server is told to end; it may still answer.
+                    if let Some(real) = &mut self.real {
+                        real.lines = sync_channel(1).0;
+                    }
+                }
+                Ok(Event::ServerEnded) => {
+                    self.real = None;
+                    if !ended {
+                        tracing::error!("the real server has ended");
+                    }
+                    self.refuse_open("the real server has ended");
+                }
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes in a line of the client.
+    fn heard(&mut self, line: Bytes) {
+        let message = Message::parse(line.clone());
+        if let Some(builder) = &mut self.builder {
+            builder.say(Direction::ToServer, message.clone(), Origin::Wire);
+        }
+        match message.kind() {
+            // Each element may be answered by another.
+            Kind::Batch(all) => {
+                for element in all {
+                    self.heard_one(element, &layout::as_line(element.body()));
+                }
+            }
+            _ => self.heard_one(&message, &line),
+        }
+    }
+
+    fn heard_one(&mut self, message: &Message, line: &Bytes) {
+        let heard = self.standin.hear(message);
+        tell(message, &heard);
+        let missed = matches!(heard, Heard::Missed { .. });
+        // The real server has to be greeted as the stand-in was, and hears what is told to all.
+        let greets = matches!(message.method(), Some("initialize"));
+        let is_told = matches!(
+            message.kind(),
+            Kind::Notification { .. } | Kind::Response { .. } | Kind::Failure { .. }
+        );
+        if !(missed || greets || is_told && heard != Heard::Replied) || !self.is_spy {
+            return;
+        }
+        if greets && !missed {
+            self.greeting = message.id().cloned();
+        } else if let Some(id) = message.id().filter(|_| missed) {
+            self.open.insert(id.token().to_owned(), id.clone());
+        }
+        let sent = self.real.as_ref().map(|real| real.lines.try_send(line.clone()));
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => self.refuse_open("the real server does not read"),
+            Some(Err(TrySendError::Disconnected(_))) | None => self.refuse_open("the real server has ended"),
+        }
+    }
+
+    /// Answers what the real server will not.
+    fn refuse_open(&mut self, why: &str) {
+        for id in std::mem::take(&mut self.open).into_values() {
+            self.failed = true;
+            let line = compose::failure(Some(&id), compose::INTERNAL_ERROR, why);
+            // A client that is gone needs no answer.
+            let _ = self.tell_client(layout::as_line(&line), Origin::Injected);
+        }
+    }
+
+    /// Passes a line of the real server to the client; false when that is gone.
+    fn passed_back(&mut self, line: Bytes) -> bool {
+        let message = Message::parse(line.clone());
+        let all = match message.kind() {
+            Kind::Batch(all) => all.clone(),
+            _ => vec![message.clone()],
+        };
+        for one in all {
+            if matches!(one.kind(), Kind::Response { .. } | Kind::Failure { .. })
+                && let Some(id) = one.id()
+            {
+                if Some(id) == self.greeting.as_ref() {
+                    self.greeting = None;
+                    return true;
+                }
+                self.open.retain(|_, open| open != id);
+            }
+        }
+        self.tell_client(line, Origin::Wire)
+    }
+
+    fn tell_client(&mut self, line: Bytes, origin: Origin) -> bool {
+        if let Some(builder) = &mut self.builder {
+            builder.say(Direction::ToClient, Message::parse(line.clone()), origin);
+        }
+        self.output.write_all(&line).and_then(|()| self.output.flush()).is_ok()
+    }
+}
+
+/// Says which recorded request answers, and how alike it is.
+fn tell(message: &Message, heard: &Heard) {
+    let title = || {
+        let method = message.method().unwrap_or("?");
+        message.target().map_or_else(|| method.to_owned(), |target| format!("{method} {target}"))
+    };
+    match heard {
+        Heard::Answered { by, how: How::Nearest { score, .. } } => {
+            tracing::warn!("{} is not in the recording; #{by} answers, {score:.2} alike", title());
+        }
+        Heard::Answered { by, how } => tracing::info!("{} is answered by #{by} ({how:?})", title()),
+        Heard::Missed { nearest: Some((by, How::Nearest { score, .. })) } => {
+            tracing::warn!("{} is not in the recording; nearest is #{by}, {score:.2} alike", title());
+        }
+        Heard::Missed { .. } => tracing::warn!("{} is not in the recording", title()),
+        Heard::Told | Heard::Replied => {}
+    }
+}

@@ -1,0 +1,243 @@
+//! The streams of a shared server, as the sessions of its clients have them.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Weak};
+
+use bytes::{Buf, BytesMut};
+
+use super::id_map::{ClientId, Said};
+use super::{Multiplexer, READ_BYTES};
+use crate::log::record::VerdictKind;
+use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::remap::Long;
+use crate::mcp::{Message, compose, layout};
+use crate::session::{Receipt, Session};
+use crate::transport::{QueuedWrite, Sink};
+
+/// Who does what is done to messages here, in records.
+const REMAP: &str = "remap";
+
+// === impl FirstSink ===
+
+/// What the first client's session writes to.
+pub struct FirstSink(pub Arc<Multiplexer>);
+
+impl Sink<Receipt> for FirstSink {
+    fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
+        let plain = self.0.ids.lock().is_plain();
+        // What a line is known of goes first: its answer may come at once.
+        for write in writes.iter().filter(|write| !plain && write.piece.is_none()) {
+            self.0.ids.lock().first_says(&Message::parse(write.bytes.clone()));
+        }
+        self.0.input.pass(writes)
+    }
+}
+
+impl Drop for FirstSink {
+    /// Whoever launched the server ends it.
+    fn drop(&mut self) {
+        self.0.input.close();
+    }
+}
+
+// === impl OtherSink ===
+
+/// What the session of another client writes to.
+pub struct OtherSink {
+    pub multiplexer: Arc<Multiplexer>,
+    pub client: ClientId,
+    pub session: Weak<Session>,
+    /// A line over the limit, which goes nowhere.
+    pub long: Option<Long>,
+}
+
+impl Sink<Receipt> for OtherSink {
+    fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
+        for write in writes {
+            let said = match write.piece {
+                None if write.bytes.trim_ascii().is_empty() => continue,
+                None => {
+                    let message = Message::parse(write.bytes.clone());
+                    let mut ids = self.multiplexer.ids.lock();
+                    match ids.is_member(self.client) {
+                        true => ids.says(self.client, &message),
+                        false => return Err(io::ErrorKind::BrokenPipe.into()),
+                    }
+                }
+                Some(piece) => {
+                    match &mut self.long {
+                        Some(long) => long.push(&write.bytes),
+                        None => self.long = Some(Long::begin(&write.bytes)),
+                    }
+                    match piece.last {
+                        true => too_long(&self.long.take().unwrap_or_default(), self.multiplexer.limit),
+                        false => continue,
+                    }
+                }
+            };
+            if let (Some((ruling, how)), Some(receipt)) = (&said.how, &write.receipt)
+                && let Some(session) = self.session.upgrade()
+            {
+                session.remark(receipt.frame, REMAP, *ruling, how);
+            }
+            if let Some(line) = said.to_server {
+                self.multiplexer.input.write(line)?;
+            }
+            if let Some(answer) = said.answer {
+                self.multiplexer.deliver(self.client, answer);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_long(line: &Long, limit: usize) -> Said {
+    let why = format!(
+        "a line of more than {limit} bytes is not taken to a server that several clients share; --inspect-limit raises the bound"
+    );
+    let answer = line.request().map(|id| {
+        let text = format!("shadowcat: {why}");
+        layout::as_line(&compose::failure(Some(&id), compose::INVALID_REQUEST, &text))
+    });
+    Said { answer, how: Some((VerdictKind::Drop, why)), ..Said::default() }
+}
+
+// === impl Source ===
+
+/// What the first client's session reads, which reads what the server says to all of them.
+pub struct Source {
+    stdout: Box<dyn Read + Send>,
+    multiplexer: Arc<Multiplexer>,
+    splitter: Splitter,
+    /// What the first client gets.
+    ready: BytesMut,
+    chunk: Vec<u8>,
+    /// Bytes pass as they are.
+    is_plain: bool,
+    /// The last byte that passed was not the end of a line.
+    mid_line: bool,
+    /// A line over the limit that is not the first client's.
+    long: Option<Long>,
+    over: bool,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.ready.is_empty() && !self.over {
+            let length = self.stdout.read(&mut self.chunk)?;
+            let chunk = std::mem::take(&mut self.chunk);
+            self.feed(&chunk[..length]);
+            self.chunk = chunk;
+        }
+        let length = buffer.len().min(self.ready.len());
+        buffer[..length].copy_from_slice(&self.ready[..length]);
+        self.ready.advance(length);
+        Ok(length)
+    }
+}
+
+impl Source {
+    pub fn new(multiplexer: &Arc<Multiplexer>, stdout: Box<dyn Read + Send>) -> Self {
+        Self {
+            stdout,
+            multiplexer: Arc::clone(multiplexer),
+            splitter: Splitter::new(multiplexer.limit),
+            ready: BytesMut::new(),
+            chunk: vec![0; READ_BYTES],
+            is_plain: true,
+            mid_line: false,
+            long: None,
+            over: false,
+        }
+    }
+
+    fn feed(&mut self, mut chunk: &[u8]) {
+        if chunk.is_empty() {
+            self.over = true;
+            if let Some(piece) = self.splitter.finish() {
+                self.route(piece);
+            }
+            return;
+        }
+        let plain = self.long.is_none() && self.multiplexer.ids.lock().is_plain();
+        if plain
+            && !self.is_plain
+            && let Some(Piece::Line(rest) | Piece::Start(rest) | Piece::More(rest) | Piece::End(rest)) =
+                self.splitter.finish()
+        {
+            // The others are gone; what was begun of a line goes on as it comes.
+            self.ready.extend_from_slice(&rest);
+            self.mid_line = true;
+        }
+        self.is_plain = plain;
+        if self.mid_line || plain {
+            let end = match plain {
+                true => chunk.len(),
+                false => memchr::memchr(b'\n', chunk).map_or(chunk.len(), |at| at + 1),
+            };
+            let (passes, rest) = chunk.split_at(end);
+            self.ready.extend_from_slice(passes);
+            self.mid_line = passes.last() != Some(&b'\n');
+            chunk = rest;
+        }
+        self.splitter.feed(chunk);
+        while let Some(piece) = self.splitter.next_piece() {
+            self.route(piece);
+        }
+    }
+
+    fn route(&mut self, piece: Piece) {
+        match piece {
+            Piece::Line(line) if line.trim_ascii().is_empty() => self.ready.extend_from_slice(&line),
+            Piece::Line(line) => {
+                if self.multiplexer.hear(&Message::parse(line.clone())) {
+                    self.ready.extend_from_slice(&line);
+                }
+            }
+            Piece::Start(bytes) => {
+                let long = Long::begin(&bytes);
+                let ids = self.multiplexer.ids.lock();
+                // One whose id comes at its end may be anybody's that waits.
+                let is_other = match long.answered() {
+                    Some(id) => ids.is_others(&id),
+                    None => !long.has_method() && ids.others_wait(),
+                };
+                drop(ids);
+                match is_other {
+                    true => self.long = Some(long),
+                    false => self.ready.extend_from_slice(&bytes),
+                }
+            }
+            Piece::More(bytes) => match &mut self.long {
+                Some(long) => long.push(&bytes),
+                None => self.ready.extend_from_slice(&bytes),
+            },
+            Piece::End(bytes) => match self.long.take() {
+                Some(mut long) => {
+                    long.push(&bytes);
+                    self.refuse(&long);
+                }
+                None => self.ready.extend_from_slice(&bytes),
+            },
+        }
+    }
+
+    /// Answers in the place of a line that is too long to be brought to whom it is for.
+    fn refuse(&mut self, long: &Long) {
+        let Some(id) = long.answered() else { return };
+        let text = format!(
+            "shadowcat: the server's answer has more than {} bytes, which is not taken to a client that shares it; --inspect-limit raises the bound",
+            self.multiplexer.limit
+        );
+        let line = layout::as_line(&compose::failure(Some(&id), compose::INTERNAL_ERROR, &text));
+        if self.multiplexer.hear(&Message::parse(line.clone())) {
+            self.ready.extend_from_slice(&line);
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.multiplexer.close();
+    }
+}

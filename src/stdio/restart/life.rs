@@ -1,0 +1,96 @@
+//! How long a mounted server lives, and what comes after it.
+
+use std::sync::Arc;
+
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc;
+
+use super::{POLL_INTERVAL, Phase, RestartableServer};
+use crate::log::record::{Exit, Level};
+use crate::session::Session;
+use crate::stdio::drive::Threads;
+use crate::stdio::lifecycle::{self, ClientWatch, End, TERM_GRACE};
+use crate::transport::child::{Ended, Process};
+
+impl RestartableServer {
+    /// Waits until the server has ended for good. Every process that takes the place of another is
+    /// reported to `replaced`.
+    pub async fn until_end(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        threads: &Threads,
+        client: Option<&ClientWatch>,
+        signals: &mut mpsc::Receiver<Signal>,
+        replaced: impl Fn(Process),
+    ) -> Ended {
+        let mut process = self.state.lock().process.clone();
+        loop {
+            let End { ended, was_due } =
+                lifecycle::until_end(session, &process, threads, client, signals).await;
+            let next = match was_due {
+                true => None,
+                false => {
+                    let left = lifecycle::until_unneeded(session, threads, client, signals);
+                    self.next(&process, &Exit::from(ended).to_string(), left).await
+                }
+            };
+            let Some(next) = next else {
+                self.turn(Phase::Over);
+                let last = self.state.lock().process.clone();
+                if last.ended().is_none() {
+                    // It came just as nobody needed it any more.
+                    last.terminate(TERM_GRACE).await;
+                }
+                return ended;
+            };
+            replaced(next.clone());
+            process = next;
+        }
+    }
+
+    /// A process has ended. Returns the one that takes its place, once that is there; none when the
+    /// session is over. `left` is ready when nobody needs one any more.
+    async fn next(&self, ended: &Process, how: &str, left: impl Future<Output = ()>) -> Option<Process> {
+        let text = format!("the server ended: {how}");
+        if self.stays && self.falls(ended, &text) {
+            self.drained().await;
+            self.settle(&text, false);
+            if let Some(session) = self.session() {
+                session.reopen(None);
+            }
+            self.note(
+                Level::Warning,
+                format!("{text}; its client stays, and Space s r or `shadowcat ctl restart` starts it again"),
+            );
+        }
+        tokio::pin!(left);
+        loop {
+            {
+                let state = self.state.lock();
+                match state.phase {
+                    Phase::Up | Phase::Greeting(_) if state.process.id() != ended.id() => {
+                        return Some(state.process.clone());
+                    }
+                    Phase::Restarting | Phase::Down(_) => {}
+                    Phase::Up | Phase::Greeting(_) | Phase::Over => return None,
+                }
+            }
+            tokio::select! {
+                () = &mut left => return None,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// There is no process any more, unless another has taken the place of this one, or is about to.
+    fn falls(&self, process: &Process, why: &str) -> bool {
+        let mut state = self.state.lock();
+        let falls =
+            matches!(state.phase, Phase::Up | Phase::Greeting(_)) && state.process.id() == process.id();
+        if falls {
+            state.phase = Phase::Down(why.to_owned());
+            self.changed.notify_all();
+        }
+        falls
+    }
+}

@@ -1,0 +1,241 @@
+//! The streams of a mounted server: they go on with those of the process that takes its place.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf, BytesMut};
+
+use super::parts::Output;
+use super::{MAX_GREETING_BYTES, MIN_REMEMBERED, Phase, Reading, RestartableServer};
+use crate::log::record::{Record, VerdictKind};
+use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::{Direction, Id, Kind, Message};
+use crate::session::Receipt;
+use crate::transport::{QueuedWrite, Sink};
+
+// === impl Stdin ===
+
+/// What the session writes to.
+pub struct Stdin(pub Arc<RestartableServer>);
+
+impl Sink<Receipt> for Stdin {
+    fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
+        let server = &self.0;
+        let mut state = server.writable();
+        if let Phase::Down(why) = &state.phase {
+            let why = why.clone();
+            drop(state);
+            if let Some(session) = server.session() {
+                for receipt in writes.iter().filter_map(|write| write.receipt.as_ref()) {
+                    session.fail(receipt.frame, &why);
+                }
+            }
+            return Ok(());
+        }
+        writes.iter().for_each(|write| state.greeting.learn(write));
+        let frames = writes.iter().filter_map(|write| Some(write.receipt.as_ref()?.frame));
+        state.written.extend(frames);
+        if state.written.len() > state.remembers
+            && let Some(session) = server.session()
+        {
+            let unanswered = session.unanswered(Direction::ToServer, &state.written);
+            state.written = unanswered.into_iter().collect();
+            // Twice as many before it is looked again: a server may never answer any.
+            state.remembers = (2 * state.written.len()).max(MIN_REMEMBERED);
+        }
+        let (input, generation, since) = (Arc::clone(&state.input), state.generation, state.since);
+        drop(state);
+        let written = match since {
+            0 => input.write_batch(writes),
+            since => input.write_batch(&self.current(writes, since)),
+        };
+        match written {
+            // It has ended; whether another takes its place is not known yet.
+            Err(_) if server.stays || server.is_replaced(generation) => Ok(()),
+            written => written,
+        }
+    }
+}
+
+impl Stdin {
+    /// Without the answers to what a process asked that has ended: the new one may ask under the same ids.
+    fn current(&self, writes: &[QueuedWrite<Receipt>], since: u64) -> Vec<QueuedWrite<Receipt>> {
+        let session = self.0.session();
+        let is_stale = |write: &QueuedWrite<Receipt>| {
+            let (Some(session), Some(receipt)) = (&session, &write.receipt) else { return false };
+            let record = session.record_of(receipt.frame);
+            let Some(frame) = record.as_deref().and_then(Record::frame) else { return false };
+            let answers = matches!(frame.message.kind(), Kind::Response { .. } | Kind::Failure { .. });
+            let stale = answers && frame.link.to.is_none_or(|request| request <= since);
+            if stale {
+                session.remark(
+                    receipt.frame,
+                    "restart",
+                    VerdictKind::Drop,
+                    "it answers a process that has ended",
+                );
+            }
+            stale
+        };
+        let current = writes.iter().filter(|write| !is_stale(write));
+        let copy = |write: &QueuedWrite<Receipt>| QueuedWrite {
+            bytes: write.bytes.clone(),
+            receipt: None,
+            piece: write.piece,
+        };
+        current.map(copy).collect()
+    }
+}
+
+impl Drop for Stdin {
+    fn drop(&mut self) {
+        let input = Arc::clone(&self.0.state.lock().input);
+        input.close();
+    }
+}
+
+// === impl Source ===
+
+/// What the session reads the server from.
+pub struct Source {
+    server: Arc<RestartableServer>,
+    output: Option<Output>,
+    /// While the answer to a greeting is awaited.
+    greeting: Option<(Id, Splitter)>,
+    ready: BytesMut,
+    /// The last byte was not the end of a line.
+    mid_line: bool,
+}
+
+impl Source {
+    pub fn new(server: &Arc<RestartableServer>) -> Self {
+        let output = server.state.lock().output.take();
+        Self { server: Arc::clone(server), output, greeting: None, ready: BytesMut::new(), mid_line: false }
+    }
+
+    fn note(&self, reading: Reading) {
+        self.server.reading.store(reading as u8, Ordering::Relaxed);
+    }
+
+    /// Goes on with the next process; false when there is none.
+    fn follow(&mut self) -> bool {
+        let next =
+            self.server.following(|state| state.output.take().map(|output| (output, state.phase.clone())));
+        let Some((output, phase)) = next else { return false };
+        self.output = Some(output);
+        self.greeting = match phase {
+            Phase::Greeting(id) => Some((id, Splitter::new(MAX_GREETING_BYTES))),
+            _ => None,
+        };
+        // A process that ended in the middle of a line has not said the beginning of the next.
+        if std::mem::take(&mut self.mid_line) {
+            self.ready.extend_from_slice(b"\n");
+        }
+        true
+    }
+
+    /// Passes on what comes before the answer to the greeting, and what comes after it.
+    fn await_answer(&mut self, id: Id, mut splitter: Splitter, bytes: &[u8]) {
+        splitter.feed(bytes);
+        while let Some(piece) = splitter.next_piece() {
+            let (Piece::Line(line) | Piece::Start(line) | Piece::More(line) | Piece::End(line)) = piece;
+            let message = Message::parse(line.clone());
+            match message.kind() {
+                Kind::Response { id: answered, .. } | Kind::Failure { id: Some(answered), .. }
+                    if *answered == id =>
+                {
+                    self.server.greeted(&message);
+                    if let Some(Piece::Line(rest) | Piece::End(rest)) = splitter.finish() {
+                        self.ready.extend_from_slice(&rest);
+                    }
+                    return;
+                }
+                _ => self.ready.extend_from_slice(&line),
+            }
+        }
+        self.greeting = Some((id, splitter));
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.ready.is_empty() {
+                let length = buffer.len().min(self.ready.len());
+                buffer[..length].copy_from_slice(&self.ready[..length]);
+                self.ready.advance(length);
+                self.mid_line = buffer[..length].last() != Some(&b'\n');
+                return Ok(length);
+            }
+            let Some(Output { stream, wake }) = &mut self.output else {
+                match self.follow() {
+                    true => continue,
+                    false => return Ok(0),
+                }
+            };
+            self.server.reading.store(Reading::Idle as u8, Ordering::Relaxed);
+            let length = stream.read_unless(&**wake, buffer)?.unwrap_or(0);
+            if length == 0 {
+                self.output = None;
+                self.note(Reading::Drained);
+                continue;
+            }
+            self.note(Reading::Busy);
+            match self.greeting.take() {
+                Some((id, splitter)) => self.await_answer(id, splitter, &buffer[..length]),
+                None => {
+                    self.mid_line = buffer[length - 1] != b'\n';
+                    return Ok(length);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.note(Reading::Drained);
+    }
+}
+
+// === impl Stderr ===
+
+/// What the session reads the server's stderr from.
+pub struct Stderr {
+    server: Arc<RestartableServer>,
+    output: Option<Output>,
+    mid_line: bool,
+}
+
+impl Stderr {
+    pub fn new(server: &Arc<RestartableServer>) -> Self {
+        let output = server.state.lock().errors.take();
+        Self { server: Arc::clone(server), output, mid_line: false }
+    }
+}
+
+impl Read for Stderr {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(Output { stream, wake }) = &mut self.output else {
+                match self.server.following(|state| state.errors.take()) {
+                    Some(output) => self.output = Some(output),
+                    None => return Ok(0),
+                }
+                if std::mem::take(&mut self.mid_line) && !buffer.is_empty() {
+                    buffer[0] = b'\n';
+                    return Ok(1);
+                }
+                continue;
+            };
+            match stream.read_unless(&**wake, buffer)?.unwrap_or(0) {
+                0 => self.output = None,
+                length => {
+                    self.mid_line = buffer[length - 1] != b'\n';
+                    return Ok(length);
+                }
+            }
+        }
+    }
+}
