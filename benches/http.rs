@@ -1,6 +1,6 @@
-//! What `forward http` and `reverse` cost: requests a second, the time that one takes and memory per open
-//! stream, against the server alone and against nginx as a plain reverse proxy, in the same run and
-//! in turn. Run with `cargo bench --bench http`; nginx is left out where it is not installed.
+//! Benchmark of `forward http` and `reverse`: requests per second, latency and memory per open
+//! stream, compared with the server alone and with nginx as a plain reverse proxy, in turn in the
+//! same run; and the allocations and the processor time of a call through the gateway. Run with `cargo bench --bench http`; nginx is left out if it is not installed.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 #![expect(
@@ -9,11 +9,29 @@
     reason = "its output is its result, and it stops at the first surprise"
 )]
 
+use std::alloc::System;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use shadowcat::clock::Clock;
+use shadowcat::host::{Host, Settings};
+use shadowcat::http::{CallService, HttpUpstream, ProxyOptions, ProxyService};
+use shadowcat::intercept::Chain;
+use shadowcat::log::Log;
+use shadowcat::serve::HttpAdapter;
+use shadowcat::transport::child::Spec;
+use shadowcat::transport::http::{Guard, Upstream, UpstreamOptions};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+/// Counts the allocations of this process.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const ROUNDS: usize = 5;
 const REQUESTS: usize = 4000;
@@ -23,7 +41,7 @@ const STREAMS: usize = 500;
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}}"#;
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}]}}"#;
 
-/// A server that answers every POST alike, and opens a stream that stays for every GET.
+/// Starts a server that answers every POST alike, and opens a stream that stays for every GET.
 fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = listener.local_addr().expect("address");
@@ -53,7 +71,7 @@ fn serve() -> SocketAddr {
     address
 }
 
-/// Reads a message; its first line and its body.
+/// Reads an HTTP message, and returns its first line and its body.
 fn message(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     let mut first = String::new();
     if reader.read_line(&mut first).ok()? == 0 {
@@ -82,7 +100,7 @@ fn post(path: &str) -> String {
     )
 }
 
-/// Requests a second, and the median and 99th percentile of their times in microseconds.
+/// Measures the requests per second, and the median and 99th percentile of their latency in microseconds.
 fn load(address: SocketAddr) -> (f64, f64, f64) {
     let began = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
@@ -115,7 +133,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Asked and not forced: nginx has workers that it must end itself.
+        // Send SIGTERM, not SIGKILL: nginx must stop its own workers.
         let pid = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
@@ -164,14 +182,14 @@ fn nginx(upstream: SocketAddr, directory: &Path) -> Option<(Running, SocketAddr)
     None
 }
 
-/// Resident kilobytes of a process.
+/// Returns the resident memory of a process in kilobytes.
 fn resident(child: &Child) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }
 
-/// Kilobytes that an open stream costs.
+/// Measures the memory that an open stream costs, in kilobytes.
 fn streams(running: &Running, address: SocketAddr) -> f64 {
     let before = resident(&running.0);
     let open: Vec<TcpStream> = (0..STREAMS)
@@ -196,7 +214,95 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Returns the processor time of this process so far, in microseconds. Linux counts it in hundredths of a
+/// second.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) * 1e4
+}
+
+/// Sends one request through a service in this process, and returns the name of its session.
+async fn exchange(service: &Arc<ProxyService>, session: Option<&str>, body: &'static str) -> Option<String> {
+    let mut request = http::Request::builder()
+        .method("POST")
+        .uri("/mcp")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream");
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
+    }
+    let request = request.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("a request");
+    let response = Arc::clone(service).exchange(request, (Ipv4Addr::LOCALHOST, 1).into()).await;
+    let Ok(response) = response else { panic!("the connection was closed") };
+    assert!(response.status().is_success(), "{}", response.status());
+    let session = response.headers().get("mcp-session-id").and_then(|id| id.to_str().ok().map(str::to_owned));
+    let answer = response.into_body().collect().await.expect("a body").to_bytes();
+    assert!(!answer.is_empty() || body.contains("notifications/"), "an answer");
+    session
+}
+
+/// Measures calls through a service in this process, without sockets of clients: calls a second, and a call's
+/// allocations, allocated bytes and processor time.
+async fn in_process(name: &str, host: &Arc<Host>, upstream: Arc<dyn CallService>) {
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
+    const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    const ADD: &str =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2}}}"#;
+    const CALLS: usize = 4000;
+    let guard = Guard::new(Ipv4Addr::LOCALHOST.into(), &[]);
+    let options = ProxyOptions { explains: true, ..ProxyOptions::default() };
+    let service = ProxyService::new(Arc::clone(host), upstream, guard, name.into(), options);
+    let session = exchange(&service, None, INITIALIZE).await;
+    exchange(&service, session.as_deref(), INITIALIZED).await;
+    for _ in 0..CALLS / 10 {
+        exchange(&service, session.as_deref(), ADD).await;
+    }
+    let (region, processor, began) = (Region::new(ALLOCATOR), processor_time(), Instant::now());
+    for _ in 0..CALLS {
+        exchange(&service, session.as_deref(), ADD).await;
+    }
+    let (calls, change) = (CALLS as f64, region.change());
+    println!(
+        "{name:24} {:9.0} calls/s, {:5.1} allocations, {:6.0} bytes, {:5.1} us of processor time a call",
+        calls / began.elapsed().as_secs_f64(),
+        (change.allocations + change.reallocations) as f64 / calls,
+        change.bytes_allocated as f64 / calls,
+        (processor_time() - processor) / calls
+    );
+    service.close("the benchmark is over");
+}
+
+/// Measures the gateway in this process: before a process, and before an HTTP server in another process.
+async fn gateway_calls(directory: &Path) {
+    let program = env!("CARGO_BIN_EXE_shadowcat").to_owned();
+    let command = format!("{program} demo-server");
+    let words = ["reverse", "--bind", "127.0.0.1:0", "--upstream", &command];
+    let mut other = Command::new(&program);
+    other.args(words).env("SHADOWCAT_DATA_DIR", directory).stderr(Stdio::piped());
+    let mut child = other.spawn().expect("start shadowcat");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("stderr")).read_line(&mut line).expect("its address");
+    let other = Running(child);
+    let url = line.trim().trim_start_matches("listening on ").to_owned();
+    let log = Log::new(Clock::system(), 64 << 20);
+    let (host, _engine) = Host::start(log, Settings::default(), Chain::new());
+    let spec = Spec { command: vec![program, "demo-server".into()], directory: None };
+    let adapter = HttpAdapter::new(Arc::clone(&host), "bench".into(), spec, 8);
+    in_process("before a process", &host, Arc::clone(&adapter) as Arc<dyn CallService>).await;
+    adapter.close().await;
+    let upstream = Upstream::new(&url, &UpstreamOptions::default()).expect("an upstream");
+    in_process("before an HTTP server", &host, HttpUpstream::new(upstream)).await;
+    drop(other);
+}
+
 fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let scratch = tempfile::tempdir().expect("a directory");
+    println!("\nthe gateway inside this process, one client");
+    runtime.expect("a runtime").block_on(gateway_calls(scratch.path()));
     let directory = tempfile::tempdir().expect("a directory");
     let server = serve();
     let plain = shadowcat(server, directory.path(), &["forward", "http", "--no-tape"]);

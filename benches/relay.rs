@@ -1,6 +1,6 @@
-//! What `forward stdio` costs: round trips and throughput against a direct pipe and against a
-//! plain byte relay in C, all in the same run and in turn, so that ratios hold when the machine
-//! drifts. Run with `cargo bench --bench relay`.
+//! Benchmark of `forward stdio`: round trips and throughput, compared with a direct pipe and with a
+//! plain byte relay in C, in turn in the same run, so that the ratios hold when the speed of the
+//! machine drifts. Run with `cargo bench --bench relay`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 #![expect(
@@ -47,7 +47,7 @@ fn message(size: usize) -> Vec<u8> {
     (text + "\n").into_bytes()
 }
 
-/// Round-trip times in microseconds: median and 99th percentile.
+/// Measures round trips, and returns their median and 99th percentile in microseconds.
 fn round_trips(words: &[String], size: usize) -> (f64, f64) {
     let (mut child, mut stdin, mut stdout) = start(words);
     let message = message(size);
@@ -68,7 +68,7 @@ fn round_trips(words: &[String], size: usize) -> (f64, f64) {
     (times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
-/// Messages a second, out and back.
+/// Measures the throughput in messages per second, out and back.
 fn throughput(words: &[String]) -> f64 {
     let (mut child, mut stdin, mut stdout) = start(words);
     let block = message(200).repeat(100);

@@ -1,6 +1,6 @@
-//! What a person feels: from a key press to its effect on the screen while 10 000 messages a
-//! second arrive, and what that costs. The program runs in a real pty; this binary is the server
-//! as well. Run with `cargo bench --bench screen`.
+//! Benchmark of the screen: the time from a key press to its effect while 10 000 messages per
+//! second arrive, and the processor time and memory that this takes. The program runs in a real
+//! pty; this binary is also its server. Run with `cargo bench --bench screen`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 #![expect(
@@ -80,7 +80,7 @@ fn main() {
     let _ = child.wait();
 }
 
-/// Says 10 000 messages a second until its input ends.
+/// Writes [`RATE`] messages per second until its input ends.
 fn flood() {
     std::thread::spawn(|| {
         let began = Instant::now();
@@ -105,7 +105,7 @@ fn flood() {
     let _ = std::io::stdin().read_to_end(&mut rest);
 }
 
-/// User and system time of a process in hundredths of a second.
+/// Returns the user and system time of a process in hundredths of a second.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();

@@ -1,5 +1,5 @@
-//! What a tape of a million frames costs: writing, opening, reading from its middle, searching;
-//! beside `grep` and `jq` on the same file. Run with `cargo bench --bench tape`.
+//! Benchmark of a tape of a million frames: writing, opening, reading from its middle and
+//! searching, next to `grep` and `jq` on the same file. Run with `cargo bench --bench tape`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 #![expect(
@@ -170,7 +170,8 @@ fn open(path: &Path) {
     println!("  {} kB resident in the end", resident());
 }
 
-/// The first drawing of the screen, from the start of opening on.
+/// Measures the first drawing of the screen, counted from the start of opening, and then seeking
+/// and stepping.
 fn paint(tape: shadowcat::tape::Opened, opened: Duration) {
     let began = Instant::now();
     let nothing = tokio::sync::watch::channel(Default::default()).1;

@@ -1,7 +1,7 @@
-//! A client for the official conformance suite on the Rust SDK: `fixture_client URL`.
+//! Client for the official conformance suite, on the Rust SDK: `fixture_client URL`.
 //!
-//! One flow serves every scenario: connect, list and call everything, and authorize when the
-//! server asks for it. The suite says in the environment which revision to speak.
+//! A single flow serves every scenario: connect, list and call everything, and authorize when the
+//! server asks for it. An environment variable of the suite says which revision to speak.
 
 #![expect(deprecated, reason = "sampling and roots are on their way out, and still tested")]
 #![expect(clippy::print_stderr, reason = "what it says is read in the suite's output")]
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 type Res<T> = Result<T, Box<dyn Error + Send + Sync>>;
 type Client = RunningService<RoleClient, Answers>;
 
-/// Answers whatever the server asks: sampling, roots and forms (with their defaults).
+/// Handler that answers all requests of the server: sampling, roots and forms (with their defaults).
 #[derive(Clone)]
 struct Answers;
 
@@ -84,7 +84,7 @@ impl ClientHandler for Answers {
     }
 }
 
-/// Some value a schema of this type takes.
+/// Returns a sample value for a schema of a simple type.
 fn sample(schema: &Value) -> Value {
     match schema["type"].as_str() {
         Some("string") => json!("test"),
@@ -129,7 +129,7 @@ fn challenge(e: &(dyn Error + Send + Sync + 'static)) -> Option<String> {
     if let Some(e) = e.downcast_ref::<ClientInitializeError>() {
         return e.auth_challenge().map(str::to_owned);
     }
-    // 3.9.0 has no ServiceError::auth_challenge (3.11 does) and no #[source] on TransportSend.
+    // rmcp 3.9.0 has no ServiceError::auth_challenge (3.11 does) and no #[source] on TransportSend.
     if let Some(ServiceError::TransportSend(e)) = e.downcast_ref::<ServiceError>() {
         return walk(&*e.error).map(str::to_owned);
     }
@@ -153,7 +153,7 @@ async fn connect(url: &str, auth: Option<AuthorizationManager>) -> Result<Client
     }
 }
 
-/// Lists and calls everything; a refused call is an error only when it asks for authorization.
+/// Lists and calls everything; a refused call is an error only if it asks for authorization.
 async fn exercise(client: &Client, calls: &[CallToolRequestParams]) -> Res<()> {
     let tools = client.list_all_tools().await?;
     let calls = if calls.is_empty() {
@@ -186,7 +186,7 @@ async fn exercise(client: &Client, calls: &[CallToolRequestParams]) -> Res<()> {
     Ok(())
 }
 
-/// The authorization-code flow with no one at the browser: the redirect is read, not followed.
+/// Runs the authorization-code flow without a browser: the redirect is read, not followed.
 async fn authorize(
     url: &str,
     www_authenticate: &str,
@@ -244,7 +244,7 @@ async fn scenario(url: &str) -> Res<()> {
         if attempt == 3 {
             return Err(e);
         }
-        // SEP-2350: what was granted before, and what is asked for now.
+        // SEP-2350: request the scopes granted before together with those of the challenge.
         let mut scopes = granted.clone();
         if !scopes.is_empty() {
             let base = reqwest::Url::parse(url)?;
@@ -260,7 +260,7 @@ async fn scenario(url: &str) -> Res<()> {
 
 #[tokio::main]
 async fn main() -> Res<()> {
-    /// The suite gives up after thirty seconds, and kills the shell around us only.
+    /// Time limit below the thirty seconds of the suite, which then kills only the shell around this process.
     const PATIENCE: Duration = Duration::from_secs(25);
     let url = std::env::args().next_back().ok_or("give the URL of a server")?;
     tokio::time::timeout(PATIENCE, scenario(&url)).await?

@@ -1,5 +1,5 @@
-//! Draws the picture in the README from the program itself: the demo's servers and client run
-//! for real, only the terminal is a buffer. `cargo run --example screenshot > examples/screen.svg`
+//! Draws the screenshot of the README: the servers and the client of the demo are real, only the
+//! terminal is replaced by a buffer. `cargo run --example screenshot > examples/screen.svg`
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,6 +15,7 @@ use shadowcat::clock::Clock;
 use shadowcat::demo::script;
 use shadowcat::host::launch::{Launch, launch};
 use shadowcat::host::{Host, Settings};
+use shadowcat::intercept::Chain;
 use shadowcat::log::Log;
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::mcp::Era;
@@ -28,8 +29,10 @@ const SIZE: (u16, u16) = (124, 34);
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = std::env::current_exe()?.with_file_name("..").join("shadowcat");
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
-    let (host, engine) = Host::start(log, Settings::default());
-    host.breakpoints().attend("screenshot");
+    let settings = Settings::default();
+    let chain = Chain::of_breakpoints(&settings.breakpoints);
+    let (host, engine) = Host::start(log, settings, chain);
+    host.controllers().attach("screenshot");
     for (name, era, attendance) in [
         ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),
         ("demo-2025", Era::Stateful, Attendance::Person),
@@ -60,13 +63,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     step(&mut app, Input::Records);
     draw(&mut app)?;
-    // The cursor on the call that the server refused, for what it says in the detail.
+    // Select the call that the server refused, so that the detail shows its error.
     for key in ['g', 'E'] {
         step(&mut app, Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     }
     let buffer = draw(&mut app)?;
     std::io::stdout().write_all(svg(&buffer).as_bytes())?;
-    host.hang_up();
+    host.close_inputs();
     Ok(())
 }
 
@@ -86,7 +89,7 @@ fn draw(app: &mut App) -> Result<Buffer, std::convert::Infallible> {
     Ok(terminal.backend().buffer().clone())
 }
 
-/// The cells as a picture: runs of the same style as one text each.
+/// Draws the cells as SVG, with one text element for each run of the same style.
 fn svg(buffer: &Buffer) -> String {
     const CELL: (f32, f32) = (8.4, 18.0);
     let (width, height) = (f32::from(SIZE.0) * CELL.0, f32::from(SIZE.1) * CELL.1);

@@ -1,17 +1,17 @@
-//! The one source of time.
+//! The only place that reads the system clocks.
 //!
-//! Everything that stamps or waits takes a [`Clock`], so tests move time instead of sleeping.
+//! Code that takes timestamps or waits receives a [`Clock`], so tests advance time instead of sleeping.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A monotonic time: nanoseconds since the clock was made.
+/// A monotonic time: nanoseconds since stamp zero of its [`Clock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Stamp(u64);
 
-/// A monotonic clock anchored once to the wall clock, so that stamps never run backwards even
-/// when the wall clock is set.
+/// A monotonic clock anchored once to the wall clock, so that stamps never run backwards even when
+/// the wall clock is set.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// Wall time of stamp zero, microseconds since the Unix epoch.
@@ -21,25 +21,24 @@ pub struct Clock {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// Since `origin`, which was at stamp `behind`.
-    System {
-        origin: Instant,
-        behind: u64,
-    },
+    /// The system's monotonic clock, which read stamp `behind` at the instant `origin`.
+    System { origin: Instant, behind: u64 },
+    /// A time that only [`Clock::advance`] moves, in nanoseconds.
     Manual(Arc<AtomicU64>),
 }
 
 impl Stamp {
+    /// Creates a stamp from nanoseconds since stamp zero of its clock.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the clock was made.
+    /// Returns the nanoseconds since stamp zero of its clock.
     pub const fn nanos(self) -> u64 {
         self.0
     }
 
-    /// The time from `earlier` to this; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this stamp, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -58,7 +57,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Creates a clock that follows the system's clock, with the present as stamp zero.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clocks")]
     pub fn system() -> Self {
         let anchor = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -68,8 +67,9 @@ impl Clock {
         }
     }
 
-    /// The machine's clock, counted from the wall time `anchor` (microseconds since the Unix epoch)
-    /// in the past: what others stamped since then has a stamp here.
+    /// Creates a clock that follows the system's clock, with the past wall time `anchor` (microseconds
+    /// since the Unix epoch) as stamp zero, so that events stamped elsewhere since then have a stamp
+    /// here. An anchor in the future counts as the present.
     #[must_use]
     pub fn since(anchor: u64) -> Self {
         let Self { anchor: now, source } = Self::system();
@@ -83,23 +83,26 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still at `anchor` (microseconds since the Unix epoch) until moved.
+    /// Creates a clock that stands still at the wall time `anchor` (microseconds since the Unix epoch)
+    /// until it is advanced.
     pub fn manual(anchor: u64) -> Self {
         Self { anchor, source: Source::Manual(Arc::default()) }
     }
 
-    /// A clock that stands still at `now`.
+    /// Creates a clock that stands still at `now`, with stamp zero at the wall time `anchor`
+    /// (microseconds since the Unix epoch).
     pub fn standing(anchor: u64, now: Stamp) -> Self {
         Self { anchor, source: Source::Manual(Arc::new(AtomicU64::new(now.nanos()))) }
     }
 
-    /// Moves a manual clock and all its clones; the machine's clock moves by itself.
+    /// Advances a manual clock and all its clones; has no effect on a clock that follows the system's.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.source {
             now.fetch_add(nanos(by), Ordering::Relaxed);
         }
     }
 
+    /// Returns the current time as a stamp.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clocks")]
     pub fn now(&self) -> Stamp {
         match &self.source {
@@ -110,33 +113,35 @@ impl Clock {
         }
     }
 
-    /// The wall time of `stamp`, microseconds since the Unix epoch.
+    /// Returns the wall time of `stamp`, in microseconds since the Unix epoch.
     pub fn wall(&self, stamp: Stamp) -> u64 {
         self.anchor.saturating_add(stamp.0 / 1000)
     }
 
-    /// The stamp of a wall time in microseconds since the Unix epoch; zero where it lies before the anchor.
+    /// Returns the stamp of a wall time in microseconds since the Unix epoch, or zero if the time lies
+    /// before the anchor.
     pub fn stamp(&self, wall: u64) -> Stamp {
         Stamp(wall.saturating_sub(self.anchor).saturating_mul(1000))
     }
 
-    /// Wall time of stamp zero, microseconds since the Unix epoch.
+    /// Returns the wall time of stamp zero, in microseconds since the Unix epoch.
     pub fn anchor(&self) -> u64 {
         self.anchor
     }
 }
 
-/// Seconds since local midnight of a wall time in microseconds since the Unix epoch.
+/// Returns the seconds since local midnight of a wall time in microseconds since the Unix epoch.
 pub fn time_of_day(wall: u64) -> u32 {
     local(wall).map_or(0, |time| chrono::Timelike::num_seconds_from_midnight(&time))
 }
 
-/// A wall time in microseconds since the Unix epoch as local time, formatted as by `strftime`.
+/// Formats a wall time in microseconds since the Unix epoch as local time, with a `strftime` pattern.
 pub fn format(wall: u64, pattern: &str) -> String {
     local(wall).map_or_else(String::new, |time| time.format(pattern).to_string())
 }
 
-/// A duration as people write it: `250ms`, `30s`, `1.5m`, `2h`, `7d`.
+/// Parses a duration as people write it, such as `250ms`, `30s`, `1.5m`, `2h` or `7d`. Returns `None`
+/// for any other text.
 pub fn duration(text: &str) -> Option<Duration> {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(at);
@@ -152,7 +157,8 @@ pub fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
 }
 
-/// A time of day as people write it, `h:m` or `h:m:s`, in seconds since midnight.
+/// Parses a time of day, `h:m` or `h:m:s`, into seconds since midnight; a fraction of a second is
+/// kept. Returns `None` for any other text.
 pub fn seconds_of_day(text: &str) -> Option<f64> {
     let mut parts = text.split(':');
     let mut next = |limit: f64| {
@@ -164,7 +170,8 @@ pub fn seconds_of_day(text: &str) -> Option<f64> {
     parts.next().is_none().then_some(hours * 3600.0 + minutes * 60.0 + seconds)
 }
 
-/// A time in ISO 8601 as microseconds since the Unix epoch; without an offset it is taken for UTC.
+/// Parses an ISO 8601 time into microseconds since the Unix epoch; a time without an offset is taken
+/// as UTC. Returns `None` for any other text and for times before the epoch.
 pub fn parse(text: &str) -> Option<u64> {
     let aware = chrono::DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let naive = || {
@@ -176,7 +183,7 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::try_from(time.timestamp_micros()).ok()
 }
 
-/// A wall time in microseconds since the Unix epoch as ISO 8601 in UTC, to the microsecond.
+/// Formats a wall time in microseconds since the Unix epoch as ISO 8601 in UTC, to the microsecond.
 pub fn iso(wall: u64) -> String {
     let utc = i64::try_from(wall).ok().and_then(chrono::DateTime::from_timestamp_micros);
     utc.map_or_else(String::new, |utc| utc.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())

@@ -1,4 +1,4 @@
-//! The program; everything is in the library.
+//! Entry point of the `shadowcat` binary; the library contains the program.
 
 #![forbid(unsafe_code)]
 

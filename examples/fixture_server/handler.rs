@@ -1,4 +1,4 @@
-//! What the server answers to each method.
+//! Answers of the fixture server to each method.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::Fixture;
 use crate::values::*;
 
-/// Between the steps of tools that tell how far they are.
+/// Pause between the steps of tools that report progress.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Fixture {
@@ -26,13 +26,13 @@ impl Fixture {
         }
     }
 
-    /// SEP-1699: end this call's SSE stream early; the answer waits for `GET` with `Last-Event-ID`.
+    /// Ends the SSE stream of this call early (SEP-1699); the answer waits for `GET` with `Last-Event-ID`.
     async fn drop_stream(&self, cx: &RequestContext<RoleServer>) {
         let Some(parts) = cx.extensions.get::<http::request::Parts>() else { return };
         let Some(id) = parts.headers.get("mcp-session-id").and_then(|v| v.to_str().ok()) else { return };
         let handle = self.0.sessions.sessions.read().await.get(id).cloned();
         let Some(handle) = handle else { return };
-        // The stream number is not told to handlers: the newest that exists is ours.
+        // Handlers do not know the number of their stream: the newest one that exists belongs to this call.
         for n in (0..64).rev() {
             if handle.close_sse_stream(n, Some(Duration::from_millis(200))).await.is_ok() {
                 return;
@@ -353,7 +353,7 @@ impl ServerHandler for Fixture {
         req: SetLevelRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        // rmcp leaves this method open in 2026-07-28, where it no longer exists.
+        // rmcp still allows this method in 2026-07-28, where it no longer exists.
         if cx.protocol_version().is_some_and(|v| v >= ProtocolVersion::V_2026_07_28) {
             return Err(ErrorData::method_not_found::<SetLevelRequestMethod>());
         }

@@ -9,6 +9,7 @@ use crate::Fixture;
 use crate::values::*;
 
 impl Fixture {
+    /// Calls a `test_input_required_result_*` tool.
     pub async fn input_required(
         &self,
         req: &CallToolRequestParams,

@@ -1,8 +1,8 @@
-//! A server with everything that the official conformance suite asks for, in both eras, on the
-//! Rust SDK: `fixture_server http [ADDR:PORT]` or `fixture_server stdio`.
+//! Server with everything that the official conformance suite asks for, in both eras, on the Rust
+//! SDK: `fixture_server http [ADDR:PORT]` or `fixture_server stdio`.
 //!
-//! The tests put shadowcat between this server and the suite, and compare what the suite sees with
-//! what it sees without; it is also a server to try shadowcat on.
+//! The tests compare the results of the suite for this server with and without shadowcat in
+//! between. The server is also useful to try shadowcat on.
 
 #![expect(deprecated, reason = "sampling, roots and logging are on their way out, and still tested")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a fixture stops at the first surprise")]
@@ -25,13 +25,13 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{ErrorData, ServiceExt};
 use serde_json::{Value, json};
 
-/// The server; every connection has a handle on the same one.
+/// Handle to the server, which all connections share.
 #[derive(Clone)]
 struct Fixture(Arc<Shared>);
 
 struct Shared {
     codec: RequestStateCodec,
-    /// The open `subscriptions/listen` streams.
+    /// Open `subscriptions/listen` streams, by number.
     streams: Mutex<BTreeMap<u64, SubscriptionSink>>,
     next_stream: AtomicU64,
     watched: Mutex<HashSet<String>>,
@@ -40,7 +40,7 @@ struct Shared {
     tasks: TaskManager,
 }
 
-/// When a client comes back to a stream that was closed on it.
+/// Time after which a client reconnects to a stream that the server closed.
 const RETRY: Duration = Duration::from_millis(200);
 
 impl Fixture {
@@ -56,7 +56,7 @@ impl Fixture {
         }))
     }
 
-    /// What every open `subscriptions/listen` stream is told.
+    /// Returns the sinks of all open `subscriptions/listen` streams.
     fn listeners(&self) -> Vec<SubscriptionSink> {
         self.0.streams.lock().unwrap().values().cloned().collect()
     }
@@ -68,7 +68,8 @@ impl Fixture {
             .map_err(|e| ErrorData::internal_error(e.to_string(), None))
     }
 
-    /// The round a client says it is in: 0 without state, an error when the state was tampered with.
+    /// Returns the round that the state of a client names: 0 without state, an error if the state
+    /// was tampered with.
     fn round(&self, state: Option<&str>) -> Result<u64, ErrorData> {
         let Some(state) = state else { return Ok(0) };
         let value: Value = self

@@ -12,7 +12,7 @@ use crate::Fixture;
 use crate::values::*;
 
 impl Fixture {
-    /// Calls a tool that may run as a task; none when this is no such tool.
+    /// Calls a tool that may run as a task. Returns `None` for any other tool.
     pub async fn task_tool(
         &self,
         req: &CallToolRequestParams,
@@ -22,7 +22,7 @@ impl Fixture {
         let arg = |k: &str| args.get(k).and_then(Value::as_str).unwrap_or_default().to_owned();
         let able = cx.client_capabilities().is_some_and(|c| c.supports_tasks());
         let name = &*req.name;
-        // These cannot be served without a task.
+        // The listed tools cannot be served without a task.
         if !able && ["failing_job", "confirm_delete", "multi_input", "test_tool_with_task"].contains(&name) {
             return Some(Err(ErrorData::missing_required_client_capability(
                 ClientCapabilities::builder().enable_tasks().build(),

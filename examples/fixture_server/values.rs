@@ -1,23 +1,29 @@
-//! Values that the fixtures are made of, and the list of tools.
+//! Values of the fixtures, and the list of tools.
 
 use rmcp::ErrorData;
 use rmcp::model::*;
 use serde_json::{Value, json};
 
+/// PNG image of a single pixel, in Base64.
 pub const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+/// WAV file without samples, in Base64.
 pub const WAV: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAAAAA==";
 
+/// Result of a tool call.
 pub type CallResult = Result<CallToolResponse, ErrorData>;
 
+/// Returns a successful result with a text.
 pub fn text(s: impl Into<String>) -> CallToolResponse {
     CallToolResult::success(vec![ContentBlock::text(s)]).into()
 }
 
+/// Returns the contents of a text resource.
 pub fn contents(uri: &str, mime: &str, body: &str) -> ResourceContents {
     ResourceContents::text(body, uri).with_mime_type(mime)
 }
 
+/// Returns the parameters of a form elicitation.
 pub fn form(message: &str, properties: Value, required: Value) -> ElicitRequestParams {
     ElicitRequestParams::FormElicitationParams {
         meta: None,
@@ -29,14 +35,17 @@ pub fn form(message: &str, properties: Value, required: Value) -> ElicitRequestP
     }
 }
 
+/// Returns an input request for a form.
 pub fn ask_form(message: &str, properties: Value, required: Value) -> InputRequest {
     InputRequest::Elicitation(ElicitRequest::new(form(message, properties, required)))
 }
 
+/// Returns an input request for the name of the user.
 pub fn ask_name() -> InputRequest {
     ask_form("What is your name?", json!({"name": {"type": "string"}}), json!(["name"]))
 }
 
+/// Returns an input request for sampling.
 pub fn ask_sampling(prompt: &str) -> InputRequest {
     InputRequest::CreateMessage(CreateMessageRequest::new(CreateMessageRequestParams::new(
         vec![SamplingMessage::user_text(prompt)],
@@ -44,24 +53,28 @@ pub fn ask_sampling(prompt: &str) -> InputRequest {
     )))
 }
 
+/// Returns an input request for the roots of the client.
 pub fn ask_roots() -> InputRequest {
     InputRequest::ListRoots(ListRootsRequest::default())
 }
 
+/// Returns an `input_required` result with requests and a state.
 pub fn need<const N: usize>(asks: [(&str, InputRequest); N], state: Option<String>) -> CallToolResponse {
     let asks: InputRequests = asks.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     InputRequiredResult::new(Some(asks), state).into()
 }
 
-/// An answer counts only when it is an object.
+/// Returns the response to an input request if it is an object; other values do not count.
 pub fn answer<'a>(responses: Option<&'a InputResponses>, key: &str) -> Option<&'a Value> {
     responses?.get(key).filter(|v| v.is_object())
 }
 
+/// Returns the error about an unknown tool.
 pub fn unknown(name: &str) -> ErrorData {
     ErrorData::invalid_params(format!("Unknown tool: {name}"), None)
 }
 
+/// Returns the list of tools with their input schemas.
 pub fn tools() -> Vec<Tool> {
     let empty = || json!({"type": "object", "properties": {}});
     let one =

@@ -1,4 +1,4 @@
-//! Lines and what is in them: bytes in are bytes out, and nothing that a peer writes is a panic.
+//! Fuzz target for lines and the messages in them: every byte is preserved, and no input of a peer panics.
 #![no_main]
 
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Headers of peers: challenges, what repeats the body, hosts, addresses, and secrets in them.
+//! Fuzz target for the headers of peers: challenges, headers that mirror the body, hosts, addresses
+//! and secrets.
 #![no_main]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -29,7 +30,7 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, String)| {
     assert_eq!(cleaner.command(&words).len(), words.len());
     let rewrite = Rewrite::new("http://127.0.0.1:9".into(), "https://mcp.example".into());
     if !text.contains("127.0.0.1") {
-        // There and back is where it began.
+        // Rewriting to the client and back to the server restores the text.
         assert_eq!(rewrite.to_server(&rewrite.to_client(&text)), text);
     }
     rewrite.headers(&mut map);

@@ -1,4 +1,4 @@
-//! Server-sent events: whatever a server sends, in whatever pieces, leaves as it came.
+//! Fuzz target for server-sent events: every byte of a stream is preserved, however it is cut.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! How screens look.
+//! Command-line options for the appearance of the screen.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,23 @@ use super::failure::Failure;
 use super::output::Color;
 use crate::tui::{Appearance, Theme};
 
-/// How the screen looks.
+/// Options for the appearance of the screen.
 #[derive(Debug, Args)]
 pub struct AppearanceArguments {
-    /// A theme: dark, light, high-contrast, 16-colour, or a file of yours in the themes directory.
+    /// Theme: dark, light, high-contrast, 16-colour, or a file of yours in the themes directory.
     #[arg(long, default_value = "dark", env = "SHADOWCAT_THEME")]
     theme: String,
-    /// Plain characters only.
+    /// Use plain characters only.
     #[arg(long)]
     ascii: bool,
 }
 
 impl AppearanceArguments {
-    /// The appearance that was asked for. A broken theme of the person's own is named, and replaced.
+    /// Returns the chosen appearance. If the user's own theme is broken, the dark theme replaces it,
+    /// and the appearance carries the complaint.
+    ///
+    /// # Errors
+    /// Fails if no theme has the given name.
     pub fn resolve(&self, color: Color) -> Result<Appearance, Failure> {
         let themes = themes_directory();
         let colour = color.is_on();
@@ -39,7 +43,7 @@ impl AppearanceArguments {
     }
 }
 
-/// Where themes of the person's own are.
+/// Returns the directory of the user's own themes, or `None` if the user has no home directory.
 fn themes_directory() -> Option<PathBuf> {
     Some(config::directory()?.join("themes"))
 }

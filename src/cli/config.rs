@@ -1,4 +1,4 @@
-//! What a person wants of every command, from a file: `~/.config/shadowcat/config.toml`.
+//! Configuration file of the user, for every command: `~/.config/shadowcat/config.toml`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -8,37 +8,50 @@ use serde::{Deserialize, Deserializer};
 
 use crate::log::Query;
 
-/// The file.
+/// Contents of the configuration file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Breakpoints that every engine begins with.
     #[serde(default, rename = "break", deserialize_with = "queries")]
     pub breaks: Vec<Query>,
-    /// How long what they hold waits while nobody is there who could decide.
+    /// Time that held messages wait while no controller is there to decide.
     #[serde(default, deserialize_with = "duration")]
     pub hold_unattended: Option<Duration>,
 }
 
-/// Why the file is not used.
+/// Error that makes the configuration file unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The file cannot be read.
     #[error("read {}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file is not valid TOML, or has an invalid setting.
     #[error("{}: {what}", path.display())]
-    Malformed { path: PathBuf, what: String },
+    Malformed {
+        /// Path of the file.
+        path: PathBuf,
+        /// Message of the parser, with line and column.
+        what: String,
+    },
 }
 
-/// The file that was named on the command line. It is one for the whole program.
+/// Path that the command line names; it applies to the whole process.
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
-/// Takes this file instead of the usual one.
+/// Selects the file at `path` in the place of the usual one.
 pub fn choose(path: &Path) {
-    // The first one stays; there is only one command line.
+    // The first call wins; there is only one command line.
     let _ = CHOSEN.set(path.to_owned());
 }
 
-/// Where configuration of the person's own is: `$XDG_CONFIG_HOME/shadowcat`.
+/// Returns the directory of the user's configuration: `$XDG_CONFIG_HOME/shadowcat`, or
+/// `~/.config/shadowcat`. `None` if the user has no home directory.
 pub fn directory() -> Option<PathBuf> {
     let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || {
@@ -48,10 +61,10 @@ pub fn directory() -> Option<PathBuf> {
     configured.or_else(home).map(|config| config.join("shadowcat"))
 }
 
-/// Reads the file; what is not there says nothing.
+/// Reads the configuration file. A missing file gives the defaults, unless the command line names it.
 ///
 /// # Errors
-/// When it cannot be read, or says something that is not understood: line and column say where.
+/// Fails if the file cannot be read, or has an invalid setting; the message gives line and column.
 pub fn load() -> Result<Config, ConfigError> {
     let chosen = CHOSEN.get().cloned();
     let Some(path) = chosen.clone().or_else(|| Some(directory()?.join("config.toml"))) else {

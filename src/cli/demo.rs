@@ -1,4 +1,4 @@
-//! `shadowcat demo`: a look around, with nothing to install.
+//! `shadowcat demo`: a tour of the screen, with nothing to install.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,9 +15,10 @@ use super::output::Color;
 use super::{appearance, record, screens, socket};
 use crate::client::{Attendance, Client};
 use crate::demo::{script, server};
-use crate::host::Host;
 use crate::host::launch::{Launch, launch};
-use crate::http::{Call, ProxyOptions, ProxyService, call_on};
+use crate::host::{Host, Settings};
+use crate::http::{BuiltInClient, HttpUpstream, ProxyOptions, ProxyService};
+use crate::intercept::Chain;
 use crate::log::Log;
 use crate::mcp::Era;
 use crate::serve::HttpAdapter;
@@ -40,12 +41,13 @@ pub struct Arguments {
 /// Arguments of the demo's server.
 #[derive(Debug, Args)]
 pub struct ServerArguments {
-    /// Milliseconds that one step of a slow call takes.
+    /// Duration of one step of a slow call, in milliseconds.
     #[arg(long, default_value_t = 400)]
     pace: u64,
 }
 
-/// Both sessions of the demo: one follows a script, in the other a person may answer.
+/// Returns name, era and attendance of the two sessions of the demo: a script answers the first, the
+/// user may answer the second.
 fn sessions() -> [(&'static str, Era, Attendance); 2] {
     [
         ("demo-2026", Era::Stateless, Attendance::Script(script::answer())),
@@ -53,7 +55,12 @@ fn sessions() -> [(&'static str, Era, Attendance); 2] {
     ]
 }
 
-/// Opens the screen on the built-in server, in both eras, with a client that follows a script.
+/// Opens the screen on the built-in server, in both eras, with clients that make the calls of a
+/// script.
+///
+/// # Errors
+/// Fails if the theme is unknown, there is no terminal, or the server or the listener cannot be
+/// started.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { http, record, appearance } = arguments;
     let appearance = appearance.resolve(color)?;
@@ -64,13 +71,16 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
     .await
 }
 
-/// The command line of the demo's server.
+/// Returns the command line that starts the demo's server.
 fn spec() -> Result<Spec, Failure> {
     let program = std::env::current_exe().map_err(Failure::usage)?;
     Ok(Spec { command: vec![program.display().to_string(), "demo-server".to_owned()], directory: None })
 }
 
-/// Shows the demo until the person leaves it, and says how it was.
+/// Shows the demo until the user leaves it, and returns a summary line.
+///
+/// # Errors
+/// Fails if the server cannot be started or the terminal has gone.
 pub async fn show(
     terminal: &mut screens::TerminalSession,
     record: &record::Recording,
@@ -80,9 +90,10 @@ pub async fn show(
     let spec = spec()?;
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
-    let (host, engine) = Host::start(log, record.settings());
-    let engine = screens::seated(&host, &engine);
-    record.arm(&host);
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
+    let engine = screens::attached(&host, &engine);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     for (name, era, attendance) in sessions() {
         let server = Launch { name: name.to_owned(), spec: spec.clone(), era: Some(era), attendance };
@@ -92,7 +103,7 @@ pub async fn show(
     showing.until_left(terminal, || socket::close(control)).await
 }
 
-/// The same over HTTP, between real sockets on this machine.
+/// Shows the demo over HTTP, between real sockets on this machine.
 async fn over_http(
     terminal: &mut screens::TerminalSession,
     record: &record::Recording,
@@ -100,42 +111,51 @@ async fn over_http(
 ) -> Result<String, Failure> {
     let (stop, stopped) = oneshot::channel();
     let (url, served) = serve_http(spec()?, record, stopped).await?;
-    // The log and its tape, the engine, the service, and both clients, as in front of any server.
+    // Parts as in front of any server: the log and its tape, the engine, the proxy service, and both
+    // clients.
     let log = record.log();
     let recorder = record.record(&log, &["demo".to_owned()]);
-    let (host, engine) = Host::start(log, record.settings());
-    let engine = screens::seated(&host, &engine);
-    record.arm(&host);
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
+    let engine = screens::attached(&host, &engine);
     let control = socket::serve(&engine, record, recorder.as_ref(), "demo", &["demo".to_owned()], None);
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).map_err(Failure::usage)?;
-    let service =
-        ProxyService::new(Arc::clone(&host), upstream, nobody(), "demo-http".into(), ProxyOptions::default());
+    let service = ProxyService::new(
+        Arc::clone(&host),
+        HttpUpstream::new(upstream),
+        nobody(),
+        "demo-http".into(),
+        ProxyOptions::default(),
+    );
     let clients = sessions().map(|(_, era, attendance)| {
-        let call = Call { given: HeaderMap::new(), era: Some(era), attendance };
-        call_on(&service, call, move |client| play(client, era))
+        let client = BuiltInClient { headers: HeaderMap::new(), era: Some(era), attendance };
+        service.connect(client, move |client| play(client, era))
     });
     let showing = screens::Showing { host: &host, engine, recorder, appearance, returns_home: false };
     let outcome = showing.until_left(terminal, || async {
         drop(clients);
         service.close("the screen was closed");
         drop(stop);
-        // It has a bound of its own.
+        // No time-out is needed: the listener bounds its shutdown itself.
         let _ = served.await;
         socket::close(control).await;
     });
     outcome.await
 }
 
-/// Serves the demo's server over HTTP, as the gateway would. It has a log of its own, which nobody
-/// looks into.
+/// Serves the demo's server over HTTP, as the gateway would, until `stopped` completes. Returns its
+/// URL and the serving task. Its sessions have a log of their own, which is not shown.
 async fn serve_http(
     spec: Spec,
     record: &record::Recording,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(String, tokio::task::JoinHandle<()>), Failure> {
-    /// Sessions at a time: those of the demo, and some that a person opens to try.
+    /// Maximum number of sessions at a time: those of the demo, and some that a user opens to try.
     const MAX_SESSIONS: usize = 16;
-    let (host, _) = Host::start(Log::new(record.log().clock().clone(), 1 << 20), record.settings());
+    let log = Log::new(record.log().clock().clone(), 1 << 20);
+    // Nothing holds or changes what this demo server behind another engine says.
+    let (host, _) = Host::start(log, Settings::default(), Chain::new());
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(Failure::usage)?;
     let address = listener.address().map_err(Failure::usage)?;
     let adapter = HttpAdapter::new(Arc::clone(&host), "demo".into(), spec, MAX_SESSIONS);
@@ -144,7 +164,7 @@ async fn serve_http(
     let served = tokio::spawn(async move {
         let serving = Arc::clone(&service);
         let stopped = async {
-            // Told, or forgotten by whoever would tell: it ends either way.
+            // `Err` means that the sender was dropped: stop too.
             let _ = stopped.await;
         };
         listener.serve(move |request, peer| Arc::clone(&serving).handle(request, peer), stopped).await;
@@ -158,20 +178,23 @@ fn nobody() -> Guard {
     Guard::new(Ipv4Addr::LOCALHOST.into(), &[])
 }
 
-/// Makes the calls of the script, each in its time.
+/// Makes the calls of the script, each after its pause.
 fn play(client: Arc<Client>, era: Era) {
     tokio::spawn(async move {
         for step in script::steps(era) {
             tokio::time::sleep(step.after).await;
             if client.call(step.method, Some(step.params)).await.is_err() {
-                // The server is gone, and the screen says so.
+                // The server has ended, and the screen shows it.
                 return;
             }
         }
     });
 }
 
-/// Serves the demo on standard input and output.
+/// Runs the demo's server on standard input and output.
+///
+/// # Errors
+/// Fails if standard input cannot be read.
 pub fn serve(arguments: &ServerArguments) -> Result<ExitCode, Failure> {
     let pace = Duration::from_millis(arguments.pace);
     server::serve(io::stdin().lock(), io::stdout(), pace).map_err(Failure::peer)?;

@@ -1,4 +1,4 @@
-//! `shadowcat doctor`: what is wrong with this server, and why.
+//! `shadowcat doctor`: a diagnosis of a server.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,8 @@ use crate::control::reach::EngineSelector;
 use crate::doctor::{self, Check, CheckResult, Target};
 use crate::host::launch::{Launch, launch};
 use crate::host::{Host, Settings};
-use crate::http::{Call, ProxyOptions, call_on};
+use crate::http::{BuiltInClient, ProxyOptions};
+use crate::intercept::Chain;
 use crate::log::Log;
 use crate::log::store::DEFAULT_BOUND;
 use crate::log::world::World;
@@ -32,31 +33,31 @@ use crate::transport::http::Guard;
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Appearance at a session that runs already: the name of its server, or the process id of its shadowcat.
+    /// Examine a running session: name of its server, or process id of its shadowcat.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["upstream", "command"])]
     session: Option<String>,
-    /// Appearance at a recording.
+    /// Examine a recording.
     #[arg(long, value_name = "TAPE", conflicts_with_all = ["upstream", "command", "session"])]
     tape: Option<String>,
-    /// Appearance at the HTTP server at this URL.
+    /// Examine the HTTP server at this URL.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
     #[command(flatten)]
     way: UpstreamArguments,
-    /// How long the server may take until everything is listed.
+    /// Time limit for the server until everything is listed.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
     #[arg(long, value_enum, default_value_t)]
     output: Form,
-    /// The server's command line.
+    /// Command line of the server.
     #[arg(last = true, value_name = "CMD", required_unless_present_any = ["upstream", "session", "tape"])]
     command: Vec<String>,
 }
 
-/// What is checked before the server speaks, and after.
+/// Checks made before the server starts, and checks made after it was told to end.
 type Around = (Vec<Check>, Vec<Check>);
 
-/// The form of what is found.
+/// Output format of the findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Form {
     #[default]
@@ -64,13 +65,16 @@ enum Form {
     Text,
     Json,
     Yaml,
-    /// For CI: one test case a check.
+    /// JUnit, for CI: one test case per check.
     Junit,
-    /// A bug report, with what was said as a small tape without secrets.
+    /// Bug report, with the traffic as a small tape without secrets.
     Markdown,
 }
 
-/// Looks at a server and says what is wrong. The exit code is 1 when something is.
+/// Examines a server and prints what is wrong. The exit code is 1 if a check failed.
+///
+/// # Errors
+/// Fails if the session or the recording cannot be found, or the URL is invalid.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (title, (mut checks, after), log, world) = if let Some(name) = &arguments.session {
         let (log, world) = attached(name).await?;
@@ -103,27 +107,31 @@ fn folded(log: &Log) -> World {
     world
 }
 
-/// Starts the server, says everything to it that a client says first, and lets it end.
+/// Starts the server, sends everything that a client sends first, and lets the server end.
 async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
     let mut checks = vec![configured(), found(&arguments.command)];
     if checks[1].verdict == CheckResult::Failed {
         return Ok(((checks, Vec::new()), log));
     }
-    let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
+    let (host, _engine) = Host::start(
+        Arc::clone(&log),
+        Settings { inspect_limit: INSPECT_LIMIT, ..Settings::default() },
+        Chain::new(),
+    );
     let name = super::record::name_of(&arguments.command);
     let spec = Spec { command: arguments.command.clone(), directory: None };
     let (tell, told) = tokio::sync::oneshot::channel();
     let server = Launch { name, spec, era: None, attendance: Attendance::Nobody };
     let launched = launch(&host, server, move |_| {
-        // Whoever waits may have given up.
+        // The receiver may have given up waiting; ignore the error.
         let _ = tell.send(());
     });
     if let Err(error) = launched {
         let fix = "check the path, its permissions, and its first line (#!)";
         checks.push(Check::found(
             "spawn",
-            "the server starts and stays",
+            "the server starts and keeps running",
             CheckResult::Failed,
             vec![error.to_string()],
             fix,
@@ -132,7 +140,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     }
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let all_ended = async {
-        // The first one may be replaced by another, in the other era.
+        // The first process may be replaced by another, in the other era: check twice.
         const POLL_INTERVAL: Duration = Duration::from_millis(200);
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -155,7 +163,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     Ok(((checks, after), log))
 }
 
-/// Whether the files of the clients can be read.
+/// Checks that the configuration files of clients can be read.
 fn configured() -> Check {
     let (id, title) = ("config", "the configuration files of clients are valid");
     let Ok(homes) = Homes::own() else {
@@ -171,16 +179,16 @@ fn configured() -> Check {
         }
     }
     match (broken.is_empty(), files.len()) {
-        (true, 0) => Check::skipped(id, title, "no client that is known has one here"),
+        (true, 0) => Check::skipped(id, title, "no configuration file of a known client found"),
         (true, count) => Check::passed(id, title, format!("{servers} servers in {count} files")),
         (false, _) => {
-            let fix = "correct the file at that line and column: its client ignores all of it";
+            let fix = "fix the file at that line and column: the client ignores the whole file";
             Check::found(id, title, CheckResult::Warned, broken, fix)
         }
     }
 }
 
-/// Whether a client would find the program: those with a window have a path of their own.
+/// Checks that clients find the program. Clients with a window have a shorter PATH than a shell.
 fn found(command: &[String]) -> Check {
     let (id, title) = ("binary", "clients find the program");
     let Some(program) = command.first() else { return Check::skipped(id, title, "no command") };
@@ -212,7 +220,7 @@ fn found(command: &[String]) -> Check {
                 title,
                 CheckResult::Warned,
                 vec![format!(
-                    "{place} is on your PATH, and not on that of clients with a window ({})",
+                    "{place} is on your PATH, but not on the PATH of desktop clients ({})",
                     TRIMMED.join(":")
                 )],
                 format!("write {place} into the configuration instead of {program}"),
@@ -221,55 +229,62 @@ fn found(command: &[String]) -> Check {
     }
 }
 
-/// Whether the server ends when it is asked to, as the specification says: its stdin is closed.
+/// Checks that the server ends when its stdin is closed, as the MCP specification requires.
 async fn ends(host: &Arc<Host>, listed: bool) -> Check {
-    let (id, title) = ("shutdown", "it ends when its client closes stdin");
+    let (id, title) = ("shutdown", "the server exits when its client closes stdin");
     let running: Vec<_> = host.processes().into_iter().filter(|process| process.ended().is_none()).collect();
-    host.hang_up();
+    host.close_inputs();
     if running.is_empty() {
-        return Check::skipped(id, title, "it had ended already");
+        return Check::skipped(id, title, "the server had already exited");
     }
     let mut late = Vec::new();
     for process in running {
         if tokio::time::timeout(TERM_GRACE, process.wait()).await.is_err() {
             late.push(format!(
-                "process {} went on for {TERM_GRACE:?} and was ended by a signal",
+                "process {} was still running after {TERM_GRACE:?} and was terminated by a signal",
                 process.id()
             ));
             process.terminate(TERM_GRACE).await;
         }
     }
-    let fix = "end when standard input ends: clients that close it and wait leave the process behind";
+    let fix = "exit when standard input ends: clients close it and wait, and leave a running process behind";
     match late.is_empty() {
-        true => {
-            Check::passed(id, title, if listed { "it did" } else { "it did, before everything was listed" })
-        }
+        true => Check::passed(
+            id,
+            title,
+            if listed { "exited in time" } else { "exited in time, before everything was listed" },
+        ),
         false => Check::found(id, title, CheckResult::Warned, late, fix),
     }
 }
 
-/// Calls an HTTP server as a client of ours.
+/// Calls an HTTP server with the built-in client.
 async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
     let log = Log::new(Clock::system(), DEFAULT_BOUND);
-    let (host, _engine) = Host::start(Arc::clone(&log), Settings { inspect_limit: INSPECT_LIMIT });
+    let (host, _engine) = Host::start(
+        Arc::clone(&log),
+        Settings { inspect_limit: INSPECT_LIMIT, ..Settings::default() },
+        Chain::new(),
+    );
     let (server, _) = arguments.way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
     let service =
         service(&host, server, nobody, None, ProxyOptions { explains: true, ..ProxyOptions::default() });
     let (tell, told) = tokio::sync::oneshot::channel();
-    let call = Call { given: arguments.way.headers()?, era: None, attendance: Attendance::Nobody };
-    let client = call_on(&service, call, move |_| {
-        // Whoever waits may have given up.
+    let client =
+        BuiltInClient { headers: arguments.way.headers()?, era: None, attendance: Attendance::Nobody };
+    let client = service.connect(client, move |_| {
+        // The receiver may have given up waiting; ignore the error.
         let _ = tell.send(());
     });
-    // It ended without a greeting, or takes too long: what was said tells.
+    // A failed handshake or a time-out is not an error here: the checks find it in the log.
     let _ = tokio::time::timeout(arguments.timeout, told).await;
     drop(client);
-    service.close("everything was said");
+    service.close("all requests were sent");
     Ok(log)
 }
 
-/// What a running session has said so far.
+/// Returns the records of a running session so far.
 async fn attached(name: &str) -> Result<(Arc<Log>, World), Failure> {
     let selector = EngineSelector { name: Some(name.to_owned()), by: "doctor".to_owned() };
     let reached = selector.one().await?;

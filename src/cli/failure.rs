@@ -1,45 +1,47 @@
-//! How a command fails: one sentence, its causes, and what to do next.
+//! Errors of commands: one sentence, its causes, and hints about what to do next.
 
 use std::error::Error;
 use std::fmt;
 
-/// The exit codes of every command.
+/// Kind of a failure. The discriminant is the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The check said no.
+    /// Negative result of a check.
     Check = 1,
-    /// Wrong usage or bad input.
+    /// Wrong usage or invalid input.
     Usage = 2,
-    /// A peer failed.
+    /// Failure of a peer.
     Peer = 3,
-    /// Interrupted by the person.
+    /// Interruption by the user or a signal: 128 + SIGINT, as in shells.
     Interrupted = 130,
 }
 
-/// Why a command failed.
+/// Error of a command, with hints for the user.
 #[derive(Debug)]
 pub struct Failure {
+    /// Kind of the failure, which decides the exit code.
     pub kind: Kind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
 }
 
 impl Failure {
+    /// Creates a failure without hints.
     pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind, source: source.into(), hints: Vec::new() }
     }
 
-    /// Wrong usage or bad input.
+    /// Creates a failure because of wrong usage or invalid input.
     pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Usage, source)
     }
 
-    /// A peer failed.
+    /// Creates a failure because of a peer.
     pub fn peer(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Peer, source)
     }
 
-    /// Adds what to do next.
+    /// Adds a hint about what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

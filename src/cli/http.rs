@@ -1,4 +1,5 @@
-//! What every command in front of an HTTP server shares: its listener, and the way upstream.
+//! Options of every command in front of an HTTP server: the listener, and the connection to the
+//! upstream.
 
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,23 +12,23 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::failure::Failure;
 use super::output;
 use crate::host::Host;
-use crate::http::{ProxyOptions, ProxyService};
+use crate::http::{HttpUpstream, ProxyOptions, ProxyService};
 use crate::log::record::{Level, SessionId};
 use crate::oauth::{self, LoginError, TokenManager};
 use crate::tape::library;
 use crate::transport::http::{Authorized, Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
 
-/// How an HTTP server is reached.
+/// Options for the connection to an HTTP server.
 #[derive(Debug, Args)]
 pub struct UpstreamArguments {
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
-    /// Trust any certificate: whoever is on the way can read and change everything.
+    /// Trust any certificate: anyone on the network path can read and change everything.
     #[arg(long)]
     insecure: bool,
-    /// A header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'. In
-    /// the environment, which others do not see, each stands on a line of its own.
+    /// Header for every request that shadowcat itself makes, such as 'Authorization: Bearer …'. In
+    /// the environment, which other users cannot see, each stands on a line of its own.
     #[arg(
         long,
         value_name = "NAME: VALUE",
@@ -40,42 +41,46 @@ pub struct UpstreamArguments {
     login: LoginArguments,
 }
 
-/// How shadowcat gets a token of its own for the server.
+/// Options for a token of shadowcat's own for the server.
 #[derive(Debug, Args)]
 struct LoginArguments {
-    /// Log in at the server ourselves, in a browser: clients need no token of their own then.
+    /// Log in at the server in a browser: clients need no token of their own then.
     #[arg(long)]
     login: bool,
-    /// The client id that the authorization server gave to you. A secret that belongs to it comes
-    /// from SHADOWCAT_CLIENT_SECRET.
+    /// Client id that the authorization server gave to you. A secret that belongs to it comes from
+    /// SHADOWCAT_CLIENT_SECRET.
     #[arg(long, value_name = "ID", requires = "login")]
     client_id: Option<String>,
-    /// Log in at this authorization server only; a secret needs it.
+    /// Log in at this authorization server only; needed with a secret.
     #[arg(long, value_name = "URL", requires = "login")]
     issuer: Option<String>,
-    /// Ask for these scopes too.
+    /// Request these scopes too.
     #[arg(long, value_name = "SCOPES", requires = "login")]
     scope: Option<String>,
-    /// Say which address to open, and open no browser.
+    /// Print the address to open, and open no browser.
     #[arg(long, requires = "login")]
     no_browser: bool,
 }
 
-/// The way to a server, and who keeps our token for it.
+/// Connection to the upstream, and the manager of shadowcat's own token for it, if there is one.
 pub type UpstreamConnection = (Arc<dyn Connect>, Option<Arc<TokenManager>>);
 
-/// A listener, the service behind it, and the URL that clients use.
+/// Listener for the clients of an HTTP server, and what stands behind it.
 pub struct HttpEndpoint {
+    /// Listener that clients connect to.
     pub listener: Listener,
+    /// Proxy service between the listener and the upstream.
     pub service: Arc<ProxyService>,
+    /// URL that clients use.
     pub url: String,
+    /// Manager of shadowcat's own token for the upstream, if it logs in.
     pub tokens: Option<Arc<TokenManager>>,
 }
 
-/// Where the clients of an HTTP server connect to.
+/// Options for the listener in front of an HTTP server.
 #[derive(Debug, Args)]
 pub struct ListenArguments {
-    /// Where clients connect to. Anything but this machine's own addresses is open to others.
+    /// Address that clients connect to. Any but this machine's own addresses is open to others.
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
     listen: SocketAddr,
     /// Also answer to this host name, and to web pages of it.
@@ -84,25 +89,31 @@ pub struct ListenArguments {
     /// Send the client's Host header on as it is.
     #[arg(long)]
     preserve_host: bool,
-    /// Put our address in the place of the server's in what OAuth says, and back again: without
-    /// it a client refuses tokens for a server that it did not dial.
+    /// Replace the server's address in OAuth messages with ours, and back again: without it a client
+    /// refuses tokens for a server that it did not connect to.
     #[arg(long)]
     rewrite_origin: bool,
 }
 
 impl UpstreamArguments {
-    /// The server at `url`.
+    /// Creates the upstream of the server at `url`.
+    ///
+    /// # Errors
+    /// Fails if the URL is invalid, or the file of certificates cannot be read.
     pub fn upstream(&self, url: &str, preserve_host: bool) -> Result<Arc<Upstream>, Failure> {
         if self.insecure {
             output::say("warning: --insecure trusts any certificate; the server may be anyone");
         }
         let options = UpstreamOptions { ca: self.ca.clone(), insecure: self.insecure, preserve_host };
         Upstream::new(url, &options)
-            .map_err(|error| Failure::usage(error).hint("write it like http://127.0.0.1:3000/mcp"))
+            .map_err(|error| Failure::usage(error).hint("example: http://127.0.0.1:3000/mcp"))
     }
 
-    /// The way to the server at `url`, with a token of ours where that is asked for: then this
-    /// waits for the person.
+    /// Prepares the connection to the server at `url`. With `--login` it carries a token of
+    /// shadowcat's own; then this function waits for the user to log in.
+    ///
+    /// # Errors
+    /// Fails if the URL or the file of certificates is invalid, or the login fails.
     pub async fn connect(
         &self,
         url: &str,
@@ -128,7 +139,8 @@ impl UpstreamArguments {
             client_secret: std::env::var("SHADOWCAT_CLIENT_SECRET").ok().filter(|secret| !secret.is_empty()),
             issuer: issuer.clone(),
             scope: scope.clone(),
-            // What belongs to a client is not ours to read.
+            // Standard streams that belong to a client must not be read: use the terminal only if
+            // they are one.
             terminal: io::stdin().is_terminal() && io::stderr().is_terminal(),
             browser: !no_browser,
             directory: directory.join("oauth"),
@@ -137,7 +149,8 @@ impl UpstreamArguments {
         let speaker = Arc::downgrade(host);
         let tell: oauth::Tell = Box::new(move |text, at_terminal| match (at_terminal, speaker.upgrade()) {
             (false, Some(host)) => {
-                // The screen has the terminal. Addresses stay off the tape.
+                // The screen has the terminal, so the text becomes a note. Only its first line does:
+                // addresses stay off the tape.
                 let line = text.lines().next().unwrap_or_default();
                 host.note(SessionId(0), Level::Warning, line);
             }
@@ -146,15 +159,15 @@ impl UpstreamArguments {
         let clock = host.log().clock().clone();
         let tokens = TokenManager::new(web, url, options, clock, tell)?;
         if !tokens.look_ahead().await? {
-            output::say("the server asks for no authorization yet; --login waits until it does");
+            output::say("the server does not require authorization yet; --login starts when it does");
         }
         Ok(tokens)
     }
 
-    /// What requests of our own carry.
+    /// Returns the headers of the requests that shadowcat itself makes.
     ///
     /// # Errors
-    /// When one of them is no header; it is not repeated, as it may be a secret.
+    /// Fails if an option is not a header; the message does not repeat it, as it may be a secret.
     pub fn headers(&self) -> Result<HeaderMap, Failure> {
         let parsed = (1..).zip(&self.header).map(|(number, text)| {
             header(text).map_err(|why| {
@@ -166,7 +179,10 @@ impl UpstreamArguments {
 }
 
 impl ListenArguments {
-    /// Opens the listener and the service behind it.
+    /// Opens the listener, and creates the proxy service behind it.
+    ///
+    /// # Errors
+    /// Fails if the upstream cannot be prepared, or the address is in use.
     pub async fn open(
         &self,
         host: &Arc<Host>,
@@ -184,19 +200,23 @@ impl ListenArguments {
     }
 }
 
-/// Opens a listener at the address that `option` names.
+/// Opens a listener at an address that the option `option` names, and warns if other machines can
+/// reach it.
+///
+/// # Errors
+/// Fails if the address is in use or does not belong to this machine.
 pub async fn bind(address: SocketAddr, option: &str) -> Result<Listener, Failure> {
     let listener = Listener::bind(address).await.map_err(|error| {
         Failure::usage(format!("cannot listen on {address}: {error}"))
             .hint(format!("name another address or port with {option}; port 0 takes a free one"))
     })?;
     if !address.ip().is_loopback() {
-        output::say(&format!("warning: {address} is open to other machines, and asks nobody for a password"));
+        output::say(&format!("warning: {address} is reachable from other machines without authentication"));
     }
     Ok(listener)
 }
 
-/// A service that has the name of its upstream, if no other.
+/// Creates a proxy service. Without a `name` it has that of its upstream.
 pub fn service(
     host: &Arc<Host>,
     upstream: Arc<dyn Connect>,
@@ -205,19 +225,18 @@ pub fn service(
     options: ProxyOptions,
 ) -> Arc<ProxyService> {
     let name = name.map_or_else(|| upstream.address().authority.clone(), str::to_owned);
-    ProxyService::new(Arc::clone(host), upstream, guard, name, options)
+    ProxyService::new(Arc::clone(host), HttpUpstream::new(upstream), guard, name, options)
 }
 
-/// An upstream as a tape names it.
+/// Returns the URL of an upstream as a tape records it, without its secrets.
 pub fn target(upstream: &str) -> String {
     Cleaner::new().url(upstream)
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| "its name has characters that no name can hold")?;
-    let mut value: HeaderValue =
-        value.trim().parse().map_err(|_| "its value has characters that no header can hold")?;
+    let name = name.trim().parse().map_err(|_| "invalid header name")?;
+    let mut value: HeaderValue = value.trim().parse().map_err(|_| "invalid header value")?;
     value.set_sensitive(true);
     Ok((name, value))
 }

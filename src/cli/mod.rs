@@ -1,4 +1,5 @@
-//! The command line: one file a command, each assembling one mode of the program.
+//! Command line of shadowcat: each file contains one command, which assembles one mode of the
+//! program.
 
 mod appearance;
 mod attach;
@@ -41,22 +42,22 @@ struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
-    /// Read this instead of ~/.config/shadowcat/config.toml.
+    /// Read this file instead of ~/.config/shadowcat/config.toml.
     #[arg(long, value_name = "FILE", global = true, env = "SHADOWCAT_CONFIG")]
     config: Option<std::path::PathBuf>,
-    /// Keep tapes, sockets and everything else here; SHADOWCAT_DATA_DIR does the same.
+    /// Directory for tapes, sockets and everything else; SHADOWCAT_DATA_DIR does the same.
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<std::path::PathBuf>,
-    /// Say more (twice: everything).
+    /// Log more (twice: everything).
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
-    /// Say errors only.
+    /// Log errors only.
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// The form of our own log, which goes to standard error.
+    /// Format of shadowcat's own log, which goes to standard error.
     #[arg(long, value_enum, default_value_t, global = true)]
     log_format: LogFormat,
-    /// When to use colours.
+    /// Use of colours in the output.
     #[arg(long, value_enum, default_value_t, global = true)]
     color: output::Color,
 }
@@ -70,34 +71,35 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Appearance around on a built-in server and client; nothing to install.
+    /// Try the screen on a built-in server and client; nothing to install.
     Demo(demo::Arguments),
-    /// Appearance at whatever runs; with a command, launch a server under the debugger; with a tape, open it.
+    /// Show all running sessions; with a command, launch a server under the debugger; with a tape,
+    /// open it.
     Tui(tui::Arguments),
-    /// Join the server that a screen has launched: put this in the place of its command in the
-    /// client's configuration.
+    /// Join a client to the server that a screen has launched: put this command in the place of the
+    /// server's in the client's configuration.
     Attach(attach::Arguments),
-    /// Stand between a client and a server, and record.
+    /// Forward between a client and a server, and record.
     Forward(forward::Arguments),
     /// Put a server behind one HTTP endpoint, for clients of both eras.
     Reverse(reverse::Arguments),
-    /// Find out what is wrong with a server, and why.
+    /// Diagnose a server: what is wrong with it, and why.
     Doctor(doctor::Arguments),
     /// Put shadowcat in front of a server in the configuration of a client.
     Wrap(wrap::Arguments),
-    /// Take it out again.
+    /// Take shadowcat out of the configuration of a client again.
     Unwrap(wrap::Arguments),
-    /// Appearance at and control what is running, from scripts.
+    /// Inspect and control running sessions, from scripts.
     Ctl(ctl::Arguments),
-    /// The debugger as an MCP server, for agents.
+    /// Serve the debugger as an MCP server, for agents.
     Mcp(mcp::Arguments),
-    /// Appearance at recordings.
+    /// Inspect and manage recordings.
     Tape(tape::Arguments),
     /// Print the completion script of a shell.
     Completions { shell: clap_complete::Shell },
     /// Print the manual page.
     Man,
-    /// The built-in server of the demo, on standard input and output.
+    /// Run the built-in server of the demo on standard input and output.
     #[command(hide = true)]
     DemoServer(demo::ServerArguments),
 }
@@ -128,11 +130,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     if let Some(path) = &global.config {
         config::choose(path);
-        // Whoever names a file wants to know at once what is wrong with it.
+        // A file that the user named must be valid: report its errors before the command starts.
         config::load().map_err(Failure::usage)?;
     }
-    // A tape over the file size limit is an error of that write, not the end of the traffic. The
-    // handler does nothing; servers we start do not inherit it.
+    // A write beyond the file size limit must fail as a write, not end the traffic by SIGXFSZ. The
+    // handler does nothing, and child processes do not inherit it.
     let ignored = std::sync::Arc::default();
     signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, ignored).map_err(Failure::usage)?;
     if !matches!(command, Command::Tui(_) | Command::Demo(_)) {
@@ -169,10 +171,10 @@ fn printed(bytes: &[u8]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Two workers are plenty: the bytes move on threads of their own.
+/// Builds the runtime. Two workers suffice, because dedicated threads move the bytes.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        Failure::new(Kind::Usage, error).hint("the system has no threads or descriptors left")
+        Failure::new(Kind::Usage, error).hint("the system is out of threads or file descriptors")
     })
 }
 
@@ -186,7 +188,7 @@ fn log_to_stderr(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHADOWCAT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("shadowcat={level}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Somebody else may have set one, in tests; then that one stays.
+    // A test may have installed a subscriber already; keep it then.
     let _ = match global.log_format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().try_init(),

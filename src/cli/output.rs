@@ -1,5 +1,5 @@
-//! The only place that prints. Standard output belongs to results; everything else goes to
-//! standard error.
+//! Output of the program; the only module that prints. Standard output carries results, standard
+//! error everything else.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,30 +12,33 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::mcp::layout;
 
-/// The form of a result.
+/// Output format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Table, for people.
     #[default]
     #[value(alias = "text")]
     Table,
-    /// For programs: one array or object.
+    /// JSON, for programs: one array or object.
     Json,
-    /// For people and programs.
+    /// YAML, for people and programs.
     Yaml,
 }
 
-/// When to use colours.
+/// Use of colours on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Color {
+    /// Colours if standard output is a terminal and NO_COLOR is not set.
     #[default]
     Auto,
+    /// Colours always.
     Always,
+    /// No colours.
     Never,
 }
 
 impl Color {
-    /// Whether to colour what goes to standard output.
+    /// Returns `true` if results on standard output are coloured.
     pub fn is_on(self) -> bool {
         match self {
             Self::Always => true,
@@ -45,10 +48,10 @@ impl Color {
     }
 }
 
-/// Prints a result. A closed pipe is the reader's way to say that it has seen enough.
+/// Prints a result to standard output. A closed pipe is a success: its reader has seen enough.
 ///
 /// # Errors
-/// When it cannot be written for another reason.
+/// Fails if standard output cannot be written for another reason.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -57,11 +60,11 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a result to a file, or to standard output where none is named. A file has its name only
-/// when it is whole.
+/// Writes a result to a file, or to standard output if `path` is `None` or `-`. A new file replaces
+/// the old one under its name only when it is complete.
 ///
 /// # Errors
-/// When it cannot be written; then a file of that name is as it was.
+/// Fails if the result cannot be written; an existing regular file is then unchanged.
 pub fn write_to(
     path: Option<&Path>,
     write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
@@ -77,7 +80,8 @@ pub fn write_to(
         Failure::usage(format!("write {}: {error}", path.display()))
             .hint("check the directory, or name another file")
     };
-    // A link stays one, and what is no file (a pipe, a device) is written to as it is.
+    // Symbolic links stay links. A path that is not a regular file (a pipe, a device) is written
+    // directly.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = std::fs::metadata(path).ok();
     if before.as_ref().is_some_and(|before| !before.is_file()) {
@@ -97,13 +101,13 @@ pub fn write_to(
     Ok(())
 }
 
-/// Says something to the person, beside the result.
+/// Writes a message for the user to standard error, apart from the result.
 pub fn say(text: &str) {
-    // With nobody to hear it there is nobody to tell.
+    // An error on standard error cannot be reported anywhere; ignore it.
     let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
 }
 
-/// Text of peers, which must not reach the terminal as commands.
+/// Replaces characters in text of peers that could control the terminal. Newlines and tabs stay.
 pub fn harmless(text: &str) -> String {
     let safe = |c: char| match layout::is_harmful(c) && c != '\n' && c != '\t' {
         true => char::REPLACEMENT_CHARACTER,
@@ -112,23 +116,23 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
-/// A table with a header line, as wide as the terminal.
+/// Formats rows as a table with a header line and columns as wide as their contents.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     for row in rows {
-        // What peers wrote must not reach the terminal as commands, nor break its row.
+        // Text of peers must neither control the terminal nor break its row.
         table.add_row(row.iter().map(|cell| harmless(cell).replace(['\n', '\t'], " ")));
     }
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Prints rows as a table, or as an array of objects.
+/// Prints rows as a table, or their values as a JSON or YAML array.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Fails if standard output cannot be written.
 pub fn list(format: Format, header: &[&str], rows: Vec<(Vec<String>, Value)>) -> io::Result<()> {
     match format {
         Format::Table => print(&table(header, rows.into_iter().map(|(cells, _)| cells))),
@@ -140,7 +144,7 @@ pub fn list(format: Format, header: &[&str], rows: Vec<(Vec<String>, Value)>) ->
     }
 }
 
-/// A value as YAML; nested values are written as JSON, which is YAML.
+/// Formats a value as YAML. Nested values are written as JSON, a subset of YAML.
 pub fn yaml(value: &Value) -> String {
     match value {
         Value::Object(members) => members.iter().map(|(key, value)| format!("{key}: {value}\n")).collect(),
@@ -148,12 +152,13 @@ pub fn yaml(value: &Value) -> String {
     }
 }
 
-/// A value as indented JSON.
+/// Formats a value as indented JSON.
 pub fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// One item of a YAML sequence. Scalars and nested values are written as JSON, which is YAML.
+/// Formats one item of a YAML sequence. Scalars and nested values are written as JSON, a subset of
+/// YAML.
 fn yaml_item(value: &Value) -> String {
     match value {
         Value::Object(members) => members

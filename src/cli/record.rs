@@ -1,4 +1,4 @@
-//! What every recording command shares: where the tape goes, and naming the server.
+//! Options of every recording command: the tape, the server's name, breakpoints and limits.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,20 +10,21 @@ use super::config::{self, Config};
 use super::failure::Failure;
 use super::secrets::Secrets;
 use crate::clock::Clock;
-use crate::host::{Host, Settings};
+use crate::host::Settings;
+use crate::intercept::Breakpoints;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::log::{Log, Query};
 use crate::tape::writer::Subject;
 use crate::tape::{Recorder, TapeWriter, library};
 use crate::transport::http::Cleaner;
 
-/// Lines longer than this are not looked into, unless told otherwise.
+/// Default length in bytes above which lines pass through uninspected.
 pub const INSPECT_LIMIT: usize = 16 << 20;
 
 /// Options of commands that record.
 #[derive(Debug, Args)]
 pub struct Recording {
-    /// What to call the server; found from its command line otherwise.
+    /// Name of the server; derived from its command line if not given.
     #[arg(long)]
     pub name: Option<String>,
     /// Record to this file instead of the library.
@@ -32,25 +33,29 @@ pub struct Recording {
     /// Do not record.
     #[arg(long)]
     pub no_tape: bool,
-    /// Leave secrets out of the tape: tokens and keys of the known forms, members whose names tell.
+    /// Leave secrets out of the tape: tokens and keys of known forms, and members with sensitive
+    /// names.
     #[arg(long)]
     pub redact: bool,
+    /// Secrets to leave out beside the known forms.
     #[command(flatten)]
     pub secrets: Secrets,
+    /// Breakpoints that are set from the start.
     #[command(flatten)]
     pub breaks: Breaks,
+    /// Limits on inspection and memory.
     #[command(flatten)]
     pub bounds: Bounds,
 }
 
-/// What is held from the start.
+/// Breakpoints that are set from the start.
 #[derive(Debug, Args)]
 pub struct Breaks {
-    /// Hold what this query matches, from the first message on, e.g. 'method:initialize'.
+    /// Hold messages that match this query, from the first one on, e.g. 'method:initialize'.
     #[arg(long = "break", value_name = "QUERY", value_parser = query)]
     queries: Vec<Query>,
-    /// How long what is held waits while nobody is there who could decide, e.g. 30s.
-    /// Not at all if neither this nor the configuration says so.
+    /// Time that a held message waits while nobody is there to decide, e.g. 30s. If neither this nor
+    /// the configuration sets it, nothing is held then.
     #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     hold_unattended: Option<Duration>,
 }
@@ -59,7 +64,7 @@ fn query(text: &str) -> Result<Query, String> {
     Query::parse(text).map_err(|error| error.to_string())
 }
 
-/// How much is looked into, and kept.
+/// Limits on inspection and memory.
 #[derive(Debug, Args)]
 pub struct Bounds {
     /// Lines longer than this pass through uninspected (bytes, or 16m).
@@ -71,10 +76,10 @@ pub struct Bounds {
 }
 
 impl Recording {
-    /// What is usual where nobody says anything.
+    /// Returns the options of a command line that gives none.
     ///
     /// # Errors
-    /// When the environment says something that cannot be.
+    /// Fails if the environment sets an option to an invalid value.
     pub fn usual() -> Result<Self, Failure> {
         use clap::FromArgMatches;
         let command = Self::augment_args(clap::Command::new("record")).no_binary_name(true);
@@ -82,37 +87,40 @@ impl Recording {
         Self::from_arg_matches(&matches).map_err(Failure::usage)
     }
 
-    /// What people call the server that `command` starts.
+    /// Returns the name of the server that `command` starts: the given one, or one derived from
+    /// `command`.
     pub fn name_for(&self, command: &[String]) -> String {
         self.name.clone().unwrap_or_else(|| name_of(command))
     }
 
-    /// An empty log on the machine's clock.
+    /// Creates an empty log on the system clock.
     pub fn log(&self) -> Arc<Log> {
         Log::new(Clock::system(), self.bounds.memory)
     }
 
-    /// How the engine treats what passes.
-    pub fn settings(&self) -> Settings {
-        Settings { inspect_limit: self.bounds.inspect_limit }
+    /// Returns the settings of the engine.
+    pub fn settings(&self, breakpoints: &Arc<Breakpoints>) -> Settings {
+        Settings { inspect_limit: self.bounds.inspect_limit, breakpoints: Arc::clone(breakpoints) }
     }
 
-    /// Sets the breakpoints that were asked for.
-    pub fn arm(&self, host: &Host) {
-        let breakpoints = host.breakpoints();
+    /// Returns the breakpoints of the configuration file and of the command line, with their patience.
+    pub fn breakpoints(&self, log: &Log) -> Arc<Breakpoints> {
+        let breakpoints = Breakpoints::new();
         let config = config::load().unwrap_or_else(|error| {
-            // No file stops the traffic.
-            complain(host.log(), &format!("no configuration: {error}"));
+            // A broken configuration file must not stop the traffic.
+            complain(log, &format!("no configuration: {error}"));
             Config::default()
         });
         let patience = self.breaks.hold_unattended.or(config.hold_unattended);
-        breakpoints.set_patience(patience.unwrap_or_default());
+        breakpoints.set_default_patience(patience.unwrap_or_default());
         for query in config.breaks.iter().chain(&self.breaks.queries) {
             breakpoints.add(query.clone(), None);
         }
+        breakpoints
     }
 
-    /// Starts to record `log`. No tape is no reason to stop: the log says why there is none.
+    /// Starts to record `log`. A failure does not stop the command: it is noted in the log, and the
+    /// result is `None`, as it is with `--no-tape`.
     pub fn record(&self, log: &Arc<Log>, command: &[String]) -> Option<Recorder> {
         if self.no_tape {
             return None;
@@ -137,7 +145,7 @@ impl Recording {
             true => match self.secrets.redactor() {
                 Ok(redactor) => Some(Arc::new(redactor)),
                 Err(error) => {
-                    // Better no tape than one with what was to be left out.
+                    // Better no tape than one with secrets that were to be left out.
                     complain(log, &format!("no tape: {error}"));
                     return None;
                 }
@@ -162,7 +170,7 @@ fn explain(path: &Path, error: &std::io::Error) -> String {
     format!("no tape: create {}: {error}; {next}", path.display())
 }
 
-/// Why a new tape could not be created.
+/// Creates the failure of a command that could not create a new tape.
 pub fn refused(path: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::usage(format!("create {}: {error}", path.display()));
     match error.kind() {
@@ -178,7 +186,8 @@ fn complain(log: &Log, text: &str) {
     log.append(SessionId(0), Body::Note(note));
 }
 
-/// A name from a command line: the first word that says what runs rather than how.
+/// Derives a server name from a command line: the first word that is not a launcher, option or
+/// assignment, or the host of a URL.
 pub fn name_of(command: &[String]) -> String {
     const LAUNCHERS: [&str; 14] = [
         "npx", "bunx", "uvx", "uv", "node", "bun", "deno", "python", "python3", "run", "exec", "env",

@@ -13,19 +13,20 @@ use super::http::{UpstreamArguments, bind, target};
 use super::{output, record};
 use crate::gateway::{self, Gateway, Hop};
 use crate::host::Host;
-use crate::http::{ProxyOptions, ProxyService};
+use crate::http::{CallService, HttpUpstream, ProxyOptions, ProxyService};
+use crate::intercept::Chain;
 use crate::serve::HttpAdapter;
 use crate::stdio::lifecycle;
 use crate::transport::child::Spec;
-use crate::transport::http::{Connect, Guard};
+use crate::transport::http::Guard;
 
 /// Arguments of `reverse`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The URL of an HTTP server, or the command line of a stdio server in one word.
+    /// URL of an HTTP server, or command line of a stdio server in one word.
     #[arg(long, value_name = "URL|COMMAND LINE")]
     upstream: String,
-    /// Where clients connect to; MCP is at /mcp.
+    /// Address that clients connect to; MCP is at /mcp.
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080))]
     bind: SocketAddr,
     /// Also answer to this host name, and to web pages of it.
@@ -33,13 +34,13 @@ pub struct Arguments {
     allow_host: Vec<String>,
     #[command(flatten)]
     way: UpstreamArguments,
-    /// Sessions of a stdio server that may be open at a time; each has a process of its own.
+    /// Maximum number of open sessions of a stdio server; each has a process of its own.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_sessions: usize,
-    /// Seconds that calls under way get to end when the gateway is stopped.
+    /// Seconds for running calls to end when the gateway is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
-    /// What to call the server; found from its URL or command line otherwise.
+    /// Name of the server; derived from its URL or command line if not given.
     #[arg(long)]
     name: Option<String>,
     /// Record to the library.
@@ -59,10 +60,14 @@ pub struct Arguments {
     bounds: record::Bounds,
 }
 
-/// The server, and its processes where it has some.
-type Server = (Arc<dyn Connect>, Option<Arc<HttpAdapter>>);
+/// Server behind the gateway, and its HTTP adapter if it is a stdio server.
+type Server = (Arc<dyn CallService>, Option<Arc<HttpAdapter>>);
 
-/// Serves until a signal comes.
+/// Serves until a signal asks to stop.
+///
+/// # Errors
+/// Fails if an argument is invalid, the server cannot be found or logged in at, or the address is in
+/// use.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments {
         upstream,
@@ -81,17 +86,22 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     } = arguments;
     let record =
         record::Recording { name, no_tape: !record && tape.is_none(), tape, redact, secrets, breaks, bounds };
-    // From the clients to the server and back, outermost first:
-    // the log, that everything is recorded in before anyone rules on it …
+    // Layers from the clients to the server and back, outermost first:
+    // the log, which records every message before an interceptor rules on it …
     let log = record.log();
-    // … the engine, which holds what breakpoints match while somebody is there to decide …
-    let (host, engine) = Host::start(Arc::clone(&log), record.settings());
-    record.arm(&host);
-    // … the server: elsewhere, or processes of ours …
+    // … the chain, whose only stage so far holds what breakpoints match while a controller is there …
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    // … the engine, which opens sessions and carries out commands …
+    let (host, engine) = Host::start(Arc::clone(&log), record.settings(&breakpoints), chain);
+    // … the server: a remote one, or processes of this gateway …
     let (words, is_url) = words(&upstream)?;
     let name = record.name_for(&words);
     let (server, adapter): Server = match is_url {
-        true => (Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?), None),
+        true => {
+            let hop = Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?);
+            (HttpUpstream::new(hop), None)
+        }
         false => {
             let spec = Spec { command: words.clone(), directory: None };
             spec.find().map_err(|error| {
@@ -99,10 +109,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                     .hint("--upstream is a URL, or a command line that is started without a shell")
             })?;
             let adapter = HttpAdapter::new(Arc::clone(&host), name.clone(), spec, max_sessions);
-            (Arc::clone(&adapter) as Arc<dyn Connect>, Some(adapter))
+            (Arc::clone(&adapter) as Arc<dyn CallService>, Some(adapter))
         }
     };
-    // … the listener, the service between it and the server, and the edge around the service …
+    // … the listener, the proxy service between it and the server, and the gateway around both …
     let listener = bind(address, "--bind").await?;
     let address = listener.address().map_err(Failure::usage)?;
     let guard = Guard::new(address.ip(), &allow_host);
@@ -132,7 +142,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving =
         listener.serve(move |request, peer| gateway::answer(router.clone(), request, peer), async {
-            // Told, or forgotten by whoever would tell: it ends either way.
+            // `Err` means that the sender was dropped: stop too.
             let _ = stopped.await;
         });
     let ending = async {
@@ -144,9 +154,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let signalled = async {
         lifecycle::stopped(&mut signals).await;
-        service.hush();
+        service.end_standing_streams();
         drop(stop);
-        // Whoever asks a second time does not want to wait.
+        // A second signal means that the user does not want to wait.
         lifecycle::stopped(&mut signals).await;
     };
     let code = tokio::select! {
@@ -165,14 +175,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// The words of a server's command line, or its URL.
+/// Splits the server's command line into words. A URL is one word, and the flag `true`.
 fn words(upstream: &str) -> Result<(Vec<String>, bool), Failure> {
     if upstream.starts_with("http://") || upstream.starts_with("https://") {
         return Ok((vec![target(upstream)], true));
     }
     let words = shell_words::split(upstream).map_err(|error| {
-        Failure::usage(format!("--upstream {upstream:?} is no command line: {error}"))
-            .hint("quote its words as in a shell; it is started without one")
+        Failure::usage(format!("--upstream {upstream:?} is not a command line: {error}"))
+            .hint("quote words as in a shell; no shell is used to run it")
     })?;
     match words.is_empty() {
         true => Err(Failure::usage("--upstream is empty").hint("name a URL or a command line")),

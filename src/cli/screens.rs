@@ -1,4 +1,5 @@
-//! The terminal, on which one screen may follow another, and screens in front of an engine of this process.
+//! The terminal, on which one screen may follow another, and screens in front of an engine of this
+//! process.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,17 +18,17 @@ use crate::tape::{Recorder, Status};
 use crate::tui::terminal::Screen;
 use crate::tui::{App, Appearance, run};
 
-/// The terminal, until this is dropped.
+/// Terminal in screen mode; restored on drop.
 pub struct TerminalSession {
     console: Screen,
     signals: mpsc::Receiver<Signal>,
 }
 
 impl TerminalSession {
-    /// Takes the terminal over.
+    /// Takes over the terminal.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if there is no terminal, or signal handlers cannot be installed.
     pub fn open() -> Result<Self, Failure> {
         let signals = lifecycle::signals().map_err(Failure::peer)?;
         let console = Screen::open().map_err(|error| {
@@ -37,10 +38,10 @@ impl TerminalSession {
         Ok(Self { console, signals })
     }
 
-    /// Opens the terminal for one screen, gives it back, and says how it was.
+    /// Opens the terminal for one screen, gives it back, and prints the summary line of `play`.
     ///
     /// # Errors
-    /// When there is no terminal, or the screen ends with one.
+    /// Fails if there is no terminal, or `play` fails.
     pub async fn alone(
         play: impl AsyncFnOnce(&mut Self) -> Result<String, Failure>,
     ) -> Result<ExitCode, Failure> {
@@ -51,36 +52,41 @@ impl TerminalSession {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Shows a screen until the person leaves it or the process is asked to end.
+    /// Shows a screen until the user leaves it or a signal asks the process to stop. Returns its last
+    /// state.
     ///
     /// # Errors
-    /// When the terminal has gone.
+    /// Fails if the terminal has gone.
     pub async fn show(&mut self, app: App) -> Result<App, Failure> {
         let failed = |error| Failure::new(Kind::Interrupted, error);
         self.console.renew().map_err(failed)?;
         let stop = lifecycle::stopped(&mut self.signals);
         let shown = run::run(&mut self.console, app, stop).await;
-        // A terminal that went away is an end like another, only that nobody reads the summary.
+        // A terminal that has gone ends the command like an interruption.
         shown.map_err(failed)
     }
 }
 
-/// A screen in front of an engine of this process.
+/// Screen in front of an engine of this process.
 pub struct Showing<'a> {
+    /// Host of the sessions on the screen.
     pub host: &'a Arc<Host>,
+    /// Handle of the engine, as the controller at the screen.
     pub engine: Engine,
+    /// Recorder of the engine's log, if there is one.
     pub recorder: Option<Recorder>,
+    /// Theme and character set of the screen.
     pub appearance: Appearance,
-    /// Whether another screen comes after it.
+    /// `true` if another screen follows.
     pub returns_home: bool,
 }
 
 impl Showing<'_> {
-    /// Shows the screen until the person leaves it, then ends every server, then whatever `then` ends, and
-    /// says how it was and where the tape is.
+    /// Shows the screen until the user leaves it, ends every server, then awaits `then`, and finishes
+    /// the tape. Returns a summary line with the path of the tape.
     ///
     /// # Errors
-    /// When the terminal has gone.
+    /// Fails if the terminal has gone.
     pub async fn until_left<F: Future<Output = ()>>(
         self,
         terminal: &mut TerminalSession,
@@ -88,30 +94,30 @@ impl Showing<'_> {
     ) -> Result<String, Failure> {
         let Self { host, engine, mut recorder, appearance, returns_home } = self;
         let size = crossterm::terminal::size().unwrap_or((80, 24));
-        let seat = engine.who().seat;
+        let controller = engine.who().controller;
         let nothing = tokio::sync::watch::channel(Status::default()).1;
         let recording = recorder.as_ref().map_or(nothing, Recorder::status);
         let mut app = App::new(engine, recording, appearance, size);
         app.returns_home = returns_home;
         let outcome = terminal.show(app).await;
         if outcome.as_ref().is_ok_and(|app| app.drops_held) {
-            host.drop_all("dropped by the person who quit");
+            host.drop_all("dropped by the user who quit");
         }
-        end(host, seat).await;
+        end(host, controller).await;
         then().await;
         let status = recorder.as_mut().map(Recorder::finish);
         outcome.map(|app| farewell(&app.world, status.as_ref()))
     }
 }
 
-/// Ends every server as the specification says: its stdin is closed first.
-async fn end(host: &Arc<Host>, seat: Option<u32>) {
+/// Ends every server in the order of the MCP specification: stdin is closed first, signals follow.
+async fn end(host: &Arc<Host>, controller: Option<u32>) {
     const GRACE: Duration = Duration::from_millis(1500);
-    if let Some(seat) = seat {
-        host.breakpoints().leave(seat);
+    if let Some(controller) = controller {
+        host.controllers().detach(controller);
     }
-    host.release_all("the screen was closed");
-    host.hang_up();
+    host.accept_all("the screen was closed");
+    host.close_inputs();
     let ends = host.processes().into_iter().map(|process| async move {
         if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
             process.terminate(TERM_GRACE).await;
@@ -121,7 +127,7 @@ async fn end(host: &Arc<Host>, seat: Option<u32>) {
     host.closed(GRACE).await;
 }
 
-/// How it was, in a line.
+/// Returns a summary line: the tape, the number of frames and errors, and the slowest call.
 pub fn farewell(world: &World, status: Option<&Status>) -> String {
     let frames = world.rows.len();
     let errors = world.rows.iter().filter(|row| row.is_error).count();
@@ -142,8 +148,8 @@ pub fn farewell(world: &World, status: Option<&Status>) -> String {
     text
 }
 
-/// The handle of a person who sits at the screen of the engine itself, and decides.
-pub fn seated(host: &Host, engine: &Engine) -> Engine {
-    let seat = host.breakpoints().attend("the screen that runs it");
-    engine.of(Who { seat: Some(seat), ..Who::person() })
+/// Registers the screen of the engine itself as a controller, and returns its handle of the engine.
+pub fn attached(host: &Host, engine: &Engine) -> Engine {
+    let controller = host.controllers().attach("the screen that runs it");
+    engine.of(Who { controller: Some(controller), ..Who::person() })
 }

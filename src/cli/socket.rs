@@ -1,4 +1,4 @@
-//! The control socket of every command that runs an engine.
+//! Control socket of the commands that run an engine.
 
 use super::record::Recording;
 use crate::control::server::Attach;
@@ -7,15 +7,16 @@ use crate::engine::Engine;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::tape::{Recorder, Status};
 
-/// Closes the socket where there is one; whoever follows reads to the end first.
+/// Closes the control socket, if there is one. Followers receive the remaining records first.
 pub async fn close(control: Option<Server>) {
     if let Some(control) = control {
         control.close().await;
     }
 }
 
-/// Serves `engine` on a socket for as long as what is returned is kept; clients can be attached where
-/// there is `attach`. No socket is no reason to stop: the log says why there is none.
+/// Serves `engine` on a control socket until the returned server is dropped. Clients can attach if
+/// `attach` is given. A failure does not stop the command: it is noted in the log, and the result is
+/// `None`.
 pub fn serve(
     engine: &Engine,
     record: &Recording,

@@ -1,15 +1,22 @@
-//! Sizes and durations, as people write and read them.
+//! Sizes and durations in the form in which people write and read them.
 
 use std::time::Duration;
 
-/// A duration of an option.
+/// Parses the value of a duration option, such as `500ms`, `30s` or `2m`.
+///
+/// # Errors
+/// Returns a message for the user if `text` is not a duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    // Nothing needs no unit.
+    // Zero is the only duration that needs no unit.
     let text = if text == "0" { "0s" } else { text };
-    crate::clock::duration(text).ok_or_else(|| format!("{text:?} is no duration; write 500ms, 30s or 2m"))
+    crate::clock::duration(text)
+        .ok_or_else(|| format!("{text:?} is not a duration; write 500ms, 30s, 2m, 12h or 30d"))
 }
 
-/// Bytes, with `k`, `m` or `g` for powers of 1024.
+/// Parses a number of bytes; a suffix `k`, `m` or `g` stands for a power of 1024.
+///
+/// # Errors
+/// Returns a message for the user if `text` is not a size, or is too large for `usize`.
 pub fn size(text: &str) -> Result<usize, String> {
     let lower = text.to_ascii_lowercase();
     let (digits, factor) = match lower.strip_suffix(['k', 'm', 'g']) {
@@ -19,11 +26,11 @@ pub fn size(text: &str) -> Result<usize, String> {
         None => (lower.as_str(), 1),
     };
     let number: usize =
-        digits.parse().map_err(|_| format!("{text:?} is no size; write 65536, 64k or 16m"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than this machine can count"))
+        digits.parse().map_err(|_| format!("{text:?} is not a size; write 65536, 64k or 16m"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is too large"))
 }
 
-/// A count of bytes for people.
+/// Formats a number of bytes for people, in decimal units.
 pub fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),

@@ -1,4 +1,4 @@
-//! `shadowcat wrap` and `unwrap`: in front of the servers of real clients, and out again.
+//! `shadowcat wrap` and `unwrap`: shadowcat in front of the servers of real clients, and out again.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,9 +17,9 @@ use crate::tape::library;
 /// Arguments of `wrap` and `unwrap`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The server, as the client's configuration names it.
+    /// Name of the server in the client's configuration.
     server: Option<String>,
-    /// Only of this client.
+    /// Only servers of this client.
     #[arg(long, value_name = "NAME", value_parser = client)]
     client: Option<&'static Client>,
     /// Every server.
@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Only show what would change.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
     #[arg(long, value_enum, default_value_t)]
@@ -45,7 +45,11 @@ fn client(name: &str) -> Result<&'static Client, String> {
     })
 }
 
-/// Wraps or unwraps what is named, or lists what there is.
+/// Wraps or unwraps the named servers, or lists all servers if none is named.
+///
+/// # Errors
+/// Fails if no client has the named server, no configuration can be read or one cannot be written, or
+/// no terminal is there to confirm at.
 pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Failure> {
     let files = Homes::own().map_err(Failure::usage)?.files(arguments.client);
     let (documents, broken) = clients::read(&files);
@@ -59,7 +63,7 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
     if let (Some(server), false) = (&arguments.server, found) {
         return Err(nothing(server, &documents, broken));
     }
-    // A broken file of another client is no reason to stop; one of the client that is meant is.
+    // A broken file of another client is skipped. Without any file that can be read, it is an error.
     if let (Some(error), true) = (broken.into_iter().next(), documents.is_empty()) {
         return Err(Failure::usage(error));
     }
@@ -79,7 +83,7 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
         }
     }
     if changes.is_empty() {
-        // That it is so already is what was wanted.
+        // An entry that was in the wanted state already is a success.
         let fine = refused.iter().all(|(_, _, why)| matches!(why, WrapError::Already | WrapError::Not));
         output::say("nothing to change");
         return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) });
@@ -93,11 +97,11 @@ fn nothing(server: &str, documents: &[(ConfigFile, Document)], broken: Vec<Docum
     names.sort_unstable();
     names.dedup();
     let mut failure = match names.is_empty() {
-        true => {
-            Failure::usage(format!("no client has a server called {server:?}; none of their files has any"))
-        }
+        true => Failure::usage(format!(
+            "no client has a server called {server:?}; no configuration file has any server"
+        )),
         false => Failure::usage(format!("no client has a server called {server:?}"))
-            .hint(format!("they have {}", names.join(", "))),
+            .hint(format!("known servers: {}", names.join(", "))),
     };
     for error in broken {
         failure = failure.hint(error.to_string());
@@ -119,8 +123,8 @@ fn carry_out(
     }
     if !arguments.yes {
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-            return Err(Failure::usage("nobody is there to be asked whether to change this")
-                .hint("--yes changes it without asking, --dry-run only shows it"));
+            return Err(Failure::usage("cannot ask for confirmation without a terminal")
+                .hint("use --yes to change without confirmation, or --dry-run to only show the change"));
         }
         let asked = inquire::Confirm::new("Change this?").with_default(true).prompt();
         match asked {
@@ -139,7 +143,7 @@ fn carry_out(
                 StoreError::Changed { .. } => Failure::usage(error).hint("try again"),
                 StoreError::Io { .. } => Failure::usage(error),
             };
-            // The others are no worse for it.
+            // A failure in one file does not affect the other files.
             match changes.len() {
                 1 => return Err(failure),
                 _ => output::say(&failure.to_string()),
@@ -156,14 +160,14 @@ fn carry_out(
     if direction == Direction::In {
         let entries = changes.iter().flat_map(|change| &change.entries);
         if entries.into_iter().any(|changed| matches!(changed.entry.way, Transport::Http(_))) {
-            output::say("  a server that asks for a login: add --login to its args, or unwrap it");
+            output::say("  if a server needs a login, add --login to its args, or unwrap it");
         }
-        output::say("then `shadowcat tui` shows what they say; `shadowcat unwrap` takes it back");
+        output::say("`shadowcat tui` shows the traffic; `shadowcat unwrap` undoes this");
     }
     Ok(if failed { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS })
 }
 
-/// What changes, line by line.
+/// Formats a change as a diff, line by line.
 fn diff(change: &Change) -> String {
     let mut text = format!("{}: {}\n", change.place.client.title, change.place.path.display());
     for (sign, line) in change.lines() {
@@ -185,7 +189,7 @@ fn status(
         }
     }
     if rows.is_empty() && format == Format::Table {
-        output::say("no server is in any configuration that was looked for");
+        output::say("no server found in any client configuration");
     }
     output::list(format, &["CLIENT", "LEVEL", "SERVER", "WRAPPED", "REACHED BY", "FILE"], rows)
         .map_err(Failure::usage)?;

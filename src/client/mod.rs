@@ -1,5 +1,5 @@
-//! The built-in client: a real peer on a link in memory. What it says is wire traffic like any
-//! other client's.
+//! The built-in MCP client: a real peer on a link in memory, whose messages are wire traffic like those
+//! of any other client.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -17,59 +17,67 @@ use crate::mcp::line::{Piece, Splitter};
 use crate::mcp::{Era, Id, Kind, Message, Revision, compose};
 use crate::transport::memory::{Reader, Writer};
 
-/// How long the probe for the stateless era waits: a server that is silent for this long speaks
-/// the stateful one (2026-07-28, basic/transports/stdio, backward compatibility).
+/// Time limit for the answer to [`Client::probe`]: a server that is silent for this long speaks the
+/// stateful era (2026-07-28, basic/transports/stdio, backward compatibility).
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A client that speaks through a session.
+/// An MCP client whose messages pass through a session.
 pub struct Client {
     writer: Writer,
     counter: AtomicU64,
     pending: Mutex<HashMap<Id, oneshot::Sender<Message>>>,
-    /// Calls that may have to be made again with input (2026-07-28, patterns/mrtr).
+    /// Method and parameters of calls that may have to be repeated with input (2026-07-28,
+    /// basic/patterns/mrtr).
     calls: Mutex<HashMap<Id, (String, Option<Value>)>>,
     era: Mutex<Option<Era>>,
-    /// What it declares as its root.
+    /// The only root that the client declares.
     root: PathBuf,
     attendance: Attendance,
-    /// The capabilities that the server has named.
+    /// Capabilities that the server has declared.
     offered: Mutex<Option<Value>>,
-    /// Lists that were announced to have changed and will be asked for.
+    /// List methods whose result has changed and that will be called soon.
     stale: Mutex<HashSet<&'static str>>,
 }
 
-/// Who answers what the server asks.
+/// Source of the answers to the server's requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Attendance {
-    /// A person, at the screen.
+    /// A person at the screen.
     Person,
-    /// Nobody: elicitation is declined, sampling refused.
+    /// No person: elicitation is declined, sampling refused.
     Nobody,
-    /// This answer to every elicitation, after a moment.
+    /// A script: every elicitation gets this result after 1.5 seconds, sampling is refused.
     Script(Value),
 }
 
-/// How long changes of a list are gathered.
+/// Time for which announcements of a changed list are gathered.
 const LIST_DEBOUNCE: Duration = Duration::from_millis(50);
-/// How long a scripted person thinks.
+/// Delay of scripted answers, as if a person had to think.
 const SCRIPT_DELAY: Duration = Duration::from_millis(1500);
 
-/// Why the client could not do something.
+/// Errors of the built-in client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    #[error("the server is gone")]
+    /// The link to the server is closed.
+    #[error("the connection to the server is closed")]
     Gone,
+    /// The request of this method got no answer within this time.
     #[error("the server did not answer {0} within {1:?}")]
     Silent(String, Duration),
+    /// The request of this method was answered with this error message.
     #[error("the server refused {0}: {1}")]
     Refused(String, String),
-    #[error("{0} asks for nothing, or was answered already")]
+    /// The message, called by this name, is no request for input, or was answered already.
+    #[error("{0} does not request input, or was answered already")]
     NoQuestion(String),
 }
 
 impl Client {
-    /// A client that writes to and reads from a link in memory, with `root` as its only root. It
-    /// understands lines of up to `limit` bytes.
+    /// Starts a client that writes to and reads from a link in memory, with `root` as its only root. Lines
+    /// over `limit` bytes are ignored.
+    ///
+    /// # Panics
+    /// Panics outside a Tokio runtime.
     pub fn start(
         writer: Writer,
         reader: Reader,
@@ -92,16 +100,16 @@ impl Client {
         client
     }
 
-    /// The era it found the server to speak.
+    /// Returns the era that the client speaks, once it is known or tried.
     pub fn era(&self) -> Option<Era> {
         *self.era.lock()
     }
 
-    /// Asks with `server/discover` whether the server speaks the stateless era. `Ok(false)` is
-    /// the answer of a stateful server.
+    /// Asks with `server/discover` whether the server speaks the stateless era, and waits up to `patience`
+    /// for the answer. A stateful server gives `Ok(false)`.
     ///
     /// # Errors
-    /// [`ClientError::Gone`] or [`ClientError::Silent`]: it has to be started anew and greeted
+    /// [`ClientError::Gone`] or [`ClientError::Silent`]: the server has to be started anew and addressed
     /// with `initialize`.
     pub async fn probe(&self, patience: Duration) -> Result<bool, ClientError> {
         *self.era.lock() = Some(Era::Stateless);
@@ -123,10 +131,11 @@ impl Client {
         Ok(stateless)
     }
 
-    /// Opens a stateful session: `initialize` and `notifications/initialized`.
+    /// Opens a stateful session: sends `initialize`, waits up to `patience` for the answer, and sends
+    /// `notifications/initialized`.
     ///
     /// # Errors
-    /// When the server is gone, silent, or refuses.
+    /// Fails if the server is gone, does not answer in time, or answers with an error.
     pub async fn initialize(&self, patience: Duration) -> Result<(), ClientError> {
         *self.era.lock() = Some(Era::Stateful);
         let params = json!({
@@ -142,18 +151,18 @@ impl Client {
         self.say(compose::notification("notifications/initialized", None)).await
     }
 
-    /// Enters the stateless era without asking.
+    /// Sets the era to stateless without asking the server.
     pub fn assume_stateless(&self) {
         *self.era.lock() = Some(Era::Stateless);
     }
 
-    /// Lists what the server offers, page by page.
+    /// Requests all pages of the lists of tools, resources and prompts that the server offers.
     pub async fn list_all(&self) {
         let offered = self.offered.lock().clone();
         for (capability, method) in
             [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
         {
-            // Before it has said what it offers it is asked for everything.
+            // Until the capabilities of the server are known, every list is requested.
             if offered.as_ref().is_none_or(|offered| offered.get(capability).is_some()) {
                 self.list(method).await;
             }
@@ -180,10 +189,10 @@ impl Client {
         }
     }
 
-    /// Sends a request and returns its id at once; the answer is in the log.
+    /// Sends a request and returns its id at once; the answer appears in the log.
     ///
     /// # Errors
-    /// When the server is gone.
+    /// Fails if the server is gone.
     pub async fn call(&self, method: &str, params: Option<Value>) -> Result<Id, ClientError> {
         let id = self.next_id();
         self.calls.lock().insert(id.clone(), (method.to_owned(), params.clone()));
@@ -191,10 +200,12 @@ impl Client {
         Ok(id)
     }
 
-    /// Answers what `asked` asks for: a request of the server, or a result that requires input.
+    /// Answers the request of the server in `asked`, or repeats the call whose result in `asked` requires
+    /// input; `result` then holds the input responses. An `Err` is sent as a JSON-RPC error, and only to a
+    /// request.
     ///
     /// # Errors
-    /// When it asks for nothing, or the server is gone.
+    /// Fails if `asked` is neither, its call was repeated already, or the server is gone.
     pub async fn respond(
         &self,
         asked: &Frame,
@@ -208,7 +219,8 @@ impl Client {
                 };
                 self.say(line).await
             }
-            // Declining is an answer to each question, so an error has no place here.
+            // A call is repeated with one answer for each question, and declining is such an answer: there is
+            // nowhere to put an error.
             Kind::Response { .. } => match result {
                 Ok(responses) => self.retry(&asked.message, responses).await,
                 Err(_) => Ok(()),
@@ -260,13 +272,13 @@ impl Client {
         while let Some(chunk) = reader.recv().await {
             splitter.feed(&chunk);
             while let Some(piece) = splitter.next_piece() {
-                // A line that is too long to inspect is too long to understand.
+                // Lines over the limit come in pieces, which cannot be parsed: skip them.
                 if let Piece::Line(line) = piece {
                     self.hear(Message::parse(line));
                 }
             }
         }
-        // Whoever waits for an answer learns that there will be none.
+        // Drop the senders, so that every caller that waits for an answer gets `Gone`.
         self.pending.lock().clear();
     }
 
@@ -282,7 +294,7 @@ impl Client {
                     self.calls.lock().remove(id);
                 }
                 if let Some(waiting) = waiting {
-                    // It may have stopped waiting.
+                    // The caller may have given up; ignore the error.
                     let _ = waiting.send(message);
                 }
             }
@@ -295,7 +307,7 @@ impl Client {
                         if scripted {
                             tokio::time::sleep(SCRIPT_DELAY).await;
                         }
-                        // A server that is gone by now needs no answer.
+                        // A server that is gone by now needs no answer; ignore the error.
                         let _ = client.say(line).await;
                     });
                 }
@@ -307,7 +319,7 @@ impl Client {
                     "notifications/prompts/list_changed" => "prompts/list",
                     _ => return,
                 };
-                // Servers announce a change several times in a row; one list tells them all.
+                // Servers may announce a change several times in a row: request the list once.
                 if !self.stale.lock().insert(changed) {
                     return;
                 }
@@ -322,7 +334,7 @@ impl Client {
         }
     }
 
-    /// What it answers by itself; none for questions that a person answers.
+    /// Returns the client's own answer to a request of the server, or `None` if a person has to answer.
     fn answer(&self, id: &Id, method: &str) -> Option<Bytes> {
         match method {
             "ping" => Some(compose::response(id, &json!({}))),
@@ -330,13 +342,13 @@ impl Client {
             "elicitation/create" => self.elicit().map(|answer| compose::response(id, &answer)),
             "sampling/createMessage" if self.attendance == Attendance::Person => None,
             "sampling/createMessage" => {
-                Some(compose::failure(Some(id), -1, "nobody is there to write the message"))
+                Some(compose::failure(Some(id), -1, "no user is available to answer the sampling request"))
             }
             _ => Some(compose::failure(Some(id), compose::METHOD_NOT_FOUND, "method not found")),
         }
     }
 
-    /// Makes the call again at once where its result asks for nothing that a person has to give.
+    /// Repeats the call whose result requires input, unless a person has to give some of the input.
     async fn give_input(&self, message: &Message) {
         let requests: serde_json::Map<String, Value> = message
             .outcome(&["inputRequests"])
@@ -358,11 +370,11 @@ impl Client {
         if matches!(self.attendance, Attendance::Script(_)) {
             tokio::time::sleep(SCRIPT_DELAY).await;
         }
-        // A server that is gone by now needs no retry.
+        // A server that is gone by now needs no retry; ignore the error.
         let _ = self.retry(message, responses.into()).await;
     }
 
-    /// Makes the call behind `asked` again, with the input that it requires.
+    /// Repeats the call whose result is `asked`, with the input that it requires.
     async fn retry(&self, asked: &Message, responses: Value) -> Result<(), ClientError> {
         let call = asked.id().and_then(|id| self.calls.lock().remove(id));
         let (method, params) = call.ok_or_else(|| ClientError::NoQuestion("the result".into()))?;
@@ -377,7 +389,7 @@ impl Client {
         self.call(&method, Some(params.into())).await.map(drop)
     }
 
-    /// The answer to an elicitation that no person has to give.
+    /// Returns the answer to an elicitation, or `None` if a person has to give it.
     fn elicit(&self) -> Option<Value> {
         match &self.attendance {
             Attendance::Person => None,

@@ -1,4 +1,4 @@
-//! A change of a configuration file: planned, shown, and written.
+//! Changes of a configuration file: planned, shown, and written.
 
 use std::path::Path;
 
@@ -10,40 +10,45 @@ use super::known::{ConfigFile, Homes};
 use super::store::{Store, StoreError, write};
 use super::wrapping::{WrapError, Wrapper, is_sound, unwrapped, wrapped};
 
-/// Which way.
+/// Direction of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// Into the configuration: wrap servers.
     In,
+    /// Out of the configuration: unwrap servers.
     Out,
 }
 
-/// A file, and what is to change in it.
+/// Change of one configuration file.
 #[derive(Debug, Clone)]
 pub struct Change {
+    /// File to change.
     pub place: ConfigFile,
+    /// Entries that change.
     pub entries: Vec<Changed>,
     before: String,
     after: String,
 }
 
-/// An entry that changes.
+/// Entry that changes.
 #[derive(Debug, Clone)]
 pub struct Changed {
+    /// Entry before the change.
     pub entry: Entry,
-    /// What to remember of it: what it was, and what it is now. Nothing when it is taken out.
+    /// Text of the entry before and after wrapping, for the store; `None` when it is unwrapped.
     remembered: Option<(String, String)>,
 }
 
-/// What became of a plan.
+/// Result of planning a change of one file.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// None where no entry changes.
+    /// Change to write, or `None` if no entry changes.
     pub change: Option<Change>,
-    /// The entries that stay as they are, and why.
+    /// Entries that stay as they are, and the reasons.
     pub refused: Vec<(Entry, WrapError)>,
 }
 
-/// Every file of every client that is there: those that can be read, and what is wrong with the others.
+/// Reads configuration files. Returns those that can be read, and the errors of the others.
 pub fn read(files: &[ConfigFile]) -> (Vec<(ConfigFile, Document)>, Vec<DocumentError>) {
     let (mut documents, mut broken) = (Vec::new(), Vec::new());
     for place in files {
@@ -55,14 +60,16 @@ pub fn read(files: &[ConfigFile]) -> (Vec<(ConfigFile, Document)>, Vec<DocumentE
     (documents, broken)
 }
 
-/// The servers of every client, and what is wrong with files that could not be read.
+/// Servers of every client, and what is wrong with files that could not be read.
 #[derive(Debug, Default)]
 pub struct Servers {
+    /// Servers, each with the file that names it.
     pub found: Vec<(ConfigFile, Entry)>,
+    /// Messages about files that could not be read.
     pub broken: Vec<String>,
 }
 
-/// Every server of every client.
+/// Finds the servers in the configuration files of every client.
 pub fn servers(homes: &Homes) -> Servers {
     let (documents, broken) = read(&homes.files(None));
     let of = |(place, document): (ConfigFile, Document)| {
@@ -74,8 +81,8 @@ pub fn servers(homes: &Homes) -> Servers {
     }
 }
 
-/// What changes in one file, if these entries are wrapped or unwrapped; `data` is where is remembered what
-/// they were.
+/// Plans to wrap or unwrap `entries` in one file. `data` is the directory of the store that remembers
+/// the texts before wrapping.
 pub fn plan(
     place: &ConfigFile,
     mut document: Document,
@@ -88,7 +95,7 @@ pub fn plan(
     let before = document.text.clone();
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for entry in entries {
-        // Places in the text move with every change.
+        // Places in the text move with each change: find the entry anew.
         let is_it = |other: &&Entry| (&other.server, &other.path) == (&entry.server, &entry.path);
         let Some(entry) = document.entries.iter().find(is_it).cloned() else { continue };
         let changed = match direction {
@@ -103,7 +110,7 @@ pub fn plan(
                     document = made;
                     done.push(Changed { entry, remembered });
                 }
-                // Better not at all than half.
+                // Better no change than half a change.
                 _ => refused.push((entry, WrapError::Unusual)),
             },
             Err(why) => refused.push((entry, why)),
@@ -114,10 +121,12 @@ pub fn plan(
 }
 
 impl Change {
-    /// Writes the file. Remembers first: what is on the disk can always be taken back.
+    /// Writes the file. The store is written first, so that every change on the disk can be taken
+    /// back.
     ///
     /// # Errors
-    /// When the file is read-only, was changed meanwhile, or cannot be written; then it is as it was.
+    /// Fails if the file is read-only, was changed meanwhile, or cannot be written, or if the store
+    /// cannot be written. If the error is of the file, its text is unchanged.
     pub fn write(&self, data: &Path) -> Result<(), StoreError> {
         let mut store = Store::of(data, &self.place.path);
         for Changed { entry, remembered } in &self.entries {
@@ -134,7 +143,7 @@ impl Change {
         Ok(())
     }
 
-    /// What changes, line by line, each after its sign: `-`, `+` or a space.
+    /// Returns the changed lines and two lines around them, each with its sign: `-`, `+` or a space.
     pub fn lines(&self) -> Vec<(char, String)> {
         let diff = TextDiff::from_lines(&self.before, &self.after);
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! A configuration file, and the servers in it with their places in its text.
+//! Configuration file of a client, and the servers in it with their places in its text.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,29 +7,49 @@ use super::entry::{Entry, Flaw};
 use super::known::{ConfigFile, Form};
 use super::{json, toml};
 
-/// A file that was read.
+/// Configuration file that was read.
 #[derive(Debug, Clone)]
 pub struct Document {
+    /// Path of the file.
     pub path: PathBuf,
+    /// Contents of the file.
     pub text: String,
+    /// Format of the file.
     pub form: Form,
+    /// Servers in the file.
     pub entries: Vec<Entry>,
 }
 
-/// Why a file could not be read.
+/// Error that makes a configuration file unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
+    /// The file cannot be read.
     #[error("read {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{}:{line}:{column}: {what}; it was left alone", path.display())]
-    Malformed { path: PathBuf, line: usize, column: usize, what: String },
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The file is malformed.
+    #[error("{}:{line}:{column}: {what}; the file was not changed", path.display())]
+    Malformed {
+        /// Path of the file.
+        path: PathBuf,
+        /// Line of the error, from 1.
+        line: usize,
+        /// Column of the error in characters, from 1.
+        column: usize,
+        /// Description of the error.
+        what: String,
+    },
 }
 
 impl Document {
-    /// Reads the file of a client.
+    /// Reads a configuration file of a client.
     ///
     /// # Errors
-    /// When it cannot be read, or is not what it should be: line and column say where.
+    /// Fails if the file cannot be read, or is malformed; the error has line and column.
     pub fn read(place: &ConfigFile) -> Result<Self, DocumentError> {
         let bytes =
             fs::read(&place.path).map_err(|source| DocumentError::Io { path: place.path.clone(), source })?;
@@ -41,10 +61,10 @@ impl Document {
         Self::parse(place, text)
     }
 
-    /// The servers of a text.
+    /// Finds the servers in the text of a configuration file.
     ///
     /// # Errors
-    /// When it is not what it should be.
+    /// Fails if the text is malformed; the error has line and column.
     pub fn parse(place: &ConfigFile, text: String) -> Result<Self, DocumentError> {
         let form = place.client.form;
         let entries = match form {

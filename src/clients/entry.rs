@@ -1,56 +1,68 @@
-//! A server in a configuration file, with its places in the text.
+//! Servers in a configuration file, with their places in the text.
 
 use std::ops::Range;
 
-/// A server in a file.
+/// Server in a configuration file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
+    /// Name of the server.
     pub server: String,
-    /// The members on the way to it, without its name.
+    /// Names of the members on the way to the server, without its own.
     pub path: Vec<String>,
-    /// What holds its settings.
+    /// Byte range of its settings in the text.
     pub span: Range<usize>,
+    /// Transport of the server, with its settings.
     pub way: Transport,
 }
 
-/// How a server is reached.
+/// Transport by which a client reaches a server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transport {
+    /// stdio: the client starts a command.
     Command(Command),
+    /// HTTP: the client calls a URL.
     Http(Http),
-    /// Neither, and why.
+    /// Unknown transport, and the reason.
     Other(String),
 }
 
-/// A server that the client starts.
+/// Server that the client starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
+    /// Program to start.
     pub command: String,
+    /// Byte range of the program's value in the text.
     pub command_span: Range<usize>,
+    /// Arguments of the program.
     pub arguments: Vec<String>,
-    /// The list of arguments, where there is one.
+    /// Byte range of the list of arguments, if there is one.
     pub list: Option<Range<usize>>,
-    /// Each argument.
+    /// Byte ranges of the arguments in the text.
     pub spans: Vec<Range<usize>>,
-    /// Where a list can be inserted, and whether on a line of its own.
+    /// Byte offset behind the program's value, where a list can be inserted.
     pub behind: usize,
 }
 
-/// A server that is called by its URL.
+/// Server that the client calls by its URL.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Http {
+    /// URL of the server.
     pub url: String,
-    /// Its member, with name and value.
+    /// Byte range of the member with the URL, its name and its value.
     pub member: Range<usize>,
+    /// Names and values of the headers that the client sends.
     pub headers: Vec<(String, String)>,
-    /// Settings that stay as they are, as they are spelled: name and value.
+    /// Settings that stay as they are: names, and values as they are spelled.
     pub kept: Vec<(String, String)>,
-    /// Settings that cannot be kept: what they are for is ours to do then.
+    /// Names of settings that cannot be kept, because the client applies them to a call that
+    /// shadowcat makes after wrapping.
     pub strange: Vec<String>,
 }
 
-/// What is wrong at a place of a text.
+/// Syntax error at a place of a text.
 pub(super) struct Flaw {
+    /// Byte offset of the error.
     pub at: usize,
+    /// Description of the error.
     pub what: String,
 }

@@ -1,4 +1,4 @@
-//! Servers in JSON with comments.
+//! Servers in JSON files, which may have comments.
 
 use std::ops::Range;
 
@@ -8,9 +8,9 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::entry::{Command, Entry, Flaw, Http, Transport};
 
-/// Names of the URL of a server, in one client or another.
+/// Names of the member with a server's URL, in one client or another.
 const URLS: [&str; 3] = ["url", "serverUrl", "httpUrl"];
-/// Settings that mean the same for a server that is started.
+/// Settings that mean the same for a server that the client starts.
 const KEPT_SETTINGS: [&str; 14] = [
     "name",
     "description",
@@ -28,8 +28,8 @@ const KEPT_SETTINGS: [&str; 14] = [
     "source",
 ];
 
-/// What the clients take: JSON, comments and trailing commas. What we read and they do not would
-/// be ours to break.
+/// Syntax that the clients accept: JSON, comments and trailing commas. Reading more than they do
+/// would let us change a file that they reject.
 const STRICT: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -44,7 +44,7 @@ const STRICT: ParseOptions = ParseOptions {
 };
 
 pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Flaw> {
-    // Some editors write a byte order mark.
+    // Editors may write a byte order mark.
     let skipped = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
     let text = &text[skipped..];
     if text.trim().is_empty() {
@@ -104,7 +104,7 @@ fn reached(text: &str, property: &ObjectProp<'_>) -> Transport {
     let mut names: Vec<&str> = object.properties.iter().map(|property| property.name.as_str()).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return other("one of its settings is there twice");
+        return other("it has a duplicate setting");
     }
     if let Some(command) = member(object, "command") {
         // Zed also takes an object with a path.
@@ -158,7 +158,9 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
         match name {
             _ if URLS.contains(&name) => {}
             "type" | "transport" if string(Some(property)).as_deref() == Some("sse") => {
-                return Transport::Other("it speaks HTTP with SSE of 2024, which we do not call".into());
+                return Transport::Other(
+                    "it uses the HTTP+SSE transport of 2024-11-05, which is not supported".into(),
+                );
             }
             "type" | "transport" => {}
             "headers" => {
@@ -179,7 +181,7 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
 }
 
 impl Entry {
-    /// Moves every place by so many bytes.
+    /// Moves every place by `by` bytes.
     fn shift(&mut self, by: usize) {
         let moved = |span: &mut Range<usize>| *span = span.start + by..span.end + by;
         moved(&mut self.span);

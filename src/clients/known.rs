@@ -1,56 +1,65 @@
-//! The clients that are known: where their files are, and how they name their servers.
+//! Known clients: the places of their files, and the members that hold their servers.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// A client, and where it keeps its servers.
+/// MCP client, and the places of its servers.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// What it is called on the command line.
+    /// Name of the client on the command line.
     pub name: &'static str,
+    /// Name of the client for people.
     pub title: &'static str,
-    /// What makes it read its file again.
+    /// Instruction for the user to make the client read its file again.
     pub restart: &'static str,
+    /// Format of its files.
     pub form: Form,
-    /// The members that hold servers by name; `*` stands for any.
+    /// Paths of members that hold servers by name; `*` stands for any name.
     pub servers: &'static [&'static [&'static str]],
     places: fn(&Homes) -> Vec<(Level, PathBuf)>,
 }
 
-/// How a file is written.
+/// Format of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// JSON with comments and trailing commas.
     Json,
+    /// TOML.
     Toml,
 }
 
-/// Whose servers are in a file.
+/// Scope of the servers in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// Servers of the user.
     User,
-    /// Of the directory that is worked in.
+    /// Servers of the project directory.
     Project,
 }
 
-/// A file of a client.
+/// Configuration file of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
+    /// Client that reads the file.
     pub client: &'static Client,
+    /// Scope of its servers.
     pub level: Level,
+    /// Path of the file.
     pub path: PathBuf,
 }
 
-/// The directories that files are looked for in.
+/// Directories that are searched for configuration files.
 #[derive(Debug, Clone)]
 pub struct Homes {
+    /// Home directory of the user.
     pub home: PathBuf,
-    /// Where programs of this platform keep what belongs to a person.
+    /// Directory for configuration on this platform, such as `$XDG_CONFIG_HOME` or `~/.config`.
     pub config: PathBuf,
+    /// Directory that the user works in.
     pub project: PathBuf,
 }
 
-/// Every client that is known.
+/// Known clients.
 pub static CLIENTS: [Client; 8] = [
     Client {
         name: "claude-desktop",
@@ -136,28 +145,31 @@ impl PartialEq for Client {
 impl Eq for Client {}
 
 impl Client {
-    /// The client called `name`.
+    /// Returns the client called `name`.
     pub fn find(name: &str) -> Option<&'static Self> {
         CLIENTS.iter().find(|client| client.name == name)
     }
 }
 
-/// Why there are no homes to look in.
+/// Error because a directory to look in is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Homeless {
+    /// The password database has no home directory for this user.
     #[error("this user has no home directory")]
     User,
-    #[error("the working directory: {0}")]
+    /// The working directory cannot be read.
+    #[error("cannot read the working directory: {0}")]
     Here(#[from] std::io::Error),
 }
 
 impl Homes {
-    /// Those of whoever runs this, here.
+    /// Returns the directories of the user of this process, in its working directory.
+    /// `SHADOWCAT_HOME` replaces the home directory.
     ///
     /// # Errors
-    /// When the system knows of none.
+    /// Fails if the user has no home directory, or the working directory cannot be read.
     pub fn own() -> Result<Self, Homeless> {
-        // Tests have a home of their own.
+        // Tests have a home directory of their own.
         let home = std::env::var_os("SHADOWCAT_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = home.or_else(|| {
             let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
@@ -166,7 +178,7 @@ impl Homes {
         Ok(Self::of(&home.ok_or(Homeless::User)?, &std::env::current_dir()?))
     }
 
-    /// The homes of a person whose home directory is `home`, working in `project`.
+    /// Returns the directories of a user whose home directory is `home`, working in `project`.
     pub fn of(home: &Path, project: &Path) -> Self {
         let config = match cfg!(target_os = "macos") {
             true => home.join("Library/Application Support"),
@@ -177,14 +189,14 @@ impl Homes {
         Self { home: home.to_owned(), config, project: project.to_owned() }
     }
 
-    /// Every file that is there, of one client or of all. A file is named once, where a project is the
-    /// home directory too.
+    /// Lists the existing configuration files, of one client or of all. A file is listed once, even
+    /// if the project is the home directory.
     pub fn files(&self, only: Option<&Client>) -> Vec<ConfigFile> {
         let mut files: Vec<ConfigFile> = Vec::new();
         let mut seen = HashSet::new();
         for client in CLIENTS.iter().filter(|client| only.is_none_or(|only| only == *client)) {
             for (level, path) in (client.places)(self) {
-                // By any of its names: links lead to files as well.
+                // Symbolic links lead to the same file: compare canonical paths.
                 let real = path.canonicalize().unwrap_or_else(|_| path.clone());
                 if path.is_file() && seen.insert(real) {
                     files.push(ConfigFile { client, level, path });

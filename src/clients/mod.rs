@@ -1,7 +1,7 @@
-//! The configuration files of MCP clients: finding the servers in them, and putting us in front of one.
+//! Configuration files of MCP clients: the servers in them, and shadowcat in front of a server.
 //!
-//! A file is never written anew: a few spans of its text are replaced, so that comments, order and
-//! formatting stay, and taking us out again gives back every byte.
+//! A file is never rewritten as a whole: a few spans of its text are replaced, so that comments,
+//! order and formatting stay, and unwrapping gives back every byte.
 
 mod change;
 mod document;

@@ -1,4 +1,5 @@
-//! What stood in a file before we did, and writing files so that they are always whole.
+//! Store of the texts that stood in configuration files before wrapping, and atomic writes of those
+//! files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -11,30 +12,44 @@ use sha2::{Digest, Sha256};
 
 use super::entry::Entry;
 
-/// What is remembered of one configuration file.
+/// Texts that are remembered for one configuration file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Store {
     #[serde(skip)]
     path: PathBuf,
-    /// The file that this is of.
+    /// Canonical path of the configuration file.
     file: PathBuf,
-    /// What stood in the place of an entry before it was wrapped, and what stands there since.
+    /// Texts of each entry, before it was wrapped and after.
     entries: BTreeMap<String, (String, String)>,
 }
 
-/// Why something could not be kept or written.
+/// Error of writing the store or a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The configuration file is read-only.
     #[error("{} is read-only", path.display())]
-    ReadOnly { path: PathBuf },
-    #[error("{} was changed by somebody else just now", path.display())]
-    Changed { path: PathBuf },
+    ReadOnly {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The configuration file was changed after it was read.
+    #[error("{} was changed by another program meanwhile", path.display())]
+    Changed {
+        /// Path of the file.
+        path: PathBuf,
+    },
 }
 
 impl Store {
-    /// What is remembered of `file` in the directory `data`.
+    /// Opens the store for `file` in the directory `data`. A missing or unreadable store is empty.
     pub fn of(data: &Path, file: &Path) -> Self {
         let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let hash = Sha256::digest(file.as_os_str().as_encoded_bytes());
@@ -44,15 +59,16 @@ impl Store {
         Self { path, ..known.unwrap_or(Self { file, ..Self::default() }) }
     }
 
-    /// What stood in the place of `entry` before, and what stands there since.
+    /// Returns the text of `entry` before it was wrapped, and after.
     pub fn get(&self, entry: &Entry) -> Option<(&str, &str)> {
         self.entries.get(&key(entry)).map(|(before, after)| (before.as_str(), after.as_str()))
     }
 
-    /// Remembers what an entry was, and a copy of the file as it was before we changed anything in it.
+    /// Remembers the text of an entry before and after wrapping, and with the first entry a copy of
+    /// the file as it was.
     ///
     /// # Errors
-    /// When it cannot be written: then nothing is to be changed.
+    /// Fails if the store cannot be written; then the configuration file must not be changed.
     pub fn remember(&mut self, entry: &Entry, before: String, after: String) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { path: self.path.clone(), source };
         if let Some(directory) = self.path.parent() {
@@ -67,10 +83,10 @@ impl Store {
         self.save()
     }
 
-    /// Forgets an entry that is as it was.
+    /// Forgets an entry that was unwrapped.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the store cannot be written.
     pub fn forget(&mut self, entry: &Entry) -> Result<(), StoreError> {
         match self.entries.remove(&key(entry)) {
             Some(_) => self.save(),
@@ -81,7 +97,7 @@ impl Store {
     fn save(&self) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { path: self.path.clone(), source };
         let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
-        // Settings have secrets in them.
+        // Settings may have secrets in them: only the user may read the store.
         replace(&self.path, &text, Permissions::from_mode(0o600)).map_err(failed)
     }
 }
@@ -90,11 +106,12 @@ fn key(entry: &Entry) -> String {
     entry.path.iter().chain([&entry.server]).cloned().collect::<Vec<_>>().join("\u{1f}")
 }
 
-/// Writes a configuration file at once, through links, with the mode that it had. `before` is what it
-/// held when it was read.
+/// Writes a configuration file atomically, through symbolic links, with the mode that it had.
+/// `before` is the text that was read.
 ///
 /// # Errors
-/// When it is read-only, was changed meanwhile, or cannot be written; then it is as it was.
+/// Fails if the file is read-only, was changed meanwhile, or cannot be written; then its text is
+/// unchanged.
 pub fn write(path: &Path, before: &str, text: &str) -> Result<(), StoreError> {
     let failed = |source| StoreError::Io { path: path.to_owned(), source };
     let real = fs::canonicalize(path).map_err(failed)?;

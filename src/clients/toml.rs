@@ -1,4 +1,4 @@
-//! Servers in TOML.
+//! Servers in TOML files.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::entry::{Command, Entry, Flaw, Http, Transport};
 
-/// Settings that mean the same for a server that is started.
+/// Settings that mean the same for a server that the client starts.
 const KEPT_SETTINGS: [&str; 6] = [
     "enabled",
     "startup_timeout_sec",

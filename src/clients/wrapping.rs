@@ -1,4 +1,4 @@
-//! Putting us in front of a server, and taking us out again: which spans of a file become what.
+//! Wrapping and unwrapping of a server: the edits of a file's text.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,50 +8,57 @@ use super::entry::{Command, Entry, Http, Transport};
 use super::known::Form;
 use crate::tape::library;
 
-/// What stands in front of a server.
+/// Command that stands in front of a server.
 #[derive(Debug, Clone)]
 pub struct Wrapper {
-    /// The path of our program.
+    /// Path of the `shadowcat` program.
     pub program: String,
-    /// Where it keeps what it keeps, where that is not the usual place: a client need not pass on what
-    /// our environment says.
+    /// Data directory, if it is not the usual one: a client may not pass the environment on.
     pub data: Option<String>,
 }
 
-/// Why an entry stays as it is.
+/// Reason why an entry stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WrapError {
+    /// The entry is neither a command nor a URL; the reason why.
     #[error("{0}")]
     Other(String),
-    #[error("what its client does with {0} would be lost: we would call the server")]
+    /// The entry has settings that the client could not apply any more; their names.
+    #[error("the settings {0} would be lost, because shadowcat would connect in place of the client")]
     Strange(String),
-    #[error("the file is written in a way that we cannot change for sure; change it by hand")]
+    /// The changed text would not mean what it should.
+    #[error("the file cannot be edited reliably; edit it by hand")]
     Unusual,
-    #[error("it is wrapped already")]
+    /// The entry is wrapped already.
+    #[error("already wrapped")]
     Already,
-    #[error("it is not wrapped")]
+    /// The entry is not wrapped.
+    #[error("not wrapped")]
     Not,
-    #[error("it was changed since it was wrapped, and what it was before is not known")]
+    /// The entry was changed after wrapping, and its old text is not known.
+    #[error("it was changed after wrapping, and the original is not known")]
     Lost,
 }
 
-/// Text in the place of other text.
+/// Byte range of a text, and the text that replaces it.
 type Edit = (Range<usize>, String);
 
-/// Why we cannot be written into a configuration.
+/// Error because the program's path cannot be written into a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Unnamed {
+    /// The system does not know the path.
     #[error("the path of this program: {0}")]
     Unknown(#[from] std::io::Error),
-    #[error("{} cannot be written into a configuration; install shadowcat at a path of plain characters", .0.display())]
+    /// The path is not UTF-8.
+    #[error("{} cannot be written into a configuration; install shadowcat at a UTF-8 path", .0.display())]
     Unusual(PathBuf),
 }
 
 impl Wrapper {
-    /// This program, where it is.
+    /// Returns the wrapper that starts this program.
     ///
     /// # Errors
-    /// When a client could not start it from there.
+    /// Fails if the path of the program is unknown or not UTF-8.
     pub fn own() -> Result<Self, Unnamed> {
         let own = std::env::current_exe()?;
         let program = own.to_str().map(str::to_owned).ok_or(Unnamed::Unusual(own))?;
@@ -64,7 +71,7 @@ impl Wrapper {
 
     fn words(&self, server: &str) -> Vec<String> {
         let place = self.data.iter().flat_map(|data| ["--data-dir".to_owned(), data.clone()]);
-        // A name that looks like an option would be taken for one.
+        // A name that begins with a dash would be taken for an option.
         let name = match server.starts_with('-') {
             true => vec![format!("--name={server}")],
             false => vec!["--name".to_owned(), server.to_owned()],
@@ -74,7 +81,7 @@ impl Wrapper {
 }
 
 impl Entry {
-    /// Whether we stand in front of it.
+    /// Returns `true` if shadowcat stands in front of the server.
     pub fn is_wrapped(&self) -> bool {
         match &self.way {
             Transport::Command(Command { command, arguments, .. }) => {
@@ -85,7 +92,8 @@ impl Entry {
                     ref all => all,
                 };
                 match words {
-                    // However the program is called: nothing else is told so.
+                    // Only shadowcat takes these arguments, whatever the file of its program is
+                    // called.
                     ["forward", "stdio", "--name", _, "--" | "--upstream", ..] => true,
                     ["forward", "stdio", ..] => ours,
                     _ => false,
@@ -95,7 +103,7 @@ impl Entry {
         }
     }
 
-    /// How it is reached, in a line.
+    /// Describes the server in a line: its command line, its URL, or the reason for having neither.
     pub fn summary(&self) -> String {
         match &self.way {
             Transport::Command(Command { command, arguments, .. }) => {
@@ -107,11 +115,11 @@ impl Entry {
     }
 }
 
-/// The text of the file with us in front of `entry`, and the span of what changed: its text before,
-/// and after.
+/// Wraps `entry`. Returns the new text of the file, and the text of the changed span before and
+/// after.
 ///
 /// # Errors
-/// When the entry cannot be wrapped.
+/// Fails if the entry cannot be wrapped, or is wrapped already.
 pub fn wrapped(
     document: &Document,
     entry: &Entry,
@@ -140,11 +148,11 @@ pub fn wrapped(
     Ok(apply(&document.text, &entry.span, edits))
 }
 
-/// The text of the file without us in front of `entry`. `stored` is what stood there before it was
-/// wrapped, and what stood there then.
+/// Unwraps `entry`. Returns the new text of the file. `stored` is the text of the entry before it was
+/// wrapped, and after.
 ///
 /// # Errors
-/// When the entry is not wrapped, or cannot be found out what it was.
+/// Fails if the entry is not wrapped, or its old text cannot be found out.
 pub fn unwrapped(
     document: &Document,
     entry: &Entry,
@@ -154,7 +162,7 @@ pub fn unwrapped(
         return Err(WrapError::Not);
     }
     if let Some((before, after)) = stored {
-        // As it was left: every byte comes back.
+        // The text is as wrapping left it: every byte comes back.
         let place = entry.span.start;
         let mut found = document.text.match_indices(after).map(|(at, _)| at);
         if let Some(at) = found.find(|at| (*at..at + after.len()).contains(&place)) {
@@ -162,9 +170,9 @@ pub fn unwrapped(
         }
     }
     let Transport::Command(command) = &entry.way else { return Err(WrapError::Not) };
-    // Somebody changed it since; we are taken out of it as it is now.
+    // The entry was changed since: take shadowcat out of its present arguments.
     let Some(behind) = command.arguments.iter().position(|word| word == "--") else {
-        // A URL had settings that a command has not: only what was kept of it is good.
+        // An entry with a URL had settings that a command has not: only the stored text restores it.
         let (before, _) = stored.ok_or(WrapError::Lost)?;
         let span = entry.span.clone();
         return Ok(format!("{}{before}{}", &document.text[..span.start], &document.text[span.end..]));
@@ -174,7 +182,7 @@ pub fn unwrapped(
     let from = command.spans[0].start;
     let until = match command.spans.get(behind + 2) {
         Some(next) => next.start,
-        // With the comma that may trail it.
+        // The trailing comma goes too.
         None => {
             let end = command.spans[behind + 1].end;
             let rest = &document.text[end..];
@@ -186,9 +194,9 @@ pub fn unwrapped(
     Ok(apply(&document.text, &entry.span, edits).0)
 }
 
-/// Whether a change did what it was for and nothing else: `entry` is (not) wrapped in what was made
-/// of the file, calls what it called, and every other server is as it was. However unusually a file is
-/// written, it is not broken.
+/// Returns `true` if a change had its effect and no other: `entry` is wrapped or unwrapped in `new`,
+/// starts or calls the same server, and every other server is unchanged. So an unusually written file
+/// is refused rather than broken.
 pub fn is_sound(old: &Document, new: &Document, entry: &Entry) -> bool {
     let is_it = |other: &&Entry| (&other.server, &other.path) == (&entry.server, &entry.path);
     let others = |document: &Document| {
@@ -212,7 +220,7 @@ pub fn is_sound(old: &Document, new: &Document, entry: &Entry) -> bool {
     made.is_wrapped() != entry.is_wrapped() && others(old) == others(new) && called
 }
 
-/// The text with edits, and the text of `span` before and after.
+/// Applies edits. Returns the new text, and the text of `span` before and after.
 fn apply(text: &str, span: &Range<usize>, mut edits: Vec<Edit>) -> (String, String, String) {
     edits.sort_by_key(|(place, _)| place.start);
     let end = edits.iter().map(|(place, _)| place.end).fold(span.end, usize::max);
@@ -227,7 +235,7 @@ fn apply(text: &str, span: &Range<usize>, mut edits: Vec<Edit>) -> (String, Stri
     (format!("{}{after}{}", &text[..start], &text[end..]), text[start..end].to_owned(), after)
 }
 
-/// How a file spells things.
+/// Text of a file, and the syntax of its format.
 struct Spelling<'a> {
     text: &'a str,
     form: Form,
@@ -253,25 +261,25 @@ impl Spelling<'_> {
         }
     }
 
-    /// The white space that the line of `at` begins with, with its line break; none where something
-    /// else stands before it on the line.
+    /// Returns the line break and the indentation of the line of `at`, or `None` if `at` has anything
+    /// but a member's name before it on its line.
     fn line(&self, at: usize) -> Option<&str> {
         let before = &self.text[..at];
         let line = before.rfind('\n')?;
         let begin = if before[..line].ends_with('\r') { line - 1 } else { line };
         let member = before[line + 1..].trim_start_matches([' ', '\t']);
-        // Only the name of a member may stand there.
+        // Only the name of a member may stand before it.
         let is_first = member.is_empty() || (!member.contains(['{', ',', '[']));
         let indent = line + 1 + (before[line + 1..].len() - member.len());
         is_first.then(|| &self.text[begin..indent])
     }
 
-    /// Words in front of a command.
+    /// Returns the edits that put `program` and `words` in front of a command.
     fn in_front(&self, command: &Command, program: &str, words: &[String]) -> Vec<Edit> {
         let mut edits = vec![(command.command_span.clone(), self.quoted(program))];
         match (&command.list, command.spans.first()) {
             (Some(list), Some(first)) => {
-                // Spaced like the list itself.
+                // The new elements are spaced like the list.
                 let space = &self.text[list.start + 1..first.start];
                 let space = if space.trim().is_empty() && space.contains('\n') { space } else { " " };
                 let new: String = words.iter().map(|word| format!("{},{space}", self.quoted(word))).collect();
@@ -293,7 +301,7 @@ impl Spelling<'_> {
         edits
     }
 
-    /// A command in the place of a URL.
+    /// Returns the edits that put a command in the place of a URL.
     fn instead(&self, entry: &Entry, http: &Http, program: &str, words: &[String]) -> Vec<Edit> {
         let mut members =
             vec![("command".to_owned(), self.quoted(program)), ("args".to_owned(), self.list(words))];
@@ -304,18 +312,18 @@ impl Spelling<'_> {
             return vec![(http.member.clone(), members.join(line.unwrap_or(", ")))];
         }
         if !http.headers.is_empty() {
-            // The environment is seen by fewer than a command line.
+            // Headers may be secrets: others can read a command line, but not the environment.
             let lines: Vec<String> =
                 http.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             let environment = format!("{{ \"SHADOWCAT_HEADERS\": {} }}", self.quoted(&lines.join("\n")));
             members.push(("env".to_owned(), environment));
         }
         members.extend(http.kept.iter().cloned());
-        // As it is spread over lines now.
+        // The new object is spread over lines if the old one was.
         let inside = self.line(http.member.start).filter(|_| self.text[entry.span.clone()].contains('\n'));
         let end = self.text[entry.span.clone()].rfind('\n').map(|at| {
             let line = &self.text[entry.span.start + at..entry.span.end - 1];
-            // A member may stand on the line that ends it.
+            // The last member may stand on the line that ends the object.
             if line.trim().is_empty() { line.to_owned() } else { " ".to_owned() }
         });
         let text = match (inside, end) {

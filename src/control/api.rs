@@ -1,4 +1,4 @@
-//! What can be asked of an engine, and what it tells by itself.
+//! Requests that an engine answers besides commands, and notifications that it sends.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,196 +12,224 @@ use crate::log::query::Query;
 use crate::log::{Seq, SessionId};
 use crate::tape::Status;
 
-/// The version of this protocol. It counts up when an older peer would misunderstand.
+/// Version of this protocol. Incremented when an older peer would misunderstand a message.
 pub const VERSION: u32 = 1;
 
-/// A question.
+/// A request to an engine that is not a [`Command`](crate::engine::Command).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum Ask {
-    /// The first message of every connection.
+    /// Opens a connection: the first message of every connection, answered with the facts of the
+    /// engine.
     #[serde(rename = "hello")]
     Hello {
-        /// The version of the protocol that the peer speaks.
+        /// Version of the control protocol that the peer speaks.
         version: u32,
-        /// Who it is: the log names it where it does something.
+        /// Name of the peer; the log names it as the author of its commands.
         name: String,
     },
-    /// Turns the connection into the standard streams of a server, once this is answered. It must be
-    /// the first message, in the place of hello.
+    /// Turns the connection into the standard streams of a server, once this request is answered.
+    /// Must be the first message, in place of hello.
     #[serde(rename = "client/attach")]
     Attach {
-        /// The version of the protocol that the peer speaks.
+        /// Version of the control protocol that the peer speaks.
         version: u32,
-        /// Who it is.
+        /// Name of the client.
         name: String,
-        /// Whether it shares the process that runs with those that are there. A server of 2026-07-28 is
-        /// shared anyway; one of an earlier revision is started once more for each client.
+        /// Share the running process with its other clients. A server of 2026-07-28 is always
+        /// shared; a server of an earlier revision is started once more for each client that does
+        /// not ask for this.
         #[serde(default)]
         share: bool,
     },
-    /// What the engine is and how it stands. Nothing has to be read for that.
+    /// Returns the identity and the state of the engine, without reading its log.
     #[serde(rename = "engine/facts")]
     Facts {},
-    /// Its sessions, those that have ended too.
+    /// Lists the sessions of the engine, including those that have ended.
     #[serde(rename = "session/list")]
     Sessions {},
     /// Sends every record from a position on as `log/record`, then `log/caughtUp`, and from then on
-    /// what is new.
+    /// each new record.
     #[serde(rename = "log/subscribe")]
     Subscribe {
-        /// 1 is the beginning.
+        /// First position to send; 1 is the beginning of the log.
         from: Seq,
     },
-    /// Sends no more records.
+    /// Ends the subscription to records.
     #[serde(rename = "log/unsubscribe")]
     Unsubscribe {},
-    /// Frames in the order of time.
+    /// Lists frames in order of time.
     #[serde(rename = "log/frames")]
     Frames {
-        /// A query, as the screens take it.
+        /// Query in the syntax of the screens; if empty, every frame matches.
         #[serde(default)]
         filter: String,
-        /// The first position that is looked at.
+        /// First position to look at.
         #[serde(default)]
         from: Option<Seq>,
-        /// The last one.
+        /// Last position to look at.
         #[serde(default)]
         to: Option<Seq>,
-        /// At most so many; 100 if not given.
+        /// Maximum number of frames; 100 if not given.
         #[serde(default)]
         limit: Option<usize>,
-        /// The newest ones rather than the oldest.
+        /// Return the newest matching frames instead of the oldest.
         #[serde(default)]
         newest: bool,
     },
-    /// Records as they stand on a tape, from a position on. A gap stands for those that are lost.
+    /// Lists records in tape format from a position on. A gap record stands for records that are
+    /// lost.
     #[serde(rename = "log/read")]
     Records {
+        /// First position to return; 1 is the beginning of the log.
         from: Seq,
-        /// At most so many; one if not given.
+        /// Maximum number of records; 1 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
-    /// What waits for a verdict.
+    /// Lists the frames that wait for a verdict.
     #[serde(rename = "hold/list")]
     Held {},
-    /// The breakpoints, and who can decide.
+    /// Lists the breakpoints and the controllers, the peers that can decide on held frames.
     #[serde(rename = "breakpoint/list")]
     Breakpoints {},
-    /// Recordings in the library of the machine that the engine runs on, the newest first.
+    /// Lists recordings in the library of the machine that the engine runs on, newest first.
     #[serde(rename = "tape/list")]
     Tapes {
-        /// Text in a name, a target, or what a server or client calls itself.
+        /// Text in the name, the file name, the target, the tags, or the names that client and
+        /// server report.
         #[serde(default)]
         text: Option<String>,
-        /// At most so many; 100 if not given.
+        /// Maximum number of recordings; 100 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
-    /// Frames of a recording in the order of time, the newest that match.
+    /// Lists frames of a recording in order of time: the newest that match.
     #[serde(rename = "tape/frames")]
     TapeFrames {
-        /// A name, a file, or the beginning of an id.
+        /// Name, file path, or beginning of the file name or id of the recording.
         tape: String,
-        /// A query, as the screens take it.
+        /// Query in the syntax of the screens; if empty, every frame matches.
         #[serde(default)]
         filter: String,
-        /// At most so many; 100 if not given.
+        /// Maximum number of frames; 100 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
 }
 
-/// What an engine is and how it stands.
+/// Identity and state of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
-    /// The version of the protocol that the engine speaks.
+    /// Version of the control protocol that the engine speaks.
     pub version: u32,
-    /// The program, e.g. `shadowcat 0.1.0`.
+    /// Program and its version, e.g. `shadowcat 0.1.0`.
     pub program: String,
+    /// Process id of the engine.
     pub pid: u32,
-    /// What people call its server.
+    /// Display name of the server.
     pub name: String,
-    /// The command that runs, e.g. `forward stdio`.
+    /// Running command, e.g. `forward stdio`.
     pub mode: String,
-    /// The server's command line or URL.
+    /// Command line or URL of the server.
     pub target: Vec<String>,
+    /// Working directory of the engine.
     pub directory: Option<String>,
-    /// Who started it, as far as the system tells.
+    /// Name of the process that started the engine, if the system reports it.
     pub parent: Option<String>,
-    /// The wall time of record time zero, microseconds since the Unix epoch.
+    /// Wall-clock time of record time zero, in microseconds since the Unix epoch.
     pub anchor: u64,
-    /// The position of the newest record.
+    /// Position of the newest record.
     pub last: Seq,
+    /// State of the recording.
     pub tape: Tape,
+    /// Breakpoints and controllers.
     pub breakpoints: Points,
 }
 
-/// How the recording stands.
+/// State of a recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tape {
-    /// The file; none when nothing is recorded.
+    /// First file of the recording; none when nothing is recorded.
     pub path: Option<PathBuf>,
+    /// Size of all files of the recording, in bytes.
     pub bytes: u64,
+    /// Number of recorded frames.
     pub frames: u64,
-    /// Why nothing can be written right now.
+    /// Error that currently keeps records from being written.
     pub failing: Option<String>,
 }
 
 /// A session of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionFacts {
+    /// Number of the session in its engine, counted from 1.
     pub session: SessionId,
+    /// Display name of the server.
     pub name: String,
+    /// Name that the client reports.
     pub client: Option<String>,
+    /// Name that the server reports.
     pub server: Option<String>,
+    /// Era that the server speaks, or else the client: `2025` or `2026`.
     pub era: Option<String>,
+    /// `true` until the session is closed.
     pub open: bool,
-    /// The process of its server.
+    /// Process id of the server.
     #[serde(default)]
     pub process: Option<u32>,
-    /// Its server has ended, and its client stays until there is another.
+    /// `true` while the server has ended and the client waits for another.
     #[serde(default)]
     pub down: bool,
+    /// Number of frames.
     pub frames: u64,
+    /// Number of frames that report an error.
     pub errors: u64,
+    /// Number of frames that wait for a verdict.
     pub held: u64,
-    /// Microseconds since the Unix epoch.
+    /// Time at which the session began, in microseconds since the Unix epoch.
     pub since: u64,
 }
 
-/// The breakpoints of an engine, and who can decide.
+/// Breakpoints of an engine, and its controllers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Points {
+    /// Breakpoints, in the order in which they were set.
     pub points: Vec<Point>,
+    /// `true` if breakpoints hold frames at all.
     pub armed: bool,
-    /// Whether every frame is held.
+    /// `true` if every frame is held, with or without a breakpoint.
     pub everything: bool,
+    /// Controllers, in the order in which they were registered.
     #[serde(rename = "watchers")]
     pub controllers: Vec<Controller>,
-    /// What goes on instead of held frames that were changed and are still held.
+    /// Held frames that were amended and are still held.
     #[serde(default)]
     pub amended: Vec<Amended>,
 }
 
-/// A held frame that was changed and is still held.
+/// A held frame that was amended and is still held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Amended {
+    /// Position of the held frame.
     pub frame: Seq,
-    /// What goes on instead.
+    /// Line that is sent in place of the frame.
     pub line: String,
 }
 
 /// A breakpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
+    /// Number of the breakpoint in its engine, counted from 1.
     pub id: u32,
+    /// Query that selects the frames to hold.
     pub query: String,
+    /// `false` if the breakpoint is switched off.
     pub enabled: bool,
+    /// Number of frames that the breakpoint has held.
     pub hits: u64,
-    /// How long what it holds waits while nobody is there, in milliseconds.
+    /// Time that a held frame waits while there is no controller, in milliseconds.
     #[serde(default)]
     pub patience: u64,
 }
@@ -209,70 +237,97 @@ pub struct Point {
 /// A frame that waits for a verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldFrame {
-    /// The frame, by which it is decided on.
+    /// Position of the frame; decisions name the frame by it.
     pub id: Seq,
+    /// Number of the session in its engine.
     pub session: SessionId,
+    /// Display name of the server.
     pub name: String,
+    /// Direction: `c2s` (client to server) or `s2c` (server to client).
     pub direction: String,
+    /// Method of the message; for a response, that of its request.
     pub method: Option<String>,
+    /// Target of the method, such as the name of a tool.
     pub target: Option<String>,
-    /// What stopped it.
+    /// Reason for the hold, or else the breakpoint or rule that stopped the frame.
     pub by: Option<String>,
-    /// How long it is held, in milliseconds.
+    /// Time since the frame was stopped, in milliseconds.
     pub age: u64,
-    /// The message as it came: JSON, or a text where it is none.
+    /// Message as received: JSON, or a string if it is no JSON-RPC message.
     pub message: Value,
-    /// The line that goes on if it is accepted now, where it was amended.
+    /// Line that is sent if the frame is accepted now; only present if the frame was amended.
     pub amended: Option<String>,
 }
 
 /// A frame as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FrameFacts {
+    /// Position of the frame in the log.
     pub seq: Seq,
-    /// ISO 8601.
+    /// Time of the frame, as ISO 8601.
     pub time: String,
+    /// Number of the session in its engine.
     pub session: SessionId,
+    /// Direction: `c2s` (client to server) or `s2c` (server to client).
     pub direction: String,
+    /// Kind: `req`, `resp`, `notify`, `batch`, `invalid`, `stderr` or `http`.
     pub kind: String,
+    /// Number of the operation that the frame belongs to.
     pub operation: Option<u32>,
+    /// Method of the message; for a response, that of its request.
     pub method: Option<String>,
+    /// Target of the method, such as the name of a tool.
     pub target: Option<String>,
+    /// Origin: `wire`, `replaced`, `answered`, `injected`, `replayed` or `remapped`.
     pub origin: String,
+    /// Outcome, e.g. `forwarded`, and status words of the query language, e.g. `held` or `late`.
     pub state: Vec<String>,
+    /// `true` if the message reports an error.
     pub error: bool,
-    /// In milliseconds.
+    /// Time from the request to this response, in milliseconds.
     pub duration: Option<f64>,
-    /// Bytes.
+    /// Size of the message in bytes.
     pub size: u64,
-    /// The message as it came: JSON, or a text where it is none.
+    /// Message as received: JSON, or a string if it is no JSON-RPC message.
     pub message: Value,
 }
 
 /// A recording in the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TapeFacts {
-    /// What it is found by.
+    /// Name of the recording's file without its extension, by which other requests find it.
     pub tape: String,
+    /// Name that a person gave to the recording, or else the name under which it was recorded.
     pub name: String,
-    /// ISO 8601.
+    /// Time at which the recording began, as ISO 8601.
     pub started: String,
+    /// Name that the server reported.
     pub server: Option<String>,
+    /// Name that the client reported.
     pub client: Option<String>,
+    /// Era that was spoken: `2025` or `2026`.
     pub era: Option<String>,
+    /// Transport of the server: `stdio` or `http`.
     pub transport: String,
+    /// Number of frames.
     pub frames: u64,
+    /// Number of frames that report an error.
     pub errors: u64,
+    /// Size of all files of the recording, in bytes.
     pub bytes: u64,
+    /// Tags that people gave to the recording.
     pub tags: Vec<String>,
 }
 
-/// What an engine tells by itself.
+/// Notifications that an engine sends: the method of each and its description.
 pub const NOTICES: [(&str, &str); 4] = [
     ("log/record", "A record, as it stands on a tape."),
-    ("log/caughtUp", "Everything that was there when the subscription began has been sent."),
-    ("breakpoint/changed", "The breakpoints or who can decide have changed: what breakpoint/list answers."),
-    ("tape/status", "The recording has gone on, or cannot: what engine/facts has as tape."),
+    ("log/caughtUp", "Every record that existed when the subscription began has been sent."),
+    (
+        "breakpoint/changed",
+        "The breakpoints or controllers have changed; params as the result of breakpoint/list.",
+    ),
+    ("tape/status", "The recording has progressed or failed; params as `tape` in engine/facts."),
 ];
 
 impl From<&Snapshot> for Points {
@@ -299,7 +354,8 @@ impl From<&Snapshot> for Points {
 }
 
 impl Point {
-    /// The breakpoint, as number `id`; none when its query is of a newer program.
+    /// Returns the breakpoint with the number `id`; `None` if this program does not understand the
+    /// query, which comes from a newer one.
     pub fn breakpoint(&self, id: u32) -> Option<Breakpoint> {
         Some(Breakpoint {
             id,

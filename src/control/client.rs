@@ -1,4 +1,4 @@
-//! The other end of an engine's socket.
+//! The client side of a control socket.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,34 +22,43 @@ use crate::engine::{Command, Reply};
 use crate::log::{Record, Seq};
 use crate::tape::format::{Line, read_line};
 
-/// What an engine tells by itself.
+/// A notification from an engine.
 #[derive(Debug)]
 pub enum Notice {
+    /// A record of the log.
     Record(Box<Record>),
-    /// Everything that was there when the subscription began has come.
+    /// Every record that existed when the subscription began has arrived.
     CaughtUp,
+    /// The breakpoints or the controllers have changed.
     Breakpoints(Points),
+    /// The state of the recording has changed.
     Tape(Tape),
 }
 
-/// Why an engine did not answer.
+/// Error from a request to an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("{0} is no socket of yours: something else was put there")]
+    /// The file is not a socket of this user, or another user's process serves it.
+    #[error("{0} is not a socket of this user")]
     Planted(String),
+    /// The connection could not be opened, or failed.
     #[error("the engine does not answer: {0}")]
     Io(#[from] io::Error),
+    /// The engine did not answer within the time limit.
     #[error("the engine does not answer in time")]
     Silent,
+    /// The connection is closed because the engine has ended.
     #[error("the engine has ended")]
     Gone,
+    /// The engine answered with an error.
     #[error(transparent)]
     Refused(#[from] Failure),
-    #[error("the engine says something else than was asked: {0}")]
+    /// The answer does not have the expected form.
+    #[error("unexpected answer from the engine: {0}")]
     Strange(#[from] serde_json::Error),
 }
 
-/// A connection to an engine.
+/// A connection to an engine. Clones share the connection.
 #[derive(Clone)]
 pub struct Client {
     lines: mpsc::Sender<Vec<u8>>,
@@ -63,16 +72,18 @@ struct Waiting {
     gone: bool,
 }
 
-/// Notices that may wait for whoever reads them; then the engine's connection waits.
+/// Maximum number of unread notifications; beyond it the connection is not read (back-pressure).
 const NOTICES: usize = 4096;
-/// Requests that may wait to be written.
+/// Maximum number of requests that wait to be written.
 const REQUESTS: usize = 64;
 
 impl Client {
-    /// Connects to the engine at `path` as `name`, and says what it is and what it tells.
+    /// Connects to the engine at `path` as `name`. Returns the client, the facts of the engine, and
+    /// its notifications.
     ///
     /// # Errors
-    /// When nobody answers, or it speaks another version.
+    /// If the socket is not this user's, if nothing answers, or if the engine speaks another
+    /// version.
     pub async fn connect(
         path: &Path,
         name: &str,
@@ -81,10 +92,10 @@ impl Client {
         Self::over(read, write, name).await
     }
 
-    /// The same over any stream that leads to an engine.
+    /// Connects like [`Client::connect`], over any stream that leads to an engine.
     ///
     /// # Errors
-    /// When nobody answers, or it speaks another version.
+    /// If nothing answers, or if the engine speaks another version.
     pub async fn over(
         read: impl AsyncRead + Unpin + Send + 'static,
         write: impl AsyncWrite + Unpin + Send + 'static,
@@ -99,18 +110,18 @@ impl Client {
         Ok((client, facts, told))
     }
 
-    /// Asks something.
+    /// Sends a request and returns its result.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the connection fails, the engine refuses the request, or the result has another form.
     pub async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, CallError> {
         Ok(serde_json::from_str(self.call(json!(ask)).await?.get())?)
     }
 
-    /// Wants something.
+    /// Sends a command and returns its reply.
     ///
     /// # Errors
-    /// When it is not done.
+    /// If the connection fails, or the engine refuses the command.
     pub async fn command(&self, command: &Command) -> Result<Reply, CallError> {
         Ok(serde_json::from_str(self.call(json!(command)).await?.get())?)
     }
@@ -129,39 +140,41 @@ impl Client {
         Ok(answer.await.map_err(|_| CallError::Gone)??)
     }
 
-    /// Records from a position on, at most `limit`; a gap stands for those that are lost.
+    /// Returns up to `limit` records from position `from` on; a gap record stands for records that
+    /// are lost.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the connection fails, or the engine refuses the request.
     pub async fn records(&self, from: Seq, limit: usize) -> Result<Vec<Record>, CallError> {
         let lines: Vec<Box<RawValue>> = self.ask(&Ask::Records { from, limit: Some(limit) }).await?;
         let record = |line: &RawValue| match read_line(line.get().as_bytes()) {
             Ok(Line::Record(record)) => Some(record),
-            // From a newer engine.
+            // Only newer engines write records of this form; skip it.
             _ => None,
         };
         Ok(lines.iter().filter_map(|line| record(line)).collect())
     }
 
-    /// Follows the log from a position on.
+    /// Starts notifications with the records of the log from position `from` on.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the connection fails, or the engine refuses the request.
     pub async fn subscribe(&self, from: Seq) -> Result<(), CallError> {
         self.ask::<Value>(&Ask::Subscribe { from }).await.map(drop)
     }
 }
 
-/// Joins the engine at `path` as a client of its server: what comes and goes on the stream from now on
-/// is what the server says and hears.
+/// Attaches to the server of the engine at `path` as a client called `name`. From then on the
+/// stream carries the server's standard output and input.
 ///
 /// # Errors
-/// When nobody answers, it speaks another version, or it launched no server.
+/// If the socket is not this user's, if nothing answers, if the engine speaks another version, or
+/// if it launched no server.
 pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix::net::UnixStream, CallError> {
     let mut stream = dial(path).await?;
     let request = json!(Ask::Attach { version: VERSION, name: name.to_owned(), share });
     stream.write_all(&wire::request(1, request)).await?;
-    // What follows the answer is the server's: not a byte of it is read.
+    // Bytes behind the answer come from the server: read no further than the line terminator.
     let mut line = Vec::new();
     loop {
         match stream.read_u8().await? {
@@ -178,7 +191,7 @@ pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix:
     Ok(stream)
 }
 
-/// A stream to the socket at `path`, of which both the file and the one who serves it are ours.
+/// Connects to the socket at `path`, if the file and the process that serves it are this user's.
 async fn dial(path: &Path) -> Result<UnixStream, CallError> {
     let planted = || CallError::Planted(path.display().to_string());
     if !sockets::is_ours(path) {
@@ -193,7 +206,7 @@ async fn dial(path: &Path) -> Result<UnixStream, CallError> {
 
 async fn write_lines(mut write: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) {
     while let Some(line) = lines.recv().await {
-        // Whoever waits for an answer learns from the other direction that it is gone.
+        // The task that reads reports the closed connection to the callers.
         if write.write_all(&line).await.is_err() || write.flush().await.is_err() {
             return;
         }
@@ -210,7 +223,7 @@ async fn read_lines(
         if let Some(notice) = dispatch(&line, &waiting)
             && notices.send(notice).await.is_err()
         {
-            // Nobody follows; answers are still wanted.
+            // The receiver of notifications was dropped; continue reading for the answers.
         }
     }
     let mut waiting = waiting.lock();
@@ -218,7 +231,7 @@ async fn read_lines(
     waiting.calls.clear();
 }
 
-/// Hands an answer to whoever waits for it, and returns what was told by itself.
+/// Delivers a response to its caller, or returns a notification.
 fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
     if let Some(record) = line.strip_prefix(wire::RECORD.as_bytes()) {
         return match read_line(record.strip_suffix(b"}")?) {
@@ -233,12 +246,12 @@ fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
             Some(failure) => Err(failure),
             None => Ok(told.result.unwrap_or(RawValue::NULL).to_owned()),
         };
-        // Whoever asked may have given up.
+        // The caller may have been cancelled; ignore the error.
         let _ = sender.send(outcome);
         return None;
     }
     if let Some(failure) = told.error {
-        tracing::warn!("an engine says: {failure}");
+        tracing::warn!("error from an engine: {failure}");
         return None;
     }
     let params = told.params?.get();
@@ -246,7 +259,7 @@ fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
         "log/caughtUp" => Some(Notice::CaughtUp),
         "breakpoint/changed" => serde_json::from_str(params).ok().map(Notice::Breakpoints),
         "tape/status" => serde_json::from_str(params).ok().map(Notice::Tape),
-        // From a newer engine.
+        // Only newer engines send other notifications; skip it.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Recordings of the library, as peers and agents are told of them.
+//! Recordings of the library, in the form that peers and agents receive.
 
 use super::api::{FrameFacts, TapeFacts};
 use super::reading::Reading;
@@ -6,10 +6,11 @@ use crate::clock;
 use crate::tape::library::{Catalog, Entry, Wanted, find};
 use crate::tape::{files, open};
 
-/// Recordings, the newest first.
+/// Lists up to `limit` recordings, newest first; with `text`, only those that contain it in a name,
+/// a target or a tag.
 ///
 /// # Errors
-/// Why they cannot be read.
+/// If the index of the library cannot be read; the error is the reason, as a sentence.
 pub fn tapes(text: Option<String>, limit: usize) -> Result<Vec<TapeFacts>, String> {
     let catalog = Catalog::open(&mut |_, _| ()).map_err(|error| error.to_string())?;
     let wanted = Wanted { text, ..Wanted::default() };
@@ -17,10 +18,12 @@ pub fn tapes(text: Option<String>, limit: usize) -> Result<Vec<TapeFacts>, Strin
     Ok(found.into_iter().take(limit).map(TapeFacts::from).collect())
 }
 
-/// The newest frames of a recording that a query matches.
+/// Returns the newest frames of the recording `tape` that match the query `filter`, in order of
+/// time.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// If no recording or several recordings fit `tape`, if the file cannot be read, or if `filter` is
+/// not a query; the error is the reason, as a sentence.
 pub fn frames(tape: &str, filter: &str, limit: Option<usize>) -> Result<Vec<FrameFacts>, String> {
     let path = find(tape).map_err(|error| error.to_string())?;
     let opened = open(&path, &mut |_, _| ()).map_err(|error| error.to_string())?;

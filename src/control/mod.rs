@@ -1,6 +1,7 @@
-//! The control socket: JSON-RPC 2.0, one message a line, over a Unix socket that belongs to one
-//! engine. What an engine can be told is [`crate::engine::Command`]; what can be asked of it is
-//! [`api::Ask`]; `shadowcat ctl schema` prints both as an OpenRPC document.
+//! The control socket: JSON-RPC 2.0, one message per line, over a Unix socket that belongs to one
+//! engine.
+//! [`crate::engine::Command`] lists the commands that an engine carries out, [`api::Ask`] its other
+//! requests; `shadowcat ctl schema` prints both as an OpenRPC document.
 
 pub mod agent;
 pub mod api;

@@ -1,4 +1,5 @@
-//! One engine's numbers among those of others: its records are told again in a log that they share.
+//! Conversion of one engine's numbers (positions, sessions, operations) to those of a log that
+//! several engines share.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,16 +7,17 @@ use crate::log::record::{
     Body, Cause, Frame, Gap, Held, Link, Note, OpId, Origin, Record, Ruled, Sent, Seq, SessionId,
 };
 
-/// Which number of an engine is which of the shared log.
+/// Map from the numbers of one engine to those of the shared log.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    /// Of the engine's records, by their position less one; 0 for those that never came.
+    /// Positions in the shared log, by the engine's position minus one; 0 for records that never
+    /// arrived.
     seqs: Vec<Seq>,
     sessions: BTreeMap<SessionId, SessionId>,
     operations: HashMap<OpId, OpId>,
 }
 
-/// The next numbers that are free in the shared log.
+/// Counters that assign sessions and operations their numbers in the shared log.
 #[derive(Debug, Default)]
 pub struct Free {
     sessions: u32,
@@ -35,7 +37,7 @@ impl Free {
 }
 
 impl Numbers {
-    /// Gives numbers to what a record names for the first time.
+    /// Assigns numbers to the session and the operations that a record names for the first time.
     pub fn learn(&mut self, record: &Record, free: &mut Free) {
         if record.session != SessionId(0) {
             self.sessions.entry(record.session).or_insert_with(|| free.session());
@@ -45,9 +47,11 @@ impl Numbers {
         }
     }
 
-    /// Says where in the shared log a record stands. Records come in their order.
+    /// Notes that the engine's record `remote` is at position `local` of the shared log. Called in
+    /// order of position.
     pub fn map(&mut self, remote: Seq, local: Seq) {
-        // A number that runs far ahead would cost memory for nothing: a gap names it, or it is damaged.
+        // A number far ahead of the others is damaged or belongs to a gap: do not spend memory on
+        // it.
         const JUMP: usize = 1 << 27;
         let Ok(at) = usize::try_from(remote.saturating_sub(1)) else { return };
         if at > self.seqs.len() + JUMP {
@@ -59,28 +63,28 @@ impl Numbers {
         self.seqs[at] = local;
     }
 
-    /// The newest position of the engine's that came.
+    /// Returns the newest position of the engine that has arrived.
     pub fn last(&self) -> Seq {
         self.seqs.len() as Seq
     }
 
-    /// The position in the shared log of the engine's record `remote`; 0 when it has none.
+    /// Returns the position in the shared log of the engine's record `remote`; 0 if it has none.
     pub fn seq(&self, remote: Seq) -> Seq {
         let at = usize::try_from(remote.saturating_sub(1)).unwrap_or(usize::MAX);
         self.seqs.get(at).copied().unwrap_or(0)
     }
 
-    /// The session of the shared log; that of no session is the same everywhere.
+    /// Returns the number of a session in the shared log; 0 (no session) stays 0.
     pub fn session(&self, remote: SessionId) -> SessionId {
         self.sessions.get(&remote).copied().unwrap_or(SessionId(0))
     }
 
-    /// The sessions of the engine, each with its number in the shared log.
+    /// Returns the sessions of the engine, each with its number in the shared log.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, SessionId)> {
         self.sessions.iter().map(|(remote, local)| (*remote, *local))
     }
 
-    /// What a record says, in the numbers of the shared log; `own` is its position there.
+    /// Returns the body of a record in the numbers of the shared log; `own` is its position there.
     pub fn told(&self, record: &Record, own: Seq) -> Body {
         match record.body.clone() {
             Body::Frame(mut frame) => {
@@ -101,9 +105,17 @@ impl Numbers {
                 frame: note.frame.map(|frame| self.seq(frame)).filter(|seq| *seq > 0),
                 ..note
             }),
-            // What is missing there is missing here between the records around it.
+            // The missing records have no positions here: the gap covers only its own.
             Body::Gap(_) => Body::Gap(Gap { first: own, last: own }),
-            other @ (Body::Opened(_) | Body::Facts(_) | Body::Ended(_) | Body::Closed(_)) => other,
+            Body::Amended(mut amended) => {
+                amended.frame = self.seq(amended.frame);
+                Body::Amended(amended)
+            }
+            other @ (Body::Opened(_)
+            | Body::Facts(_)
+            | Body::Ended(_)
+            | Body::Closed(_)
+            | Body::Unknown(_)) => other,
         }
     }
 

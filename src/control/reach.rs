@@ -1,4 +1,4 @@
-//! Which of the running engines is meant, and talking to it.
+//! Selection of running engines, and requests to them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,62 +16,71 @@ use crate::engine::{Command, Reply};
 use crate::log::record::{Record, Seq};
 use crate::mcp::{Kind, Message, compose};
 
-/// Which engine, and who asks.
+/// Criteria that select running engines, and the name under which to connect to them.
 #[derive(Debug, Clone)]
 pub struct EngineSelector {
-    /// Where several run: the name of a server or session, a process id, or the path of a socket.
+    /// Name of a server or session, process id, or path of a socket; `None` selects every engine.
     pub name: Option<String>,
-    /// What the log calls whoever does something.
+    /// Name of this peer; the log names it as the author of its commands.
     pub by: String,
 }
 
 /// A connection to an engine.
 pub struct Reached {
+    /// Path of the engine's socket.
     pub path: PathBuf,
+    /// Facts that the engine reported in the handshake.
     pub facts: Facts,
     client: Client,
-    /// How much was told; it ends with the engine.
+    /// Number of notifications received; closed when the engine ends.
     told: watch::Receiver<u64>,
 }
 
-/// Why nothing was reached or done.
+/// Error from selecting an engine or from a request to it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
+    /// No engine is selected: none has this name, or none runs at all.
     #[error("{}", match .0 {
         Some(name) => format!("no running shadowcat is called {name:?}"),
         None => "no shadowcat is running".to_owned(),
     })]
     Nobody(Option<String>),
-    #[error("{} shadowcats run: {}", .0.len(), .0.join(", "))]
+    /// More than one engine is selected; the titles of all.
+    #[error("{} shadowcats are running: {}", .0.len(), .0.join(", "))]
     Several(Vec<String>),
+    /// The frame is not held.
     #[error("#{0} is not held")]
     NotHeld(Seq),
-    #[error("#{0} is no request, nobody waits for an answer to it")]
+    /// The frame is not a request, so no peer waits for an answer to it.
+    #[error("#{0} is not a request: no peer waits for an answer")]
     NoRequest(Seq),
+    /// The engine with this title has ended.
     #[error("{0} has ended")]
     Ended(String),
+    /// A request to the engine failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-/// How long an engine may take to answer the first question.
+/// Time limit for connecting to an engine, including the handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is looked whether there is something new.
+/// Interval between searches for an engine, and time during which notifications are collected.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Frames that are asked for at once.
+/// Maximum number of frames in an answer.
 const FRAMES_PER_PAGE: usize = 1000;
 
 impl EngineSelector {
-    /// Every engine that is meant, the oldest first.
+    /// Connects to every selected engine, in order of process id. Engines that fail are left out.
     pub async fn all(&self) -> Vec<Reached> {
         let mut reached = Vec::new();
         let doors = self.doors();
-        // All at once: one that was stopped keeps nobody waiting twice.
+        // Connect to all at the same time: stopped processes then delay the result only once.
         let met = join_all(doors.iter().map(|path| self.reach(path))).await;
         for (path, met) in doors.iter().zip(met) {
             match met {
                 Ok(engine) => reached.push(engine),
-                // It ended a moment ago, or was killed: the next engine sweeps its socket away.
+                // The engine has just ended or was killed; the next engine that starts removes its
+                // socket.
                 Err(CallError::Io(_) | CallError::Gone) => {}
                 Err(error) => tracing::warn!("{}: {error}", path.display()),
             }
@@ -81,7 +90,7 @@ impl EngineSelector {
             reached.retain(|engine| engine.is_called(name));
             return reached;
         }
-        // It may be the name of a session; those of a gateway are called as their servers are.
+        // The name may be that of a session: sessions of a gateway have the names of their servers.
         let mut among = Vec::new();
         for engine in reached {
             let sessions = engine.sessions().await.unwrap_or_default();
@@ -92,10 +101,10 @@ impl EngineSelector {
         among
     }
 
-    /// The one engine that is meant.
+    /// Connects to the one selected engine.
     ///
     /// # Errors
-    /// When there is none, or more than one.
+    /// If no engine or more than one is selected.
     pub async fn one(&self) -> Result<Reached, ReachError> {
         self.only(self.all().await)
     }
@@ -109,10 +118,12 @@ impl EngineSelector {
         Err(ReachError::Several(all.iter().map(Reached::title).collect()))
     }
 
-    /// The engine that holds frame `id`.
+    /// Connects to the selected engine that holds frame `id`. If only one engine is selected, the
+    /// frame is not looked for.
     ///
     /// # Errors
-    /// When none does, or more than one.
+    /// If no engine is selected, if none or more than one of several holds the frame, or if one of
+    /// them does not answer.
     pub async fn holder(&self, id: Seq) -> Result<Reached, ReachError> {
         let all = self.all().await;
         if all.len() < 2 {
@@ -130,11 +141,11 @@ impl EngineSelector {
         }
     }
 
-    /// The first frame that a query matches, of an engine that runs or is about to start: after now, or
-    /// from a position on.
+    /// Waits for the first frame that matches the query `filter`: from position `from` on, or from
+    /// now on. If no engine is selected yet, waits for one to start.
     ///
     /// # Errors
-    /// When the engine ends first.
+    /// If more than one engine is selected, or if the engine does not answer or ends first.
     pub async fn first(&self, filter: &str, from: Option<Seq>) -> Result<FrameFacts, ReachError> {
         let mut engine = loop {
             match self.all().await.len() {
@@ -176,54 +187,58 @@ impl EngineSelector {
 }
 
 impl Reached {
+    /// Sends a request and returns its result.
+    ///
     /// # Errors
-    /// When there is no answer.
+    /// If the engine does not answer, refuses the request, or returns a result of another form.
     pub async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, CallError> {
         self.client.ask(ask).await
     }
 
+    /// Sends a command and returns its reply.
+    ///
     /// # Errors
-    /// When it is not done.
+    /// If the engine does not answer, or refuses the command.
     pub async fn command(&self, command: &Command) -> Result<Reply, CallError> {
         self.client.command(command).await
     }
 
-    /// Follows the log from a position on.
+    /// Starts notifications with the records of the log from position `from` on.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the engine does not answer.
     pub async fn subscribe(&self, from: Seq) -> Result<(), CallError> {
         self.client.subscribe(from).await
     }
 
-    /// Its sessions.
+    /// Returns the sessions of the engine.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the engine does not answer.
     pub async fn sessions(&self) -> Result<Vec<SessionFacts>, CallError> {
         self.ask(&Ask::Sessions {}).await
     }
 
-    /// What is held.
+    /// Returns the held frames of the engine.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the engine does not answer.
     pub async fn held(&self) -> Result<Vec<HeldFrame>, CallError> {
         self.ask(&Ask::Held {}).await
     }
 
-    /// One frame that is held.
+    /// Returns the held frame at position `frame`.
     ///
     /// # Errors
-    /// When it is not.
+    /// If the frame is not held, or if the engine does not answer.
     pub async fn held_frame(&self, frame: Seq) -> Result<HeldFrame, ReachError> {
         self.held().await?.into_iter().find(|held| held.id == frame).ok_or(ReachError::NotHeld(frame))
     }
 
-    /// What a held frame would go on as now.
+    /// Returns the text that would be sent if the held frame were accepted now.
     ///
     /// # Errors
-    /// When it is not held.
+    /// If the frame is not held, or if the engine does not answer.
     pub async fn held_text(&self, frame: Seq) -> Result<String, ReachError> {
         if let Some(amended) = self.held_frame(frame).await?.amended {
             return Ok(amended);
@@ -233,11 +248,11 @@ impl Reached {
         Ok(String::from_utf8_lossy(held.message.body()).into_owned())
     }
 
-    /// The line that answers a held request with `value` as its result, or with the `result` or
-    /// `error` in it.
+    /// Builds the response to a held request. `value` is the result, or an object with a member
+    /// `result` or `error`.
     ///
     /// # Errors
-    /// When it is not held or no request.
+    /// If the frame is not held or is no request, or if the engine does not answer.
     pub async fn answer(&self, frame: Seq, value: &Value) -> Result<Bytes, ReachError> {
         let request = Message::parse(Bytes::from(self.held_text(frame).await?));
         let Kind::Request { id, .. } = request.kind() else { return Err(ReachError::NoRequest(frame)) };
@@ -249,24 +264,26 @@ impl Reached {
         })
     }
 
-    /// The newest frames from a position on that a query matches.
+    /// Returns the newest frames from position `start` on that match the query `filter`, at most
+    /// 1000.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If the engine does not answer, or if `filter` is not a query.
     pub async fn matching(&self, filter: &str, start: Seq) -> Result<Vec<FrameFacts>, CallError> {
         let (filter, from) = (filter.to_owned(), Some(start));
         self.ask(&Ask::Frames { filter, from, to: None, limit: Some(FRAMES_PER_PAGE), newest: true }).await
     }
 
-    /// Waits until there is something new; false when the engine has ended.
+    /// Waits for a notification. Returns `false` if the engine has ended.
     pub async fn news(&mut self) -> bool {
         let came = self.told.changed().await.is_ok();
-        // What comes together is looked at together.
+        // Wait a little longer, so that notifications that arrive together are handled together.
         tokio::time::sleep(POLL_INTERVAL).await;
         self.told.mark_unchanged();
         came
     }
 
+    /// Returns the name of the server and the process id of the engine, for display.
     pub fn title(&self) -> String {
         format!("{} ({})", self.facts.name, self.facts.pid)
     }
@@ -277,7 +294,8 @@ impl Reached {
     }
 }
 
-/// Counts what is told. Whoever does not look holds nothing up: answers come on the same connection.
+/// Counts notifications. Every notification is consumed at once, since an unread one would block
+/// the answers on the same connection.
 fn count(mut notices: mpsc::Receiver<Notice>) -> watch::Receiver<u64> {
     let (count, told) = watch::channel(0);
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! What an engine knows of its own log, folded when somebody asks.
+//! The state of an engine's log, folded on demand.
 
 use std::sync::Arc;
 
@@ -15,31 +15,32 @@ use crate::log::world::{FrameState, Row, Session, World};
 use crate::log::{Log, Seq, Tail};
 use crate::tape::format::write_record;
 
-/// A fold of a log that is caught up when it is asked.
+/// A fold of a log that is brought up to date before it is read.
 pub struct Reading {
     log: Arc<Log>,
     tail: Tail,
     world: World,
 }
 
-/// Frames that are given if it is not said how many.
+/// Number of frames to return if the request gives none.
 const FRAMES: usize = 100;
-/// The most that are given at a time.
+/// Maximum number of frames or records in an answer.
 const MAX_FRAMES: usize = 10_000;
-/// The same in bytes, about: an answer is one line, whose length is limited.
+/// Approximate maximum size of an answer in bytes: an answer is one line of limited length.
 const MOST_BYTES: u64 = 16 << 20;
 
 impl Reading {
+    /// Creates a fold of `log` that has read no records yet.
     pub fn new(log: &Arc<Log>) -> Self {
         Self { log: Arc::clone(log), tail: log.tail(1), world: World::default() }
     }
 
-    /// A fold that was made elsewhere, of everything in `log`.
+    /// Wraps `world`, which is a fold of all records in `log`.
     pub fn of(log: &Arc<Log>, world: World) -> Self {
         Self { log: Arc::clone(log), tail: log.tail(log.last() + 1), world }
     }
 
-    /// Folds in what is there now.
+    /// Folds in the records that exist now.
     pub fn catch_up(&mut self) {
         const BATCH: usize = 4096;
         let last = self.log.last();
@@ -49,11 +50,12 @@ impl Reading {
                 return;
             }
             records.iter().for_each(|record| self.world.apply(record));
-            // Nobody keeps lists of matches here.
+            // No lists of matches are kept here, so the list of changed frames is not needed.
             self.world.touched.clear();
         }
     }
 
+    /// Returns the sessions of the log, in order of number.
     pub fn sessions(&self) -> Vec<SessionFacts> {
         let world = &self.world;
         let name =
@@ -79,6 +81,12 @@ impl Reading {
         world.sessions.values().map(session).collect()
     }
 
+    /// Returns the frames between two positions that match the query `filter`, in order of time:
+    /// the oldest or the newest, at most `limit` (100 if not given, 10,000 at most) and about 16
+    /// MiB.
+    ///
+    /// # Errors
+    /// If `filter` is not a query.
     pub fn frames(
         &self,
         filter: &str,
@@ -95,7 +103,7 @@ impl Reading {
         let limit = limit.unwrap_or(FRAMES).min(MAX_FRAMES);
         let mut bytes = 0;
         let frame = |row: &Row| {
-            // The first one is given whatever its size.
+            // The first frame is included whatever its size.
             (bytes < MOST_BYTES).then(|| {
                 bytes += row.size;
                 self.frame(row)
@@ -142,6 +150,7 @@ impl Reading {
         }
     }
 
+    /// Returns the frames that wait for a verdict, in the order in which they were stopped.
     pub fn held(&self, engine: &Engine) -> Vec<HeldFrame> {
         let amended = engine.breakpoints().amended;
         let now = self.log.clock().now();
@@ -169,7 +178,7 @@ impl Reading {
     }
 }
 
-/// Records of a log as an array of lines of a tape.
+/// Returns records of a log from position `from` on, as a JSON array of lines in tape format.
 pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
     let mut array = b"[".to_vec();
     for record in log.window(from, limit.unwrap_or(1).min(MAX_FRAMES)) {
@@ -186,7 +195,7 @@ pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
     array
 }
 
-/// A message as JSON: what it is where it is JSON, else its text.
+/// Returns a message as JSON, or as a string if it is no JSON-RPC message.
 fn message(frame: &Frame) -> Value {
     let text = || Value::from(String::from_utf8_lossy(frame.message.raw()).trim_end_matches(['\n', '\r']));
     match frame.message.is_rpc() {

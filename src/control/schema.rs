@@ -1,4 +1,4 @@
-//! The control protocol as an OpenRPC 1.3 document, made from the types that are on the wire.
+//! OpenRPC 1.3 document of the control protocol, generated from the types that are on the wire.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::api::{self, Ask, FrameFacts, HeldFrame, NOTICES, Points};
 use crate::engine::{Command, Reply};
 
-/// The document.
+/// Returns the OpenRPC document of the control protocol.
 pub fn document() -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
@@ -42,14 +42,16 @@ pub fn document() -> Value {
     })
 }
 
-/// Which of the two tables a method is in.
+/// The enum that defines a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
+    /// [`Ask`]: requests besides commands.
     Asks,
+    /// [`Command`]: commands.
     Commands,
 }
 
-/// The table that `method` is in.
+/// Returns the enum that defines `method`; `None` if there is no such method.
 pub fn table(method: &str) -> Option<Table> {
     static METHODS: LazyLock<HashMap<String, Table>> = LazyLock::new(|| {
         let mut generator = SchemaGenerator::default();
@@ -60,7 +62,7 @@ pub fn table(method: &str) -> Option<Table> {
     METHODS.get(method).copied()
 }
 
-/// A variant of an enum of methods.
+/// A method, as described by a variant of an enum.
 pub(super) struct Method {
     pub(super) name: String,
     pub(super) help: String,
@@ -86,7 +88,7 @@ impl Method {
     }
 }
 
-/// The variants of an adjacently tagged enum, each with its params.
+/// Returns the variants of an adjacently tagged enum as methods.
 pub(super) fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Method> {
     let whole = T::json_schema(generator).to_value();
     let all = whole["oneOf"].as_array().cloned().unwrap_or_default();
@@ -102,7 +104,7 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-/// What each question is answered with.
+/// Returns the schema of the result of each [`Ask`].
 fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
     let facts = schema::<api::Facts>(generator);
     vec![

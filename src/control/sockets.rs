@@ -1,7 +1,8 @@
-//! Where engines are found: a directory of sockets, one an engine, that only its owner may enter.
+//! The directory of control sockets, which only its owner can enter: each engine creates one socket
+//! in it.
 //!
-//! It does not depend on the environment that a client gives its servers, which is often trimmed:
-//! an engine and a screen must find the same place.
+//! The path does not depend on the environment that a client gives its servers, which is often
+//! trimmed: an engine and a screen must find the same directory.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -14,41 +15,59 @@ use nix::unistd::getuid;
 use crate::tape::library;
 use crate::tape::writer::create_private_directory;
 
-/// What the name of a socket ends with.
+/// File name suffix of sockets.
 const ENDING: &str = ".sock";
-/// The longest path that a socket's address takes, with its terminator (unix(7): 108 bytes; 104 on
-/// macOS).
+/// Maximum length in bytes of a socket's path, without its terminator (unix(7): `sun_path` has 108
+/// bytes; 104 on macOS).
 const LONGEST_PATH: usize = 103;
-/// The longest name of an engine in a path.
+/// Maximum length of an engine's name in the path of its socket.
 const LONGEST_NAME: usize = 40;
 
-/// The socket of an engine.
+/// The socket of an engine, as described by its file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineSocket {
+    /// Path of the socket.
     pub path: PathBuf,
-    /// The engine's process.
+    /// Process id of the engine.
     pub pid: u32,
-    /// What the engine calls itself, as far as a file name can say it.
+    /// Name of the engine: shortened, and with `-` for characters that are unsafe in file names.
     pub name: String,
 }
 
-/// Why there is no place for sockets.
+/// Error from choosing or preparing the place of a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
+    /// The password database has no home directory for this user.
     #[error("this user has no home directory; set SHADOWCAT_DATA_DIR")]
     Homeless,
-    #[error("{} is no directory of ours alone: {why}", path.display())]
-    Unsafe { path: PathBuf, why: &'static str },
+    /// The directory is a link or a file, or belongs to another user.
+    #[error("{} is not a private directory: {why}", path.display())]
+    Unsafe {
+        /// Path of the directory.
+        path: PathBuf,
+        /// Reason why it is rejected, as a clause.
+        why: &'static str,
+    },
+    /// The directory or the socket cannot be created or accessed.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{} is too long for the path of a socket", path.display())]
-    TooLong { path: PathBuf },
+    Io {
+        /// Path of the directory or the socket.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The path of the directory leaves no room for the name of a socket.
+    #[error("the socket path {} is too long", path.display())]
+    TooLong {
+        /// Path of the socket, with an empty name.
+        path: PathBuf,
+    },
 }
 
-/// The directory that engines of this user make their sockets in.
+/// Returns the directory in which engines of this user create their sockets.
 ///
 /// # Errors
-/// When this user has no home.
+/// If this user has no home directory.
 pub fn directory() -> Result<PathBuf, SocketError> {
     if let Some(data) = library::chosen() {
         return Ok(data.join("run"));
@@ -60,7 +79,8 @@ pub fn directory() -> Result<PathBuf, SocketError> {
     Ok(home()?.join(".local/state/shadowcat/run"))
 }
 
-/// Every directory that is looked in: our own, and where a full environment would have put it.
+/// Returns every directory to search: the one of this process, and those that a complete
+/// environment would have led to.
 pub fn directories() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory().into_iter().collect();
     if library::chosen().is_none() {
@@ -82,23 +102,23 @@ fn set(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The home directory as the password database has it.
+/// Returns the home directory according to the password database.
 fn home() -> Result<PathBuf, SocketError> {
     let user = nix::unistd::User::from_uid(getuid()).ok().flatten();
     user.map(|user| user.dir).ok_or(SocketError::Homeless)
 }
 
-/// Makes `directory` if it is not there, and checks that it is ours alone.
+/// Creates `directory` if it does not exist, and makes sure that only this user can enter it.
 ///
 /// # Errors
-/// When it belongs to somebody else, is a link, or cannot be made.
+/// If it belongs to another user, is a link or a file, or cannot be created or restricted.
 pub fn prepare(directory: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Io { path: directory.to_owned(), source };
     let unsafe_because = |why| SocketError::Unsafe { path: directory.to_owned(), why };
     if fs::symlink_metadata(directory).is_err() {
         create_private_directory(directory).map_err(failed)?;
     }
-    // A link could lead to where others read and write.
+    // A link could lead to a directory in which other users read and write.
     let metadata = fs::symlink_metadata(directory).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(unsafe_because("it is a link or a file"));
@@ -112,10 +132,10 @@ pub fn prepare(directory: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// The path of a socket for an engine of this process called `name`.
+/// Returns the path of a socket for an engine of this process that is called `name`.
 ///
 /// # Errors
-/// When the directory's own path leaves no room.
+/// If the path of the directory leaves no room for a file name.
 pub fn socket(directory: &Path, name: &str) -> Result<PathBuf, SocketError> {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = name.chars().map(safe).take(LONGEST_NAME).collect();
@@ -128,7 +148,7 @@ pub fn socket(directory: &Path, name: &str) -> Result<PathBuf, SocketError> {
     }
 }
 
-/// The sockets that are there, the oldest process first. Whether anybody answers is not known.
+/// Returns the sockets that exist, in order of process id. Their engines may have ended.
 pub fn doors() -> Vec<EngineSocket> {
     let mut doors: Vec<EngineSocket> = directories()
         .iter()
@@ -140,7 +160,7 @@ pub fn doors() -> Vec<EngineSocket> {
     doors
 }
 
-/// The socket at `path`; none for what is no socket of ours.
+/// Returns the socket at `path`; `None` if the file is not a socket of this user and program.
 fn door(path: &Path) -> Option<EngineSocket> {
     let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
     let (pid, name) = name.split_once('-')?;
@@ -148,32 +168,33 @@ fn door(path: &Path) -> Option<EngineSocket> {
     is_ours(path).then(|| EngineSocket { path: path.to_owned(), pid, name })
 }
 
-/// Whether this is a socket that nobody else can have planted.
+/// Returns `true` if `path` is a socket that belongs to this user, so that no other user can have
+/// put it there.
 pub fn is_ours(path: &Path) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|metadata| metadata.file_type().is_socket() && metadata.uid() == getuid().as_raw())
 }
 
-/// Removes the sockets that nobody listens on any more: their processes were killed.
+/// Removes the sockets on which no process listens any more, because it was killed.
 pub fn sweep() {
-    /// A socket refuses for a moment when it has been made and is not listened on yet.
+    /// Age below which a refusing socket of a running process is kept: it may not listen yet.
     const NEW: Duration = Duration::from_secs(10);
     for door in doors() {
         let is_new = || {
             let made = fs::symlink_metadata(&door.path).and_then(|metadata| metadata.modified());
-            // A clock that was set back makes it new for longer, which harms nobody.
+            // `elapsed` fails if the clock was set back; the socket then counts as old.
             made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < NEW))
         };
         let refused = std::os::unix::net::UnixStream::connect(&door.path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if refused && !(is_running(door.pid) && is_new()) {
-            // Another may have swept it at the same time.
+            // Another process may have removed it at the same time; ignore the error.
             let _ = fs::remove_file(&door.path);
         }
     }
 }
 
-/// Whether there is a process of this number. It may be another one than it was.
+/// Returns `true` if this user runs a process with this id, which may have been reused since.
 pub fn is_running(pid: u32) -> bool {
     let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
     pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None).is_ok())

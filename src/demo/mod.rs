@@ -1,4 +1,4 @@
-//! The demo: a small server that speaks both eras, and what a client says to it.
+//! Demo: a small server that speaks both eras, and the calls that its client makes.
 
 pub mod script;
 pub mod server;

@@ -1,4 +1,4 @@
-//! What the demo's client says, so that every kind of trouble is on the screen within seconds.
+//! Calls of the demo's client, chosen so that every kind of trouble is on the screen within seconds.
 
 use std::time::Duration;
 
@@ -6,16 +6,18 @@ use serde_json::{Value, json};
 
 use crate::mcp::Era;
 
-/// One call of the script.
+/// Call of the script.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// The pause before it.
+    /// Pause before the call.
     pub after: Duration,
+    /// Method of the request.
     pub method: &'static str,
+    /// Parameters of the request.
     pub params: Value,
 }
 
-/// The calls of the session in `era`.
+/// Returns the calls of the session in `era`.
 pub fn steps(era: Era) -> Vec<Step> {
     let call = |after: u64, tool: &str, arguments: Value| Step {
         after: Duration::from_millis(after),
@@ -25,7 +27,7 @@ pub fn steps(era: Era) -> Vec<Step> {
     match era {
         Era::Stateful => vec![
             call(300, "add", json!({ "a": 2, "b": 3 })),
-            // `limit` should be a number: the server refuses, as servers do.
+            // `limit` should be a number: the server refuses the call, as servers do.
             call(600, "search", json!({ "query": "is:open label:bug", "limit": "50" })),
             Step {
                 after: Duration::from_millis(500),
@@ -48,7 +50,7 @@ pub fn steps(era: Era) -> Vec<Step> {
     }
 }
 
-/// What the scripted person answers when the server asks for a name.
+/// Returns the answer of the scripted user when the server asks for a name.
 pub fn answer() -> Value {
     json!({ "action": "accept", "content": { "name": "Ada" } })
 }

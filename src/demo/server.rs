@@ -1,4 +1,4 @@
-//! The demo's server: both eras over stdio, with every kind of trouble built in.
+//! Server of the demo: both eras over stdio, with every kind of trouble built in.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -12,21 +12,22 @@ use serde_json::{Value, json};
 use crate::mcp::compose::{self, INVALID_PARAMS, METHOD_NOT_FOUND, meta};
 use crate::mcp::{Era, Id, Kind, Message, Revision};
 
-/// A server that writes to `W`.
+/// Demo server that writes to `W`.
 struct Server<W> {
     out: Mutex<W>,
-    /// The tool that appears later.
+    /// `true` once the tool `forget` has appeared.
     learnt: AtomicBool,
     asked: AtomicU64,
-    /// The call that waits for an elicitation of the stateful era, by the id of our request.
+    /// Call that waits for an elicitation in the stateful era: the id of the elicitation, and the id
+    /// of the call.
     waiting: Mutex<Option<(Id, Id)>>,
     pace: Duration,
 }
 
-/// Serves until `input` ends. `pace` is how long one step of a slow call takes.
+/// Serves until `input` ends. `pace` is the time that one step of a slow call takes.
 ///
 /// # Errors
-/// When `input` cannot be read.
+/// Fails if `input` cannot be read.
 pub fn serve(input: impl BufRead, out: impl Write + Send + 'static, pace: Duration) -> io::Result<()> {
     let server = Arc::new(Server {
         out: Mutex::new(out),
@@ -35,7 +36,7 @@ pub fn serve(input: impl BufRead, out: impl Write + Send + 'static, pace: Durati
         waiting: Mutex::default(),
         pace,
     });
-    // The classic mistake of stdio servers: a print that lands in the protocol.
+    // A print on standard output is the classic mistake of stdio servers.
     server.write(b"DB connected (this line is not JSON-RPC)");
     for line in input.split(b'\n') {
         let message = Message::parse(line?.into());
@@ -144,13 +145,13 @@ impl<W: Write + Send + 'static> Server<W> {
             }
             "learn" => {
                 self.learnt.store(true, Ordering::Relaxed);
-                self.answer(id, era, "tools/call", said("learnt: forget"));
+                self.answer(id, era, "tools/call", said("learned: forget"));
                 if era == Era::Stateful {
                     self.say(&compose::notification("notifications/tools/list_changed", None));
                 }
             }
             "greet" => self.greet(id, era, message),
-            // Never answered: the client's timeout is somebody's bug report.
+            // A call without an answer shows the time-out of the client.
             "hang" => {}
             "forget" if self.learnt.load(Ordering::Relaxed) => {
                 self.answer(id, era, "tools/call", said("forgotten"));
@@ -163,7 +164,7 @@ impl<W: Write + Send + 'static> Server<W> {
         self.say(&compose::failure(Some(id), INVALID_PARAMS, &format!("invalid arguments: {why}")));
     }
 
-    /// A slow call that reports its progress.
+    /// Answers a slow call in steps, with progress notifications if the call has a token.
     fn index(self: &Arc<Self>, id: Id, era: Era, steps: u64, token: Option<Value>) {
         let server = Arc::clone(self);
         std::thread::spawn(move || {
@@ -178,8 +179,8 @@ impl<W: Write + Send + 'static> Server<W> {
         });
     }
 
-    /// A call that needs the person's name: asked with a request of our own in the stateful era,
-    /// with a result that requires input in the stateless one.
+    /// Answers a call that needs the user's name. The server asks for it with a request of its own in
+    /// the stateful era, and with a result that requires input in the stateless era.
     fn greet(&self, id: &Id, era: Era, message: &Message) {
         let params = json!({
             "mode": "form",
@@ -244,7 +245,7 @@ impl<W: Write + Send + 'static> Server<W> {
             tool("hang", "Never answers", json!({}), json!([])),
         ];
         if self.learnt.load(Ordering::Relaxed) {
-            let mut forget = tool("forget", "Was learnt", json!({}), json!([]));
+            let mut forget = tool("forget", "A tool learned at run time", json!({}), json!([]));
             forget["annotations"] = json!({ "destructiveHint": true });
             tools.push(forget);
         }

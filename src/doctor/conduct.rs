@@ -1,4 +1,5 @@
-//! Do both sides keep to what they agreed on, and what is on the tape?
+//! Checks of the conduct of both sides: eras, lists, authorization, time-outs, order of messages, and
+//! secrets.
 
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use crate::log::record::{FrameKind, Outcome, Role};
 use crate::log::world::{FrameState, State};
 use crate::mcp::{Direction, Era, secret};
 
-/// How long many clients wait for an answer.
+/// Time after which many clients stop waiting for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is asked this long before the end cannot be answered any more.
+/// Time before the end of a session in which a request cannot be answered any more.
 const JUST: Duration = Duration::from_secs(2);
-/// Frames that are looked through for secrets.
+/// Maximum number of frames that are searched for secrets, the newest.
 const LOOKED_THROUGH: usize = 5_000;
 
 pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
@@ -42,19 +43,19 @@ fn eras(target: &Target<'_>) -> Check {
     }
     match (differ.is_empty(), agreed) {
         (true, Some(era)) => Check::passed(id, title, format!("{era}")),
-        (true, None) => Check::skipped(id, title, "no server has said what it speaks"),
+        (true, None) => Check::skipped(id, title, "no server has declared its era"),
         (false, _) => Check::found(
             id,
             title,
             CheckResult::Failed,
             differ,
-            "update the side that is behind, or put a server that speaks both in between",
+            "update the side that is behind, or put a gateway that speaks both in between (shadowcat reverse)",
         ),
     }
 }
 
 fn lists(target: &Target<'_>) -> Check {
-    let (id, title) = ("list-changed", "clients list again what has changed");
+    let (id, title) = ("list-changed", "clients refresh changed lists");
     let mut forgotten = Vec::new();
     let mut told = 0;
     for session in target.sessions() {
@@ -74,21 +75,21 @@ fn lists(target: &Target<'_>) -> Check {
             });
             if !asked {
                 forgotten
-                    .push(format!("{}: nobody asked for {list} after #{}", session.opened.name, newest.seq));
+                    .push(format!("{}: {list} was not requested after #{}", session.opened.name, newest.seq));
             }
         }
     }
     if told == 0 {
         return Check::skipped(id, title, "no list has changed");
     }
-    let fix = "restart the client, or ask its makers: it goes on with a list that is out of date";
+    let fix = "restart the client, or report it to its developers: it uses an outdated list";
     Check::of(id, title, CheckResult::Warned, forgotten, fix, format!("{told} changes, each asked for"))
 }
 
 fn access(target: &Target<'_>) -> Check {
-    let (id, title) = ("authorization", "the server lets us in");
+    let (id, title) = ("authorization", "the server accepts our requests");
     if !target.said().any(|row| row.status().is_some()) {
-        return Check::skipped(id, title, "no server was heard over HTTP");
+        return Check::skipped(id, title, "no HTTP response was recorded");
     }
     let refused: Vec<String> = target
         .said()
@@ -110,7 +111,7 @@ fn access(target: &Target<'_>) -> Check {
             title,
             CheckResult::Failed,
             refused,
-            "log in with --login, or give a token with --header 'Authorization: Bearer …'; a 401 without resource_metadata (RFC 9728) leaves clients without a way",
+            "log in with --login, or give a token with --header 'Authorization: Bearer …'; a 401 without resource_metadata (RFC 9728) does not tell clients where to log in",
         ),
     }
 }
@@ -130,7 +131,7 @@ fn timeouts(target: &Target<'_>) -> Check {
             && row.direction == Direction::ToServer
             && matches!(row.state, FrameState::Moving | FrameState::Ended(Outcome::Forwarded))
             && row.op().and_then(|op| target.world.operation(op)).is_some_and(|operation| {
-                // What was asked just before the end could not be answered any more.
+                // A request just before the end could not be answered any more.
                 let closed = target.world.sessions.get(&row.session).and_then(|session| session.closed_at);
                 let over = closed.is_some_and(|(_, at)| at.since(operation.started) > JUST);
                 let waits = target.world.now.since(operation.started) > CLIENT_TIMEOUT;
@@ -142,14 +143,14 @@ fn timeouts(target: &Target<'_>) -> Check {
         format!("#{} {name}: no answer", row.seq)
     }));
     let longest = target.said().filter_map(|row| target.took(row)).max();
-    let fine = longest
-        .map_or_else(|| "nothing was asked".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
-    let fix = "send progress while it works (clients that were told wait longer), or answer with a task";
+    let fine =
+        longest.map_or_else(|| "no requests".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
+    let fix = "send progress while it works (it extends the time-out of many clients), or answer with a task";
     Check::of(id, title, CheckResult::Warned, slow, fix, fine)
 }
 
 fn order(target: &Target<'_>) -> Check {
-    let (id, title) = ("protocol", "every message is where it belongs");
+    let (id, title) = ("protocol", "messages follow the protocol");
     let odd: Vec<String> = target
         .rows()
         .filter(|row| row.kind != FrameKind::Invalid)
@@ -163,11 +164,11 @@ fn order(target: &Target<'_>) -> Check {
         })
         .collect();
     let fix = "`lint:*` in the list of frames finds them; the detail says what is wrong with each";
-    Check::of(id, title, CheckResult::Warned, odd, fix, "nothing is late, twice or without a request")
+    Check::of(id, title, CheckResult::Warned, odd, fix, "no late, duplicate or unrequested message")
 }
 
 fn secrets(target: &Target<'_>) -> Check {
-    let (id, title) = ("secrets", "no secret is in what was said");
+    let (id, title) = ("secrets", "the traffic contains no secrets");
     let mut found = Vec::new();
     let rows = &target.world.rows;
     let from = rows.len().saturating_sub(LOOKED_THROUGH);
@@ -181,5 +182,5 @@ fn secrets(target: &Target<'_>) -> Check {
         }
     }
     let fix = "before the tape is shared: `shadowcat tape redact`; from now on: --redact";
-    Check::of(id, title, CheckResult::Warned, found, fix, "nothing looks like one")
+    Check::of(id, title, CheckResult::Warned, found, fix, "no secrets found")
 }

@@ -1,4 +1,5 @@
-//! Is what it offers what it says, and can clients use it?
+//! Checks of the contract of a server: its capabilities, and the names, schemas and cost of its
+//! tools.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,11 @@ use super::{Check, CheckResult, Target};
 use crate::log::record::FrameKind;
 use crate::log::world::Session;
 
-/// What most clients take for the name of a tool: some refuse, some rename others.
+/// Maximum length of a tool's name that most clients take; longer names are refused or changed.
 const LONGEST_NAME: usize = 64;
-/// Tokens of definitions that are worth a word: every conversation pays for them.
+/// Number of tokens of tool definitions above which a check warns: every conversation pays for them.
 const COSTLY: u64 = 10_000;
-/// Bytes that a token stands for, roughly.
+/// Bytes per token, roughly.
 const TOKEN: u64 = 4;
 
 pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
@@ -20,7 +21,7 @@ pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
     vec![capabilities(target), names(&tools), schemas(&tools), cost(&tools)]
 }
 
-/// The tools of a session, each with the server that offers it.
+/// Returns the tools of a session, each with the name of the server that offers it.
 fn tools(target: &Target<'_>, session: &Session) -> Vec<(String, Value)> {
     let pages = session.list("tools/list", u64::MAX);
     let read = |seq: &u64| {
@@ -37,7 +38,7 @@ fn called(tool: &Value) -> &str {
 }
 
 fn capabilities(target: &Target<'_>) -> Check {
-    let (id, title) = ("capabilities", "what it can do is what it declares");
+    let (id, title) = ("capabilities", "declared capabilities match the server");
     let mut wrong = Vec::new();
     let mut looked = false;
     for session in target.sessions() {
@@ -86,7 +87,7 @@ fn capabilities(target: &Target<'_>) -> Check {
         title,
         CheckResult::Warned,
         wrong,
-        "declare in `capabilities` what the server answers, and nothing else: clients ask for no more",
+        "declare in `capabilities` what the server answers, and nothing else: clients use only what is declared",
         "lists and capabilities agree",
     )
 }
@@ -113,7 +114,7 @@ fn names(tools: &[(String, Value)]) -> Check {
         title,
         CheckResult::Warned,
         wrong,
-        "models' interfaces take ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
+        "model APIs accept ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
         format!("{} tools", tools.len()),
     )
 }
@@ -135,7 +136,7 @@ fn schemas(tools: &[(String, Value)]) -> Check {
             if schema.is_null() {
                 continue;
             }
-            if let Err(error) = jsonschema::validator_for(schema) {
+            if let Err(error) = crate::mcp::schema::validator(schema) {
                 wrong.push(format!("{name}: {member}: {error}"));
             }
             for keyword in ["anyOf", "oneOf", "allOf"] {
@@ -145,7 +146,7 @@ fn schemas(tools: &[(String, Value)]) -> Check {
             }
             let text = schema.to_string();
             if text.contains("\"$ref\":\"http") {
-                odd.push(format!("{name}: a $ref of {member} leads elsewhere"));
+                odd.push(format!("{name}: a $ref of {member} is remote"));
             }
         }
         if tool["description"].as_str().is_none_or(str::is_empty) {
@@ -168,7 +169,7 @@ fn schemas(tools: &[(String, Value)]) -> Check {
 }
 
 fn cost(tools: &[(String, Value)]) -> Check {
-    let (id, title) = ("context-cost", "the definitions cost little");
+    let (id, title) = ("context-cost", "tool definitions are small");
     if tools.is_empty() {
         return Check::skipped(id, title, "no tools were listed");
     }

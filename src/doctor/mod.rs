@@ -1,5 +1,5 @@
-//! What is wrong with a server, and why: ordered checks with evidence and the fix, told from what
-//! was said. A running session, a recording and a server that was started for it are looked at alike.
+//! Diagnosis of a server: ordered checks of the recorded traffic, with evidence and a fix. A running
+//! session, a recording and a server that was started for it are examined alike.
 
 mod conduct;
 mod contract;
@@ -18,44 +18,51 @@ use crate::mcp::Direction;
 
 pub use report::{escape, junit, markdown};
 
-/// One thing that was looked at.
+/// Result of one check, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// The word for scripts.
+    /// Id of the check, for scripts.
     pub id: &'static str,
-    /// What is asked, in a few words.
+    /// Expectation that is checked, in a few words.
     pub title: &'static str,
+    /// Result of the check.
     pub verdict: CheckResult,
-    /// What was seen, the most important first.
+    /// Observations, the most important first.
     pub evidence: Vec<String>,
-    /// What to do about it.
+    /// Advice for the user; `None` if nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 
-/// How a check came out.
+/// Result of a check, ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckResult {
-    /// There was nothing to look at.
+    /// The traffic has nothing to check.
     Skipped,
+    /// The expectation is met.
     Passed,
-    /// It works, and somebody will trip over it.
+    /// The server works, but users will have trouble.
     Warned,
+    /// The expectation is not met.
     Failed,
 }
 
-/// What is looked at: one session of a log, or all of them.
+/// Traffic to examine: one session of a log, or all of them.
 pub struct Target<'a> {
+    /// State folded from the log.
     pub world: &'a World,
+    /// Log with the records.
     pub log: &'a Log,
+    /// Session to examine; all if `None`.
     pub only: Option<SessionId>,
 }
 
-/// Lines of evidence that are kept of one check.
+/// Maximum number of lines of evidence of one check.
 const LINES: usize = 12;
 
 impl CheckResult {
+    /// Returns the name of the result, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Skipped => "skipped",
@@ -71,15 +78,18 @@ impl Check {
         Self { id, title, verdict, evidence, fix: None }
     }
 
+    /// Creates a check whose expectation is met.
     pub fn passed(id: &'static str, title: &'static str, evidence: impl Into<String>) -> Self {
         Self::new(id, title, CheckResult::Passed, vec![evidence.into()])
     }
 
+    /// Creates a check that had nothing to check.
     pub fn skipped(id: &'static str, title: &'static str, why: impl Into<String>) -> Self {
         Self::new(id, title, CheckResult::Skipped, vec![why.into()])
     }
 
-    /// Something is wrong, or may be.
+    /// Creates a check that found something wrong. Repeated evidence is dropped, and long evidence is
+    /// cut.
     pub fn found(
         id: &'static str,
         title: &'static str,
@@ -98,7 +108,7 @@ impl Check {
         Self { fix: Some(fix.into()), ..Self::new(id, title, verdict, evidence) }
     }
 
-    /// What was found, or that nothing was.
+    /// Creates a check with the evidence that was found, or a passed one if there is none.
     fn of(
         id: &'static str,
         title: &'static str,
@@ -114,7 +124,7 @@ impl Check {
     }
 }
 
-/// Evidence on one line, of a length that can be read.
+/// Puts evidence on one line, and cuts it to a readable length.
 fn line(text: String) -> String {
     const MAX_CHARS: usize = 300;
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -125,7 +135,7 @@ fn line(text: String) -> String {
 }
 
 impl<'a> Target<'a> {
-    /// The sessions that are looked at.
+    /// Returns the sessions to examine.
     fn sessions(&self) -> impl Iterator<Item = &'a Session> {
         let only = self.only;
         self.world.sessions.values().filter(move |session| only.is_none_or(|only| only == session.id))
@@ -136,7 +146,8 @@ impl<'a> Target<'a> {
         self.world.rows.iter().filter(move |row| only.is_none_or(|only| only == row.session))
     }
 
-    /// What servers sent on their own stream. What we made says nothing of them.
+    /// Returns the frames that servers sent themselves. Frames that shadowcat made do not
+    /// count, nor do lines of stderr.
     fn said(&self) -> impl Iterator<Item = &'a Row> {
         self.rows().filter(|row| {
             row.direction == Direction::ToClient
@@ -145,13 +156,14 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Whether a session is over HTTP.
+    /// Returns `true` if a session is over HTTP.
     fn is_http(&self, session: SessionId) -> bool {
         let opened = self.world.sessions.get(&session).map(|session| &session.opened);
         opened.is_some_and(|opened| opened.target.first().is_some_and(|target| target.contains("://")))
     }
 
-    /// The time that the server itself took for an answer: what was held was held by us.
+    /// Returns the time that the server took for an answer, without the time for which the request
+    /// was held.
     fn took(&self, row: &Row) -> Option<Duration> {
         let root = row.op().and_then(|op| self.world.operation(op)).and_then(|op| self.world.first(op));
         let held = |seq| self.world.handling(seq).held.unwrap_or_default();
@@ -166,11 +178,11 @@ impl<'a> Target<'a> {
             let body = frame.message.body();
             String::from_utf8_lossy(&body[..body.len().min(MAX_CHARS)]).into_owned()
         });
-        text.unwrap_or_else(|| "(no longer at hand)".to_owned())
+        text.unwrap_or_else(|| "(no longer in memory)".to_owned())
     }
 }
 
-/// Looks at everything, in the order in which things go wrong.
+/// Makes all checks, in the order in which servers fail.
 pub fn examine(target: &Target<'_>) -> Vec<Check> {
     let mut checks = start::checks(target);
     checks.extend(contract::checks(target));
@@ -178,7 +190,7 @@ pub fn examine(target: &Target<'_>) -> Vec<Check> {
     checks
 }
 
-/// The worst of them.
+/// Returns the worst result of the checks.
 pub fn worst(checks: &[Check]) -> CheckResult {
     checks.iter().map(|check| check.verdict).max().unwrap_or(CheckResult::Skipped)
 }

@@ -1,8 +1,8 @@
-//! The checks for people who are asked for help, and for CI.
+//! Reports of the checks: Markdown for bug reports, and JUnit for CI.
 
 use super::{Check, CheckResult};
 
-/// The checks in Markdown, for a bug report.
+/// Formats the checks as Markdown, for a bug report.
 pub fn markdown(title: &str, checks: &[Check]) -> String {
     let mut text = format!("## shadowcat doctor: {title}\n\n");
     for check in checks {
@@ -23,7 +23,7 @@ pub fn markdown(title: &str, checks: &[Check]) -> String {
     text
 }
 
-/// The checks as test cases of JUnit.
+/// Formats the checks as JUnit test cases.
 pub fn junit(title: &str, checks: &[Check]) -> String {
     let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
     let mut cases = String::new();
@@ -52,10 +52,10 @@ pub fn junit(title: &str, checks: &[Check]) -> String {
     )
 }
 
-/// Text as XML 1.0 can hold it.
+/// Escapes text for XML 1.0, without the characters that XML cannot hold.
 pub fn escape(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    // There is no way to write other control characters.
+    // XML 1.0 has no escape for other control characters.
     let fine =
         |c: &char| (!c.is_control() || matches!(c, '\n' | '\t')) && !matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().filter(fine).collect()

@@ -1,4 +1,5 @@
-//! Does it start, and does it speak?
+//! Checks of the start of a server: its process, its first answer, its standard output, and the
+//! handshake.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use crate::log::record::{Channel, Exit, FrameKind, Role};
 use crate::log::world::Session;
 use crate::mcp::Direction;
 
-/// What a first word may take before people wonder.
+/// Time in milliseconds above which a first answer is reported as slow.
 const SLOW_MS: u128 = 5_000;
 
 pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
@@ -15,17 +16,17 @@ pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
 }
 
 fn ended(target: &Target<'_>) -> Check {
-    let (id, title) = ("spawn", "the server starts and stays");
+    let (id, title) = ("spawn", "the server starts and keeps running");
     let mut evidence = Vec::new();
     let mut verdict = CheckResult::Passed;
     for session in target.sessions() {
         if session.is_down {
-            evidence.push(format!("{} has ended, and its client stays", session.opened.name));
+            evidence.push(format!("{} has ended while its client is still connected", session.opened.name));
             evidence.extend(last_words(target, session));
             verdict = CheckResult::Failed;
         }
         let Some(closed) = &session.closed else { continue };
-        // Asked to end, it may need a signal: that is for another check.
+        // A server that was asked to end may need a signal; another check reports that.
         let asked = [Exit::Signal(15), Exit::Signal(9)];
         let failed = matches!(closed.exit, Some(exit) if exit != Exit::Code(0) && !asked.contains(&exit));
         let silent = !target.said().any(|row| row.session == session.id);
@@ -50,12 +51,12 @@ fn ended(target: &Target<'_>) -> Check {
     }
 }
 
-/// Whether a session was ended by us rather than by its server.
+/// Returns `true` if shadowcat ended the session, not its server.
 fn was_asked(reason: &str) -> bool {
     !reason.contains("server ended")
 }
 
-/// The last lines of stderr.
+/// Returns the last lines of stderr.
 fn last_words(target: &Target<'_>, session: &Session) -> Vec<String> {
     const WORDS: usize = 5;
     let mut lines: Vec<String> = target
@@ -70,7 +71,7 @@ fn last_words(target: &Target<'_>, session: &Session) -> Vec<String> {
     lines
 }
 
-/// The last few of an iterator, in order.
+/// Extension that returns the last items of an iterator, in their order.
 trait RevLast: Iterator + Sized {
     fn rev_last(self, count: usize) -> std::vec::IntoIter<Self::Item> {
         let mut all: Vec<_> = self.collect();
@@ -81,7 +82,7 @@ trait RevLast: Iterator + Sized {
 impl<I: Iterator> RevLast for I {}
 
 fn first_word(target: &Target<'_>) -> Check {
-    let (id, title) = ("first-byte", "it answers soon");
+    let (id, title) = ("first-byte", "the server answers quickly");
     let mut slow = Vec::new();
     let mut heard = Vec::new();
     for session in target.sessions() {
@@ -101,20 +102,20 @@ fn first_word(target: &Target<'_>) -> Check {
             title,
             CheckResult::Warned,
             slow,
-            "clients give up after a time of their own: do slow work after the handshake, and install before, not with `npx -y` at every start",
+            "clients have time-outs: do slow work after the handshake, and install beforehand instead of with `npx -y` at every start",
         ),
     }
 }
 
 fn pure(target: &Target<'_>) -> Check {
-    let (id, title) = ("stdout", "standard output is for messages alone");
+    let (id, title) = ("stdout", "standard output carries only messages");
     let stray: Vec<String> = target
         .said()
         .filter(|row| row.kind == FrameKind::Invalid && !target.is_http(row.session))
         .map(|row| format!("#{}: {}", row.seq, target.text(row)))
         .collect();
     if !target.said().any(|row| !target.is_http(row.session)) {
-        return Check::skipped(id, title, "nothing was said on standard output");
+        return Check::skipped(id, title, "no output on standard output");
     }
     Check::of(
         id,
@@ -139,7 +140,7 @@ fn greeted(target: &Target<'_>) -> Check {
                 fine.insert(name, format!("{said} speaks {version}"));
             }
             None if target.rows().any(|row| row.session == session.id) => {
-                // Where nobody answered, what we answered in its place says why.
+                // If the server did not answer, the answer that shadowcat made in its place has the reason.
                 let answer = target.rows().find(|row| {
                     row.session == session.id && row.is_error && row.direction == Direction::ToClient
                 });
@@ -149,7 +150,7 @@ fn greeted(target: &Target<'_>) -> Check {
             None => {}
         }
     }
-    // A probe that a server of the other era does not take is how its era is found.
+    // A probe that fails at a server of the other era is how its era is found.
     failed.retain(|name, _| !fine.contains_key(name));
     if !failed.is_empty() {
         return Check::found(
@@ -161,7 +162,7 @@ fn greeted(target: &Target<'_>) -> Check {
         );
     }
     match fine.is_empty() {
-        true => Check::skipped(id, title, "nobody has asked yet"),
+        true => Check::skipped(id, title, "no handshake was requested"),
         false => Check::passed(id, title, fine.into_values().collect::<Vec<_>>().join(", ")),
     }
 }

@@ -1,7 +1,8 @@
-//! All that a front end may know of a running proxy: its log, and the commands it takes.
+//! The interface between a front end and a running proxy: the log, and the commands that the proxy
+//! accepts.
 //!
-//! A record is the only fact, a command the only intent. A screen in the same process, a script
-//! and a control socket use the same handle.
+//! Records are the only facts and commands the only requests. Screens in the same process, scripts
+//! and control sockets use the same handle.
 
 mod command;
 
@@ -16,7 +17,7 @@ use crate::log::record::{BY_PERSON, Seq};
 
 pub use command::{Command, Given, Reply, Tell};
 
-/// A handle on a running engine.
+/// A handle to a running engine.
 #[derive(Clone)]
 pub struct Engine {
     log: Arc<Log>,
@@ -26,99 +27,112 @@ pub struct Engine {
     who: Who,
 }
 
-/// What frames are called where they were recorded, for those who look at several engines at once.
+/// Conversion between the frame numbers of a log that several engines share and those of each
+/// engine.
 pub trait Numbers: Send + Sync {
-    /// The number of a frame where it was recorded, and where that is if it has to be said.
+    /// Returns the number of frame `seq` in the engine that recorded it, with the name or process
+    /// id of that engine if there are several.
     fn there(&self, seq: Seq) -> Option<(Option<String>, Seq)>;
 
-    /// The frame here that has a number there; `place` is the name or process id of an engine.
+    /// Returns the frame of this log that has the number `seq` in an engine; `place` is the name or
+    /// process id of the engine, `None` means any.
     fn here(&self, place: Option<&str>, seq: Seq) -> Option<Seq>;
 }
 
-/// Who wants something.
+/// The author of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
-    /// What the log calls it.
+    /// Name of the author in the log.
     pub name: Arc<str>,
-    /// The seat it has among those who can decide. Scripts have none, and may do as they are told.
-    pub seat: Option<u32>,
+    /// Number of the author as a controller. Scripts have none, and may decide at any time.
+    pub controller: Option<u32>,
 }
 
-/// An engine that runs, as those are told who look at several at once.
+/// A running engine, as described to front ends that show several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningEngine {
+    /// Display name of the server.
     pub name: String,
-    /// The command that it is of, e.g. `forward stdio`.
+    /// Running command, e.g. `forward stdio`.
     pub mode: String,
+    /// Command line or URL of the server.
     pub target: Vec<String>,
+    /// Process id of the engine.
     pub pid: u32,
-    /// Whether it has had a session yet: clients of HTTP come when they come.
+    /// `true` until the engine has had a session; HTTP clients can come at any time.
     pub is_idle: bool,
-    /// How far what is told of it is behind it.
+    /// Delay between a record in the engine and its arrival in the shared log.
     pub behind: Duration,
 }
 
-/// A command on its way, and where its answer goes.
+/// A command in transit, with the channel for its reply.
 pub struct Request {
+    /// Command to carry out.
     pub command: Command,
+    /// Author of the command.
     pub who: Who,
+    /// Channel for the outcome.
     pub reply: oneshot::Sender<Result<Reply, Refusal>>,
 }
 
-/// Why a command was not carried out, as a sentence.
+/// Reason why a command was not carried out, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);
 
-/// Commands that may wait for the engine.
+/// Maximum number of commands that wait for the engine.
 const BACKLOG: usize = 256;
 
 impl Engine {
-    /// A handle on an engine that serves the other end of the channel.
+    /// Creates a handle, and the receiver of its commands for the engine that serves it.
     pub fn new(log: Arc<Log>, breakpoints: watch::Receiver<Snapshot>) -> (Self, mpsc::Receiver<Request>) {
         let (commands, requests) = mpsc::channel(BACKLOG);
         (Self { log, commands, breakpoints, numbers: None, who: Who::person() }, requests)
     }
 
-    /// A handle on the same engine, whose frames have other numbers where they were recorded.
+    /// Returns a handle to the same engine, whose frames have other numbers where they were
+    /// recorded.
     #[must_use]
     pub fn numbered(self, numbers: Arc<dyn Numbers>) -> Self {
         Self { numbers: Some(numbers), ..self }
     }
 
-    /// What its frames are called where they were recorded; none where that is here.
+    /// Returns the conversion to the numbers of other engines; `None` if the frames were recorded
+    /// here.
     pub fn numbers(&self) -> Option<&Arc<dyn Numbers>> {
         self.numbers.as_ref()
     }
 
-    /// A handle on the same engine for somebody else.
+    /// Returns a handle to the same engine for another author.
     #[must_use]
     pub fn of(&self, who: Who) -> Self {
         Self { who, ..self.clone() }
     }
 
+    /// Returns the author of the commands that this handle sends.
     pub fn who(&self) -> &Who {
         &self.who
     }
 
+    /// Returns the log of the engine.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
 
-    /// The breakpoints as they are now, and who can decide.
+    /// Returns the current breakpoints and controllers.
     pub fn breakpoints(&self) -> Snapshot {
         self.breakpoints.borrow().clone()
     }
 
-    /// Follows the breakpoints.
+    /// Returns a receiver of the breakpoints and controllers.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.breakpoints.clone()
     }
 
-    /// Asks the engine for something.
+    /// Sends a command and waits for its outcome.
     ///
     /// # Errors
-    /// Why it could not be done.
+    /// If the engine refuses the command or has ended.
     pub async fn send(&self, command: Command) -> Result<Reply, Refusal> {
         let gone = || Refusal("the engine has ended".to_owned());
         let (reply, answer) = oneshot::channel();
@@ -129,8 +143,8 @@ impl Engine {
 }
 
 impl Who {
-    /// A person at a screen, without a seat.
+    /// Returns a person at a screen as author, without the number of a controller.
     pub fn person() -> Self {
-        Self { name: BY_PERSON.into(), seat: None }
+        Self { name: BY_PERSON.into(), controller: None }
     }
 }

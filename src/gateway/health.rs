@@ -1,20 +1,22 @@
-//! `/health`: whether the gateway runs, and what it last saw of its server.
+//! Report of `/health`: the state of the gateway, and of its server as it was last seen.
 
 use serde_json::{Value, json};
 
-/// What was last seen of a server.
+/// State in which a server was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Upstream {
-    /// Nobody has asked it anything yet.
+    /// No response of the server has been seen yet.
     #[default]
     Unknown,
+    /// The server answered.
     Up,
-    /// It gave no answer, and why.
+    /// The server gave no answer, or a server error (status 5xx), for this reason.
     Down(String),
 }
 
-/// The report. It is given with 200 as long as the gateway itself answers: a server that is down is
-/// no reason to start the gateway again.
+/// Returns the body of `/health`. The gateway serves it with status 200 even if the server is down:
+/// restarting the gateway would not help. `processes` is the number of running server processes, or
+/// `None` for an HTTP server.
 pub fn report(name: &str, upstream: &Upstream, processes: Option<usize>) -> Value {
     let (status, state, why) = match upstream {
         Upstream::Unknown => ("ok", "unknown", None),

@@ -1,4 +1,4 @@
-//! The hop from the gateway's endpoint to an HTTP server elsewhere.
+//! Hop from the gateway's endpoint to a remote HTTP server.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::ENDPOINT;
 use crate::transport::http::secrets::is_telling;
 use crate::transport::http::{Body, Cleaner, Connect, Sending, ServerAddress, Unanswered};
 
-/// A server at another path than ours, reached with credentials of ours.
+/// Connection to a server whose path differs from [`ENDPOINT`], made with credentials of the gateway.
 ///
 /// The client's own credentials end here: a token that was not issued for the server must not be
-/// passed on to it (2025-06-18 on, basic/authorization, token passthrough), and its challenge must not
-/// reach a client that it does not name.
+/// passed on to it (2025-06-18 on, basic/authorization, token passthrough). Nor does the server's
+/// challenge reach the client, since it is meant for the gateway.
 pub struct Hop {
     inner: Arc<dyn Connect>,
     address: ServerAddress,
@@ -21,16 +21,18 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// The hop to `inner`; every request carries `given`.
+    /// Creates a hop to `inner` that adds the headers `given` to every request.
     pub fn new(inner: Arc<dyn Connect>, given: HeaderMap) -> Arc<Self> {
         let address = ServerAddress { path: ENDPOINT.to_owned(), ..inner.address().clone() };
         Arc::new(Self { inner, address, given })
     }
 
     async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
-        // No revision gives the endpoint's URL a query of the client's; the server's own may be a key.
+        // Drop the client's query, which no revision defines; the path keeps the server's own query, which
+        // may be a key.
         let path = &self.inner.address().path;
-        *request.uri_mut() = path.parse().map_err(|_| Unanswered::bad_gateway("its URL has no path"))?;
+        *request.uri_mut() =
+            path.parse().map_err(|_| Unanswered::bad_gateway("the URL of the upstream has no valid path"))?;
         let secrets: Vec<HeaderName> =
             request.headers().keys().filter(|name| is_credential(name)).cloned().collect();
         for name in secrets {
@@ -41,7 +43,7 @@ impl Hop {
         }
         let mut response = self.inner.send(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let why = "the upstream refuses the gateway: it needs credentials, by --header or --login";
+            let why = "the upstream refused the gateway (401); set credentials with --header or --login";
             return Err(Unanswered::bad_gateway(why));
         }
         if response.status().is_redirection() {
@@ -57,7 +59,8 @@ impl Hop {
     }
 }
 
-/// Whether a header is meant for us alone. The session's id is the server's own.
+/// Returns `true` if a header holds a credential for the gateway. `Mcp-Session-Id` is none here: the
+/// server assigned it, and needs it back.
 fn is_credential(name: &HeaderName) -> bool {
     matches!(*name, AUTHORIZATION | COOKIE) || (name != "mcp-session-id" && is_telling(name.as_str()))
 }

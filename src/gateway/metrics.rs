@@ -1,4 +1,4 @@
-//! `/metrics`: a fold of the log, in the text format of Prometheus (OpenMetrics 1.0).
+//! Metrics of `/metrics`: a fold of the log, in the OpenMetrics 1.0 text format that Prometheus reads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use prometheus_client::registry::Registry;
 
 use super::health::Upstream;
 use crate::clock::Stamp;
-use crate::log::record::{Body, Channel, Frame, OpId, Origin, Record, Role, SessionId};
+use crate::log::record::{Body, Channel, Frame, HELD_BY_ORDER, OpId, Origin, Record, Role, Seq, SessionId};
 use crate::log::{Log, Tail};
 use crate::mcp::{Direction, Kind, Method};
 
-/// What is counted.
+/// Counters, gauges and histograms of a gateway.
 pub struct Metrics {
     registry: Mutex<Registry>,
     processes: Gauge,
@@ -27,20 +27,22 @@ pub struct Metrics {
     fold: Mutex<Fold>,
 }
 
-/// The media type of the text.
+/// Media type of [`Metrics::text`] (OpenMetrics 1.0).
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds in seconds: tools answer within milliseconds or take minutes.
+/// Upper bounds of the histogram buckets, in seconds: some tools answer within milliseconds, others take
+/// minutes.
 const BOUNDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
-/// How often the log is looked into; it keeps more than is written in between.
+/// Interval at which the log is read; the log keeps more records than arrive in between.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Requests whose answer is waited for; where there are more, those of long ago are given up.
+/// Number of open requests above which those older than [`LONG`] are forgotten.
 const ASKED: usize = 65_536;
+/// Age from which an open request may be forgotten.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// The state that the counters are made from.
+/// State of the fold, from which the metrics are computed.
 struct Fold {
     tail: Tail,
     sessions: Gauge,
@@ -50,9 +52,11 @@ struct Fold {
     durations: Family<OfMethod, Histogram>,
     responses: Family<OfStatus, Counter>,
     held: Gauge,
+    /// Frames that a breakpoint or a rule holds.
+    holding: HashSet<Seq>,
     lost: Counter<u64, AtomicU64>,
     open: HashSet<SessionId>,
-    /// Requests without an answer.
+    /// Requests without an answer: session, time of arrival, and method label.
     asked: HashMap<OpId, (SessionId, Stamp, &'static str)>,
     upstream: Upstream,
 }
@@ -80,13 +84,16 @@ struct OfStatus {
 }
 
 impl Metrics {
-    /// Metrics that follow `log` for as long as it lives.
+    /// Creates metrics that follow `log` in a background task until they are dropped.
+    ///
+    /// # Panics
+    /// Panics outside a Tokio runtime.
     pub fn follow(log: &Arc<Log>) -> Arc<Self> {
         let metrics = Arc::new(Self::new(log.tail(1)));
         let following = Arc::downgrade(&metrics);
         tokio::spawn(async move {
             loop {
-                // By the clock and not by the record: each would wake this up.
+                // Poll at an interval: waking up for every record would cost more.
                 tokio::time::sleep(POLL_INTERVAL).await;
                 let Some(metrics) = following.upgrade() else { return };
                 metrics.catch_up();
@@ -95,9 +102,9 @@ impl Metrics {
         metrics
     }
 
-    /// Counts what was recorded since the last time.
+    /// Counts the records that were added since the last call.
     fn catch_up(&self) {
-        /// Records read at once.
+        /// Maximum number of records read at once.
         const BATCH: usize = 1024;
         let mut fold = self.fold.lock();
         loop {
@@ -121,6 +128,7 @@ impl Metrics {
             durations: Family::new_with_constructor(histogram),
             responses: Family::default(),
             held: Gauge::default(),
+            holding: HashSet::new(),
             lost: Counter::default(),
             open: HashSet::new(),
             asked: HashMap::new(),
@@ -129,11 +137,11 @@ impl Metrics {
         let (processes, started) = (Gauge::default(), Counter::<u64, AtomicU64>::default());
         registry.register(
             "sessions",
-            "Sessions that are open, of clients that said who they are",
+            "Open sessions of clients that identified themselves",
             fold.sessions.clone(),
         );
         registry.register("sessions_opened", "Sessions opened so far", fold.opened.clone());
-        registry.register("messages", "Messages of JSON-RPC seen on the wire", fold.messages.clone());
+        registry.register("messages", "JSON-RPC messages on the wire", fold.messages.clone());
         registry.register("requests", "Requests of clients that were answered", fold.requests.clone());
         registry.register(
             "request_duration_seconds",
@@ -141,27 +149,28 @@ impl Metrics {
             fold.durations.clone(),
         );
         registry.register("http_responses", "Responses given to clients", fold.responses.clone());
-        registry.register("held", "Frames that wait for a decision", fold.held.clone());
+        registry.register("held", "Frames held for a decision", fold.held.clone());
         registry.register("records_lost", "Records dropped to keep within memory", fold.lost.clone());
         registry.register("processes", "Server processes that run", processes.clone());
         registry.register("processes_started", "Server processes started so far", started.clone());
         Self { registry: Mutex::new(registry), processes, started, fold: Mutex::new(fold) }
     }
 
-    /// The text, with the numbers of processes that run and were started.
+    /// Returns the metrics as text. `processes` holds the numbers of server processes that run and that
+    /// were started so far; `None` counts as zero.
     pub fn text(&self, processes: Option<(usize, usize)>) -> String {
         self.catch_up();
         let (running, started) = processes.unwrap_or_default();
         self.processes.set(i64::try_from(running).unwrap_or(i64::MAX));
-        // The count is kept where processes are started.
+        // The HTTP adapter counts the processes that it starts: copy its total.
         self.started.inner().store(started as u64, Ordering::Relaxed);
         let mut out = String::new();
-        // Writing to a string does not fail.
+        // Writing to a `String` does not fail; ignore the result.
         let _ = text::encode(&mut out, &self.registry.lock());
         out
     }
 
-    /// What was last seen of the server.
+    /// Returns the state in which the server was last seen.
     pub fn upstream(&self) -> Upstream {
         self.catch_up();
         self.fold.lock().upstream.clone()
@@ -171,7 +180,8 @@ impl Metrics {
 impl Fold {
     fn apply(&mut self, record: &Record) {
         match &record.body {
-            // One in which a client has said who it is; others are refused, or are ours.
+            // Count a session once its client has identified itself: other sessions were refused, or are
+            // shadowcat's own.
             Body::Facts(facts) if facts.side == Direction::ToServer => {
                 self.opened.inc_by(u64::from(self.open.insert(record.session)));
             }
@@ -180,12 +190,17 @@ impl Fold {
                 self.asked.retain(|_, (session, ..)| *session != record.session);
             }
             Body::Frame(frame) => self.frame(record, frame),
-            Body::Held(_) => drop(self.held.inc()),
-            Body::Sent(sent) if sent.held.is_some() => drop(self.held.dec()),
+            Body::Held(hold) if &*hold.by != HELD_BY_ORDER => {
+                self.holding.insert(hold.frame);
+            }
+            Body::Sent(sent) => {
+                self.holding.remove(&sent.frame);
+            }
             Body::Gap(gap) => drop(self.lost.inc_by(gap.last + 1 - gap.first)),
             _ => {}
         }
         self.sessions.set(i64::try_from(self.open.len()).unwrap_or(i64::MAX));
+        self.held.set(i64::try_from(self.holding.len()).unwrap_or(i64::MAX));
     }
 
     fn frame(&mut self, record: &Record, frame: &Frame) {
@@ -197,7 +212,7 @@ impl Fold {
                     Upstream::Down(why.trim_start_matches("shadowcat: ").to_owned())
                 }
                 (Origin::Answered(_), _) => std::mem::take(&mut self.upstream),
-                _ if status >= 500 => Upstream::Down(format!("it answered {status}")),
+                _ if status >= 500 => Upstream::Down(format!("the server answered with status {status}")),
                 _ => Upstream::Up,
             };
             let is_first = frame.http.as_ref().is_some_and(|http| http.event.is_none());
@@ -222,7 +237,7 @@ impl Fold {
             let Some(op) = link.op else { continue };
             match (frame.direction, link.role) {
                 (Direction::ToServer, Role::Request | Role::Retry) => {
-                    // Names that clients make up must not become labels without end.
+                    // Clients can invent method names: unknown ones share a label, to bound the number.
                     let method = message.method().and_then(Method::find).map_or("other", |known| known.name);
                     if self.asked.len() >= ASKED {
                         self.asked.retain(|_, (_, at, _)| record.at.since(*at) < LONG);

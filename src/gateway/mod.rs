@@ -1,8 +1,8 @@
-//! The gateway: a server behind one HTTP endpoint, with what it takes to run it.
+//! The gateway: an MCP server behind one HTTP endpoint, with health and metrics for its operation.
 //!
-//! What needs headers happens here, in the order of [`routes`](Gateway::router); what needs a
-//! message is a stage of the chain behind [`ProxyService`]; what
-//! chooses and reaches a server is a [`Connect`](crate::transport::http::Connect).
+//! Work that needs only HTTP headers happens here, in the [router](Gateway::router). Work that needs a
+//! message is done by an interceptor of the chain behind [`ProxyService`]. A
+//! [`Connect`](crate::transport::http::Connect) chooses and reaches the server.
 
 mod health;
 mod hop;
@@ -37,23 +37,28 @@ pub use metrics::Metrics;
 /// A gateway in front of one server.
 pub struct Gateway {
     service: Arc<ProxyService>,
-    /// The server's processes, where it is a stdio server.
+    /// HTTP adapter of a stdio server; `None` for an HTTP server.
     adapter: Option<Arc<HttpAdapter>>,
     guard: Guard,
     metrics: Arc<Metrics>,
-    /// What people call the server.
+    /// Display name of the server.
     name: String,
 }
 
-/// The path of the endpoint of MCP.
+/// Path of the MCP endpoint.
 pub const ENDPOINT: &str = crate::serve::ENDPOINT;
 
-/// Marks an answer that is not to be given: the connection is closed instead.
+/// Marker on a response that is not sent: the connection is closed instead.
 #[derive(Clone)]
 struct Closed;
 
 impl Gateway {
-    /// A gateway for those whom `guard` lets in.
+    /// Creates a gateway that answers the requests that `guard` admits, and computes its metrics from
+    /// `log`. `adapter` is the HTTP adapter behind `service`, if the server is a stdio server; `name` is
+    /// the server's name in `/health`.
+    ///
+    /// # Panics
+    /// Panics outside a Tokio runtime.
     pub fn new(
         service: Arc<ProxyService>,
         adapter: Option<Arc<HttpAdapter>>,
@@ -65,8 +70,8 @@ impl Gateway {
         Arc::new(Self { service, adapter, guard, metrics, name })
     }
 
-    /// The edge. Every route checks who asks; the endpoint does so itself, since what it refuses is in
-    /// the log.
+    /// Returns the routes. Each route applies the guard; the endpoint leaves that to the proxy service,
+    /// which also records refused requests.
     pub fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route(ENDPOINT, any(endpoint))
@@ -83,19 +88,21 @@ impl Gateway {
 
     fn health(&self) -> serde_json::Value {
         let processes = self.adapter.as_ref().map(|adapter| adapter.processes().0);
-        let seen =
-            match (self.metrics.upstream(), self.adapter.as_ref().and_then(|adapter| adapter.trouble())) {
-                (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
-                (seen, _) => seen,
-            };
+        let seen = match (
+            self.metrics.upstream(),
+            self.adapter.as_ref().and_then(|adapter| adapter.start_error()),
+        ) {
+            (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
+            (seen, _) => seen,
+        };
         health::report(&self.name, &seen, processes)
     }
 }
 
-/// Answers one request of a listener.
+/// Answers a request that a listener received from `peer`.
 ///
 /// # Errors
-/// [`Cut`] when the connection is to be closed without an answer.
+/// [`Cut`] if the connection is to be closed without an answer.
 pub async fn answer(
     mut router: Router,
     request: Request<Incoming>,
@@ -148,7 +155,7 @@ async fn nowhere(State(gateway): State<Arc<Gateway>>, request: Request) -> Answe
     guarded(&gateway, &request, || {
         let why = format!("shadowcat: {} is not here; MCP is at {ENDPOINT}", request.uri().path());
         let error = compose::failure(None, i64::from(StatusCode::NOT_FOUND.as_u16()), &why);
-        // CONNECT has no path at all.
+        // A CONNECT request has no path, so its method is refused instead (RFC 9110, section 9.3.6).
         let status = match *request.method() == Method::CONNECT {
             true => StatusCode::METHOD_NOT_ALLOWED,
             false => StatusCode::NOT_FOUND,

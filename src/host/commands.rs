@@ -1,4 +1,4 @@
-//! What an engine does when it is told.
+//! Execution of the commands of an engine.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::{Host, OWN_ID, SessionEntry};
 use crate::client::Client;
@@ -14,7 +15,7 @@ use crate::intercept::{Outgoing, Verdict};
 use crate::log::Seq;
 use crate::log::query::Query;
 use crate::log::record::{BY_PERSON, Body, Level, Note, Role, Ruled, SessionId, VerdictKind};
-use crate::mcp::{Direction, Id, Kind, Message, compose, json};
+use crate::mcp::{Direction, Id, Kind, Message, compose, remap};
 use crate::session::Session;
 use crate::session::SessionError;
 
@@ -22,72 +23,82 @@ impl Host {
     pub(super) async fn serve(self: Arc<Self>, mut requests: mpsc::Receiver<Request>) {
         while let Some(Request { command, who, reply }) = requests.recv().await {
             let host = Arc::clone(&self);
-            // A command may wait for a peer; others must not wait for it.
-            tokio::spawn(async move {
+            let span = tracing::info_span!("command", method = %command.method(), by = %who.name);
+            let task = async move {
                 let outcome = host.carry_out(command, &who).await;
-                // Whoever asked may not care for the answer any more.
+                match &outcome {
+                    Ok(_) => tracing::info!("done"),
+                    Err(refusal) => tracing::info!(%refusal, "refused"),
+                }
+                // The caller may have dropped the receiver; ignore the error.
                 let _ = reply.send(outcome);
-            });
+            };
+            // Run commands concurrently: a command may wait for a peer, and must not delay others.
+            tokio::spawn(task.instrument(span));
         }
     }
 
     async fn carry_out(&self, command: Command, who: &Who) -> Result<Reply, Refusal> {
         let by = &*who.name;
         if command.decides()
-            && let (Some(seat), Some(decider)) = (who.seat, self.breakpoints.decider())
-            && decider.seat != seat
+            && let (Some(controller), Some(decider)) = (who.controller, self.controllers().decider())
+            && decider.id != controller
         {
             return Err(Refusal(format!("{} decides here; take over first", decider.name)));
         }
         match command {
-            Command::Accept { frame } => self.decide(frame, by, self.as_amended(frame)),
+            Command::Accept { frame } => self.accept(frame, by),
             Command::AcceptAndHoldReply { frame } => {
                 let in_flight = self.holder(frame)?.held_frame(frame).ok_or_else(|| not_held(frame))?;
                 if let Some(op) = in_flight.frame().link.op {
-                    self.breakpoints.hold_reply(op);
+                    self.breakpoints().hold_reply(op);
                 }
-                self.decide(frame, by, self.as_amended(frame))
+                self.accept(frame, by)
             }
             Command::AcceptAll {} => {
-                self.release_all(by);
+                self.accept_all(by);
                 Ok(Reply::Done)
             }
             Command::Edit { frame, line, keeps_headers } => {
-                self.decide(frame, by, Verdict::Deliver(vec![Outgoing { line, keeps_headers }]))
+                let outgoing = Outgoing { keeps_headers, ..line.into() };
+                self.decide(frame, by, Verdict::Deliver(vec![outgoing]))
             }
             Command::Amend { frame, line } => self.amend(frame, by, line),
             Command::Drop { frame, tell } => self.drop_frame(frame, by, &tell),
-            Command::Answer { frame, line } => self.decide(frame, by, Verdict::Answer(line)),
+            Command::Answer { frame, line } => self.decide(frame, by, Verdict::answer(line)),
             Command::Delay { frame, by: delay } => {
                 self.holder(frame)?;
                 tokio::time::sleep(delay).await;
-                self.decide(frame, by, self.as_amended(frame))
+                self.accept(frame, by)
             }
             Command::HoldEverything { on } => {
                 match on {
-                    true => self.breakpoints.hold_everything(true),
-                    false => self.release_all(by),
+                    true => self.breakpoints().hold_everything(true),
+                    false => self.accept_all(by),
                 }
                 Ok(Reply::Done)
             }
             Command::Arm { armed } => {
-                self.breakpoints.arm(armed);
+                self.breakpoints().arm(armed);
                 Ok(Reply::Done)
             }
             Command::Break { query, patience } => {
                 let query = Query::parse(&query).map_err(|error| Refusal(error.to_string()))?;
                 let patience = patience.map(Duration::from_millis);
                 let text = query.text().to_owned();
-                let id = self.breakpoints.add(query, patience);
+                let id = self.breakpoints().add(query, patience);
                 self.remark(by, &format!("set breakpoint {id} on {text}"));
                 Ok(Reply::Breakpoint(id))
             }
             Command::RemoveBreakpoint { id } => {
-                let removed = known(self.breakpoints.remove(id), id)?;
+                let removed = known(self.breakpoints().remove(id), id)?;
                 self.remark(by, &format!("removed breakpoint {id}"));
                 Ok(removed)
             }
-            Command::ToggleBreakpoint { id } => known(self.breakpoints.toggle(id), id),
+            Command::ToggleBreakpoint { id } => known(self.breakpoints().set_enabled(id, None), id),
+            Command::SetBreakpoint { id, enabled } => {
+                known(self.breakpoints().set_enabled(id, Some(enabled)), id)
+            }
             Command::Inject { session, to, line } => self.inject(session, by, to, &line),
             Command::Call { session, method, params } => {
                 let client = self.client(session)?;
@@ -96,8 +107,11 @@ impl Host {
             }
             Command::Respond { session, frame, answer } => {
                 let client = self.client(session)?;
-                let record = self.log.get(frame).ok_or_else(|| Refusal(format!("#{frame} is gone")))?;
-                let asked = record.frame().ok_or_else(|| Refusal(format!("#{frame} is no frame")))?;
+                let record = self
+                    .log
+                    .get(frame)
+                    .ok_or_else(|| Refusal(format!("#{frame} is no longer in the log")))?;
+                let asked = record.frame().ok_or_else(|| Refusal(format!("#{frame} is not a frame")))?;
                 let result = match answer {
                     Given::Result(result) => Ok(result),
                     Given::Error { code, message } => Err((code, message)),
@@ -108,9 +122,9 @@ impl Host {
             Command::Restart { session } => {
                 let restart = self.entry(session)?.backend.restart;
                 let restart = restart.ok_or_else(|| {
-                    Refusal("no process of ours that could be started again is behind this session".into())
+                    Refusal("this session has no process that shadowcat can restart".into())
                 })?;
-                restart().map_err(Refusal)?;
+                restart().map_err(|error| Refusal(error.to_string()))?;
                 Ok(Reply::Done)
             }
             Command::Note { session, frame, mark, text } => {
@@ -118,23 +132,27 @@ impl Host {
                 Ok(Reply::Frame(self.log.append(session, Body::Note(note))))
             }
             Command::Attend { name } => {
-                self.note(SessionId(0), Level::Info, format!("{name} attends"));
-                Ok(Reply::Seat(self.breakpoints.attend(&name)))
+                self.note(SessionId(0), Level::Info, format!("{name} attached"));
+                Ok(Reply::Seat(self.controllers().attach(&name)))
             }
-            Command::TakeOver { seat } => {
-                if !self.breakpoints.take_over(seat) {
-                    return Err(Refusal(format!("there is no seat {seat}")));
+            Command::TakeOver { controller } => {
+                if !self.controllers().take_over(controller) {
+                    return Err(Refusal(format!("there is no controller {controller}")));
                 }
-                if let Some(decider) = self.breakpoints.decider() {
-                    self.note(SessionId(0), Level::Info, format!("{} decides now", decider.name));
+                if let Some(decider) = self.controllers().decider() {
+                    self.note(
+                        SessionId(0),
+                        Level::Info,
+                        format!("{} now decides on held frames", decider.name),
+                    );
                 }
                 Ok(Reply::Done)
             }
-            Command::Leave { seat } => self.leave(seat),
+            Command::Leave { controller } => self.detach(controller),
         }
     }
 
-    /// Says who did something, where that is not the person at the screen of this engine.
+    /// Notes an action and its author, unless the author is the person at the screen of this engine.
     fn remark(&self, by: &str, what: &str) {
         if by != BY_PERSON {
             self.note(SessionId(0), Level::Info, format!("{by} {what}"));
@@ -155,7 +173,7 @@ impl Host {
         running.backend.client.ok_or_else(|| Refusal(why.to_owned()))
     }
 
-    /// The session that holds a frame.
+    /// Returns the session that holds a frame.
     fn holder(&self, frame: Seq) -> Result<Arc<Session>, Refusal> {
         let sessions = self.sessions.lock();
         let holds = |session: &&Arc<Session>| session.held_frame(frame).is_some();
@@ -164,65 +182,48 @@ impl Host {
 
     fn decide(&self, frame: Seq, by: &str, verdict: Verdict) -> Result<Reply, Refusal> {
         self.holder(frame)?.decide(frame, by, verdict)?;
-        self.breakpoints.forget(frame);
         Ok(Reply::Done)
     }
 
-    /// A held frame goes on, as it was amended where it was.
-    pub(super) fn as_amended(&self, frame: Seq) -> Verdict {
-        match self.breakpoints.amended(frame) {
-            Some(line) => Verdict::replace(line),
-            None => Verdict::Pass,
-        }
+    fn accept(&self, frame: Seq, by: &str) -> Result<Reply, Refusal> {
+        self.holder(frame)?.accept(frame, by)?;
+        Ok(Reply::Done)
     }
 
     fn amend(&self, frame: Seq, by: &str, line: Bytes) -> Result<Reply, Refusal> {
-        let session = self.holder(frame)?;
-        // Those that were withdrawn meanwhile have no use for what they were to be.
-        let held = self.held();
-        self.breakpoints.amend(frame, line, |seq| held.iter().any(|(_, held)| *held == seq));
-        // Why it was stopped stays what is known of it.
-        let ruled = Ruled { frame, by: by.into(), verdict: VerdictKind::Hold, why: None };
-        self.log.append(session.id(), Body::Ruled(ruled));
+        self.holder(frame)?.amend(frame, by, line)?;
         Ok(Reply::Done)
     }
 
-    /// Lets everything go on that is held, in the order of arrival, as it was amended.
-    pub fn release_all(&self, by: &str) {
-        self.breakpoints.hold_everything(false);
-        let sessions: Vec<_> =
-            self.sessions.lock().values().map(|running| Arc::clone(&running.session)).collect();
-        for session in sessions {
-            session.release_all(by, &|frame| {
-                let verdict = self.as_amended(frame);
-                self.breakpoints.forget(frame);
-                verdict
-            });
+    /// Stops holding every frame and releases the held ones, as they are or as they were amended, in the
+    /// order of their arrival in each session. `by` is the author that the log names.
+    pub fn accept_all(&self, by: &str) {
+        self.breakpoints().hold_everything(false);
+        for session in self.open_sessions() {
+            session.accept_all(by);
         }
     }
 
-    /// One who could decide is gone. What is held when nobody is left goes on, unless its breakpoint
-    /// is patient.
-    fn leave(&self, seat: u32) -> Result<Reply, Refusal> {
-        // Before anybody is woken by it: patience begins now. It counts only when nobody is left.
-        *self.alone.lock() = self.log.clock().now();
-        let gone = self.breakpoints.leave(seat);
-        let (gone, nobody) = gone.ok_or_else(|| Refusal(format!("there is no seat {seat}")))?;
+    /// Detaches a controller. After the last one, held frames are released unless their breakpoint has
+    /// patience.
+    fn detach(&self, controller: u32) -> Result<Reply, Refusal> {
+        // Set the start of patience before followers are woken. The value counts only if no controller is
+        // left.
+        *self.unattended_since.lock() = self.log.clock().now();
+        let gone = self.controllers().detach(controller);
+        let (gone, nobody) = gone.ok_or_else(|| Refusal(format!("there is no controller {controller}")))?;
         if nobody {
-            self.breakpoints.hold_everything(false);
-            self.unattended(&format!("{} is gone, nobody decides", gone.name));
-        } else if let Some(decider) = self.breakpoints.decider().filter(|_| gone.decides) {
-            self.note(
-                SessionId(0),
-                Level::Info,
-                format!("{} is gone, {} decides now", gone.name, decider.name),
-            );
+            self.breakpoints().hold_everything(false);
+            self.release_impatient(&format!("{} is gone, nobody decides", gone.name));
+        } else if let Some(decider) = self.controllers().decider().filter(|_| gone.decides) {
+            let text = format!("{} detached, {} now decides on held frames", gone.name, decider.name);
+            self.note(SessionId(0), Level::Info, text);
         }
         Ok(Reply::Done)
     }
 
-    /// Drops a held frame. What is told goes to whoever waits for an answer: the sender of a
-    /// request, the receiver of a reply.
+    /// Drops a held frame. `tell` is the answer for the peer that waits for one: the sender of a request,
+    /// or the receiver of a reply.
     fn drop_frame(&self, frame: Seq, by: &str, tell: &Tell) -> Result<Reply, Refusal> {
         let in_flight = self.holder(frame)?.held_frame(frame).ok_or_else(|| not_held(frame))?;
         let held = in_flight.frame();
@@ -232,31 +233,25 @@ impl Host {
             (Tell::Close, _) => return self.decide(frame, by, Verdict::Close),
             (Tell::Error { code, message }, Some(id)) => compose::failure(Some(id), *code, message),
             (Tell::ToolError { text }, Some(id)) => compose::tool_error(id, text),
-            (_, None) => return Err(Refusal("nobody waits for an answer to this; drop it silently".into())),
+            (_, None) => {
+                return Err(Refusal("no peer waits for an answer to this frame; drop it silently".into()));
+            }
         };
         let is_reply = matches!(held.link.role, Role::Response | Role::InputRequired);
-        self.decide(frame, by, if is_reply { Verdict::replace(line) } else { Verdict::Answer(line) })
+        self.decide(frame, by, if is_reply { Verdict::replace(line) } else { Verdict::answer(line) })
     }
 
     fn inject(&self, session: SessionId, by: &str, to: Direction, line: &[u8]) -> Result<Reply, Refusal> {
         let running = self.entry(session)?;
         let message = Message::parse(Bytes::copy_from_slice(line));
         let line = match message.kind() {
-            // Its answer must be ours alone, so it gets an id of ours.
+            // Give the request an id of ours, so that its answer is kept from the client.
             Kind::Request { .. } => {
                 let number = self.injected.fetch_add(1, Ordering::Relaxed) + 1;
-                let id = Id::text(&format!("{OWN_ID}-{}-{number}", self.chance));
-                let start = line.len() - line.trim_ascii_start().len();
-                let whole = start..line.len();
-                // Its progress must be ours alone as well.
-                let token = json::lookup(line, whole.clone(), &["params", "_meta", "progressToken"]);
-                let mut spans: Vec<_> = json::member(line, whole, "id").into_iter().chain(token).collect();
-                spans.sort_by_key(|span| std::cmp::Reverse(span.start));
-                let mut line = line.to_vec();
-                for span in spans {
-                    line.splice(span, id.token().bytes());
-                }
-                line
+                let id = Id::text(&format!("{OWN_ID}-{}-{number}", self.random));
+                // The progress of an injected request is kept from the client, as its answer is.
+                let progress: &[&str] = &["params", "_meta", "progressToken"];
+                remap::replace(line.trim_ascii(), &[(&["id"], Some(&id)), (progress, Some(&id))])
             }
             Kind::Batch(messages)
                 if messages.iter().any(|each| matches!(each.kind(), Kind::Request { .. })) =>
@@ -265,11 +260,11 @@ impl Host {
                     "send the requests of a batch one by one: their ids would not be ours".into(),
                 ));
             }
-            _ => line.to_vec(),
+            _ => Bytes::copy_from_slice(line),
         };
         let frame = running.session.inject(to, &line)?;
         if by != BY_PERSON {
-            // A person's own doing needs no name; that of scripts and agents does.
+            // Record the author if it is a script or an agent.
             let why = Some("injected".to_owned());
             let ruled = Ruled { frame, by: by.into(), verdict: VerdictKind::Forward, why };
             self.log.append(session, Body::Ruled(ruled));

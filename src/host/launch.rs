@@ -1,4 +1,4 @@
-//! Launching a server under the debugger, with the built-in client as its client.
+//! Launch of a stdio server under the debugger, with the built-in client as its client.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,26 +15,32 @@ use crate::stdio::multiplex::Multiplexer;
 use crate::transport::child::{Process, SpawnError, Spec};
 use crate::transport::memory;
 
-/// What to launch, and how to greet it.
+/// A server to launch, and the options of its handshake.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// Name of the server.
     pub name: String,
+    /// Command line of the server, and its working directory.
     pub spec: Spec,
-    /// The era to speak; found out when none is given.
+    /// Era to speak; `None` probes for it.
     pub era: Option<Era>,
+    /// Source of the answers to the server's requests.
     pub attendance: Attendance,
 }
 
-/// Chunks in flight between the client and its session.
+/// Capacity of the pipes between the client and its session, in chunks.
 const PIPE_CHUNKS: usize = 64;
-/// How long a server may take to answer `initialize`: some install themselves first.
+/// Time limit for the answer to the handshake: some servers install themselves first.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Starts the server and its session, and greets it in the background. The greeting done, `then`
-/// runs with the client.
+/// Starts the server and its session, and does the handshake in the background. `then` is called with the
+/// client once the handshake is done and the lists of the server are requested.
 ///
 /// # Errors
-/// When it cannot be started.
+/// Fails if the process or a thread cannot be started.
+///
+/// # Panics
+/// Panics outside a Tokio runtime.
 pub fn launch(
     host: &Arc<Host>,
     launch: Launch,
@@ -50,7 +56,7 @@ pub fn launch(
     let (to_client, from_session) = memory::pipe(PIPE_CHUNKS);
     let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
     let failed = |source| SpawnError::Failed { command: name.clone(), source };
-    // stderr is shown on the screen and goes nowhere else.
+    // The screen shows stderr from the log, so its bytes need no other destination.
     let nowhere = Box::new(std::io::sink());
     let (session, threads) = host.open_stdio(&name, &spec, server, end, nowhere, true).map_err(failed)?;
     multiplexer.bind(&session);
@@ -87,9 +93,9 @@ pub fn launch(
                 client.list_all().await;
                 then(client);
             }
-            // Servers exist that die of, or never answer, a request before `initialize`: the
-            // probe was made on a process that is thrown away.
             Err(_) if host.is_ending() => {}
+            // Servers exist that die of a request before `initialize`, or never answer it: after a failed
+            // probe, replace the process and begin with `initialize`.
             Err(error) if era.is_none() && client.era().is_none() => {
                 host.note(
                     id,
@@ -111,7 +117,7 @@ pub fn launch(
     Ok(id)
 }
 
-/// Ends a server, if it still runs, and starts it under a new session.
+/// Terminates a server that still runs, and launches it again in a new session.
 fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
     let host = Arc::clone(host);
     tokio::spawn(async move {
@@ -126,10 +132,10 @@ fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
     });
 }
 
-/// Opens a session in the era given, or in the one that the server turns out to speak.
+/// Does the handshake in `era`, or probes first for the era that the server speaks.
 ///
 /// # Errors
-/// When the server is gone, silent, or refuses.
+/// Fails if the server is gone, does not answer in time, or answers `initialize` with an error.
 pub async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError> {
     match era {
         Some(Era::Stateful) => client.initialize(GREETING_TIMEOUT).await,

@@ -1,4 +1,4 @@
-//! The running engine: its sessions, and what it does when it is told.
+//! The running engine: it opens sessions and carries out commands.
 
 mod commands;
 pub mod launch;
@@ -18,173 +18,196 @@ use tokio::runtime::Handle;
 use crate::client::Client;
 use crate::clock::Stamp;
 use crate::engine::{Engine, Refusal};
-use crate::intercept::{Breakpoints, Chain, Interceptor, Verdict};
+use crate::intercept::{Breakpoints, Chain, Controllers, SharedChain};
 use crate::log::Log;
 use crate::log::operation::Correlation;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
 use crate::mcp::{Direction, Era};
 use crate::session::SessionError;
-use crate::session::{Form, Lane, Scope, Session};
+use crate::session::{Form, Hooks, Lane, Scope, Session};
 use crate::stdio::drive::{self, Threads};
 use crate::stdio::lifecycle::ClientWatch;
 use crate::stdio::link::{End, Server};
 use crate::stdio::multiplex::Multiplexer;
-use crate::stdio::multiplex::id_map::ClientId;
-use crate::stdio::restart::RestartableServer;
+use crate::stdio::multiplex::attribution::ClientId;
+use crate::stdio::restart::{RestartError, RestartableServer};
 use crate::transport::WriterQueue;
 use crate::transport::child::{Ended, Process, Spec};
 use crate::transport::http::Cleaner;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
-/// How a host treats what passes.
-#[derive(Debug, Clone, Copy)]
+/// Settings of a host.
+#[derive(Clone)]
 pub struct Settings {
-    /// Lines over this many bytes are not inspected.
+    /// Maximum length in bytes of a line that is inspected; longer lines stream through.
     pub inspect_limit: usize,
+    /// Breakpoints that commands set. They hold frames only if they are also an interceptor of the chain.
+    pub breakpoints: Arc<Breakpoints>,
+}
+
+impl Settings {
+    /// Default of [`Settings::inspect_limit`], in bytes.
+    pub const INSPECT_LIMIT: usize = 16 << 20;
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { inspect_limit: 16 << 20 }
+        Self { inspect_limit: Self::INSPECT_LIMIT, breakpoints: Breakpoints::new() }
     }
 }
 
-/// The priority of breakpoints: below rules, so that a person sees what rules made of a frame.
-const BREAKPOINTS: i32 = -100;
-/// The directory name of our own ids: `sc-<chance>-<n>`.
+/// Prefix of the ids of our own requests: `sc-<random>-<number>`.
 const OWN_ID: &str = "sc";
 
-/// Everything that runs behind an [`Engine`] handle.
+/// The running engine behind an [`Engine`] handle.
 pub struct Host {
     log: Arc<Log>,
     settings: Settings,
-    breakpoints: Arc<Breakpoints>,
-    chain: Chain,
+    chain: Arc<SharedChain>,
     sessions: Mutex<BTreeMap<SessionId, SessionEntry>>,
     opened: AtomicU32,
     operations: Arc<AtomicU32>,
     injected: AtomicU32,
-    /// Makes ids of ours unlike those of any other run.
-    chance: String,
+    /// Random part of our request ids, so that they differ from those of other runs.
+    random: String,
+    hooks: Hooks,
     runtime: Handle,
     cleaner: Cleaner,
-    /// Since when nobody is there who could decide.
-    alone: Mutex<Stamp>,
-    /// Nothing is started any more.
+    /// Time at which the last controller detached.
+    unattended_since: Mutex<Stamp>,
+    /// Set when the engine ends: no server is started any more.
     ending: AtomicBool,
 }
 
-/// A session and what is behind it.
+/// A session and its backend.
 #[derive(Clone)]
 struct SessionEntry {
     session: Arc<Session>,
     backend: Backend,
 }
 
-/// What a session is connected to, as far as commands need it. All fields are empty for an HTTP
-/// session of a foreign client.
+/// Peers of a session, as far as commands need them. All fields are `None` for an HTTP session of
+/// another program's client.
 #[derive(Clone, Default)]
 pub struct Backend {
-    /// The newest process of a stdio server.
+    /// Newest process of a stdio server.
     pub process: Option<Process>,
-    /// The built-in client, where it is the session's client.
+    /// Built-in client, if it is the client of the session.
     pub client: Option<Arc<Client>>,
-    /// Restarts the server.
+    /// Restarts the server, if it can be restarted.
     pub restart: Option<RestartServer>,
-    /// What other clients can share the server through, once its handshake is done.
+    /// Server that other clients can share, once its handshake is done.
     pub shared: Option<SharedServer>,
 }
 
 impl Backend {
-    /// Drops what only a running session needs.
+    /// Drops the parts that only an open session needs.
     pub fn close(&mut self) {
         self.client = None;
         self.shared = None;
     }
 }
 
-/// Restarts a server, or says why it cannot be restarted.
-pub type RestartServer = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Function that restarts a server, or returns the reason why the server cannot be restarted.
+pub type RestartServer = Arc<dyn Fn() -> Result<(), RestartError> + Send + Sync>;
 
 /// A server that other clients can share.
 #[derive(Clone)]
 pub struct SharedServer {
+    /// Multiplexer between the server and its clients.
     pub multiplexer: Arc<Multiplexer>,
+    /// Process of the server.
     pub process: Process,
-    /// The era that it speaks.
+    /// Era that the server speaks.
     pub era: Era,
 }
 
 // === impl Host ===
 
 impl Host {
-    /// An engine without sessions, and the handle on it. Commands are served until every handle
-    /// is gone.
-    pub fn start(log: Arc<Log>, settings: Settings) -> (Arc<Self>, Engine) {
-        let breakpoints = Breakpoints::new();
-        let chain = Chain::default().with(BREAKPOINTS, Arc::clone(&breakpoints) as Arc<dyn Interceptor>);
-        let (engine, requests) = Engine::new(Arc::clone(&log), breakpoints.watch());
-        let chance = uuid::Uuid::now_v7().simple().to_string();
+    /// Starts an engine without sessions, whose frames will pass through `chain`, and returns it with its
+    /// handle. Commands are served until every handle is dropped.
+    ///
+    /// # Panics
+    /// Panics outside a Tokio runtime.
+    pub fn start(log: Arc<Log>, settings: Settings, chain: Chain) -> (Arc<Self>, Engine) {
+        let (engine, requests) = Engine::new(Arc::clone(&log), settings.breakpoints.watch());
+        let random = uuid::Uuid::now_v7().simple().to_string();
+        let runtime = Handle::current();
+        let (spawner, shown) = (runtime.clone(), Arc::clone(&settings.breakpoints));
+        let hooks = Hooks {
+            spawn: Arc::new(move |task| drop(spawner.spawn(task))),
+            held: Arc::new(tokio::sync::Notify::new()),
+            amended: Arc::new(move |frame, text| shown.show_amended(frame, text)),
+        };
         let host = Arc::new(Self {
             log,
             settings,
-            breakpoints,
-            chain,
+            chain: SharedChain::new(chain),
             sessions: Mutex::default(),
             opened: AtomicU32::new(0),
             operations: Arc::default(),
             injected: AtomicU32::new(0),
-            chance: chance[26..].to_owned(),
-            runtime: Handle::current(),
+            random: random[26..].to_owned(),
+            hooks,
+            runtime,
             cleaner: Cleaner::new(),
-            alone: Mutex::default(),
+            unattended_since: Mutex::default(),
             ending: AtomicBool::new(false),
         });
-        tokio::spawn(Arc::clone(&host).serve(requests));
-        tokio::spawn(unattended::mind(Arc::downgrade(&host)));
+        let span = tracing::info_span!("engine", pid = std::process::id());
+        tokio::spawn(Arc::clone(&host).serve(requests).instrument(span.clone()));
+        tokio::spawn(unattended::release_overdue_frames(Arc::downgrade(&host)).instrument(span));
         (host, engine)
     }
 
+    /// Returns the log of the engine.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
 
-    /// Keeps secrets out of the log.
+    /// Returns the cleaner that keeps secrets out of the log.
     pub fn cleaner(&self) -> &Cleaner {
         &self.cleaner
     }
 
+    /// Returns the breakpoints.
     pub fn breakpoints(&self) -> &Arc<Breakpoints> {
-        &self.breakpoints
+        &self.settings.breakpoints
+    }
+
+    /// Returns the controllers.
+    pub fn controllers(&self) -> &Arc<Controllers> {
+        self.settings.breakpoints.controllers()
+    }
+
+    /// Returns the chain in force, which can be replaced while sessions run.
+    pub fn chain(&self) -> &Arc<SharedChain> {
+        &self.chain
     }
 
     /// Opens a session without any lanes.
     pub fn open(&self, opened: Opened) -> Arc<Session> {
         let id = SessionId(self.opened.fetch_add(1, Ordering::Relaxed) + 1);
-        let sessions: Arc<std::sync::OnceLock<std::sync::Weak<Session>>> = Arc::default();
-        let (runtime, own) = (self.runtime.clone(), Arc::clone(&sessions));
-        let later = Box::new(move |seq, verdict: std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>| {
-            let session = own.get().and_then(std::sync::Weak::upgrade);
-            runtime.spawn(async move {
-                let verdict = verdict.await;
-                if let Some(session) = session {
-                    // It may have been decided by someone else or withdrawn meanwhile.
-                    let _ = session.decide(seq, "later", verdict);
-                }
-            });
-        });
-        let (log, chain) = (Arc::clone(&self.log), self.chain.clone());
-        let session = Session::open(id, opened, log, chain, Arc::clone(&self.operations), later);
-        let _ = sessions.set(Arc::downgrade(&session));
+        let session = Session::open(
+            id,
+            opened,
+            Arc::clone(&self.log),
+            Arc::clone(&self.chain),
+            Arc::clone(&self.operations),
+            self.hooks.clone(),
+        );
         let entry = SessionEntry { session: Arc::clone(&session), backend: Backend::default() };
         self.sessions.lock().insert(id, entry);
         session
     }
 
-    /// Opens a session between `client` and a stdio server. Its stderr goes on to `stderr`.
+    /// Opens a session between `client` and a stdio server, whose stderr is forwarded to `stderr`.
+    /// `own_client` records that the client is the built-in one.
     ///
     /// # Errors
-    /// When no threads can be started.
+    /// Fails if a thread cannot be started.
     pub fn open_stdio(
         &self,
         name: &str,
@@ -214,10 +237,11 @@ impl Host {
         Ok((session, threads))
     }
 
-    /// Opens a session between another `client` and a server that runs already.
+    /// Opens a session between a further `client` and a server that runs already. Returns the client's id
+    /// at the multiplexer.
     ///
     /// # Errors
-    /// When no threads can be started.
+    /// Fails if a thread cannot be started.
     pub fn open_shared(
         &self,
         name: &str,
@@ -250,10 +274,10 @@ impl Host {
         }
     }
 
-    /// Connects two ends with a lane each way.
+    /// Connects two ends with a lane in each direction.
     ///
     /// # Errors
-    /// When no threads can be started.
+    /// Fails if a thread cannot be started.
     pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
         let to_server = Arc::new(WriterQueue::into(server.sink));
         let to_client = Arc::new(WriterQueue::into(client.sink));
@@ -271,7 +295,7 @@ impl Host {
         })
     }
 
-    /// Changes what is behind a session; does nothing where the session is gone.
+    /// Changes the backend of a session, unless the session was removed.
     pub fn update_backend(&self, session: SessionId, change: impl FnOnce(&mut Backend)) {
         if let Some(entry) = self.sessions.lock().get_mut(&session) {
             change(&mut entry.backend);
@@ -289,8 +313,7 @@ impl Host {
     ) -> Ended {
         let (restarted, runtime) = (Arc::clone(server), self.runtime.clone());
         self.update_backend(session.id(), |backend| {
-            backend.restart =
-                Some(Arc::new(move || restarted.restart(&runtime).map_err(|error| error.to_string())));
+            backend.restart = Some(Arc::new(move || restarted.restart(&runtime)));
         });
         let replaced = |process| {
             self.update_backend(session.id(), |backend| backend.process = Some(process));
@@ -298,43 +321,46 @@ impl Host {
         server.until_end(session, threads, client, signals, replaced).await
     }
 
-    /// The server that other clients can share: the last that was started and greeted, and runs.
+    /// Returns the server that other clients can share: the newest one of an open session whose handshake is
+    /// done.
     pub fn shared(&self) -> Option<SharedServer> {
         let sessions = self.sessions.lock();
         let mut running = sessions.values().rev().filter(|entry| !entry.session.is_closed());
         running.find_map(|entry| entry.backend.shared.clone())
     }
 
-    /// Adds a remark of the engine to the log.
+    /// Adds a note of the engine to the log.
     pub fn note(&self, session: SessionId, level: Level, text: impl Into<String>) {
         let note = Note { frame: None, mark: None, level, by: "shadowcat".into(), text: text.into() };
         self.log.append(session, Body::Note(note));
     }
 
-    /// Closes the way to every server: the first step of the shutdown that every revision names.
-    /// Nothing is started after that.
-    pub fn hang_up(&self) {
+    /// Closes the input of every server, the first step of the stdio shutdown in every revision
+    /// (2025-11-25, basic/lifecycle). No server is started after that.
+    pub fn close_inputs(&self) {
         self.ending.store(true, Ordering::Release);
         for running in self.sessions.lock().values_mut() {
-            running.session.hang_up();
+            running.session.close_input();
             running.backend.client = None;
         }
     }
 
+    /// Returns `true` once [`Host::close_inputs`] was called.
     pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// Forgets a session that is over.
+    /// Removes a session that has ended.
     pub fn remove_session(&self, session: SessionId) {
         self.sessions.lock().remove(&session);
     }
 
-    pub fn settings(&self) -> Settings {
-        self.settings
+    /// Returns the settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    /// Waits until every session is closed, or `patience` is over.
+    /// Waits until every session is closed, at most for `patience`.
     pub async fn closed(&self, patience: Duration) {
         let step = Duration::from_millis(5);
         let mut waited = Duration::ZERO;
@@ -345,20 +371,24 @@ impl Host {
         }
     }
 
-    /// Drops everything that is held.
+    fn open_sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions.lock().values().map(|entry| Arc::clone(&entry.session)).collect()
+    }
+
+    /// Drops every frame that waits, for the reason `why`, and stops holding every new frame.
     pub fn drop_all(&self, why: &str) {
-        self.breakpoints.hold_everything(false);
+        self.breakpoints().hold_everything(false);
         for running in self.sessions.lock().values() {
             running.session.drop_all(why);
         }
     }
 
-    /// Whether a server runs.
+    /// Returns `true` if a server process runs.
     pub fn is_running(&self) -> bool {
         self.processes().iter().any(|process| process.ended().is_none())
     }
 
-    /// Every server process that was started and may still run.
+    /// Returns the newest server process of every session. Some may have ended.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions.lock().values().filter_map(|entry| entry.backend.process.clone()).collect()
     }

@@ -1,94 +1,75 @@
-//! What is held while nobody is there who could decide: it goes on at once, or when the patience of
-//! the breakpoint that holds it is over.
+//! Frames that are held while no controller is attached: they are released at once, or when the
+//! patience of the breakpoint that holds them is over.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Host;
-use crate::clock::Stamp;
-use crate::log::Seq;
-use crate::log::record::Level;
-use crate::log::record::SessionId;
-use crate::session::Session;
+use crate::log::record::{Level, SessionId};
+use crate::session::{HeldFrame, Session};
 
-/// Lets go what nobody decided on in time, for as long as the host lives.
-pub(super) async fn mind(host: Weak<Host>) {
-    let Some(mut news) = host.upgrade().map(|host| host.breakpoints.watch()) else { return };
+/// Releases the frames on which nobody decided in time, for as long as the host lives.
+pub(super) async fn release_overdue_frames(host: Weak<Host>) {
+    let Some((mut controllers, held)) =
+        host.upgrade().map(|host| (host.breakpoints().watch(), Arc::clone(&host.hooks.held)))
+    else {
+        return;
+    };
     loop {
         let Some(wait) = host.upgrade().map(|host| host.release_overdue()) else { return };
-        let changed = async {
+        let overdue = async {
             match wait {
-                // Others can let it go as well; then there is nothing to do when it wakes.
-                Some(wait) => tokio::time::timeout(wait, news.changed()).await.unwrap_or(Ok(())),
-                None => news.changed().await,
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
             }
         };
-        if changed.await.is_err() {
-            return;
+        tokio::select! {
+            () = overdue => {}
+            () = held.notified() => {}
+            changed = controllers.changed() => if changed.is_err() { return },
         }
     }
 }
 
 impl Host {
-    /// The last one who could decide is gone: what no breakpoint is patient about goes on.
-    pub(super) fn unattended(&self, why: &str) {
-        let held = self.held();
+    /// Releases the frames that no breakpoint has patience for, after the last controller detached.
+    pub(super) fn release_impatient(&self, why: &str) {
+        let held = self.held_frames();
         if !held.is_empty() {
             self.note(SessionId(0), Level::Warning, format!("{why}: {} frames were held", held.len()));
         }
-        for (session, frame) in held {
-            if self.breakpoints.patience(frame).is_zero() {
-                // It may have been decided or withdrawn meanwhile.
-                let _ = session.decide(frame, why, self.as_amended(frame));
-                self.breakpoints.forget(frame);
+        for (session, HeldFrame { seq, patience, .. }) in held {
+            if patience.is_zero() {
+                // A frame that was decided or withdrawn meanwhile needs no release; ignore the error.
+                let _ = session.accept(seq, why);
             }
         }
-        self.breakpoints.stir();
     }
 
-    /// Every frame that waits for a verdict, in the order of arrival on each lane.
-    pub fn held(&self) -> Vec<(Arc<Session>, Seq)> {
-        let sessions: Vec<_> =
-            self.sessions.lock().values().map(|running| Arc::clone(&running.session)).collect();
+    /// Returns every held frame with its session, in the order of arrival on each lane.
+    pub fn held_frames(&self) -> Vec<(Arc<Session>, HeldFrame)> {
         let of = |session: Arc<Session>| {
-            let held = session.held();
-            held.into_iter().map(move |seq| (Arc::clone(&session), seq))
+            let held = session.held_frames();
+            held.into_iter().map(move |frame| (Arc::clone(&session), frame))
         };
-        sessions.into_iter().flat_map(of).collect()
+        self.open_sessions().into_iter().flat_map(of).collect()
     }
 
-    /// Lets go whose time is over. Returns how long until the next one is.
+    /// Releases the frames whose patience is over. Returns the time until the next one's is.
     fn release_overdue(&self) -> Option<Duration> {
-        if self.breakpoints.decider().is_some() {
+        // Collect the frames first: a frame that is held after a controller has attached is not among them.
+        let held = self.held_frames();
+        if self.controllers().is_attended() {
             return None;
         }
-        let (now, alone) = (self.log.clock().now(), *self.alone.lock());
+        let (now, unattended_since) = (self.log.clock().now(), *self.unattended_since.lock());
         let mut next: Option<Duration> = None;
-        // In this order: what is held in between is not taken for one that was withdrawn.
-        let patient = self.breakpoints.patient();
-        let held = self.held();
-        // A frame is ruled on a moment before it is stopped, and may be withdrawn later.
-        const MOMENT: Duration = Duration::from_millis(10);
-        const SOON: Duration = Duration::from_secs(1);
-        for frame in patient {
-            if held.iter().any(|(_, held)| *held == frame) {
-                continue;
-            }
-            let arrived = self.log.get(frame).map_or(Stamp::default(), |record| record.at);
-            match now.since(arrived) > SOON {
-                true => self.breakpoints.forget(frame),
-                false => next = Some(MOMENT),
-            }
-        }
-        for (session, frame) in held {
-            let patience = self.breakpoints.patience(frame);
-            let arrived = self.log.get(frame).map_or(Stamp::default(), |record| record.at);
-            let left = patience.saturating_sub(now.since(arrived.max(alone)));
+        for (session, HeldFrame { seq, since, patience }) in held {
+            let left = patience.saturating_sub(now.since(since.max(unattended_since)));
             if left.is_zero() {
                 let why = format!("nobody decided for {patience:?}");
-                // It may have been decided or withdrawn meanwhile.
-                let _ = session.decide(frame, &why, self.as_amended(frame));
-                self.breakpoints.forget(frame);
+                // A frame that was decided or withdrawn meanwhile needs no release; ignore the error.
+                let _ = session.accept(seq, &why);
             } else {
                 next = Some(next.map_or(left, |next| next.min(left)));
             }

@@ -1,6 +1,8 @@
-//! Reading bodies whole where they are to be looked into, and sending what leaves a queue.
+//! Bodies: reading them whole where they are inspected, and sending queued writes as bodies.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,27 +10,29 @@ use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
-use super::exchange::Exchange;
 use crate::session::{Receipt, Session};
-use crate::transport::QueuedWrite;
-use crate::transport::WriterQueue;
-use crate::transport::http::{Body, BodyError};
+use crate::transport::http::{Body, BodyError, full};
+use crate::transport::{QueuedWrite, WriterQueue};
 
-/// What came of reading a body.
+/// The result of reading a body.
 pub enum Gathered<B> {
+    /// The whole body.
     Whole(Bytes),
-    /// It is longer than the limit: its beginning, and what is still to come.
+    /// The beginning of a body over the limit, and its rest.
     Long(Bytes, B),
-    /// Nothing came for too long.
+    /// Nothing came within the time limit.
     Slow,
-    /// Its sender broke off.
+    /// The sender broke off.
     Broken,
 }
 
-/// How long a client may let us wait for more of a body.
+/// Time limit for each piece of a client's body.
 const CLIENT_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bodies under this many bytes are copied out of the read buffer: a record keeps them for long, and a
+/// slice would keep the whole buffer.
+const COPIED_BELOW: usize = 32 * 1024;
 
-/// Reads a body of a client of up to `limit` bytes.
+/// Reads a client's body of up to `limit` bytes.
 pub async fn gather<B>(body: B, limit: usize) -> Gathered<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -36,7 +40,7 @@ where
     collect(body, limit, Some(CLIENT_BODY_TIMEOUT)).await
 }
 
-/// Reads a body of an upstream of up to `limit` bytes; it may take its time.
+/// Reads an upstream's body of up to `limit` bytes, without a time limit.
 pub async fn gather_reply<B>(body: B, limit: usize) -> Gathered<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -44,18 +48,15 @@ where
     collect(body, limit, None).await
 }
 
-/// Bodies shorter than this are copied out of the buffer that they were read into.
-const COPIED_BELOW: usize = 32 * 1024;
-
-async fn collect<B>(mut body: B, limit: usize, patience: Option<Duration>) -> Gathered<B>
+async fn collect<B>(mut body: B, limit: usize, timeout: Option<Duration>) -> Gathered<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        let next = match patience {
-            Some(patience) => match tokio::time::timeout(patience, body.frame()).await {
+        let next = match timeout {
+            Some(timeout) => match tokio::time::timeout(timeout, body.frame()).await {
                 Ok(next) => next,
                 Err(_) => return Gathered::Slow,
             },
@@ -67,9 +68,8 @@ where
             Some(Err(_)) => return Gathered::Broken,
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
-                // Most bodies are one piece, which need not be copied.
+                // Most bodies are one piece, which is not copied together.
                 if first.is_empty() && whole.is_empty() {
-                    // A record keeps it for long; a slice would keep the whole read buffer.
                     first = if data.len() < COPIED_BELOW { Bytes::copy_from_slice(&data) } else { data };
                 } else {
                     if whole.is_empty() {
@@ -86,33 +86,61 @@ where
     }
 }
 
-/// A request body of one write, confirmed when it is taken.
-pub fn once(session: Arc<Session>, write: QueuedWrite<Receipt>) -> Body {
-    if write.bytes.is_empty() {
-        if let Some(receipt) = write.receipt {
-            session.confirm(receipt, true);
-        }
-        return crate::transport::http::full(Bytes::new());
-    }
-    let length = write.bytes.len();
-    let stream = unfold(Some(Taken { session, write: Some(write) }), |taken| async move {
-        let mut taken = taken?;
-        let write = taken.write.take()?;
-        if let Some(receipt) = write.receipt {
-            taken.session.confirm(receipt, true);
-        }
-        Some((Ok::<_, BodyError>(Frame::data(write.bytes)), None))
-    });
-    Sized { body: Box::pin(StreamBody::new(stream)), length: length as u64 }.boxed_unsync()
-}
-
-/// A write that is confirmed as unwritten where nobody takes it.
-struct Taken {
+/// A queued write on its way to a server. It is confirmed when it is accepted, and recorded as unwritten
+/// if it is dropped before.
+pub struct Outbound {
     session: Arc<Session>,
     write: Option<QueuedWrite<Receipt>>,
 }
 
-impl Drop for Taken {
+impl Outbound {
+    /// Creates the outbound form of a write of `session`.
+    pub fn new(session: Arc<Session>, write: QueuedWrite<Receipt>) -> Self {
+        Self { session, write: Some(write) }
+    }
+
+    /// Returns the bytes of the write.
+    pub fn bytes(&self) -> Bytes {
+        self.write.as_ref().map(|write| write.bytes.clone()).unwrap_or_default()
+    }
+
+    /// Confirms the write and returns its bytes.
+    pub fn accept(mut self) -> Bytes {
+        let Some(write) = self.write.take() else { return Bytes::new() };
+        if let Some(receipt) = write.receipt {
+            self.session.confirm(receipt, true);
+        }
+        write.bytes
+    }
+
+    /// Turns the write into a request body that confirms it when it is sent, at its pace.
+    pub fn into_body(self) -> Body {
+        let (length, pace) = self.write.as_ref().map_or((0, None), |write| (write.bytes.len(), write.pace));
+        if length == 0 {
+            return full(self.accept());
+        }
+        let Some(pace) = pace else {
+            let stream = unfold(Some(self), |outbound| async move {
+                Some((Ok::<_, BodyError>(Frame::data(outbound?.accept())), None))
+            });
+            return sized(StreamBody::new(stream), length);
+        };
+        let stream = unfold((Some(self), Vec::new()), move |(outbound, mut pieces)| async move {
+            match outbound {
+                Some(outbound) => {
+                    pieces = pace.pieces(outbound.accept()).collect();
+                    pieces.reverse();
+                }
+                None => tokio::time::sleep(pace.duration(pieces.last().map_or(0, Bytes::len))).await,
+            }
+            let piece = pieces.pop()?;
+            Some((Ok::<_, BodyError>(Frame::data(piece)), (None, pieces)))
+        });
+        sized(StreamBody::new(stream), length)
+    }
+}
+
+impl Drop for Outbound {
     fn drop(&mut self) {
         if let Some(receipt) = self.write.take().and_then(|write| write.receipt) {
             self.session.confirm(receipt, false);
@@ -120,9 +148,16 @@ impl Drop for Taken {
     }
 }
 
+fn sized<B>(body: B, length: usize) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+{
+    Sized { body: Box::pin(body), length: length as u64 }.boxed_unsync()
+}
+
 /// A body whose length is known before.
 struct Sized<B> {
-    body: std::pin::Pin<Box<B>>,
+    body: Pin<Box<B>>,
     length: u64,
 }
 
@@ -131,11 +166,11 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for Sized<B> {
     type Error = B::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = self.body.as_mut().poll_frame(cx);
-        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.length -= frame.data_ref().map_or(0, |data| data.len() as u64).min(self.length);
         }
         polled
@@ -146,7 +181,7 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for Sized<B> {
     }
 }
 
-/// A request body of everything that leaves a queue.
+/// Creates a request body of everything that is queued in `queue`, beginning with `first`.
 pub fn streamed(
     session: Arc<Session>,
     queue: Arc<WriterQueue<Receipt>>,
@@ -167,35 +202,6 @@ pub fn streamed(
                 session.confirm(receipt, true);
             }
             Some((Ok::<_, BodyError>(Frame::data(write.bytes)), None))
-        }
-    });
-    StreamBody::new(Box::pin(stream)).boxed_unsync()
-}
-
-/// A response body of everything that leaves the reply queue of an exchange, which lives as long
-/// as its client reads.
-pub fn reply(exchange: Exchange, first: Option<QueuedWrite<Receipt>>) -> Body {
-    let stream = unfold((exchange, first), |(mut exchange, first)| async move {
-        exchange.confirm_last(true);
-        let write = match first {
-            Some(first) => Some(first),
-            None => exchange.next_reply().await,
-        };
-        match write {
-            Some(write) => {
-                exchange.giving(write.receipt, write.bytes.len());
-                Some((Ok(Frame::data(write.bytes)), (exchange, None)))
-            }
-            None if exchange.is_cut() => {
-                // What was given so far is written while this waits, and would be lost otherwise.
-                tokio::task::yield_now().await;
-                let broken: BodyError = "the response broke off".into();
-                Some((Err(broken), (exchange, None)))
-            }
-            None => {
-                exchange.finish();
-                None
-            }
         }
     });
     StreamBody::new(Box::pin(stream)).boxed_unsync()

@@ -1,6 +1,6 @@
-//! A client of lines in front of an HTTP server: what it writes is posted, what comes back is
-//! written to it, one message a line. It is the client's transport and nothing more: ids,
-//! envelopes and eras are the client's own.
+//! Bridge between a client that speaks lines and an HTTP server: messages of the client are posted, and
+//! those of the server are written to the client, one message a line. The bridge is only the client's
+//! transport: ids, envelopes and eras are the client's own.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{fit, service::ProxyService};
+use super::context::OfClient;
+use super::fit;
+use super::service::ProxyService;
 use crate::client::Client;
 use crate::mcp::compose::meta;
 use crate::mcp::line::{Piece as LinePiece, Splitter as LineSplitter};
@@ -24,55 +26,52 @@ use crate::mcp::{Id, Kind, Message, compose, json, layout};
 use crate::transport::http::{Body, full, headers};
 use crate::transport::memory::{Reader, Writer};
 
-/// Marks the requests of the built-in client, so that their session is known as its own.
-#[derive(Clone)]
-pub struct OfClient(pub Arc<Client>);
-
-/// A bridge at work.
+/// A bridge between a client that speaks lines and an HTTP server.
 pub struct Bridge {
     service: Arc<ProxyService>,
     to_client: Writer,
-    /// What every request carries: credentials that a person gave, for one.
+    /// Headers that are added to every request, such as credentials from the command line.
     given: HeaderMap,
     client: Mutex<Option<Arc<Client>>>,
     state: Mutex<State>,
-    /// Told when `initialize` is answered.
+    /// Notified when `initialize` is answered.
     greeted: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the server named the session (up to 2025-11-25).
+    /// Session id that the server assigned (2025-03-26 to 2025-11-25, basic/transports).
     session: Option<HeaderValue>,
-    /// The revision that `initialize` agreed on.
+    /// Revision that was negotiated with `initialize`.
     version: Option<HeaderValue>,
-    /// Requests whose answer is under way, to be broken off when they are cancelled.
+    /// Tasks that exchange the requests under way; a cancellation aborts them.
     under_way: HashMap<Id, JoinHandle<()>>,
-    /// The stream on which the server speaks by itself.
+    /// Task that reads the stream of messages that answer no request.
     listening: Option<JoinHandle<()>>,
 }
 
-/// How a stream of events ended.
+/// Position at which an event stream ended.
 #[derive(Default)]
 struct StreamPosition {
     last: Option<String>,
     retry: Option<u64>,
-    /// The answer that it was opened for has come.
+    /// Set once the answer to the request of the stream has come.
     answered: bool,
 }
 
-/// How long to wait before a stream is resumed, where the server does not say.
+/// Wait before a stream is resumed, if the server gives no `retry` time.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The longest wait before a stream that failed is tried again.
+/// Maximum wait before a failed stream is opened again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// How often a stream that answers a request is resumed in vain.
+/// Maximum number of attempts to resume the stream of a request.
 const MAX_RESUMES: usize = 5;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 impl Bridge {
-    /// A bridge through `service` that writes to `to_client` and adds `given` to every request.
+    /// Creates a bridge through `service` that writes to `to_client` and adds the headers `given` to every
+    /// request.
     pub fn new(service: Arc<ProxyService>, to_client: Writer, given: HeaderMap) -> Arc<Self> {
         Arc::new(Self {
             service,
@@ -84,12 +83,13 @@ impl Bridge {
         })
     }
 
-    /// Names the built-in client as the one that speaks.
+    /// Marks later requests as those of the built-in client.
     pub fn speaks_for(&self, client: Arc<Client>) {
         *self.client.lock() = Some(client);
     }
 
-    /// Carries what the client writes until it ends, then ends the session.
+    /// Carries the client's messages until its stream ends, waits for the open answers, then ends the
+    /// session. `limit` is the maximum length of a line in bytes; a longer one is answered with an error.
     pub async fn run(self: Arc<Self>, mut from_client: Reader, limit: usize) {
         let mut splitter = LineSplitter::new(limit);
         while let Some(chunk) = from_client.recv().await {
@@ -101,7 +101,7 @@ impl Bridge {
         if let Some(piece) = splitter.finish() {
             self.piece(piece).await;
         }
-        // What was asked before the end is still answered, as long as someone reads it.
+        // Requests from before the end are still answered, as long as the client reads.
         tokio::select! {
             () = self.answer_all() => {}
             () = self.to_client.closed() => {}
@@ -123,7 +123,8 @@ impl Bridge {
 
     async fn line(self: &Arc<Self>, message: Message) {
         if message.method() == Some("notifications/cancelled") && self.is_stateless() {
-            // There, a cancellation is a stream that is closed (patterns/cancellation).
+            // In the stateless era a request is cancelled by closing its stream (2026-07-28,
+            // basic/patterns/cancellation).
             let id = message.param(&["requestId"]).map(|id| Id::new(&String::from_utf8_lossy(id)));
             if let Some(task) = id.and_then(|id| self.state.lock().under_way.remove(&id)) {
                 task.abort();
@@ -131,8 +132,8 @@ impl Bridge {
             return;
         }
         let (bridge, id) = (Arc::clone(self), message.id().cloned());
-        // Notifications and answers arrive before what the client says next, and the handshake
-        // is over before that.
+        // Keep the order: a notification or reply, and the handshake, must arrive before the client's next
+        // message.
         let waits = !matches!(message.kind(), Kind::Request { .. }) || message.method() == Some("initialize");
         let task = tokio::spawn(async move {
             bridge.post(&message).await;
@@ -142,9 +143,9 @@ impl Bridge {
         });
         if waits {
             tokio::select! {
-                // It does not panic, and nobody aborts it.
+                // The result can be ignored: the task does not panic and is not aborted.
                 _ = task => {}
-                // A stream may stay open behind the answer.
+                // Do not wait for the end of the stream, which may stay open after the answer.
                 () = self.greeted.notified() => {}
             }
         } else if let Some(id) = id {
@@ -152,7 +153,7 @@ impl Bridge {
         }
     }
 
-    /// Whether the stateless era is context: nothing was agreed on with `initialize`.
+    /// Returns `true` if the client speaks the stateless era: no revision was negotiated with `initialize`.
     fn is_stateless(&self) -> bool {
         self.state.lock().version.is_none()
     }
@@ -163,7 +164,7 @@ impl Bridge {
         sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         sent.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some() {
-            fit::repeat(sent, &self.service.annotations.lock().headers(message));
+            fit::repeat(sent, &self.service.exchanges().sessions.context.annotations.lock().headers(message));
         }
         let response = match self.send(request).await {
             Some(response) => response,
@@ -178,7 +179,7 @@ impl Bridge {
         }
     }
 
-    /// Takes the response to `asked`.
+    /// Passes the response to `asked` to the client, and resumes its stream if that breaks.
     async fn receive(self: &Arc<Self>, asked: &Message, response: Response<Body>) {
         let status = response.status();
         if headers::is_type(response.headers(), "text/event-stream") {
@@ -208,7 +209,7 @@ impl Bridge {
         }
     }
 
-    /// Asks for what came on a stream behind event `last` (2025-11-25, resumability).
+    /// Requests the events of a stream after event `last` (2025-11-25, basic/transports, resumability).
     async fn resume(
         self: &Arc<Self>,
         asked: &Message,
@@ -229,7 +230,8 @@ impl Bridge {
     }
 
     async fn stream(&self, asked: &Message, mut body: Body, mut position: StreamPosition) -> StreamPosition {
-        let mut splitter = Splitter::new(self.service.host.settings().inspect_limit);
+        let mut splitter =
+            Splitter::new(self.service.exchanges().sessions.context.host.settings().inspect_limit);
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };
             splitter.feed(&data);
@@ -256,8 +258,8 @@ impl Bridge {
         self.hear(&message).await;
     }
 
-    /// Opens the stream on which the server speaks by itself, and keeps it open. Servers without
-    /// one refuse it.
+    /// Opens the stream of messages that answer no request, and keeps it open. Servers without such a
+    /// stream refuse it.
     fn listen(self: &Arc<Self>) {
         let bridge = Arc::clone(self);
         let nothing = Message::parse(Bytes::new());
@@ -275,7 +277,7 @@ impl Bridge {
                         wait = RETRY_DELAY;
                         position = bridge.stream(&nothing, response.into_body(), position).await;
                     }
-                    // It has no such stream, or knows nothing of this session.
+                    // The server has no such stream, or does not know the session.
                     Some(response) if response.status().is_client_error() => return,
                     _ => wait = (wait * 2).min(MAX_RETRY_DELAY),
                 }
@@ -291,12 +293,12 @@ impl Bridge {
     async fn answer_all(&self) {
         let tasks = std::mem::take(&mut self.state.lock().under_way);
         for (_, task) in tasks {
-            // One that was cancelled has ended as well.
+            // An error means that the request was cancelled; ignore it.
             let _ = task.await;
         }
     }
 
-    /// Ends the session; a server that does not care to answer is not waited for long.
+    /// Deletes the session at the server, if there is one, and waits up to 2 seconds for the response.
     pub async fn leave(&self) {
         const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
         if let Some(listening) = self.state.lock().listening.take() {
@@ -311,19 +313,19 @@ impl Bridge {
                 let _ = response.into_body().collect().await;
             }
         };
-        // In vain, it is the server's to forget the session.
+        // Ignore a failure: the server forgets the session by itself.
         let _ = tokio::time::timeout(DELETE_TIMEOUT, deleted).await;
     }
 
     fn request(&self, method: Method, body: Bytes) -> Request<Body> {
         let mut request = Request::new(full(body));
         *request.method_mut() = method;
-        if let Ok(uri) = self.service.upstream.address().path.parse() {
+        if let Ok(uri) = self.service.exchanges().upstream.address().path.parse() {
             *request.uri_mut() = uri;
         }
         let sent = request.headers_mut();
         sent.extend(self.given.clone());
-        if let Ok(host) = HeaderValue::from_str(&self.service.upstream.address().authority) {
+        if let Ok(host) = HeaderValue::from_str(&self.service.exchanges().upstream.address().authority) {
             sent.insert(HOST, host);
         }
         let agent = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
@@ -358,7 +360,7 @@ impl Bridge {
         }
     }
 
-    /// Answers every request in `asked` with an error.
+    /// Answers every request in `asked` with a JSON-RPC error.
     async fn fail(&self, asked: &Message, why: &str) {
         let all = match asked.kind() {
             Kind::Batch(all) => all.as_slice(),
@@ -373,7 +375,7 @@ impl Bridge {
     }
 
     async fn say(&self, body: &[u8]) {
-        // A client that is gone needs nothing any more.
+        // A client that is gone needs no message; ignore the error.
         let _ = self.to_client.send(layout::as_line(body)).await;
     }
 }

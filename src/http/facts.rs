@@ -1,4 +1,4 @@
-//! What is recorded of an exchange, and what its bodies are.
+//! The record of an exchange: HTTP facts without secrets, and the items that its bodies are.
 
 use std::sync::Arc;
 
@@ -15,21 +15,23 @@ use crate::transport::http::{Cleaner, headers};
 /// The facts that all frames of an exchange share.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// The lane of the request, which identifies the exchange.
     pub exchange: LaneId,
     method: Arc<str>,
     path: Arc<str>,
 }
 
-/// Headers as they are recorded.
+/// Headers without secrets, as they are recorded.
 pub type Headers = Arc<[(Arc<str>, Arc<str>)]>;
 
-/// Cleans headers for the record.
+/// Returns headers without secrets, for the record.
 pub fn recorded(cleaner: &Cleaner, headers: &HeaderMap) -> Headers {
     cleaner.headers(headers).into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 impl Facts {
-    /// The facts of a request; its path is a secret where it was `endpoint_is_secret` there by the server.
+    /// Creates the facts of an exchange. With `endpoint_is_secret` the path identifies the session, and
+    /// is recorded as a fingerprint.
     pub fn new(
         cleaner: &Cleaner,
         exchange: LaneId,
@@ -41,7 +43,7 @@ impl Facts {
         Self { exchange, method: parts.method.as_str().into(), path: path.into() }
     }
 
-    /// The facts of a request.
+    /// Returns the facts of the request.
     pub fn of_request(&self, headers: Headers) -> Box<Http> {
         Box::new(Http {
             exchange: self.exchange,
@@ -54,39 +56,53 @@ impl Facts {
         })
     }
 
-    /// The facts of a response.
+    /// Returns the facts of the response.
     pub fn of_response(&self, status: StatusCode, headers: Headers) -> Box<Http> {
         Box::new(Http { status: Some(status.as_u16()), ..*self.of_request(headers) })
     }
 
-    /// The facts of an event on a stream.
+    /// Returns the facts of an event in the response, or of the opening of the stream.
     pub fn of_event(&self, status: StatusCode, headers: Headers, event: Option<Event>) -> Box<Http> {
         Box::new(Http { stream: true, event, ..*self.of_response(status, headers) })
     }
 }
 
-/// What a body is: a message, or something of HTTP alone, which is recorded without its secrets.
-/// `decoded` is the body as it is to be read, `wire` as it goes on.
-pub fn item(cleaner: &Cleaner, headers: &HeaderMap, decoded: Bytes, wire: Bytes, http: Box<Http>) -> Item {
-    if headers::is_json(headers) && !decoded.trim_ascii().is_empty() {
-        let message = Message::parse(decoded.clone());
-        // What is no message and no JSON either was meant to be one.
-        if message.is_rpc() || crate::mcp::json::document(&decoded).is_err() {
-            return Item { message, channel: Channel::Main, http: Some(http), wire: Some(wire) };
-        }
-        let clean = Bytes::from(cleaner.json(&String::from_utf8_lossy(&decoded)).into_bytes());
-        return of_http(clean, wire, http);
-    }
-    of_http(kept(cleaner, headers, &decoded), wire, http)
+/// Parses the message in a body, where the headers say that the body is JSON.
+pub fn message(headers: &HeaderMap, body: &Bytes) -> Option<Message> {
+    (headers::is_json(headers) && !body.is_empty()).then(|| Message::parse(body.clone()))
 }
 
-/// What is recorded of a body that is no message, or too long to be looked into.
+/// Returns the item of a body: a message, or text of HTTP alone, which is recorded without its secrets.
+/// `message` is [`message`] of the `decoded` body; `wire` are the bytes that go on.
+pub fn item(
+    cleaner: &Cleaner,
+    headers: &HeaderMap,
+    message: Option<Message>,
+    decoded: &Bytes,
+    wire: Bytes,
+    http: Box<Http>,
+) -> Item {
+    match message.filter(|_| !decoded.trim_ascii().is_empty()) {
+        // Invalid JSON is recorded as a broken message; JSON that is no message as HTTP only.
+        Some(message) if message.is_rpc() || crate::mcp::json::document(decoded).is_err() => {
+            Item { message, channel: Channel::Main, http: Some(http), wire: Some(wire) }
+        }
+        Some(_) => {
+            let clean = Bytes::from(cleaner.json(&String::from_utf8_lossy(decoded)).into_bytes());
+            of_http(clean, wire, http)
+        }
+        None => of_http(kept(cleaner, headers, decoded), wire, http),
+    }
+}
+
+/// Returns the recorded part of a body that is no message, or over the inspect limit, without secrets.
 pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
+    /// Number of bytes that are recorded.
     const RECORDED_BYTES: usize = 64 << 10;
     let body = body.slice(..body.len().min(RECORDED_BYTES));
     let text = match std::str::from_utf8(&body) {
         Ok(text) => text,
-        // The limit cut a character in two; what stands before it is text all the same.
+        // The limit cut a character in two: the text before it is recorded.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&body[..error.valid_up_to()]).unwrap_or_default()
         }
@@ -98,7 +114,7 @@ pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
     }
 }
 
-/// Something that HTTP says without a message.
+/// Creates the item of something that HTTP says without a message.
 pub fn of_http(text: Bytes, wire: Bytes, http: Box<Http>) -> Item {
     let message = Message::opaque(text, Opaque::Text);
     Item { message, channel: Channel::Http, http: Some(http), wire: Some(wire) }

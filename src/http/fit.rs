@@ -1,16 +1,15 @@
-//! Headers of a message that is not the one they came with.
+//! Fitting headers to a message that is not the one that they came with.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::intercept::ResponseHead;
 use crate::mcp::mirror::Mirrored;
 
-/// Makes headers fit a body that is not the one they came with.
+/// Fits headers to the body `body`, which is not the one that they came with.
 pub fn fit(headers: &mut HeaderMap, body: &Bytes) {
-    for name in [CONTENT_ENCODING, TRANSFER_ENCODING, ETAG, HeaderName::from_static("content-digest")] {
-        headers.remove(name);
-    }
+    remove_body_headers(headers);
     if body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
         return;
     }
@@ -18,8 +17,31 @@ pub fn fit(headers: &mut HeaderMap, body: &Bytes) {
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
 }
 
-/// Makes a header that repeats a part of the body say what the body says. Where the client does
-/// not repeat, as in the stateful era, nothing is added.
+/// Fits headers to a body of unknown length, which is sent in chunks.
+pub fn fit_chunked(headers: &mut HeaderMap) {
+    remove_body_headers(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+}
+
+fn remove_body_headers(headers: &mut HeaderMap) {
+    for name in [CONTENT_ENCODING, TRANSFER_ENCODING, ETAG, HeaderName::from_static("content-digest")] {
+        headers.remove(name);
+    }
+}
+
+/// Adds the headers of a response that we make; each replaces all headers of its name. A name or value
+/// that HTTP does not allow is left out.
+pub fn add(headers: &mut HeaderMap, head: &ResponseHead) {
+    for (name, value) in &head.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Fits a header that repeats a part of the body. Nothing is added where the client repeats nothing, as
+/// in the stateful era.
 pub fn mirror(headers: &mut HeaderMap, mirrored: &Mirrored) {
     let Ok(name) = mirrored.name.parse::<HeaderName>() else { return };
     let value = mirrored.value.as_deref();
@@ -32,7 +54,7 @@ pub fn mirror(headers: &mut HeaderMap, mirrored: &Mirrored) {
     }
 }
 
-/// Puts in all headers that repeat a body of our own.
+/// Adds all headers that repeat a body of our own.
 pub fn repeat(headers: &mut HeaderMap, mirrored: &[Mirrored]) {
     for Mirrored { name, value, .. } in mirrored {
         if let (Ok(name), Some(Ok(value))) =

@@ -1,70 +1,80 @@
-//! Exchanges of our own: what is injected towards the server, with the credentials of the http_session.
-//! What the server says on them belongs to us, and never reaches the client.
+//! Injected requests: exchanges of our own towards the server, with the credentials of a session. The
+//! answers belong to us and never reach the client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
 
-use super::context::RequestContext;
-use super::sessions::HttpSession;
-use super::{body, facts, fit, relay, service::ProxyService};
+use super::body::Outbound;
+use super::call::{Answer, AnswerBody, Call, CallBody, CallService};
+use super::relay::{BrokenOff, Relay};
+use super::sessions::{HttpSession, HttpSessions, OF_THE_BODY};
+use super::{facts, fit};
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, Level};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Message};
 use crate::session::{Form, Lane, Receipt, Scope};
-use crate::transport::QueuedWrite;
-use crate::transport::WriterQueue;
 use crate::transport::http::headers;
+use crate::transport::{QueuedWrite, WriterQueue};
 
-/// Headers that belong to one body.
-const OF_THE_BODY: [&str; 5] =
-    ["content-length", "content-encoding", "mcp-method", "mcp-name", "last-event-id"];
+/// The reason why an injected request failed.
+#[derive(Debug, thiserror::Error)]
+enum InjectError {
+    #[error("the URL of the server has no path")]
+    NoPath,
+    #[error(transparent)]
+    Unanswered(#[from] crate::transport::http::Unanswered),
+}
 
-/// Sends what leaves the http_session's own queue, each message in an exchange of its own.
-pub fn serve(service: Arc<ProxyService>, http_session: Arc<HttpSession>) {
-    let (service, http_session) = (Arc::downgrade(&service), Arc::downgrade(&http_session));
+/// Sends every write in the session's queue of injected requests, each in an exchange of its own, for as
+/// long as the session exists.
+pub fn serve(sessions: &Arc<HttpSessions>, upstream: &Arc<dyn CallService>, http_session: &Arc<HttpSession>) {
+    let sessions = Arc::downgrade(sessions);
+    let (upstream, http_session) = (Arc::downgrade(upstream), Arc::downgrade(http_session));
     tokio::spawn(async move {
         loop {
-            let Some(queue) = http_session.upgrade().map(|http_session| Arc::clone(&http_session.own)) else {
-                return;
-            };
+            let queue = http_session.upgrade().map(|http_session| Arc::clone(&http_session.injected));
+            let Some(queue) = queue else { return };
             let Some(write) = queue.next().await else { return };
-            let (Some(service), Some(http_session)) = (service.upgrade(), http_session.upgrade()) else {
-                return;
-            };
-            tokio::spawn(async move {
-                if let Err(why) = exchange(&service, &http_session, write).await {
-                    http_session.session.note(
-                        None,
-                        Level::Error,
-                        format!("an exchange of our own failed: {why}"),
-                    );
-                }
-            });
+            let all = (Weak::upgrade(&sessions), Weak::upgrade(&upstream), Weak::upgrade(&http_session));
+            let (Some(sessions), Some(upstream), Some(http_session)) = all else { return };
+            tokio::spawn(send(sessions, upstream, http_session, write));
         }
     });
 }
 
+/// Sends one write in an exchange of its own; a failure is noted in the session.
+pub async fn send(
+    sessions: Arc<HttpSessions>,
+    upstream: Arc<dyn CallService>,
+    http_session: Arc<HttpSession>,
+    write: QueuedWrite<Receipt>,
+) {
+    if let Err(why) = exchange(&sessions, &*upstream, &http_session, write).await {
+        let text = format!("an exchange of our own failed: {why}");
+        http_session.session.note(None, Level::Error, text);
+    }
+}
+
 async fn exchange(
-    service: &Arc<ProxyService>,
+    sessions: &Arc<HttpSessions>,
+    upstream: &dyn CallService,
     http_session: &Arc<HttpSession>,
     write: QueuedWrite<Receipt>,
-) -> Result<(), String> {
+) -> Result<(), InjectError> {
     let message = Message::parse(write.bytes.clone());
-    let head = http_session.head.lock().clone();
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
-    match head {
+    match http_session.head() {
         Some(head) => {
-            *request.uri_mut() = head.uri;
-            *request.headers_mut() = head.headers;
+            *request.uri_mut() = head.uri.clone();
+            *request.headers_mut() = head.headers.clone();
         }
-        // Nobody has said anything yet that could be imitated.
+        // Without a request of the client there are no credentials to borrow.
         None => {
-            *request.uri_mut() =
-                service.upstream.address().path.parse().map_err(|_| "its URL has no path".to_owned())?
+            *request.uri_mut() = upstream.address().path.parse().map_err(|_| InjectError::NoPath)?;
         }
     }
     let sent = request.headers_mut();
@@ -73,41 +83,66 @@ async fn exchange(
     sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     sent.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     if message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some() {
-        fit::repeat(sent, &service.annotations.lock().headers(&message));
+        fit::repeat(sent, &sessions.context.annotations.lock().headers(&message));
     }
-    let (parts, _) = request.into_parts();
-    let described = parts.clone();
+    let (head, ()) = request.into_parts();
+    let described = head.clone();
     let frame = write.receipt.as_ref().map_or(0, |receipt| receipt.frame);
-    let mut request = Request::from_parts(parts, body::once(Arc::clone(&http_session.session), write));
-    request.extensions_mut().insert(RequestContext::new(service, http_session, frame));
-    let response = service.upstream.send(request).await.map_err(|error| error.to_string())?;
-    let (head, body) = response.into_parts();
-    // What is ours is taken out before it gets here; what else comes has nobody to go to.
+    let call = Call {
+        head,
+        message: Some(message),
+        body: CallBody::Whole(Outbound::new(Arc::clone(&http_session.session), write)),
+        context: http_session.request_context(frame),
+    };
+    let Answer { head, body } = upstream.call(call).await?;
+    let is_stream = match &body {
+        AnswerBody::Http(_) => headers::is_type(&head.headers, "text/event-stream"),
+        AnswerBody::Stream(_) => true,
+        AnswerBody::Empty | AnswerBody::Message(_) => false,
+    };
+    // Answers to requests of ours are taken out of the lane; everything else on it goes nowhere.
     let nowhere = Arc::new(WriterQueue::queue());
     nowhere.abandon();
-    let is_stream = headers::is_type(&head.headers, "text/event-stream");
     let lane = http_session.session.open_lane(Lane {
         direction: Direction::ToClient,
         channel: Channel::Main,
         forward: Arc::clone(&nowhere),
-        back: Some(Arc::clone(&http_session.own)),
+        back: Some(Arc::clone(&http_session.injected)),
         scope: Scope::Session,
         form: if is_stream { Form::Event } else { Form::Body },
         correlation: Correlation::None,
         open_to_us: false,
     });
-    let facts = facts::Facts::new(&service.cleaner, lane, &described, http_session.has_secret_endpoint());
-    let relay = relay::Relay {
-        service: Arc::clone(service),
+    let secret = http_session.has_secret_endpoint();
+    let relay = Relay {
+        sessions: Arc::clone(sessions),
         http_session: Arc::clone(http_session),
         lane,
         queue: nowhere,
-        facts,
+        facts: facts::Facts::new(&sessions.context.cleaner, lane, &described, secret),
         head,
         rewrite: None,
         op: None,
     };
-    let outcome = if is_stream { relay.events(body).await } else { relay.whole(body).await };
+    let outcome: Result<(), BrokenOff> = match body {
+        AnswerBody::Http(body) if is_stream => relay.events(body).await,
+        AnswerBody::Http(body) => match relay.whole(body).await {
+            Ok(Some((begun, rest))) => relay.through(begun, rest).await,
+            whole => whole.map(drop),
+        },
+        AnswerBody::Empty => {
+            relay.empty();
+            Ok(())
+        }
+        AnswerBody::Message(message) => {
+            relay.message(message);
+            Ok(())
+        }
+        AnswerBody::Stream(items) => {
+            relay.messages(items).await;
+            Ok(())
+        }
+    };
     http_session.session.close_lane(lane, outcome.err().as_deref());
     Ok(())
 }

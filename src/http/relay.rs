@@ -1,24 +1,23 @@
-//! What an upstream answers, on its way into the response lane.
+//! The response of an upstream, on its way into the response lane.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
 
 use super::body::{Gathered, gather_reply};
-use super::exchange::REWRITE;
+use super::call::{AnswerStream, StreamItem, body_of};
 use super::facts::{self, Facts, Headers};
-use super::service::ProxyService;
-use super::sessions::HttpSession;
+use super::sessions::{HttpSession, HttpSessions};
 use crate::log::http::Http;
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, LaneId, Level, OpId};
 use crate::mcp::sse::{BOM, Event, Piece, Splitter};
 use crate::mcp::{Message, Opaque};
-use crate::session::Receipt;
-use crate::session::{Item, Scope};
+use crate::session::{Item, Receipt, Scope};
 use crate::transport::WriterQueue;
 use crate::transport::http::coding::Decoder;
 use crate::transport::http::upstream::chain;
@@ -26,26 +25,34 @@ use crate::transport::http::{Body, Rewrite};
 
 /// A response on its way.
 pub struct Relay {
-    pub service: Arc<ProxyService>,
+    /// The sessions of the service.
+    pub sessions: Arc<HttpSessions>,
+    /// The session of the exchange.
     pub http_session: Arc<HttpSession>,
+    /// The response lane.
     pub lane: LaneId,
-    /// Where it goes.
+    /// The queue of the client.
     pub queue: Arc<WriterQueue<Receipt>>,
+    /// The facts of the exchange.
     pub facts: Facts,
+    /// The head of the response.
     pub head: http::response::Parts,
-    /// How our address and the upstream's stand for each other.
+    /// The rewrite of the upstream's address into ours, where that is asked for.
     pub rewrite: Option<Rewrite>,
-    /// What was asked.
+    /// The operation of the request.
     pub op: Option<OpId>,
 }
 
-/// Bytes and time that a body of unknown length is gathered for.
+/// Number of bytes, and time, for which a body of unknown length is gathered.
 const GATHERED_BYTES: usize = 64 << 10;
 const GATHER_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// The reason why a response broke off.
+pub type BrokenOff = String;
+
 impl Relay {
     fn headers(&self) -> Headers {
-        facts::recorded(&self.service.cleaner, &self.head.headers)
+        facts::recorded(&self.sessions.context.cleaner, &self.head.headers)
     }
 
     fn http(&self) -> Box<Http> {
@@ -53,27 +60,75 @@ impl Relay {
     }
 
     fn limit(&self) -> usize {
-        self.service.host.settings().inspect_limit
+        self.sessions.context.host.settings().inspect_limit
     }
 
-    /// Records that a stream is open; nothing may come on it for long.
+    /// Records that a stream is open, since the first event may come late.
     pub fn opened(&self) {
         let http = self.facts.of_event(self.head.status, self.headers(), None);
-        self.http_session.session.pass_item(self.lane, facts::of_http(Bytes::new(), Bytes::new(), http));
+        let item = facts::of_http(Bytes::new(), Bytes::new(), http);
+        self.http_session.session.pass_item(self.lane, item);
     }
 
-    /// Takes in a body that is one message, or something of HTTP alone.
+    // --- answers of servers of ours
+
+    /// Receives the only message of a response, and ends the lane.
+    pub fn message(&self, message: Message) {
+        self.sessions.context.annotations.lock().learn(&message);
+        let wire = Some(body_of(&message));
+        let item = Item { message, channel: Channel::Main, http: Some(self.http()), wire };
+        self.http_session.session.receive_item(self.lane, item);
+        self.http_session.session.end(self.lane);
+    }
+
+    /// Records a response without a body, and ends the lane.
+    pub fn empty(&self) {
+        self.arrived(&Bytes::new(), Bytes::new());
+    }
+
+    /// Receives messages as they come, each as an event.
+    pub async fn messages(&self, mut items: AnswerStream) {
+        let session = &self.http_session.session;
+        let mut headers = Some(self.headers());
+        let mut http = |event| {
+            let headers = headers.take().unwrap_or_else(|| Arc::from([]));
+            self.facts.of_event(self.head.status, headers, event)
+        };
+        while let Some(item) = items.next().await {
+            match item {
+                StreamItem::Message(message) => {
+                    self.sessions.context.annotations.lock().learn(&message);
+                    let event = Event::composed(body_of(&message));
+                    let wire = Some(event.raw.clone());
+                    let http = Some(http(Some(event)));
+                    session.admitted(self.lane).await;
+                    session.receive_item(self.lane, Item { message, channel: Channel::Main, http, wire });
+                }
+                StreamItem::KeepAlive => {
+                    let comment = Bytes::from_static(b":\n\n");
+                    session.pass_item(self.lane, facts::of_http(comment.clone(), comment, http(None)));
+                }
+            }
+            self.queue.room().await;
+        }
+        session.end(self.lane);
+    }
+
+    // --- bodies of HTTP upstreams
+
+    /// Receives a body that is one message, or text of HTTP alone. Returns the beginning and the rest of
+    /// a body over the inspect limit, for [`Relay::through`].
     ///
     /// # Errors
-    /// Why it broke off, when it did.
-    pub async fn whole(&self, body: Body) -> Result<(), String> {
+    /// The reason why it broke off.
+    pub async fn whole(&self, body: Body) -> Result<Option<(Bytes, Body)>, BrokenOff> {
         match gather_reply(body, self.limit()).await {
             Gathered::Whole(wire) => {
                 let decoded = self.decoded(&wire).await;
-                self.arrived(decoded, wire);
-                Ok(())
+                self.arrived(&decoded, wire);
+                Ok(None)
             }
-            Gathered::Long(begun, rest) => self.through(begun, rest).await,
+            Gathered::Long(begun, rest) => Ok(Some((begun, rest))),
             Gathered::Slow | Gathered::Broken => {
                 self.queue.cut();
                 Err("the upstream broke off its answer".into())
@@ -81,40 +136,42 @@ impl Relay {
         }
     }
 
-    /// Takes in a body that is there whole, and ends its lane.
-    fn arrived(&self, decoded: Bytes, wire: Bytes) {
+    /// Receives a whole body, and ends the lane.
+    fn arrived(&self, decoded: &Bytes, wire: Bytes) {
         let session = &self.http_session.session;
-        let item = facts::item(&self.service.cleaner, &self.head.headers, decoded.clone(), wire, self.http());
-        self.service.annotations.lock().learn(&item.message);
-        // A status without a message is all that its request will get, but for an answer that was
-        // promised on another stream.
+        let context = &self.sessions.context;
+        let message = facts::message(&self.head.headers, decoded);
+        let item = facts::item(&context.cleaner, &self.head.headers, message, decoded, wire, self.http());
+        context.annotations.lock().learn(&item.message);
+        // A status without a message is all that the request will get, except for 202, which promises an
+        // answer on another stream.
         if let (Channel::Http, Some(op)) = (item.channel, self.op)
             && self.head.status != StatusCode::ACCEPTED
         {
             session.give_up(op);
         }
-        self.arrive(item, &decoded);
+        self.receive(item, decoded);
         session.end(self.lane);
     }
 
-    /// Takes the response in, with our address in the place of the upstream's where that is asked.
-    fn arrive(&self, item: Item, decoded: &Bytes) {
+    /// Receives an item, with our address in the place of the upstream's where that is asked for.
+    fn receive(&self, item: Item, decoded: &Bytes) {
         let session = &self.http_session.session;
+        let cleaner = &self.sessions.context.cleaner;
         let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
-            let said = String::from_utf8_lossy(decoded).into_owned();
+            let text = String::from_utf8_lossy(decoded).into_owned();
             let mut headers = self.head.headers.clone();
             rewrite.headers(&mut headers);
-            let text = rewrite.to_client(&said);
-            (text != said || headers != self.head.headers).then_some((text, headers))
+            let rewritten = rewrite.to_client(&text);
+            (rewritten != text || headers != self.head.headers).then_some((rewritten, headers))
         });
         match rewritten {
             Some((text, headers)) => {
-                let headers = facts::recorded(&self.service.cleaner, &headers);
-                let http = self.facts.of_response(self.head.status, headers);
+                let http = self.facts.of_response(self.head.status, facts::recorded(cleaner, &headers));
                 let body = Bytes::from(text);
-                let instead =
-                    facts::item(&self.service.cleaner, &self.head.headers, body.clone(), body, http);
-                session.receive_remapped(self.lane, item, REWRITE, instead);
+                let message = facts::message(&self.head.headers, &body);
+                let instead = facts::item(cleaner, &self.head.headers, message, &body, body.clone(), http);
+                session.receive_remapped(self.lane, item, Rewrite::AUTHOR, instead);
             }
             None => {
                 session.receive_item(self.lane, item);
@@ -122,20 +179,20 @@ impl Relay {
         }
     }
 
-    /// Passes on a body that is not looked into.
+    /// Passes on a body that is not inspected.
     ///
     /// # Errors
-    /// Why it broke off, when it did.
-    pub async fn through(&self, mut begun: Bytes, mut rest: Body) -> Result<(), String> {
+    /// The reason why it broke off.
+    pub async fn through(&self, mut begun: Bytes, mut rest: Body) -> Result<(), BrokenOff> {
         let session = &self.http_session.session;
-        // Many are short, and only do not say so before.
+        // Most bodies without Content-Length are short: buffer 64 KiB or 200 ms first.
         let mut gathered = BytesMut::from(&begun[..]);
-        let patience = tokio::time::sleep(GATHER_TIMEOUT);
-        tokio::pin!(patience);
+        let timeout = tokio::time::sleep(GATHER_TIMEOUT);
+        tokio::pin!(timeout);
         while begun.is_empty() && gathered.len() < GATHERED_BYTES {
             let frame = tokio::select! {
                 frame = rest.frame() => frame,
-                () = &mut patience => break,
+                () = &mut timeout => break,
             };
             match frame {
                 Some(Ok(frame)) => gathered.extend_from_slice(&frame.into_data().unwrap_or_default()),
@@ -146,14 +203,14 @@ impl Relay {
                 None => {
                     let wire = gathered.freeze();
                     let decoded = self.decoded(&wire).await;
-                    self.arrived(decoded, wire);
+                    self.arrived(&decoded, wire);
                     return Ok(());
                 }
             }
         }
         begun = gathered.freeze();
         session.cleared(self.lane).await;
-        let kept = facts::kept(&self.service.cleaner, &self.head.headers, &begun);
+        let kept = facts::kept(&self.sessions.context.cleaner, &self.head.headers, &begun);
         session.receive_long(self.lane, begun, kept, Some(self.http()));
         loop {
             match rest.frame().await {
@@ -175,22 +232,25 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes in a stream of events, each as it arrives.
+    /// Receives a stream of events, each as it arrives.
     ///
     /// # Errors
-    /// Why it broke off, when it did.
-    pub async fn events(&self, mut body: Body) -> Result<(), String> {
+    /// The reason why it broke off.
+    pub async fn events(&self, mut body: Body) -> Result<(), BrokenOff> {
         let session = &self.http_session.session;
+        let unread = |error: &dyn std::fmt::Display| {
+            session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
+        };
         let mut decoder = match Decoder::of(&self.head.headers) {
             Ok(decoder) => decoder,
             Err(error) => {
-                session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
+                unread(&error);
                 return self.through(Bytes::new(), body).await;
             }
         };
         let encoded = decoder.is_some();
         let mut splitter = Splitter::new(self.limit());
-        // Once for the stream; every event would be too often.
+        // Only the first event of a stream records the headers.
         let mut headers = Some(self.headers());
         let outcome = loop {
             match body.frame().await {
@@ -203,17 +263,13 @@ impl Relay {
                     match &mut decoder {
                         None => splitter.feed(&data),
                         Some(decoder) => {
-                            // Events cannot be cut out of an encoded stream: it goes on as it
-                            // came, and what is in it is only shown.
+                            // Events cannot be cut out of an encoded stream: the stream is passed on as it
+                            // came, and its events are only recorded.
                             session.pass(self.lane, data.clone());
                             match decoder.feed(&data, self.limit()).await {
                                 Ok(decoded) => splitter.feed(&decoded),
                                 Err(error) => {
-                                    session.note(
-                                        None,
-                                        Level::Warning,
-                                        format!("a stream passes unread: {error}"),
-                                    );
+                                    unread(&error);
                                     return self.through(Bytes::new(), body).await;
                                 }
                             }
@@ -232,7 +288,7 @@ impl Relay {
         match &outcome {
             Ok(()) => session.end(self.lane),
             Err(_) => {
-                // What came whole before it broke is delivered, held or not.
+                // Events that came whole before the break are delivered, held or not.
                 session.cleared(self.lane).await;
                 self.queue.cut();
             }
@@ -258,7 +314,7 @@ impl Relay {
             }
             Piece::Idle(bytes) => {
                 let wire = if encoded { Bytes::new() } else { bytes.clone() };
-                // What is no comment is an event that was cut off, and nobody knows what it holds.
+                // A block that is no comment is an event that was cut off, and may hold a part of a secret.
                 let is_plain = bytes.starts_with(b":") || bytes.trim_ascii().is_empty() || bytes == BOM;
                 let shown = if is_plain { bytes } else { Bytes::from_static(b"[an event that was cut off]") };
                 session.pass_item(self.lane, facts::of_http(shown, wire, http(None)));
@@ -277,19 +333,20 @@ impl Relay {
     fn event(&self, event: Event, http: &mut impl FnMut(Option<Event>) -> Box<Http>) -> Item {
         let wire = Some(event.raw.clone());
         let data = event.data.clone().unwrap_or_default();
+        let context = &self.sessions.context;
         if event.is_message() {
             let message = Message::parse(data);
-            self.service.annotations.lock().learn(&message);
+            context.annotations.lock().learn(&message);
             return Item { message, channel: Channel::Main, http: Some(http(Some(event))), wire };
         }
         let (message, event) = match event.name.as_deref() {
-            // Its address is the key to the session (2024-11-05, HTTP with SSE).
+            // The address in the endpoint event is the key to the session (2024-11-05, HTTP with SSE).
             Some("endpoint") => {
                 let endpoint = String::from_utf8_lossy(&data).into_owned();
-                self.service.sessions.set_endpoint(&self.service, &self.http_session, &endpoint);
-                // Everything that the server says comes on this stream.
+                self.sessions.set_endpoint(&self.http_session, &endpoint);
+                // This transport answers every request on this stream.
                 self.http_session.session.rescope(self.lane, Scope::Session, Correlation::Presumed);
-                let clean = self.service.cleaner.endpoint(&endpoint);
+                let clean = context.cleaner.endpoint(&endpoint);
                 let raw = event.with_data(clean.as_bytes());
                 (Message::opaque(clean.into(), Opaque::Text), Event::parse(raw))
             }
@@ -298,10 +355,11 @@ impl Relay {
         Item { message, channel: Channel::Http, http: Some(http(Some(event))), wire }
     }
 
-    /// A body as it is to be read.
+    /// Returns a body without its content coding.
     async fn decoded(&self, wire: &Bytes) -> Bytes {
         let note = |error: &dyn std::fmt::Display| {
-            self.http_session.session.note(None, Level::Warning, format!("a body passes unread: {error}"));
+            let text = format!("a body passes unread: {error}");
+            self.http_session.session.note(None, Level::Warning, text);
         };
         match Decoder::of(&self.head.headers) {
             Ok(None) => wire.clone(),

@@ -1,52 +1,71 @@
-//! The stages that every frame passes, in the order of their priority.
+//! The ordered list of interceptors that every frame passes.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use super::breakpoints::Breakpoints;
+use super::inspected::Inspected;
 use super::verdict::Ruling;
-use crate::log::operation::Operation;
-use crate::log::query::Subject;
-use crate::log::record::{Channel, Frame, OpId, Seq, SessionId};
-use crate::mcp::{Direction, Era, Eras, Message};
+
+/// Priorities of the usual stages: higher ones rule first.
+pub mod priority {
+    /// Access policies.
+    pub const POLICIES: i32 = 1000;
+    /// Rules from files.
+    pub const RULES: i32 = 0;
+    /// Breakpoints, below rules: a person sees what rules made of a frame.
+    pub const BREAKPOINTS: i32 = -100;
+}
 
 /// A stage of the pipeline.
 pub trait Interceptor: Send + Sync {
-    /// The name that the log gives for its verdicts.
+    /// Returns the name that the log gives as the author of its verdicts.
     fn name(&self) -> &str;
 
-    /// Rules on a frame, or has no opinion. Called with the session locked: it must not block.
-    fn rule(&self, frame: &Arriving<'_>) -> Option<Ruling>;
+    /// Rules on a frame, or returns `None` to leave it to the next stage.
+    ///
+    /// The session is locked meanwhile, so this must not block; slow work belongs into
+    /// [`Ruling::later`].
+    fn rule(&self, frame: &Inspected<'_>) -> Option<Ruling>;
 }
 
-/// A frame on its way, with what is known about it.
-pub struct Arriving<'a> {
-    pub seq: Seq,
-    pub session: SessionId,
-    pub name: &'a str,
-    pub frame: &'a Frame,
-    /// The operation it belongs to.
-    pub operation: Option<&'a Operation>,
-    pub eras: &'a Eras,
-    /// Seconds since local midnight at its arrival.
-    pub time_of_day: u32,
-}
-
-/// The stages, highest priority first; equals keep the order in which they were added.
+/// Interceptors in the order in which they rule: highest priority first, equal priorities in the
+/// order in which they were added.
 #[derive(Default, Clone)]
 pub struct Chain {
     stages: Vec<(i32, Arc<dyn Interceptor>)>,
 }
 
 impl Chain {
-    /// Adds a stage.
+    /// Creates a chain without stages, which forwards everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates the chain of an engine without rules: breakpoints only.
+    pub fn of_breakpoints(breakpoints: &Arc<Breakpoints>) -> Self {
+        Self::new().with(priority::BREAKPOINTS, Arc::clone(breakpoints) as Arc<dyn Interceptor>)
+    }
+
+    /// Adds an interceptor.
     #[must_use]
-    pub fn with(mut self, priority: i32, stage: Arc<dyn Interceptor>) -> Self {
+    pub fn with(mut self, priority: i32, interceptor: Arc<dyn Interceptor>) -> Self {
         let at = self.stages.partition_point(|(other, _)| *other >= priority);
-        self.stages.insert(at, (priority, stage));
+        self.stages.insert(at, (priority, interceptor));
         self
     }
 
-    /// The first ruling of the stages from `from` on, who gave it, and the stage after it.
-    pub fn rule(&self, from: usize, frame: &Arriving<'_>) -> Option<(usize, &str, Ruling)> {
+    /// Removes every interceptor of this name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.stages.retain(|(_, stage)| stage.name() != name);
+        self
+    }
+
+    /// Asks the stages from index `from` on. Returns the index after the first stage that rules, its
+    /// name and its ruling.
+    pub fn rule(&self, from: usize, frame: &Inspected<'_>) -> Option<(usize, &str, Ruling)> {
         self.stages
             .iter()
             .enumerate()
@@ -54,84 +73,32 @@ impl Chain {
             .find_map(|(index, (_, stage))| Some((index + 1, stage.name(), stage.rule(frame)?)))
     }
 
-    /// Whether no stage can have an opinion.
+    /// Returns `true` if there are no stages.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
     }
 }
 
-impl Subject for Arriving<'_> {
-    fn seq(&self) -> Seq {
-        self.seq
+/// The chain in force, shared by all sessions of an engine.
+///
+/// A frame keeps the chain that was in force when it arrived, so that a frame that waits goes on
+/// where it stopped; frames that arrive after [`SharedChain::replace`] see the new chain, in
+/// sessions that run already too.
+pub struct SharedChain(ArcSwap<Chain>);
+
+impl SharedChain {
+    /// Puts `chain` in force.
+    pub fn new(chain: Chain) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(chain)))
     }
 
-    fn direction(&self) -> Direction {
-        self.frame.direction
+    /// Returns the chain in force.
+    pub fn load(&self) -> Arc<Chain> {
+        self.0.load_full()
     }
 
-    fn kind(&self) -> &str {
-        self.frame.kind().as_str()
-    }
-
-    fn method(&self) -> Option<&str> {
-        self.frame.message.method().or(self.operation.map(|operation| &*operation.method))
-    }
-
-    fn target(&self) -> Option<&str> {
-        self.operation.and_then(|operation| operation.target.as_deref())
-    }
-
-    fn size(&self) -> u64 {
-        self.frame.message.raw().len() as u64
-    }
-
-    fn message(&self) -> Option<Message> {
-        (self.frame.channel == Channel::Main).then(|| self.frame.message.clone())
-    }
-
-    fn origin(&self) -> &str {
-        self.frame.origin.as_str()
-    }
-
-    fn op(&self) -> Option<OpId> {
-        self.frame.link.op
-    }
-
-    fn cause(&self) -> Option<OpId> {
-        self.frame.link.cause.map(|cause| cause.op)
-    }
-
-    fn http(&self, yes: &mut dyn FnMut(&str)) {
-        if let Some(http) = &self.frame.http {
-            http.phrases(yes);
-        }
-    }
-
-    fn statuses(&self, yes: &mut dyn FnMut(&str)) {
-        if let Some(status) = self.frame.http.as_ref().and_then(|http| http.status) {
-            yes(&status.to_string());
-        }
-        if self.frame.message.is_error() {
-            yes("error");
-        }
-        for link in self.frame.links() {
-            link.flags.words().for_each(&mut *yes);
-        }
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.eras.current()
-    }
-
-    fn lints(&self, yes: &mut dyn FnMut(&str)) {
-        self.frame.message.quirks().describe().for_each(yes);
-    }
-
-    fn session(&self) -> (u32, &str) {
-        (self.session.0, self.name)
-    }
-
-    fn time_of_day(&self) -> u32 {
-        self.time_of_day
+    /// Puts another chain in force.
+    pub fn replace(&self, chain: Chain) {
+        self.0.store(Arc::new(chain));
     }
 }

@@ -1,68 +1,107 @@
-//! What an interceptor can say about a frame.
+//! The answers that an interceptor can give about a frame.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::log::record::VerdictKind;
 
-/// What becomes of a frame.
+pub use crate::transport::Pace;
+
+/// The fate of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Goes on unchanged.
+    /// The frame goes on unchanged.
     Pass,
-    /// These go on in its place, each a whole line without its terminator. They may be anything,
-    /// invalid JSON included: that is a test.
+    /// The messages go on in the place of the frame, in this order. An empty list drops the frame.
     Deliver(Vec<Outgoing>),
-    /// It goes no further and its sender gets this.
-    Answer(Bytes),
-    /// It goes no further.
+    /// The frame goes no further and its sender gets these, in this order. Over HTTP they are one
+    /// response, with the status and headers of the first.
+    Answer(Vec<Outgoing>),
+    /// The frame goes no further.
     Drop,
-    /// It goes no further and both ends of its connection are closed.
+    /// The frame goes no further and both ends of its connection are closed.
     Close,
 }
 
-/// A line that goes on in the place of another.
+/// A message, or any other bytes, that an interceptor or a person sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
+    /// The message without a terminator. Invalid JSON is allowed, for tests of the peer.
     pub line: Bytes,
-    /// HTTP headers that repeat the body stay as they came: how a server takes the mismatch is a test.
+    /// The bytes that end the message; those that are usual for its lane if `None`.
+    pub terminator: Option<Bytes>,
+    /// The speed at which the bytes are written; at once if `None`.
+    pub pace: Option<Pace>,
+    /// The head of the HTTP response that begins with this message: of an answer, or of an edited
+    /// response. Without one an answer has status 200, and an edited response keeps its own head.
+    pub head: Option<Box<ResponseHead>>,
+    /// Set to keep HTTP headers that repeat parts of the body as they came, to test how a server
+    /// takes the mismatch.
     pub keeps_headers: bool,
 }
 
-/// A verdict now, from a person, or later.
-pub enum Decision {
-    Now(Verdict),
-    /// Until a person (or a timeout, or the end of the session) decides.
-    Hold,
-    /// When the future is ready.
-    Later(Pin<Box<dyn Future<Output = Verdict> + Send>>),
+/// Status and headers of an HTTP response that we make (RFC 9110, sections 15 and 6.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status code, 200 to 599.
+    pub status: u16,
+    /// Names and values of headers that are added; each replaces all headers of its name.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// A decision and why.
+/// A verdict that an interceptor computes while the frame waits.
+pub type PendingVerdict = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// A verdict now, by a person, or later.
+pub enum Decision {
+    /// The verdict is known.
+    Now(Verdict),
+    /// A person decides. With nobody attached, the frame is released after `patience`.
+    Hold {
+        /// Time that the frame waits while nobody is attached who can decide; zero releases it at
+        /// once.
+        patience: Duration,
+    },
+    /// The interceptor decides when the future is ready. Neither accept-all nor the last detach
+    /// releases the frame before that.
+    Later(PendingVerdict),
+}
+
+/// A decision and its reason.
 pub struct Ruling {
+    /// The decision.
     pub decision: Decision,
+    /// The reason, as log and screen show it.
     pub why: Option<String>,
 }
 
 impl Verdict {
-    /// This line goes on in its place.
+    /// Delivers `line` in the place of the frame.
     pub fn replace(line: Bytes) -> Self {
         Self::Deliver(vec![line.into()])
     }
 
-    /// What is odd about it.
+    /// Answers with `line`.
+    pub fn answer(line: Bytes) -> Self {
+        Self::Answer(vec![line.into()])
+    }
+
+    /// Returns a remark for the log where the verdict does something unusual.
     pub fn remark(&self) -> Option<&'static str> {
         match self {
             Self::Deliver(all) if all.iter().any(|each| each.keeps_headers) => {
-                Some("its headers stay as they came")
+                Some("its headers were kept unchanged")
             }
             _ => None,
         }
     }
 
-    /// The word for the log.
+    /// Returns the kind that the log records.
     pub fn kind(&self) -> VerdictKind {
         match self {
             Self::Pass => VerdictKind::Forward,
@@ -74,9 +113,26 @@ impl Verdict {
     }
 }
 
+impl Outgoing {
+    /// Sets the status and headers of the HTTP response that begins with this message.
+    #[must_use]
+    pub fn with_head(mut self, status: u16, headers: &[(&str, &str)]) -> Self {
+        let headers = headers.iter().map(|(name, value)| (Arc::from(*name), Arc::from(*value))).collect();
+        self.head = Some(Box::new(ResponseHead { status, headers }));
+        self
+    }
+
+    /// Sets the speed at which the message is written.
+    #[must_use]
+    pub fn with_pace(mut self, bytes_per_second: NonZeroU32) -> Self {
+        self.pace = Some(Pace { bytes_per_second });
+        self
+    }
+}
+
 impl From<Bytes> for Outgoing {
     fn from(line: Bytes) -> Self {
-        Self { line, keeps_headers: false }
+        Self { line, terminator: None, pace: None, head: None, keeps_headers: false }
     }
 }
 
@@ -87,8 +143,13 @@ impl From<Verdict> for Ruling {
 }
 
 impl Ruling {
-    /// A hold, with the reason that the screen shows.
-    pub fn hold(why: impl Into<String>) -> Self {
-        Self { decision: Decision::Hold, why: Some(why.into()) }
+    /// Creates a hold with the reason that the screen shows; see [`Decision::Hold`] for `patience`.
+    pub fn hold(why: impl Into<String>, patience: Duration) -> Self {
+        Self { decision: Decision::Hold { patience }, why: Some(why.into()) }
+    }
+
+    /// Creates a ruling whose verdict comes later.
+    pub fn later(verdict: impl Future<Output = Verdict> + Send + 'static) -> Self {
+        Self { decision: Decision::Later(Box::pin(verdict)), why: None }
     }
 }

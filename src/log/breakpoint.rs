@@ -1,4 +1,5 @@
-//! Breakpoints as data: what a person arms, what the screen shows of it, and who decides.
+//! The data of breakpoints: the breakpoints that a person sets, and the controllers that decide on
+//! held frames.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,37 +11,44 @@ use serde::{Deserialize, Serialize};
 use super::query::Query;
 use super::record::Seq;
 
-/// A query that holds what it matches.
+/// A breakpoint: a query, which holds the frames that it matches.
 #[derive(Debug, Clone)]
 pub struct Breakpoint {
+    /// The number of the breakpoint, counted from 1.
     pub id: u32,
+    /// The query.
     pub query: Query,
+    /// `false` for a breakpoint that holds nothing for now.
     pub enabled: bool,
-    /// How many frames it has held.
+    /// Number of frames held so far.
     pub hits: u64,
-    /// How long what it holds waits while nobody is there who could decide; not at all where zero.
+    /// Time for which a frame is held while no controller is attached; if zero, none is held then.
     pub patience: Duration,
 }
 
-/// Somebody who can decide.
+/// A controller: a screen whose person can decide on held frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Controller {
-    pub seat: u32,
+    /// The number of the controller within its engine, counted from 1.
+    #[serde(rename = "seat")]
+    pub id: u32,
+    /// The name that the other controllers see.
     pub name: String,
-    /// Whether it is the one who decides now.
+    /// `true` for the only one whose decisions are accepted now.
     pub decides: bool,
 }
 
-/// All breakpoints of an engine at one moment, and who decides on what they hold.
+/// A snapshot of the breakpoints of an engine, and the controllers that can decide on held frames.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// The breakpoints, in the order in which they were set.
     pub points: Vec<Breakpoint>,
-    /// Whether the breakpoints stop anything at all.
+    /// `false` while no breakpoint holds anything.
     pub armed: bool,
-    /// Whether every frame is held, breakpoints or not.
+    /// `true` while every frame is held, whether a breakpoint matches it or not.
     pub everything: bool,
-    /// Who can decide, in the order in which they came.
+    /// The controllers, in the order in which they attached.
     pub controllers: Vec<Controller>,
-    /// What goes on instead of held frames that were changed and are still held.
+    /// The texts that go on in the place of held frames once they are accepted.
     pub amended: BTreeMap<Seq, Bytes>,
 }

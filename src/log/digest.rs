@@ -1,51 +1,61 @@
-//! What the fold of a log needs to know of a frame, without its message. The index of a tape keeps
-//! it, so that a long tape opens without being parsed.
+//! The digest of a frame: all that the fold of a log needs of it, without its message. The index of a
+//! tape stores digests, so that a long tape opens without being parsed.
 
 use std::borrow::Cow;
 
 use super::record::{Channel, Flags, Frame, FrameKind, LaneId, Link, Origin, Role, Seq};
 use crate::mcp::{Direction, Quirks};
 
-/// A frame in short. `N` is what names a text: the text itself, or its place in a table.
+/// The digest of a frame. `N` stands for a text: the text itself, or its position in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest<N> {
+    /// The lane that the frame came through.
     pub lane: LaneId,
+    /// The direction of the frame.
     pub direction: Direction,
+    /// The kind of the frame.
     pub kind: FrameKind,
+    /// The source of the frame.
     pub origin: Origin,
+    /// The place of the frame in its operation.
     pub link: Link,
-    /// The request that it answers; of a batch, that its first element answers.
+    /// The request that the frame answers; for a batch, the request that its first element answers.
     pub reply_to: Option<Seq>,
-    /// The flags of the message or of all elements of a batch.
+    /// The flags of the message, or those of all elements of a batch together.
     pub flags: Flags,
+    /// The oddities of the message.
     pub quirks: Quirks,
-    /// The message's own method, or what HTTP said.
+    /// The message's own method, or the summary of a frame that is HTTP only.
     pub method: Option<N>,
+    /// The target of the method, such as the name of a tool.
     pub target: Option<N>,
-    /// Bytes of the message.
+    /// Length of the message in bytes, terminator included.
     pub size: u64,
+    /// `true` for a failure: an HTTP status from 400 on, an error response, or a tool result with `isError`.
     pub is_error: bool,
-    /// Whether it asks for a later page of a list.
+    /// `true` for a request of a later page of a list: it has a `cursor`.
     pub pages_on: bool,
-    /// Whether secrets were taken out of it.
+    /// `true` if secrets were removed from the frame.
     pub is_redacted: bool,
+    /// The HTTP side of the frame; `None` for other transports.
     pub http: Option<HttpDigest>,
 }
 
-/// The HTTP side of a frame in short.
+/// The digest of the HTTP side of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpDigest {
-    /// The lane of the request.
+    /// The lane of the request, which identifies the exchange.
     pub exchange: LaneId,
+    /// The HTTP status of a response.
     pub status: Option<u16>,
-    /// Whether it came on a stream of events.
+    /// `true` if the frame came on a stream of server-sent events.
     pub stream: bool,
-    /// Whether it is an event of that stream, not its opening.
+    /// `true` for an event of that stream, `false` for its opening.
     pub event: bool,
 }
 
 impl<'a> Digest<Cow<'a, str>> {
-    /// The digest of `frame`.
+    /// Returns the digest of `frame`.
     pub fn of(frame: &'a Frame) -> Self {
         let lead = frame.links().first().copied().unwrap_or_default();
         let http = frame.http.as_deref();
@@ -80,7 +90,7 @@ impl<'a> Digest<Cow<'a, str>> {
 }
 
 impl<N> Digest<N> {
-    /// The same with its texts named otherwise.
+    /// Returns the digest with its texts replaced by `method` and `target`.
     pub fn named<M>(self, method: Option<M>, target: Option<M>) -> Digest<M> {
         Digest {
             lane: self.lane,

@@ -1,11 +1,11 @@
-//! What the sides of a session say about themselves.
+//! The facts that both sides of a session state about themselves.
 
 use super::record::Facts;
 use crate::mcp::compose::meta;
 use crate::mcp::era::SideEra;
 use crate::mcp::{Direction, Eras, Message, json};
 
-/// Names and capabilities, learnt from handshakes and envelopes.
+/// The names and capabilities of both sides, learnt from handshakes and `_meta` envelopes.
 #[derive(Debug, Default)]
 pub struct Known {
     client: Side,
@@ -20,7 +20,7 @@ struct Side {
 }
 
 impl Known {
-    /// Learns from a message; `method` is that of its operation. Returns whether it was news.
+    /// Learns from a message, whose operation has the method `method`. Returns `true` if anything was new.
     pub fn observe(&mut self, direction: Direction, message: &Message, method: Option<&str>) -> bool {
         let (side, info, capabilities) = match direction {
             Direction::ToServer => {
@@ -57,7 +57,7 @@ impl Known {
         news
     }
 
-    /// All that is known of the side that sends in `direction`.
+    /// Returns all known facts about the side that sends in `direction`.
     pub fn facts(&self, direction: Direction, eras: &Eras) -> Facts {
         let (side, SideEra { era, version }) = match direction {
             Direction::ToServer => (&self.client, eras.client.clone()),

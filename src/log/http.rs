@@ -1,35 +1,37 @@
-//! What HTTP adds to a frame. Secrets were cleaned out before any of this was made.
+//! The HTTP side of a frame. Secrets are removed before any of it is created.
 
 use std::sync::Arc;
 
 use super::record::LaneId;
 use crate::mcp::sse::Event;
 
-/// The exchange that a frame was part of, as far as it had gone.
+/// The HTTP exchange that a frame belongs to, as far as it had gone when the frame was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// The lane of the request, which names the exchange.
+    /// The lane of the request, which identifies the exchange.
     pub exchange: LaneId,
+    /// The method of the request.
     pub method: Arc<str>,
-    /// Path and query.
+    /// The path and query of the request.
     pub path: Arc<str>,
-    /// Of a response.
+    /// The status, if the frame belongs to the response.
     pub status: Option<u16>,
-    /// The headers of the request or response. Only the first frame of a stream has them.
+    /// The headers of the request or response. On a stream only the first frame has them.
     pub headers: Arc<[(Arc<str>, Arc<str>)]>,
-    /// Whether it came on a stream of events.
+    /// `true` if the frame came on a stream of server-sent events.
     pub stream: bool,
+    /// The event that carried the message, on a stream.
     pub event: Option<Event>,
 }
 
 impl Http {
-    /// The first header called `name`, whatever its case.
+    /// Returns the value of the first header called `name`, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let named = |(key, _): &&(Arc<str>, Arc<str>)| key.eq_ignore_ascii_case(name);
         self.headers.iter().find(named).map(|(_, value)| &**value)
     }
 
-    /// `POST /mcp`, with the status where there is one.
+    /// Returns a summary such as `POST /mcp`, preceded by the status of a response: `200 POST /mcp`.
     pub fn summary(&self) -> String {
         match self.status {
             Some(status) => format!("{status} {} {}", self.method, self.path),
@@ -37,7 +39,8 @@ impl Http {
         }
     }
 
-    /// What a query may look for: the summary, each header as `name: value`, the event's name and id.
+    /// Passes every phrase that a query can find to `yes`: the summary, each header as `name: value`,
+    /// `stream`, and the name and id of the event.
     pub fn phrases(&self, yes: &mut dyn FnMut(&str)) {
         yes(&self.summary());
         self.headers.iter().for_each(|(name, value)| yes(&format!("{name}: {value}")));
@@ -50,7 +53,7 @@ impl Http {
         }
     }
 
-    /// Bytes of memory that it costs beside the message, roughly.
+    /// Returns the approximate memory cost beside the message, in bytes.
     pub fn cost(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
         headers + self.path.len() + self.event.as_ref().map_or(0, |event| event.raw.len())

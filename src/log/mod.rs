@@ -1,10 +1,11 @@
-//! What happened: records, the log that keeps them, and what can be derived from them.
+//! The log of all that happened: its records, their storage, and the state that is derived from them.
 
 pub mod breakpoint;
 pub mod digest;
 pub mod facts;
 pub mod frame;
 pub mod http;
+pub mod linker;
 pub mod operation;
 pub mod query;
 pub mod record;

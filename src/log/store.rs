@@ -1,6 +1,6 @@
-//! The log: append-only, shared, bounded in memory. It is the bus of the program: the screen,
-//! the tape writer and every later reader follow it as a [`Tail`] at their own pace, and none of
-//! them can slow the writer.
+//! The log: append-only, shared, bounded in memory. The log is the bus of the program: the screen, the
+//! tape writer and every later reader follow it as a [`Tail`] at their own pace, and none of them can
+//! slow the writer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use super::record::{Body, Gap, Record, Seq, SessionId};
 use crate::clock::{Clock, Stamp};
 
-/// Where evicted records can be read back from: the tape.
+/// The storage from which evicted records can be read back: the tape.
 pub trait Archive: Send + Sync {
-    /// The record at `seq`, if it is there and readable.
+    /// Returns the record at `seq`, if it is stored and readable.
     fn read(&self, seq: Seq) -> Option<Arc<Record>>;
 
-    /// The position of the first record behind `seq` that is there.
+    /// Returns the position of the first stored record after `seq`.
     fn next(&self, seq: Seq) -> Option<Seq>;
 
-    /// The frames from `first` to `last` whose messages may contain `text`, in order; none where
-    /// that cannot be said without reading each.
+    /// Returns the frames from `first` to `last` whose messages may contain `text`, in order, or `None`
+    /// if the storage would have to read each message to answer.
     fn containing(&self, _text: &[u8], _first: Seq, _last: Seq) -> Option<Vec<Seq>> {
         None
     }
@@ -28,46 +28,46 @@ pub trait Archive: Send + Sync {
 
 /// An append-only list of records with a memory bound.
 ///
-/// The order of sacrifice: over the bound, records that are on the tape are evicted and read
-/// back from it on demand; without a tape, or when it cannot keep up, the oldest are dropped and
-/// a [`Gap`] says so. Pinned records (held frames) stay.
+/// When the bound is exceeded, the oldest records are evicted. Those that are on the tape are read
+/// back from it on demand; without a tape, or if it cannot keep up, they are lost and a [`Gap`] takes
+/// their place. Pinned records (held frames) stay.
 pub struct Log {
     clock: Clock,
     /// The memory bound in bytes, counted as [`Record::cost`].
     bound: usize,
     inner: RwLock<Inner>,
     length: watch::Sender<Seq>,
-    /// Wakes whoever archives, when records pile up faster than it looks by itself.
+    /// Wakes the tape writer when records arrive faster than it looks by itself.
     pressed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
 struct Inner {
     records: VecDeque<Arc<Record>>,
-    /// The last position used.
+    /// The last position used; 0 if there are no records.
     last: Seq,
     cost: usize,
-    /// What the records that are not on the tape cost.
+    /// Cost of the records that are not on the tape yet.
     fresh: usize,
-    /// Every record up to here is on the tape.
+    /// The position up to which every record is on the tape.
     archived: Seq,
     archive: Option<Arc<dyn Archive>>,
     pinned: BTreeMap<Seq, Arc<Record>>,
     lost: u64,
 }
 
-/// A reader's place in the log.
+/// A reader's position in the log.
 pub struct Tail {
     log: Arc<Log>,
     next: Seq,
     length: watch::Receiver<Seq>,
 }
 
-/// The default memory bound of an engine's log.
+/// The default memory bound of an engine's log, in bytes.
 pub const DEFAULT_BOUND: usize = 64 << 20;
 
 impl Log {
-    /// An empty log that keeps about `bound` bytes of records in memory.
+    /// Creates an empty log that keeps about `bound` bytes of records in memory.
     pub fn new(clock: Clock, bound: usize) -> Arc<Self> {
         Arc::new(Self {
             clock,
@@ -78,23 +78,24 @@ impl Log {
         })
     }
 
+    /// Returns the clock that stamps the records.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Appends a fact and returns its position.
+    /// Appends a fact, stamped with the current time, and returns its position.
     pub fn append(&self, session: SessionId, body: Body) -> Seq {
         self.append_with(session, |_| body).seq
     }
 
-    /// Appends the fact that `make` builds from its own position. `make` runs with the log
-    /// locked.
+    /// Appends the fact that `make` builds from its position. `make` runs while the log is locked, and
+    /// must not use the log.
     pub fn append_with(&self, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
-        // The time is taken with the log locked, so that it never runs against the order.
+        // The time is read while the log is locked, so that times never run against the order.
         self.push(session, |clock| clock.now(), make)
     }
 
-    /// Appends a fact that was stamped elsewhere.
+    /// Appends a fact with a stamp that was taken elsewhere, as [`Log::append_with`] does otherwise.
     pub fn append_at(&self, at: Stamp, session: SessionId, make: impl FnOnce(Seq) -> Body) -> Arc<Record> {
         self.push(session, |_| at, make)
     }
@@ -120,19 +121,19 @@ impl Log {
         if pressed && let Some(wake) = self.pressed.get() {
             wake();
         }
-        // Another may have appended and told since.
+        // A concurrent append may have reported a later position meanwhile.
         self.length.send_modify(|length| *length = (*length).max(last));
         record
     }
 
-    /// Names what to call when half the bound is used and not everything is on the tape. The
-    /// first to be named stays.
+    /// Sets the function to call when records that are not on the tape yet fill half of the bound. Only
+    /// the first call has an effect.
     pub fn set_pressed(&self, wake: Box<dyn Fn() + Send + Sync>) {
-        // An engine has one recording.
+        // An engine has one recording; ignore a second call.
         let _ = self.pressed.set(wake);
     }
 
-    /// A log whose records up to `last` are in `archive`.
+    /// Creates the log of a finished tape, whose records up to `last` are in `archive`.
     pub fn finished(clock: Clock, last: Seq, archive: Arc<dyn Archive>) -> Arc<Self> {
         let log = Self::new(clock, usize::MAX);
         {
@@ -144,17 +145,17 @@ impl Log {
         log
     }
 
-    /// The position of the newest record; 0 when there is none.
+    /// Returns the position of the newest record; 0 if there is none.
     pub fn last(&self) -> Seq {
         self.inner.read().last
     }
 
-    /// How many records were dropped without being on a tape.
+    /// Returns the number of records that were dropped without being on a tape.
     pub fn lost(&self) -> u64 {
         self.inner.read().lost
     }
 
-    /// The record at `seq`, from memory or from the tape.
+    /// Returns the record at `seq`, from memory or from the tape.
     pub fn get(&self, seq: Seq) -> Option<Arc<Record>> {
         let archive = {
             let inner = self.inner.read();
@@ -166,8 +167,8 @@ impl Log {
         archive.read(seq)
     }
 
-    /// The frames from `first` to `last` that have left memory and may contain `text`, in order;
-    /// none where that cannot be said without reading each.
+    /// Returns the frames from `first` to `last` that may contain `text`, in order, if all of them have
+    /// left memory; `None` otherwise, or if the tape would have to read each message to answer.
     pub fn containing(&self, text: &[u8], first: Seq, last: Seq) -> Option<Vec<Seq>> {
         let (kept, archive) = {
             let inner = self.inner.read();
@@ -175,12 +176,13 @@ impl Log {
         };
         match last < kept {
             true => archive?.containing(text, first, last),
-            // They are at hand.
+            // Records in memory can be read at once.
             false => None,
         }
     }
 
-    /// Up to `most` records from `from` on. Where records are gone, one [`Gap`] stands for them.
+    /// Returns up to `most` records from position `from` on. A [`Gap`] stands for each range of records
+    /// that are gone.
     pub fn window(&self, from: Seq, most: usize) -> Vec<Arc<Record>> {
         let from = from.max(1);
         let (first, archive) = {
@@ -218,11 +220,12 @@ impl Log {
         Arc::new(Record { seq: last, at: self.clock.now(), session: SessionId(0), body })
     }
 
-    /// Keeps a record whatever the bound says.
+    /// Keeps a record in memory regardless of the bound.
     pub fn pin(&self, record: &Arc<Record>) {
         self.inner.write().pinned.insert(record.seq, Arc::clone(record));
     }
 
+    /// Lets go of a record that was pinned. It counts as lost if it is neither in memory nor on the tape.
     pub fn unpin(&self, seq: Seq) {
         let mut inner = self.inner.write();
         let gone = seq < inner.first() && seq > inner.archived;
@@ -231,12 +234,12 @@ impl Log {
         }
     }
 
-    /// Names the tape that evicted records are read back from.
+    /// Sets the tape that evicted records are read back from.
     pub fn set_archive(&self, archive: Arc<dyn Archive>) {
         self.inner.write().archive = Some(archive);
     }
 
-    /// Tells that every record up to `seq` is on the tape.
+    /// Reports that every record up to `seq` is on the tape.
     pub fn archived(&self, seq: Seq) {
         let mut inner = self.inner.write();
         inner.archived = inner.archived.max(seq);
@@ -245,7 +248,7 @@ impl Log {
         inner.fresh = fresh.map(|record| record.cost()).sum();
     }
 
-    /// A reader that begins at `from` (1 is the beginning).
+    /// Creates a reader that begins at position `from` (1 is the beginning).
     pub fn tail(self: &Arc<Self>, from: Seq) -> Tail {
         Tail { log: Arc::clone(self), next: from.max(1), length: self.length.subscribe() }
     }
@@ -272,8 +275,8 @@ impl Inner {
         record
     }
 
-    /// Evicts from the front down to seven eighths of `bound`, so that a full log does not evict
-    /// (and report a gap) at every append. Returns what was lost for good.
+    /// Evicts from the front down to seven eighths of `bound`, so that a full log does not evict (and
+    /// report a gap) at every append. Returns the range of records that are lost.
     fn evict(&mut self, bound: usize) -> Option<Gap> {
         let goal = bound - bound / 8;
         let mut gap: Option<Gap> = None;
@@ -296,7 +299,7 @@ impl Inner {
 }
 
 impl Tail {
-    /// Up to `most` records after those read so far; empty when there is nothing new.
+    /// Returns up to `most` records after those read so far; empty if there are none.
     pub fn read(&mut self, most: usize) -> Vec<Arc<Record>> {
         let window = self.log.window(self.next, most);
         if let Some(last) = window.last() {
@@ -305,25 +308,25 @@ impl Tail {
         window
     }
 
-    /// The position of the next record to be read.
+    /// Returns the position of the next record to be read.
     pub fn position(&self) -> Seq {
         self.next
     }
 
-    /// Steps back (or forward) so that `seq` is read next.
+    /// Moves back or forward, so that `seq` is read next.
     pub fn seek(&mut self, seq: Seq) {
         self.next = seq.max(1);
     }
 
-    /// How many records are waiting.
+    /// Returns the number of records that are not read yet.
     pub fn behind(&self) -> u64 {
         (self.log.last() + 1).saturating_sub(self.next)
     }
 
-    /// Waits until there is something to read.
+    /// Waits until there is a record to read.
     pub async fn changed(&mut self) {
         let next = self.next;
-        // The sender lives in the log, which this tail keeps alive: it cannot close.
+        // The sender lives in the log, which this tail keeps alive, so the channel cannot be closed.
         let _ = self.length.wait_for(|last| *last >= next).await;
     }
 }

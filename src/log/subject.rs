@@ -1,4 +1,4 @@
-//! What a query asks of a row.
+//! The subject of a query that is asked of a row.
 
 use std::time::Duration;
 
@@ -10,22 +10,26 @@ use super::world::{Row, World};
 use crate::clock::{Stamp, time_of_day};
 use crate::mcp::{Direction, Era, Message};
 
-/// A row with what it takes to answer a query.
+/// A row with everything that is needed to evaluate a query on it.
 pub struct RowSubject<'a> {
+    /// The world that the row belongs to.
     pub world: &'a World,
+    /// The row.
     pub row: &'a Row,
+    /// The log that the world is a fold of, for fields that need the message.
     pub log: &'a Log,
-    /// What is known of the messages around without reading each.
+    /// The result of a search over many messages, which spares reading each.
     pub prefilter: Option<&'a Prefilter>,
 }
 
 impl<'a> RowSubject<'a> {
+    /// Creates a subject without a prefilter.
     pub fn new(world: &'a World, row: &'a Row, log: &'a Log) -> Self {
         Self { world, row, log, prefilter: None }
     }
 }
 
-/// Which of some frames may contain the texts that a query looks for.
+/// The frames of a range that may contain the texts that a query looks for.
 #[derive(Debug, Default)]
 pub struct Prefilter {
     first: Seq,
@@ -34,15 +38,15 @@ pub struct Prefilter {
 }
 
 impl Prefilter {
-    /// Searches the frames from `first` to `last` for what `query` looks for, where the log can.
+    /// Searches the frames from `first` to `last` for the texts of `query`, as far as the log supports it.
     pub fn new(query: &Query, log: &Log, first: Seq, last: Seq) -> Self {
         let found = |text: &str| Some((text.to_owned(), log.containing(text.as_bytes(), first, last)?));
-        // White space and other control characters may stand escaped in a line.
+        // A text with control characters may be escaped in a message: do not search for it.
         let plain = |text: &&str| !text.contains(char::is_control);
         Self { first, last, found: query.needles().into_iter().filter(plain).filter_map(found).collect() }
     }
 
-    /// Whether the message of a frame has to be read for the query.
+    /// Returns `true` if the search found one of the texts in the message of frame `seq`.
     pub fn is_hit(&self, seq: Seq) -> bool {
         self.found.iter().any(|(_, found)| found.binary_search(&seq).is_ok())
     }

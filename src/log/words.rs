@@ -1,14 +1,14 @@
-//! Enumerations that have a word on tapes and in the query language.
+//! Enumerations with words that tapes and the query language use.
 
 macro_rules! words {
     ($type:ty { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $type {
-            /// The word of tapes and of the query language.
+            /// Returns the word of tapes and of the query language.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// What `word` names.
+            /// Returns the value that `word` stands for, if there is one.
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }

@@ -1,4 +1,4 @@
-//! Finding the era of each side from what it says, without asking.
+//! Detection of the era of each side from its messages, without asking it.
 
 use super::compose::meta;
 use super::json;
@@ -6,25 +6,28 @@ use super::message::{Kind, Message};
 use super::method::Direction;
 use super::revision::Era;
 
-/// What one side has shown itself to be.
+/// The era and version that one side has shown so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SideEra {
+    /// The era, if it is known.
     pub era: Option<Era>,
-    /// The version it named, as spelled.
+    /// The version that the side named, as spelled.
     pub version: Option<String>,
 }
 
-/// The eras of both sides of a session; they can differ, and may change once when a probe for
-/// the stateless era fails and the client falls back to `initialize`.
+/// The eras of both sides of a session. They can differ, and the client's may change once, when a probe
+/// for the stateless era fails and the client falls back to `initialize`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Eras {
+    /// The era of the client.
     pub client: SideEra,
+    /// The era of the server.
     pub server: SideEra,
 }
 
 impl Eras {
-    /// Learns from a message; `answers` is the method of the request that a response belongs to.
-    /// Returns whether anything changed.
+    /// Learns from a message; `answers` is the method of the request that a response belongs to. Returns
+    /// `true` if anything changed.
     pub fn observe(&mut self, direction: Direction, message: &Message, answers: Option<&str>) -> bool {
         let evidence = match direction {
             Direction::ToServer => client_evidence(message),
@@ -41,12 +44,12 @@ impl Eras {
         changed
     }
 
-    /// The era in force: what the server speaks, else what the client claims.
+    /// Returns the era in force: the server's, or else the one that the client claims.
     pub fn current(&self) -> Option<Era> {
         self.server.era.or(self.client.era)
     }
 
-    /// Whether both sides are known and speak different eras.
+    /// Returns `true` if both eras are known and differ.
     pub fn differ(&self) -> bool {
         matches!((self.client.era, self.server.era), (Some(a), Some(b)) if a != b)
     }
@@ -86,7 +89,7 @@ fn server_evidence(message: &Message, answers: Option<&str>) -> Option<SideEra> 
                 Some(SideEra { era: Some(Era::Stateless), version: None })
             }
         },
-        // HeaderMismatch, MissingRequiredClientCapability, UnsupportedProtocolVersion.
+        // HeaderMismatch, MissingRequiredClientCapability and UnsupportedProtocolVersion (2026-07-28).
         Kind::Failure { .. } => matches!(message.outcome(&["code"])?, b"-32020" | b"-32021" | b"-32022")
             .then_some(SideEra { era: Some(Era::Stateless), version: None }),
         _ => None,

@@ -1,57 +1,57 @@
-//! JSON-RPC ids: kept as spelled, compared as JSON means them.
+//! JSON-RPC ids, kept as spelled and compared by their JSON values.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use super::decimal::Decimal;
 use super::json;
 
-/// A request id as its exact JSON token.
+/// A request id, kept as its exact JSON token.
 ///
-/// Two ids are equal when they have the same JSON type and exactly the same value: `1`, `1.0`
-/// and `1e0` are one id, `"1"` is another. Peers exist that answer `1` with `1.0`; the link must
-/// hold, and [`Id::same_spelling`] tells that it was spelled differently.
+/// Two ids are equal if they have the same JSON type and exactly the same value: `1`, `1.0` and `1e0`
+/// are one id, and `"1"` is another. Peers exist that answer `1` with `1.0`; such a response still
+/// belongs to its request, and [`Id::same_spelling`] reveals the different spelling.
 #[derive(Clone)]
 pub struct Id {
     token: Box<str>,
 }
 
-/// The value of an id, normalised for comparison.
+/// The value of an id, normalized for comparison.
 #[derive(PartialEq, Eq, Hash)]
 enum Value {
     Null,
     Text(String),
-    /// Sign, digits without zeros at either end, and the power of ten of the last digit.
-    Number(bool, String, i64),
-    /// Not an id that JSON-RPC allows (an object, a boolean): only its spelling counts.
+    Number(Decimal),
+    /// A token that JSON-RPC does not allow as an id (an object, a boolean), compared by its spelling.
     Other(String),
 }
 
 impl Id {
-    /// An id from its JSON token, e.g. `7` or `"a"`.
+    /// Creates an id from its JSON token, e.g. `7` or `"a"`.
     pub fn new(token: &str) -> Self {
         Self { token: token.into() }
     }
 
-    /// A string id; `text` is quoted.
+    /// Creates a string id with the value `text`, which is quoted.
     pub fn text(text: &str) -> Self {
         Self { token: json::quote(text).into() }
     }
 
-    /// The token as it stands on the wire.
+    /// Returns the JSON token, as spelled on the wire.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Whether both were written with the same bytes.
+    /// Returns `true` if both ids are spelled with the same bytes.
     pub fn same_spelling(&self, other: &Self) -> bool {
         self.token == other.token
     }
 
-    /// Whether JSON-RPC and MCP allow this as a request id: a string or an integer, never null.
+    /// Returns `true` if JSON-RPC and MCP allow the id for a request: a string or an integer.
     pub fn is_legal(&self) -> bool {
         match self.value() {
             Value::Text(_) => true,
-            Value::Number(_, _, exponent) => exponent >= 0,
+            Value::Number(number) => number.is_integer(),
             Value::Null | Value::Other(_) => false,
         }
     }
@@ -59,40 +59,16 @@ impl Id {
     fn value(&self) -> Value {
         match self.token.as_bytes().first() {
             Some(b'"') => match json::unescape(self.token.as_bytes()) {
-                // Lone surrogates all become U+FFFD; their spelling keeps such ids apart.
+                // Lone surrogates become U+FFFD: compare ids that have one by their spelling.
                 Some(text) if !text.contains('\u{fffd}') => Value::Text(text.into_owned()),
                 _ => Value::Other(self.token.to_string()),
             },
             Some(b'n') => Value::Null,
-            Some(b'-' | b'0'..=b'9') => {
-                decimal(&self.token).unwrap_or_else(|| Value::Other(self.token.to_string()))
-            }
+            Some(b'-' | b'0'..=b'9') => Decimal::parse(&self.token)
+                .map_or_else(|| Value::Other(self.token.to_string()), Value::Number),
             _ => Value::Other(self.token.to_string()),
         }
     }
-}
-
-/// The exact decimal value of a JSON number token.
-fn decimal(token: &str) -> Option<Value> {
-    let (negative, token) = match token.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, token),
-    };
-    let (mantissa, exponent) = match token.find(['e', 'E']) {
-        Some(at) => (&token[..at], token[at + 1..].parse::<i64>().ok()?),
-        None => (token, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0');
-    let trimmed = significant.trim_end_matches('0');
-    if trimmed.is_empty() {
-        return Some(Value::Number(false, String::new(), 0));
-    }
-    let exponent = exponent
-        .checked_sub(i64::try_from(fraction.len()).ok()?)?
-        .checked_add(i64::try_from(significant.len() - trimmed.len()).ok()?)?;
-    Some(Value::Number(negative, trimmed.to_owned(), exponent))
 }
 
 impl PartialEq for Id {
@@ -105,7 +81,7 @@ impl Eq for Id {}
 
 impl Hash for Id {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Small integers, which nearly every peer uses, are normal already.
+        // Equal ids can be spelled differently: hash the normalized value.
         self.value().hash(state);
     }
 }
@@ -117,7 +93,7 @@ impl fmt::Debug for Id {
 }
 
 impl fmt::Display for Id {
-    /// The id for people: strings without quotes.
+    /// Formats the id for people: strings without quotes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match json::unescape(self.token.as_bytes()) {
             Some(text) => f.write_str(&text),

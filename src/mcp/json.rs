@@ -1,70 +1,84 @@
-//! A strict JSON scanner that keeps positions and copies nothing.
+//! A strict JSON scanner that works on positions and copies nothing.
 //!
-//! The debugger must show where a line stops being JSON and must never rewrite what it shows, so
-//! values are spans of the original bytes (RFC 8259 grammar, UTF-8 only). The scanner is
-//! iterative: nesting costs heap, not stack, and no input can overflow it.
+//! The debugger must show where a line stops being JSON and must never rewrite what it shows, so values
+//! are spans of the original bytes (RFC 8259 grammar, UTF-8 only). The scanner is iterative: nesting
+//! costs heap and not stack, so that no input can overflow the stack.
 
 use std::ops::Range;
 
 pub use super::token::{quote, unescape};
 
-/// A byte range inside the scanned text.
+/// A range of bytes in the scanned text.
 pub type Span = Range<usize>;
 
-/// Why a text is not JSON, and the byte offset at which that became certain.
+/// The first error in a text that is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} at byte {offset}")]
 pub struct Flaw {
+    /// Offset in bytes at which the error became certain.
     pub offset: usize,
+    /// The kind of error.
     pub reason: Reason,
 }
 
-/// What the scanner found instead of JSON.
+/// The kind of a JSON syntax error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
+    /// The text has no value.
     #[error("empty line")]
     Empty,
+    /// The text is not UTF-8.
     #[error("invalid UTF-8")]
     Utf8,
+    /// A value was expected.
     #[error("expected a value")]
     Value,
+    /// The key of an object's member was expected.
     #[error("expected a string key")]
     Key,
+    /// The colon after a key was expected.
     #[error("expected ':'")]
     Colon,
+    /// A comma or the closing bracket of an object or array was expected.
     #[error("expected ',' or a closing bracket")]
     Comma,
+    /// A string contains a control character that is not escaped.
     #[error("control character in a string")]
     Control,
+    /// A string contains an escape that JSON does not define.
     #[error("invalid escape in a string")]
     Escape,
+    /// A number does not follow the grammar.
     #[error("invalid number")]
     Number,
+    /// The text ends inside a value.
     #[error("unexpected end")]
     End,
+    /// The text continues after its value.
     #[error("text after the value")]
     Trailing,
 }
 
-/// One `"key": value` of an object; both spans are positions in the scanned text.
+/// A `"key": value` pair of an object, as positions in the scanned text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The key with its quotes.
+    /// The key, with its quotes.
     pub key: Span,
+    /// The value, without white space around it.
     pub value: Span,
 }
 
-/// A position in a text that is being scanned.
+/// A scanner: a position in the text that is scanned.
 #[derive(Debug, Clone)]
 pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-/// Checks a whole document and returns the span of its value without the white space around it.
+/// Checks that `text` is one JSON value, and returns its span without the white space around it.
 ///
 /// # Errors
-/// The first [`Flaw`], invalid UTF-8 before any other.
+/// The first [`Flaw`]; invalid UTF-8 is reported before any other.
 pub fn document(text: &[u8]) -> Result<Span, Flaw> {
     utf8(text)?;
     let mut scanner = Scanner::new(text, 0);
@@ -77,7 +91,7 @@ pub fn document(text: &[u8]) -> Result<Span, Flaw> {
     Ok(value)
 }
 
-/// Where the value ends that `text` begins with, if it begins with one.
+/// Returns the offset after the value that `text` begins with, if it begins with one.
 pub fn prefix(text: &[u8]) -> Option<usize> {
     let mut scanner = Scanner::new(text, 0);
     scanner.space();
@@ -87,7 +101,7 @@ pub fn prefix(text: &[u8]) -> Option<usize> {
 /// Checks that `text` is UTF-8.
 ///
 /// # Errors
-/// A [`Flaw`] at the first byte that is not.
+/// A [`Flaw`] at the first invalid byte.
 pub fn utf8(text: &[u8]) -> Result<(), Flaw> {
     match std::str::from_utf8(text) {
         Ok(_) => Ok(()),
@@ -95,7 +109,8 @@ pub fn utf8(text: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// The members of the object that fills `span`; empty when it is no object or is malformed.
+/// Returns the members of the object in `span`: none if it is not an object, and those before the first
+/// error if it is malformed.
 pub fn members(text: &[u8], span: Span) -> impl Iterator<Item = Member> + '_ {
     let mut scanner = Scanner::new(&text[..span.end.min(text.len())], span.start);
     let mut open = scanner.enter(b'{');
@@ -109,7 +124,8 @@ pub fn members(text: &[u8], span: Span) -> impl Iterator<Item = Member> + '_ {
     })
 }
 
-/// The elements of the array that fills `span`; empty when it is no array or is malformed.
+/// Returns the elements of the array in `span`: none if it is not an array, and those before the first
+/// error if it is malformed.
 pub fn elements(text: &[u8], span: Span) -> impl Iterator<Item = Span> + '_ {
     let mut scanner = Scanner::new(&text[..span.end.min(text.len())], span.start);
     let mut open = scanner.enter(b'[');
@@ -123,18 +139,18 @@ pub fn elements(text: &[u8], span: Span) -> impl Iterator<Item = Span> + '_ {
     })
 }
 
-/// The value of `key` in the object at `span`. Of duplicate keys the last wins, as in the
+/// Returns the value of `key` in the object in `span`. The last of duplicate keys counts, as in the
 /// JavaScript and Python parsers that most peers use.
 pub fn member(text: &[u8], span: Span, key: &str) -> Option<Span> {
     members(text, span).filter(|m| key_is(&text[m.key.clone()], key)).last().map(|m| m.value)
 }
 
-/// Follows object keys from `span` downwards.
+/// Follows a path of object keys from the value in `span`, and returns the value that it leads to.
 pub fn lookup(text: &[u8], span: Span, path: &[&str]) -> Option<Span> {
     path.iter().try_fold(span, |span, key| member(text, span, key))
 }
 
-/// Whether the quoted `token` spells `key`, escapes resolved.
+/// Returns `true` if the quoted `token` is the string `key`, with or without escapes.
 pub fn key_is(token: &[u8], key: &str) -> bool {
     match token {
         [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => inner == key.as_bytes(),
@@ -142,7 +158,7 @@ pub fn key_is(token: &[u8], key: &str) -> bool {
     }
 }
 
-/// Line and column (both from 1, columns in characters) of a byte offset in `text`.
+/// Returns line and column of a byte offset in `text`, both counted from 1, columns in characters.
 pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let mut end = offset.min(text.len());
     while !text.is_char_boundary(end) {
@@ -157,12 +173,12 @@ pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
 // === impl Scanner ===
 
 impl<'a> Scanner<'a> {
-    /// A scanner of `text` that stands at `at`. `text` should be UTF-8 (see [`utf8`]).
+    /// Creates a scanner of `text` at the offset `at`. The text should be UTF-8 (see [`utf8`]).
     pub fn new(text: &'a [u8], at: usize) -> Self {
         Self { text, at }
     }
 
-    /// The offset of the next byte to be read.
+    /// Returns the offset of the next byte to be read.
     pub fn position(&self) -> usize {
         self.at
     }
@@ -183,10 +199,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips trailing white space and requires the end of the text.
+    /// Skips white space, and requires the end of the text.
     ///
     /// # Errors
-    /// [`Reason::Trailing`] where anything else follows.
+    /// [`Reason::Trailing`] if anything else follows.
     pub fn finish(&mut self) -> Result<(), Flaw> {
         self.space();
         if self.at < self.text.len() {
@@ -195,7 +211,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Steps into a container that opens with `open`; false where there is none or it is empty.
+    /// Enters a container that opens with `open`. Returns `false` if there is none or if it is empty.
     pub fn enter(&mut self, open: u8) -> bool {
         self.space();
         if self.peek() != Some(open) {
@@ -210,10 +226,10 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// After a member or element: true at a comma, false at `close`.
+    /// Moves on after a member or element. Returns `true` after a comma and `false` after `close`.
     ///
     /// # Errors
-    /// [`Reason::Comma`] at anything else.
+    /// [`Reason::Comma`] if anything else follows.
     pub fn next_in(&mut self, close: u8) -> Result<bool, Flaw> {
         self.space();
         match self.peek() {
@@ -230,7 +246,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Scans one `"key": value`.
+    /// Scans a `"key": value` pair.
     ///
     /// # Errors
     /// The first [`Flaw`] in it.
@@ -261,14 +277,14 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    /// Scans one value of any depth and returns its span.
+    /// Scans a value of any depth, and returns its span.
     ///
     /// # Errors
     /// The first [`Flaw`] in it.
     pub fn value(&mut self) -> Result<Span, Flaw> {
         self.space();
         let start = self.at;
-        // The closing brackets still owed, innermost last.
+        // The closing brackets that are expected, innermost last.
         let mut owed: Vec<u8> = Vec::new();
         'value: loop {
             match self.peek() {
@@ -305,7 +321,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Scans one value of any depth, and notes the members of it where it is an object.
+    /// Scans a value of any depth, and adds its members to `members` if it is an object.
     ///
     /// # Errors
     /// The first [`Flaw`] in it.
@@ -338,7 +354,7 @@ impl<'a> Scanner<'a> {
         loop {
             let rest = &self.text[self.at..];
             let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            // Without an early exit this is vectorised; long strings are most of what passes.
+            // Without an early exit this loop is vectorized; most of the traffic is long strings.
             let controls = rest[..plain].iter().fold(false, |any, byte| any | (*byte < 0x20));
             if controls {
                 self.at += rest[..plain].iter().position(|byte| *byte < 0x20).unwrap_or(0);

@@ -1,18 +1,18 @@
-//! Laying out JSON for people and for the wire without touching a token: numbers, escapes and
-//! the order of keys stay as they were spelled.
+//! Layout of JSON for people and for the wire without changing a token: numbers, escapes and the order
+//! of keys stay as they were spelled.
 
 use bytes::Bytes;
 
-/// Whether a character in what a peer said could command a terminal, or turn around, hide or break
-/// the line that shows it (Unicode Standard Annex 9).
+/// Returns `true` for a character that could command a terminal, or reverse, hide or break the line
+/// that shows it (Unicode Standard Annex 9).
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Indents `text` by two spaces a level. Text that is not JSON comes out as JSON as far as its
-/// brackets and quotes go.
+/// Indents JSON by two spaces a level. Text that is not JSON is laid out by its brackets and quotes as
+/// far as possible.
 pub fn pretty(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut depth = 0_usize;
@@ -63,7 +63,7 @@ pub fn pretty(text: &str) -> String {
     out
 }
 
-/// A body as a line of a stdio transport, which can hold no line break of its own.
+/// Returns a body as a line of a stdio transport with its terminator: line breaks inside are removed.
 pub fn as_line(body: &[u8]) -> Bytes {
     let mut line = Vec::with_capacity(body.len() + 1);
     match memchr::memchr2(b'\n', b'\r', body) {
@@ -74,8 +74,8 @@ pub fn as_line(body: &[u8]) -> Bytes {
     line.into()
 }
 
-/// One line without white space between tokens. Text that is not JSON keeps its white space but
-/// for line breaks, which become spaces: a line of a stdio transport cannot hold one.
+/// Returns JSON as one line without white space between tokens. Text that is not JSON keeps its white
+/// space, except that line breaks become spaces: a line of a stdio transport must not contain any.
 pub fn one_line(text: &str) -> String {
     if super::json::document(text.as_bytes()).is_err() {
         return text.trim_end_matches(['\n', '\r']).replace(['\n', '\r'], " ");
@@ -92,7 +92,7 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
-/// The offset behind the string that opens at `start`.
+/// Returns the offset after the string that opens at `start`.
 fn string_end(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let mut at = start + 1;

@@ -1,45 +1,45 @@
-//! Newline framing (the stdio transport of every revision), sans-io.
+//! Newline framing (the stdio transport of all revisions), without I/O.
 //!
-//! A line longer than the inspect limit is not collected: its pieces stream through and only
-//! its beginning is kept for the record.
+//! A line longer than the inspect limit is not collected: its pieces stream through, and only its
+//! beginning is kept for the record.
 
 use bytes::{Bytes, BytesMut};
 
-/// What came out of the byte stream.
+/// A piece of a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// A whole line with its terminator, or the last line without one.
     Line(Bytes),
     /// The first bytes of a line that is longer than the limit.
     Start(Bytes),
-    /// More of that line.
+    /// More bytes of that line.
     More(Bytes),
-    /// Its last bytes, terminator included where there was one.
+    /// The last bytes of that line, with its terminator if it has one.
     End(Bytes),
 }
 
-/// Splits a byte stream into lines.
+/// A splitter of a byte stream into lines.
 #[derive(Debug)]
 pub struct Splitter {
     buffer: BytesMut,
-    /// Up to here the buffer is known to hold no newline.
+    /// Offset up to which the buffer contains no newline.
     searched: usize,
     limit: usize,
     streaming: bool,
 }
 
 impl Splitter {
-    /// A splitter that collects lines of up to `limit` bytes.
+    /// Creates a splitter that collects lines of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { buffer: BytesMut::new(), searched: 0, limit: limit.max(1), streaming: false }
     }
 
-    /// Appends what was read.
+    /// Appends bytes that were read.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next piece, or `None` until more is fed.
+    /// Returns the next piece, or `None` until more bytes are fed.
     pub fn next_piece(&mut self) -> Option<Piece> {
         match memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             Some(at) => {
@@ -64,7 +64,7 @@ impl Splitter {
         }
     }
 
-    /// What is left when the stream has ended, or goes on unsplit.
+    /// Returns the remaining bytes when the stream has ended, or continues without being split.
     pub fn finish(&mut self) -> Option<Piece> {
         let rest = self.consume(self.buffer.len());
         match std::mem::take(&mut self.streaming) {
@@ -79,8 +79,8 @@ impl Splitter {
     }
 }
 
-/// Takes the first bytes out of a read buffer. A copy of what is short lets the buffer go; what is
-/// long is worth sharing.
+/// Takes the first bytes out of a read buffer. Short pieces are copied, so that they do not keep the
+/// whole buffer in memory; long ones share it.
 pub(super) fn split_front(buffer: &mut BytesMut, length: usize) -> Bytes {
     const SHARE: usize = 32 * 1024;
     if length >= SHARE {

@@ -1,7 +1,7 @@
-//! One JSON-RPC message: its bytes as they arrived, and where its parts lie.
+//! JSON-RPC messages: the bytes as they arrived, and an outline with the spans of their parts.
 //!
-//! Parsing never fails: broken traffic is shown, not refused. Nothing here re-serialises; every
-//! accessor hands out slices of the original bytes.
+//! Parsing never fails, since broken traffic is to be shown and not refused. Nothing is serialized
+//! again: every accessor returns slices of the original bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,67 +14,83 @@ use super::json::{self, Flaw, Member, Reason, Scanner, Span};
 use super::method::Method;
 use super::quirks::Quirks;
 
-/// A message and an outline of slices into it.
+/// A message with an outline of its parts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Message {
     raw: Bytes,
     kind: Kind,
-    /// The members of `params`, `result` or `error`: many ask for one, and the scan that checks a
-    /// message finds them all.
+    /// The members of `params`, `result` or `error`, which are looked up often. The scan that validates
+    /// the message finds them all.
     members: Arc<[Member]>,
     quirks: Quirks,
 }
 
-/// What a message is, with the spans of its parts.
+/// The kind of a message, with the spans of its parts.
 #[derive(Debug, Clone)]
 pub enum Kind {
+    /// A call that expects a response.
     Request {
+        /// The id.
         id: Id,
+        /// The name of the method.
         method: MethodName,
+        /// The span of `params`.
         params: Option<Span>,
     },
+    /// A message that expects no response.
     Notification {
+        /// The name of the method.
         method: MethodName,
+        /// The span of `params`.
         params: Option<Span>,
     },
+    /// A successful response.
     Response {
+        /// The id of the request.
         id: Id,
+        /// The span of `result`.
         result: Span,
     },
-    /// An error response. The id is absent or null when the peer could not read the request's.
+    /// An error response. The id is missing or null if the peer could not read that of the request.
     Failure {
+        /// The id of the request.
         id: Option<Id>,
+        /// The span of `error`.
         error: Span,
     },
-    /// An array of messages (2025-03-26 only, but accepted from anyone).
+    /// An array of messages (2025-03-26 only, but accepted in every session).
     Batch(Vec<Message>),
-    /// Not JSON-RPC.
+    /// A line that is not a JSON-RPC message.
     Opaque(Opaque),
 }
 
-/// Why a line is no JSON-RPC message.
+/// The reason why a line is not a JSON-RPC message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Opaque {
+    /// The line is not JSON.
     #[error("not JSON: {0}")]
     NotJson(#[from] Flaw),
+    /// The line is a JSON string, number, boolean or null.
     #[error("JSON, but not an object or array")]
     NotAnObject,
+    /// The object has neither `method` nor `result` nor `error`.
     #[error("a JSON object without method, result or error")]
     NoMessage,
+    /// The array has no elements.
     #[error("an empty batch")]
     EmptyBatch,
-    /// A response without an id answers nothing.
+    /// The object is a result without an id, which answers nothing.
     #[error("a result without an id")]
     NoId,
     /// The line is longer than the inspect limit; only its beginning is kept.
     #[error("longer than the inspect limit")]
     Truncated,
-    /// A line that never claimed to be JSON-RPC, such as stderr output.
+    /// The line never claimed to be JSON-RPC, such as stderr output.
     #[error("text")]
     Text,
 }
 
-/// A method name; those of the protocol's own table cost no allocation.
+/// A method name. Names in the table of [`METHODS`](super::method::METHODS) need no allocation.
 pub type MethodName = Cow<'static, str>;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -82,7 +98,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 // === impl Message ===
 
 impl Message {
-    /// Outlines `raw`, which may carry white space and a line terminator around its value.
+    /// Outlines `raw`, whose value may have white space and a line terminator around it. A line that is
+    /// not a message becomes [`Kind::Opaque`].
     pub fn parse(raw: Bytes) -> Self {
         match json::utf8(&raw) {
             Ok(()) if raw.starts_with(BOM) => {
@@ -95,35 +112,46 @@ impl Message {
         }
     }
 
-    /// A line that is shown as it is and never parsed.
+    /// Creates a message from a line that is shown as it is and never parsed.
     pub fn opaque(raw: Bytes, why: Opaque) -> Self {
         Self { raw, kind: Kind::Opaque(why), members: Arc::default(), quirks: Quirks::default() }
     }
 
-    /// The bytes as they arrived, white space and terminator included.
+    /// Returns the bytes as they arrived, with white space and terminator.
     pub fn raw(&self) -> &Bytes {
         &self.raw
     }
 
+    /// Returns the kind of the message, with the spans of its parts.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
+    /// Returns the oddities of the message.
     pub fn quirks(&self) -> Quirks {
         self.quirks
     }
 
-    /// The bytes without the white space around them.
+    /// Returns the elements of a batch in their order, or the message itself as the only element.
+    pub fn elements(&self) -> &[Self] {
+        match &self.kind {
+            Kind::Batch(elements) => elements,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// Returns the bytes without a byte order mark and the white space around them.
     pub fn body(&self) -> &[u8] {
         let bytes = self.raw.strip_prefix(BOM).unwrap_or(&self.raw);
         bytes.trim_ascii()
     }
 
-    /// The bytes of `span`.
+    /// Returns the bytes of `span`; empty if it is out of range.
     pub fn slice(&self, span: Span) -> &[u8] {
         self.raw.get(span).unwrap_or_default()
     }
 
+    /// Returns the id of a request or response.
     pub fn id(&self) -> Option<&Id> {
         match &self.kind {
             Kind::Request { id, .. } | Kind::Response { id, .. } => Some(id),
@@ -132,6 +160,7 @@ impl Message {
         }
     }
 
+    /// Returns the method of a request or notification.
     pub fn method(&self) -> Option<&str> {
         match &self.kind {
             Kind::Request { method, .. } | Kind::Notification { method, .. } => Some(method),
@@ -139,6 +168,7 @@ impl Message {
         }
     }
 
+    /// Returns the span of the `params` of a request or notification.
     pub fn params(&self) -> Option<Span> {
         match &self.kind {
             Kind::Request { params, .. } | Kind::Notification { params, .. } => params.clone(),
@@ -146,13 +176,13 @@ impl Message {
         }
     }
 
-    /// The member of `params` reached by `path`.
+    /// Returns the member of `params` at `path`.
     pub fn param(&self, path: &[&str]) -> Option<&[u8]> {
         self.params()?;
         self.reach(path)
     }
 
-    /// The member of `result` (or, of a failure, of `error`) reached by `path`.
+    /// Returns the member of `result` (or of `error`, for an error response) at `path`.
     pub fn outcome(&self, path: &[&str]) -> Option<&[u8]> {
         match &self.kind {
             Kind::Response { .. } | Kind::Failure { .. } => self.reach(path),
@@ -160,27 +190,27 @@ impl Message {
         }
     }
 
-    /// Follows `path` from the members that were noted.
+    /// Follows `path` from the members in the outline.
     fn reach(&self, path: &[&str]) -> Option<&[u8]> {
         let (first, rest) = path.split_first()?;
         let named = |member: &&Member| json::key_is(&self.raw[member.key.clone()], first);
-        // Of duplicates the last one counts.
+        // The last of duplicate members counts.
         let span = self.members.iter().rfind(named)?.value.clone();
         json::lookup(&self.raw, span, rest).map(|span| self.slice(span))
     }
 
-    /// What the method is aimed at: the tool or prompt name, the resource's URI, the task.
+    /// Returns the target of the method: the name of a tool or prompt, the URI of a resource, or the task.
     pub fn target(&self) -> Option<Cow<'_, str>> {
         let key = Method::find(self.method()?)?.target?;
         json::unescape(self.param(&[key])?)
     }
 
-    /// Whether this is a message of JSON-RPC at all.
+    /// Returns `true` if the line is a JSON-RPC message or batch.
     pub fn is_rpc(&self) -> bool {
         !matches!(self.kind, Kind::Opaque(_))
     }
 
-    /// Whether the peer reports a failure: an error response or a tool result with `isError`.
+    /// Returns `true` if the peer reports a failure: an error response or a tool result with `isError`.
     pub fn is_error(&self) -> bool {
         matches!(self.kind, Kind::Failure { .. }) || self.outcome(&["isError"]) == Some(b"true")
     }
@@ -193,7 +223,7 @@ impl fmt::Debug for Message {
 }
 
 impl Kind {
-    /// The word of the query language: `req`, `resp`, `notify`, `batch`, `invalid`.
+    /// Returns the word of the query language: `req`, `resp`, `notify`, `batch` or `invalid`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Request { .. } => "req",
@@ -251,7 +281,7 @@ fn batch(raw: &Bytes, span: Span) -> Result<Kind, Opaque> {
     let messages: Vec<Message> = json::elements(raw, span)
         .map(|element| {
             let raw = raw.slice(element);
-            // A batch inside a batch is no message.
+            // JSON-RPC does not allow a batch inside a batch.
             match raw.first() {
                 Some(b'{') => Message::outline(raw, 0),
                 _ => Message::opaque(raw, Opaque::NotAnObject),
@@ -261,7 +291,7 @@ fn batch(raw: &Bytes, span: Span) -> Result<Kind, Opaque> {
     if messages.is_empty() { Err(Opaque::EmptyBatch) } else { Ok(Kind::Batch(messages)) }
 }
 
-/// The members of the envelope that JSON-RPC 2.0 gives a meaning.
+/// Spans of the members that JSON-RPC 2.0 defines.
 #[derive(Default)]
 struct Parts {
     version: Option<Span>,
@@ -272,7 +302,7 @@ struct Parts {
     error: Option<Noted>,
 }
 
-/// A value, and its members where it is an object.
+/// A value with its members, if it is an object.
 struct Noted {
     span: Span,
     members: Vec<Member>,
@@ -306,14 +336,14 @@ impl Parts {
         Ok(parts)
     }
 
-    /// The kind of message, and the members of its main part.
+    /// Returns the kind of message, and the members of its main part.
     fn kind(self, raw: &[u8], quirks: &mut Quirks) -> Result<(Kind, Vec<Member>), Opaque> {
         if self.version.is_none_or(|span| &raw[span] != b"\"2.0\"") {
             quirks.add(Quirks::NO_VERSION);
         }
         let id = self.id.map(|span| Id::new(&String::from_utf8_lossy(&raw[span])));
         let method = self.method.and_then(|span| json::unescape(&raw[span]).map(intern));
-        // Only an error may leave its id out or null.
+        // The id may be missing or null only in an error response.
         let id_is_needed = method.is_some() || self.error.is_none();
         if id_is_needed && id.as_ref().is_some_and(|id| !id.is_legal()) {
             quirks.add(Quirks::ILLEGAL_ID);
@@ -408,7 +438,7 @@ mod tests {
         assert_eq!(quirks(r#"{"id":1,"method":"ping"}"#), ["lacks \"jsonrpc\":\"2.0\""]);
         assert_eq!(
             quirks(r#"{"jsonrpc":"2.0","id":1,"id":null,"method":"ping"}"#),
-            ["has a key twice (the last one counts)", "has an id that is neither string nor integer"]
+            ["has a duplicate key (the last one counts)", "has an id that is neither string nor integer"]
         );
         assert_eq!(
             quirks("\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1,\"error\":{}}"),

@@ -1,12 +1,12 @@
 //! The methods of all revisions as one table.
 //!
-//! Source: the request and notification unions of `schema/<revision>/schema.ts` and the
-//! deprecation registry of the specification (2026-07-28).
+//! Source: the request and notification unions of `schema/<revision>/schema.ts` and the deprecation
+//! registry of the specification (2026-07-28).
 
 use super::revision::{Era, Revision};
 use Revision::{V2024_11_05 as A, V2025_06_18 as C, V2025_11_25 as D, V2026_07_28 as E};
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From the client to the server.
@@ -15,35 +15,42 @@ pub enum Direction {
     ToClient,
 }
 
-/// One method of the protocol.
+/// A method of the protocol: one row of [`METHODS`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Method {
+    /// The name.
     pub name: &'static str,
+    /// `true` for a request, `false` for a notification.
     pub is_request: bool,
+    /// The sides that may send it.
     pub senders: Senders,
-    /// The first and the last revision that has it.
+    /// The first revision that has the method.
     pub since: Revision,
+    /// The last revision that has the method.
     pub until: Revision,
-    /// The revision that deprecated it while keeping it.
+    /// The revision that deprecated the method while keeping it.
     pub deprecated: Option<Revision>,
-    /// The member of `params` that names what is asked for, e.g. the tool.
+    /// The member of `params` that names the target, e.g. the tool.
     pub target: Option<&'static str>,
 }
 
-/// Who may send a method.
+/// The sides that may send a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Senders {
+    /// Only the client.
     Client,
+    /// Only the server.
     Server,
+    /// Client and server.
     Both,
-    /// The client, and the server as well until 2025-11-25.
+    /// Client and server until 2025-11-25; since 2026-07-28 only the server.
     BothThenServer,
     /// The server until 2025-11-25; later only embedded in an `input_required` result.
     ServerThenEmbedded,
 }
 
 impl Direction {
-    /// The way back.
+    /// Returns the opposite direction.
     pub const fn reverse(self) -> Self {
         match self {
             Self::ToServer => Self::ToClient,
@@ -51,7 +58,7 @@ impl Direction {
         }
     }
 
-    /// The word of the query language and of tapes.
+    /// Returns the word of the query language and of tapes: `c2s` or `s2c`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ToServer => "c2s",
@@ -61,12 +68,12 @@ impl Direction {
 }
 
 impl Method {
-    /// The row of `name`, if any revision defines it.
+    /// Returns the row of the method `name`, if any revision defines it.
     pub fn find(name: &str) -> Option<&'static Self> {
         METHODS.iter().find(|method| method.name == name)
     }
 
-    /// Whether `revision` has this method as a message of its own in `direction`.
+    /// Returns `true` if `revision` has the method as a message of its own in `direction`.
     pub fn is_allowed(&self, revision: Revision, direction: Direction) -> bool {
         if revision < self.since || revision > self.until {
             return false;
@@ -81,8 +88,8 @@ impl Method {
         }
     }
 
-    /// Whether a held message of this method freezes nothing and generic holds pass it by: a
-    /// debugger that stops the heartbeat or a cancellation kills what it watches.
+    /// Returns `true` for methods that generic holds leave alone, and whose held messages hold up no
+    /// others: a debugger that stops the heartbeat or a cancellation kills what it watches.
     pub fn is_vital(name: &str) -> bool {
         matches!(name, "ping" | "notifications/cancelled" | "notifications/progress")
     }
@@ -104,7 +111,7 @@ const fn fading(method: Method) -> Method {
     Method { deprecated: Some(E), ..method }
 }
 
-/// Every method of every published revision.
+/// The methods of all published revisions.
 pub static METHODS: &[Method] = &[
     request("initialize", Senders::Client, A, D),
     notice("notifications/initialized", Senders::Client, A, D),

@@ -1,9 +1,10 @@
 //! Headers that repeat parts of the body (2026-07-28, basic/transports/streamable-http, SEP-2243).
 //!
-//! A server refuses a request whose headers say something else than its body, so whoever changes
-//! a body has to change them too.
+//! A server refuses a request whose headers and body differ, so any change of a body requires a change
+//! of the headers too.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,23 +14,24 @@ use super::compose::meta;
 use super::message::Message;
 use super::{Kind, json};
 
-/// What a header has to say.
+/// A header that repeats a part of the body, with the value that it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirrored {
+    /// The name of the header, in lower case.
     pub name: String,
-    /// None for a header that the body gives no value.
+    /// The value, or `None` if the body has none.
     pub value: Option<String>,
-    /// The body has a number there, which headers may write in other ways.
+    /// Set if the body has a number, which headers may spell in other ways.
     is_number: bool,
 }
 
-/// Which arguments of which tools are repeated in `Mcp-Param-…`, as far as lists of tools said so.
+/// Annotations of tools: the arguments that `Mcp-Param-…` headers repeat, as learnt from tool lists.
 #[derive(Debug, Default, Clone)]
 pub struct Annotations {
     tools: HashMap<String, Vec<(String, Vec<String>)>>,
 }
 
-/// Methods that have an `Mcp-Name`, and the parameter that it repeats.
+/// Methods with an `Mcp-Name` header, and the parameter that the header repeats.
 const NAMED: [(&str, &str); 6] = [
     ("tools/call", "name"),
     ("prompts/get", "name"),
@@ -54,7 +56,7 @@ impl Annotations {
             let mut found = Vec::new();
             collect(&tool["inputSchema"], &mut Vec::new(), &mut found);
             let Some(name) = tool["name"].as_str() else { continue };
-            // A tool may lose its annotations.
+            // A new list may have removed the annotations of a tool.
             match found.is_empty() {
                 true => drop(self.tools.remove(name)),
                 false => drop(self.tools.insert(name.to_owned(), found)),
@@ -62,7 +64,7 @@ impl Annotations {
         }
     }
 
-    /// What the headers of a request have to say.
+    /// Returns the headers that a request must have, with their values.
     pub fn headers(&self, message: &Message) -> Vec<Mirrored> {
         let Kind::Request { method, .. } = message.kind() else { return Vec::new() };
         let text = |token: Option<&[u8]>| json::unescape(token?).map(|text| text.into_owned());
@@ -94,33 +96,55 @@ impl Annotations {
     }
 }
 
-/// What a header says that is not what the body says; `find` gives all values of a header.
+/// A header that contradicts the body (2026-07-28, basic/transports).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MirrorError {
+    /// The header is missing.
+    #[error("the header {0} is missing")]
+    Missing(Arc<str>),
+    /// The header occurs more than once.
+    #[error("the header {0} is repeated")]
+    Repeated(Arc<str>),
+    /// The value of the header is not text.
+    #[error("the header {0} is not text")]
+    NotText(Arc<str>),
+    /// The body has no member that the header could repeat.
+    #[error("the header {0} has no counterpart in the body")]
+    Unfounded(Arc<str>),
+    /// The header has another value than the body.
+    #[error("the header {0} differs from the body")]
+    Different(Arc<str>),
+}
+
+/// Compares headers with the body; `find` returns all values of a header, `None` for one that is not
+/// text.
 ///
 /// # Errors
-/// What is missing or different, in words.
-pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>) -> Result<(), String> {
+/// [`MirrorError`] for the first header that contradicts the body.
+pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>) -> Result<(), MirrorError> {
     for mirrored in mirrored {
         let Mirrored { name, value, .. } = mirrored;
+        let header = || Arc::from(name.as_str());
         let found = find(name);
         let same = match (&found[..], value) {
             ([], None) => true,
-            ([], Some(_)) => return Err(format!("the header {name} is missing")),
-            // Whether other methods have a name is for extensions to say.
+            ([], Some(_)) => return Err(MirrorError::Missing(header())),
+            // Extensions may define a name for other methods: accept it.
             ([_], None) if !name.starts_with("mcp-param-") => true,
             ([Some(found)], Some(value)) => mirrored.is_said(found, value),
-            ([None], _) => return Err(format!("the header {name} is not text")),
-            (_, None) => return Err(format!("the header {name} repeats what the body does not have")),
-            _ => return Err(format!("the header {name} is there more than once")),
+            ([None], _) => return Err(MirrorError::NotText(header())),
+            (_, None) => return Err(MirrorError::Unfounded(header())),
+            _ => return Err(MirrorError::Repeated(header())),
         };
         if !same {
-            return Err(format!("the header {name} does not say what the body says"));
+            return Err(MirrorError::Different(header()));
         }
     }
     Ok(())
 }
 
 impl Mirrored {
-    /// Whether a header that was found says the value.
+    /// Returns `true` if the header value `found` stands for `value`.
     fn is_said(&self, found: &str, value: &str) -> bool {
         let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
         match self.name.as_str() {
@@ -133,7 +157,7 @@ impl Mirrored {
     }
 }
 
-/// The value that a header carries; none where its Base64 is none.
+/// Decodes the value of a header; returns `None` if its Base64 is not valid.
 fn decode(value: &str) -> Option<String> {
     match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok(),
@@ -141,9 +165,9 @@ fn decode(value: &str) -> Option<String> {
     }
 }
 
-/// Finds annotated properties, down chains of `properties` only.
+/// Finds annotated properties through chains of `properties` only.
 fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(String, Vec<String>)>) {
-    /// Deeper than any schema that people write.
+    /// Maximum depth of a schema, beyond that of any that people write.
     const DEEPEST: usize = 32;
     let Some(properties) = schema["properties"].as_object().filter(|_| path.len() < DEEPEST) else { return };
     for (name, property) in properties {
@@ -156,7 +180,7 @@ fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<(String, Vec<
     }
 }
 
-/// A value as a header can carry it: printable ASCII as it is, anything else as Base64.
+/// Encodes a value for a header: printable ASCII as it is, any other text as Base64.
 pub fn encode(value: &str) -> String {
     let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && value.trim() == value
@@ -213,10 +237,12 @@ mod tests {
             })
         };
         assert_eq!(check(&encode("köln"), &["7.0"]), Ok(()));
-        assert!(check("bonn", &["7"]).unwrap_err().contains("mcp-name"));
+        assert!(check("bonn", &["7"]).unwrap_err() == MirrorError::Different("mcp-name".into()));
         assert!(check("=?base64?!?=", &["7"]).is_err());
-        assert!(check(&encode("köln"), &[]).unwrap_err().contains("missing"));
-        assert!(check(&encode("köln"), &["7", "8"]).unwrap_err().contains("once"));
+        assert!(check(&encode("köln"), &[]).unwrap_err() == MirrorError::Missing("mcp-param-n".into()));
+        assert!(
+            check(&encode("köln"), &["7", "8"]).unwrap_err() == MirrorError::Repeated("mcp-param-n".into())
+        );
         let named = [Mirrored { name: "mcp-name".into(), value: Some("1e1".into()), is_number: false }];
         assert!(compare(&named, |_| vec![Some("10".into())]).is_err(), "a name is no number");
     }

@@ -1,9 +1,12 @@
-//! The protocol, pure: no clock, no I/O, no runtime.
+//! The protocol as pure functions and types: no clock, no I/O, no runtime.
 
 pub mod compose;
+pub mod decimal;
 pub mod era;
 pub mod id;
+pub mod id_map;
 pub mod json;
+pub mod json_path;
 pub mod layout;
 pub mod line;
 pub mod message;
@@ -13,10 +16,12 @@ pub mod patch;
 mod quirks;
 pub mod remap;
 pub mod revision;
+pub mod schema;
 pub mod secret;
 pub mod sensitive;
 pub mod sse;
 pub mod token;
+pub mod tree;
 
 pub use era::Eras;
 pub use id::Id;

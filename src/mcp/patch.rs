@@ -1,26 +1,29 @@
-//! A JSON Patch (RFC 6902) on the text of a message. What it does not touch stays spelled as it was:
-//! numbers that no double holds, escapes and ids are the sender's.
+//! JSON Patch (RFC 6902) on the text of a message. Values that a patch does not touch keep their
+//! spelling: numbers that no double can represent, escapes and ids stay as the sender wrote them.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Why a text could not be patched.
+/// The reason why a text cannot be patched.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    #[error("this is no JSON Patch: {0}")]
+    /// The patch is not a JSON Patch.
+    #[error("not a valid JSON Patch: {0}")]
     Patch(serde_json::Error),
-    #[error("what is to be patched is no JSON: {0}")]
+    /// The text is not JSON.
+    #[error("the text to be patched is not JSON: {0}")]
     Text(serde_json::Error),
+    /// An operation of the patch does not fit the text.
     #[error(transparent)]
     Failed(#[from] json_patch::PatchError),
 }
 
-/// The text with the operations of `patch` done.
+/// Applies the operations of `patch` to the JSON in `text`, and returns the result.
 ///
 /// # Errors
-/// When the patch is none, does not fit, or the text is no JSON.
+/// [`PatchError`], for a patch or a text that is not valid, and for a patch that does not fit.
 pub fn apply(text: &str, patch: &Value) -> Result<String, PatchError> {
     let patch: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(PatchError::Patch)?;
     let raw: &RawValue = serde_json::from_str(text.trim()).map_err(PatchError::Text)?;
@@ -30,7 +33,7 @@ pub fn apply(text: &str, patch: &Value) -> Result<String, PatchError> {
     Ok(spelled(raw, &old, &new))
 }
 
-/// `new` in the spelling of `raw`, which says `old`, wherever both are the same.
+/// Writes `new` with the spelling of `raw`, which is parsed as `old`, wherever both are equal.
 fn spelled(raw: &RawValue, old: &Value, new: &Value) -> String {
     match (old, new) {
         _ if old == new => raw.get().to_owned(),
@@ -48,7 +51,7 @@ fn spelled(raw: &RawValue, old: &Value, new: &Value) -> String {
         (Value::Array(old), Value::Array(new)) => {
             let known: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
             let element = |(at, value): (usize, &Value)| {
-                // Those behind one that was put in or taken out have moved.
+                // Elements after one that was inserted or removed have moved: look for an equal one first.
                 let moved = old.iter().position(|old| old == value);
                 let at = moved.unwrap_or(at);
                 match (known.get(at), old.get(at)) {

@@ -1,4 +1,4 @@
-//! Other ids in a message: only their spans are rewritten, and their JSON type stays
+//! Replacement of ids in messages. Only the spans of the ids are rewritten, and their JSON type stays
 //! (2026-07-28, patterns/subscriptions).
 
 use std::collections::HashSet;
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::compose::meta;
 use super::{Id, Message, Quirks, json};
 
-/// An id from its JSON.
+/// Creates an id from the bytes of its JSON token.
 pub fn token(json: &[u8]) -> Id {
     Id::new(&String::from_utf8_lossy(json))
 }
 
-/// Replaces the values at these paths, where there are any.
+/// Replaces the values at the given paths, where the body has them and an id is given.
 pub fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
     let whole = 0..body.len();
     let mut spans: Vec<_> = edits
@@ -28,7 +28,7 @@ pub fn replace(body: &[u8], edits: &[(&[&str], Option<&Id>)]) -> Bytes {
     out.into()
 }
 
-/// An id of ours of the same JSON type as `id`.
+/// Creates an id from `number`, of the same JSON type as `id`.
 fn alike(id: &Id, number: u64) -> Id {
     match id.token().starts_with('"') {
         true => Id::text(&format!("sc-{number}")),
@@ -36,25 +36,26 @@ fn alike(id: &Id, number: u64) -> Id {
     }
 }
 
-/// A request under ids of ours.
+/// A request under ids that shadowcat has given it.
 pub struct Renamed {
+    /// The id that the server sees.
     pub id: Id,
-    /// Its progress token, as the server knows it and as the client does.
+    /// The progress token as the server sees it, and as the client sent it.
     pub token: Option<(Id, Id)>,
     /// The message, without a terminator.
     pub line: Bytes,
-    /// What became of its ids, in words.
+    /// A sentence that names the ids before and after.
     pub words: String,
 }
 
-/// Gives a request, whose id is `id`, ids of ours that are made of `number`.
+/// Gives a request, whose id is `id`, new ids that are made of `number`.
 pub fn rename(request: &Message, id: &Id, number: u64) -> Renamed {
     let theirs = alike(id, number);
     let own = request.param(&["_meta", "progressToken"]).map(token);
     let token = own.map(|own| (alike(&own, number), own));
-    let mut words = format!("id {} goes on as {}", id.token(), theirs.token());
+    let mut words = format!("id {} rewritten to {}", id.token(), theirs.token());
     if let Some((known, own)) = &token {
-        words.push_str(&format!(", progressToken {} as {}", own.token(), known.token()));
+        words.push_str(&format!(", progressToken {} to {}", own.token(), known.token()));
     }
     let progress: &[&str] = &["params", "_meta", "progressToken"];
     let known = token.as_ref().map(|(known, _)| known);
@@ -62,19 +63,20 @@ pub fn rename(request: &Message, id: &Id, number: u64) -> Renamed {
     Renamed { id: theirs, token, line, words }
 }
 
-/// The answer to a request, under the id that its client knows.
+/// Puts the id that the client knows into the answer to its request.
 pub fn answer(body: &[u8], own: &Id) -> Bytes {
     let subscription: &[&str] = &["result", "_meta", meta::SUBSCRIPTION_ID];
     replace(body, &[(&["id"], Some(own)), (subscription, Some(own))])
 }
 
-/// What changes in a notification of a subscription, for a client that knows it by this id.
+/// Returns the replacements in a notification of a subscription, for a client that knows the latter by
+/// the id `own`.
 pub fn subscription(own: &Id) -> [(&'static [&'static str], Option<&Id>); 2] {
     [(&["params", "_meta", meta::SUBSCRIPTION_ID], Some(own)), (&["params", "requestId"], Some(own))]
 }
 
-/// Whether parsers can read a request in two ways where it matters: a key is there twice, and one of
-/// them could be another client's id, or another tool than was checked.
+/// Returns `true` if parsers may differ in reading a request: a key is there twice, so that another
+/// parser could see the id of another client, or another tool than the one that was checked.
 pub fn is_ambiguous(request: &Message) -> bool {
     if request.quirks().has(Quirks::DUPLICATE_KEY) {
         return true;
@@ -90,18 +92,20 @@ pub fn is_ambiguous(request: &Message) -> bool {
     })
 }
 
-/// A line that is too long to be looked at as a whole: what is known of it is how it begins and ends.
+/// A line that is too long to be parsed as a whole, known by its beginning and its end.
 #[derive(Debug, Default)]
 pub struct Long {
     beginning: Bytes,
     end: Vec<u8>,
 }
 
-/// Bytes kept of the beginning of a line that is too long, and of its end.
+/// Bytes that are kept of the beginning of such a line.
 const BEGINNING: usize = 64 << 10;
+/// Bytes that are kept of its end.
 const END: usize = 512;
 
 impl Long {
+    /// Creates the line from its first bytes.
     pub fn begin(bytes: &[u8]) -> Self {
         let mut long =
             Self { beginning: Bytes::copy_from_slice(&bytes[..bytes.len().min(BEGINNING)]), end: Vec::new() };
@@ -109,38 +113,39 @@ impl Long {
         long
     }
 
+    /// Appends more bytes.
     pub fn push(&mut self, more: &[u8]) {
         self.end.extend_from_slice(&more[more.len().saturating_sub(END)..]);
         let surplus = self.end.len().saturating_sub(END);
         self.end.drain(..surplus);
     }
 
-    /// How it begins.
+    /// Returns the beginning, up to 64 KiB.
     pub fn beginning(&self) -> &Bytes {
         &self.beginning
     }
 
-    /// The id of the request that it is, if that is near its beginning.
+    /// Returns the id if the line is a request whose id and method are near its beginning.
     pub fn request(&self) -> Option<Id> {
         self.named("method")?;
         self.named("id").map(token)
     }
 
-    /// Whether it is a request or a notification.
+    /// Returns `true` if the line is a request or a notification.
     pub fn has_method(&self) -> bool {
         self.named("method").is_some()
     }
 
-    /// The id of the request that it answers.
+    /// Returns the id of the request that the line answers, if it is near either end.
     pub fn answered(&self) -> Option<Id> {
-        // What a server asks has ids of its own.
+        // Requests by the server have ids of its own, which answer nothing.
         if self.named("method").is_some() {
             return None;
         }
         if let Some(id) = self.named("id") {
             return Some(token(id));
         }
-        // At the end: members of the whole message are those that one brace closes.
+        // At the end, members of the whole message are those that a single brace closes.
         memchr::memmem::find_iter(&self.end, b"\"id\"").find_map(|at| {
             let whole = [b"{", self.end[at..].trim_ascii_end()].concat();
             json::document(&whole).ok()?;

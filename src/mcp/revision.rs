@@ -5,24 +5,29 @@ use std::fmt;
 /// A published revision of the Model Context Protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
+    /// 2024-11-05.
     V2024_11_05,
+    /// 2025-03-26.
     V2025_03_26,
+    /// 2025-06-18.
     V2025_06_18,
+    /// 2025-11-25.
     V2025_11_25,
+    /// 2026-07-28.
     V2026_07_28,
 }
 
-/// How a session is held together.
+/// An era: the way in which client and server agree on version and capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Era {
-    /// Stateful: an `initialize` handshake opens it (revisions up to 2025-11-25).
+    /// Stateful: an `initialize` handshake opens the session (revisions up to 2025-11-25).
     Stateful,
-    /// Stateless: every request carries its own `_meta` envelope (2026-07-28 on).
+    /// Stateless: every request carries its own `_meta` envelope (from 2026-07-28 on).
     Stateless,
 }
 
 impl Revision {
-    /// Every revision, oldest first.
+    /// The published revisions, oldest first.
     pub const ALL: [Self; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
     /// The newest revision.
@@ -30,7 +35,7 @@ impl Revision {
     /// The newest revision that `initialize` can negotiate.
     pub const LATEST_STATEFUL: Self = Self::V2025_11_25;
 
-    /// The revision as it stands on the wire.
+    /// Returns the revision as spelled on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::V2024_11_05 => "2024-11-05",
@@ -41,12 +46,12 @@ impl Revision {
         }
     }
 
-    /// The revision that `text` names, if it is a published one.
+    /// Returns the revision that `text` names, if it is published.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|revision| revision.as_str() == text)
     }
 
-    /// The era this revision belongs to.
+    /// Returns the era that the revision belongs to.
     pub const fn era(self) -> Era {
         match self {
             Self::V2026_07_28 => Era::Stateless,
@@ -56,8 +61,8 @@ impl Revision {
 }
 
 impl Era {
-    /// The era of a version string. Revisions are dates, so one that is not published yet still
-    /// falls on the right side.
+    /// Returns the era of a version text. Revisions are dates, so that a revision that is not published
+    /// yet can be assigned too.
     pub fn of_version(version: &str) -> Self {
         match Revision::parse(version) {
             Some(revision) => revision.era(),
@@ -66,7 +71,7 @@ impl Era {
         }
     }
 
-    /// The word of the query language and the command line: `2025` or `2026`.
+    /// Returns the word of the query language and the command line: `2025` or `2026`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stateful => "2025",

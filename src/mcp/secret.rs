@@ -1,4 +1,4 @@
-//! What looks like a secret: tokens and keys that tell what they are by their form.
+//! Secrets that are recognized by their form, such as tokens and keys with a fixed prefix.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use regex::{Regex, RegexSet};
 
-/// A kind of secret, and its form. Where the form has a group, that is the secret.
+/// Kinds of secrets and their forms. If a form of a kind in [`has_group`] has a group, the group is the
+/// secret.
 const FORMS: [(&str, &str); 46] = [
     (
         "private-key",
@@ -65,12 +66,12 @@ static ANY: LazyLock<RegexSet> =
 static EACH: LazyLock<Vec<Option<Regex>>> =
     LazyLock::new(|| FORMS.iter().map(|(_, form)| Regex::new(form).ok()).collect());
 
-/// The kinds of secrets that are told by their form.
+/// Returns the kinds of secrets that are recognized by their form; kinds may repeat.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     FORMS.iter().map(|(kind, _)| *kind)
 }
 
-/// Where `text` has what looks like a secret, and of which kind; in order, and not overlapping.
+/// Finds the parts of `text` that look like secrets, with their kinds, in order and without overlap.
 pub fn find(text: &str) -> Vec<(Range<usize>, &'static str)> {
     let mut found: Vec<(Range<usize>, &'static str)> = Vec::new();
     for form in ANY.matches(text) {
@@ -89,7 +90,7 @@ pub fn find(text: &str) -> Vec<(Range<usize>, &'static str)> {
             }
         }
     }
-    // What begins first, and of those the longest, names the rest.
+    // Of overlapping matches the first, and among those with the same start the longest, is kept.
     found.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
     let mut end = 0;
     found.retain(|(span, _)| {
@@ -100,10 +101,10 @@ pub fn find(text: &str) -> Vec<(Range<usize>, &'static str)> {
     found
 }
 
-/// Whether a word can begin at `at`: what stands before is no letter or digit, or a letter that belongs
-/// to an escape. Logs are coloured (ECMA-48, SGR), and texts are quoted by other texts.
+/// Returns `true` if a word can begin at `at`: the character before is no ASCII letter or digit, or it
+/// belongs to an escape. Logs are coloured (ECMA-48, SGR), and texts are quoted in other texts.
 fn begins_a_word(text: &str, at: usize) -> bool {
-    /// The longest escape that is looked for.
+    /// Maximum length of an escape that is recognized.
     const MAX_ESCAPE: usize = 16;
     let before = &text.as_bytes()[..at];
     let before = &before[before.len().saturating_sub(MAX_ESCAPE)..];
@@ -121,12 +122,12 @@ fn begins_a_word(text: &str, at: usize) -> bool {
     }
 }
 
-/// Whether a form says which part of it is the secret.
+/// Returns `true` if a group in the form marks the secret.
 fn has_group(form: usize) -> bool {
     matches!(FORMS[form].0, "bearer" | "basic" | "azure" | "sentry" | "url-password")
 }
 
-/// Whether what has the form of a secret is one: some forms are those of plain words as well.
+/// Returns `true` if a match is likely to be a secret: some forms also match plain words.
 fn is_likely(kind: &str, said: &str) -> bool {
     match kind {
         "bearer" => !said.chars().all(|c| c.is_ascii_lowercase()),
@@ -165,7 +166,7 @@ mod tests {
                 "jwt",
             ),
         ];
-        // Built here, so that no scanner of sources takes it for a leak.
+        // Assembled at run time, so that no scanner of sources takes it for a leak.
         let key = format!("sk-ant-{}", "a1b2".repeat(8));
         let spoken = format!("key {key} ok");
         let built = [(spoken.as_str(), key.as_str(), "anthropic")];

@@ -1,17 +1,17 @@
-//! Names that give away that what they name is a secret: of members, headers, options, and of what
-//! is written as `name=value` or `name: value` in any text.
+//! Names that mark their value as a secret: names of members, headers and options, and names in
+//! `name=value` or `name: value` in any text.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// How much a name sensitivity.
+/// The sensitivity of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sensitivity {
-    /// What it names is a secret.
+    /// The value is a secret.
     One,
-    /// It names several, or how many there are: a number is no secret.
+    /// The value is a list of secrets, or their number: a number is not a secret.
     Many,
 }
 
@@ -33,7 +33,7 @@ const WORDS: [&str; 15] = [
     "passcode",
     "otp",
 ];
-/// Last two words of such names, and how they are written as one.
+/// Last two words of such names; they may also be written as one word.
 const PAIRS: [&str; 21] = [
     "api key",
     "access key",
@@ -57,7 +57,7 @@ const PAIRS: [&str; 21] = [
     "client secret",
     "set cookie",
 ];
-/// What stands before `token` where it is none that opens anything.
+/// Words before `token` with which the name means no secret.
 const HARMLESS: [&str; 24] = [
     "progress",
     "max",
@@ -84,10 +84,11 @@ const HARMLESS: [&str; 24] = [
     "unexpected",
     "syntax",
 ];
-/// Words that say of a value only what it is.
+/// Last words that only describe the form of the value, and are skipped.
 const ENDINGS: [&str; 8] = ["value", "text", "plain", "raw", "string", "b64", "base64", "hash"];
 
-/// The words of a name: `dbPassword`, `DB_PASSWORD` and `x-db-password` end with the same one.
+/// Splits a name into lower-case words: `dbPassword`, `DB_PASSWORD` and `x-db-password` have the same
+/// last word.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -109,14 +110,14 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The same name however it is spelled: in lower case, without what stands between its words.
+/// Returns a name in lower case and without separators, so that its spellings compare equal.
 pub fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a member, header or option of this name holds a secret.
+/// Returns the sensitivity of a member, header or option of this name; `None` if it is not a secret.
 pub fn sensitivity(name: &str) -> Option<Sensitivity> {
-    // Longer than this it is a sentence.
+    // A longer text is a sentence, not a name.
     const MAX_NAME: usize = 80;
     if name.len() > MAX_NAME {
         return None;
@@ -146,15 +147,15 @@ fn is_pair(before: &str, last: &str) -> bool {
     })
 }
 
-/// What may be a name with its value behind it.
+/// Matches a name that may be sensitive, together with the separator before its value.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let words = WORDS.join("|");
     let pairs: Vec<String> = PAIRS.iter().map(|pair| pair.replace(' ', "[_-]?")).collect();
     regex(&format!("{words}|{}", pairs.join("|")))
 });
 
-/// Finds names that end with what `alternatives` matches, and what stands between them and their
-/// values.
+/// Compiles a regular expression for names that end with a match of `alternatives`, and the separators
+/// between them and their values. Returns `None` if `alternatives` is not valid.
 pub fn regex(alternatives: &str) -> Option<Regex> {
     let ending = ENDINGS.join("|");
     Regex::new(&format!(
@@ -163,12 +164,13 @@ pub fn regex(alternatives: &str) -> Option<Regex> {
     .ok()
 }
 
-/// Where `text` has the value of a name that sensitivity by itself.
+/// Finds the values of names in `text` that are sensitive by [`sensitivity`].
 pub fn find(text: &str) -> Vec<Range<usize>> {
     NAMED.as_ref().map_or_else(Vec::new, |regex| find_by(regex, text, &|name| sensitivity(name)))
 }
 
-/// Where `text` has the value of a name that `regex` (made by [`regex`]) finds and that `sensitivity`.
+/// Finds the values of names in `text` that `regex` (made by the function `regex`) matches and that are sensitive
+/// by `sensitivity`.
 pub fn find_by(
     regex: &Regex,
     text: &str,
@@ -177,7 +179,7 @@ pub fn find_by(
     let mut found = Vec::new();
     for captures in regex.captures_iter(text) {
         let (Some(whole), Some(name)) = (captures.get(0), captures.get(1)) else { continue };
-        // Behind a space it is a value only where the name is an option.
+        // A value after a space is one only if the name is an option.
         let is_option = captures.get(2).is_some();
         if is_option && !name.as_str().starts_with("--") {
             continue;
@@ -194,7 +196,7 @@ pub fn find_by(
     found
 }
 
-/// What stands where a value is expected but is none.
+/// Words that stand in the place of a value and are not secrets.
 const NONE: [&str; 24] = [
     "required",
     "optional",
@@ -222,8 +224,8 @@ const NONE: [&str; 24] = [
     "denied",
 ];
 
-/// The value that begins at `at`: up to the quote that ends it, else to the end of the word; of a
-/// header, to the end of the line.
+/// Returns the span of the value that begins at `at`. It reaches to the closing quote, or to the end
+/// of the word; for a header, to the end of the line.
 fn value(text: &str, at: usize, name: &str) -> Option<Range<usize>> {
     let rest = &text[at..];
     let slashes = rest.len() - rest.trim_start_matches('\\').len();
@@ -250,7 +252,7 @@ fn value(text: &str, at: usize, name: &str) -> Option<Range<usize>> {
                         )
                 }
             };
-            // A placeholder begins with a bracket, and is one word.
+            // A placeholder such as `[secret …]` begins with a bracket, which ends the value at once.
             let end = inner.find(ends).map_or(text.len(), |length| from + length);
             const SHORTEST: usize = 4;
             if end - from < SHORTEST {

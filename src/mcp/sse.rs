@@ -1,60 +1,62 @@
-//! Server-sent events (WHATWG HTML, 9.2 "Server-sent events"), sans-io.
+//! Server-sent events (WHATWG HTML, 9.2 "Server-sent events"), without I/O.
 //!
-//! A relay must pass every byte on, so each piece carries the bytes it was made of: comments,
-//! unknown fields, odd line ends and all. An event longer than the limit is not collected; its
-//! pieces stream through, as with long lines ([`super::line`]).
+//! A relay must pass on every byte, so each piece keeps the bytes that it was parsed from, including
+//! comments, unknown fields and unusual line ends. An event longer than the limit is not collected;
+//! its pieces stream through, as those of long lines do ([`super::line`]).
 
 use bytes::{Bytes, BytesMut};
 
 use super::json::Span;
 
-/// What came out of an event stream.
+/// A piece of an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
+    /// A complete event.
     Event(Event),
-    /// Bytes that dispatch nothing: comments, stray blank lines, a last event that was cut off.
+    /// Bytes without an event: comments, stray blank lines, a last event that was cut off.
     Idle(Bytes),
     /// The first bytes of an event that is longer than the limit.
     Start(Bytes),
-    /// More of that event.
+    /// More bytes of that event.
     More(Bytes),
-    /// Its last bytes.
+    /// The last bytes of that event.
     End(Bytes),
 }
 
-/// What a stream may begin with.
+/// The byte order mark that a stream may begin with.
 pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// One event with the bytes it came in, up to and including its blank line.
+/// An event with the bytes that it was parsed from, up to and including its blank line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
+    /// The bytes as they arrived.
     pub raw: Bytes,
-    /// The `data` lines joined by line feeds; none where the event has no such line.
+    /// The `data` lines joined by line feeds; `None` if the event has no such line.
     pub data: Option<Bytes>,
     /// The `event` field.
     pub name: Option<String>,
-    /// The `id` field, which moves the client's `Last-Event-ID` even where there is no data.
+    /// The `id` field, which moves the client's `Last-Event-ID` even if the event has no data.
     pub id: Option<String>,
     /// The `retry` field, in milliseconds.
     pub retry: Option<u64>,
 }
 
-/// Splits a byte stream into events.
+/// A splitter of a byte stream into events.
 #[derive(Debug)]
 pub struct Splitter {
     buffer: BytesMut,
-    /// Where the unfinished line begins in the buffer.
+    /// Offset of the unfinished line in the buffer.
     line: usize,
-    /// Up to here the buffer is known to hold no end of that line.
+    /// Offset up to which the buffer contains no end of that line.
     searched: usize,
-    /// The line has bytes that were handed out already.
+    /// Set if bytes of the line were returned already.
     begun: bool,
-    /// The block has lines that are no comments.
+    /// Set if the block has a line that is not a comment.
     fields: bool,
-    /// The last line ended with a carriage return: a line feed right behind it belongs to it.
+    /// Set if the last line ended with a carriage return: a line feed right after it belongs to it.
     returned: bool,
     streaming: bool,
-    /// Nothing has been handed out yet: a byte order mark may stand here, and only here.
+    /// Set until the first piece is returned: only there may a byte order mark stand.
     fresh: bool,
     limit: usize,
 }
@@ -62,7 +64,7 @@ pub struct Splitter {
 // === impl Event ===
 
 impl Event {
-    /// Reads the fields of a block of lines.
+    /// Parses the fields of a block of lines.
     pub fn parse(raw: Bytes) -> Self {
         let mut event = Self::default();
         let mut data: Vec<Span> = Vec::new();
@@ -91,13 +93,20 @@ impl Event {
         event
     }
 
-    /// Whether a client takes its data for a message of the protocol.
+    /// Creates the event of a message that shadowcat itself sends: [`compose`], without parsing the
+    /// result again.
+    pub fn composed(data: Bytes) -> Self {
+        let raw = compose(&data);
+        Self { raw, data: Some(data), name: Some("message".to_owned()), id: None, retry: None }
+    }
+
+    /// Returns `true` if a client takes the data for a message of the protocol.
     pub fn is_message(&self) -> bool {
         self.data.as_ref().is_some_and(|data| !data.is_empty())
             && self.name.as_deref().is_none_or(|name| matches!(name, "" | "message"))
     }
 
-    /// The same event with other data: every other line stays as it came.
+    /// Returns the bytes of the event with other data; every other line stays as it came.
     pub fn with_data(&self, data: &[u8]) -> Bytes {
         let mut out = Vec::with_capacity(self.raw.len() + data.len());
         let mut written = false;
@@ -118,8 +127,8 @@ impl Event {
     }
 }
 
-/// An event that carries a message of our own. It has no id: a client must not ask the server to
-/// resume behind what the server never sent.
+/// Composes an event with a message by shadowcat itself. It has no id, since a client must not ask the
+/// server to resume after an event that the server never sent.
 pub fn compose(data: &[u8]) -> Bytes {
     let mut out = b"event: message\n".to_vec();
     write_data(&mut out, data);
@@ -127,7 +136,7 @@ pub fn compose(data: &[u8]) -> Bytes {
     out.into()
 }
 
-/// Writes `data` lines without the end of the last one.
+/// Writes `data` lines, the last one without its end.
 fn write_data(out: &mut Vec<u8>, data: &[u8]) {
     let data = data.trim_ascii_end();
     for (at, line) in data.split(|byte| matches!(byte, b'\n' | b'\r')).enumerate() {
@@ -139,7 +148,7 @@ fn write_data(out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-/// The lines of a block without their ends.
+/// Iterates over the lines of a block, without their ends.
 fn lines(raw: &[u8]) -> impl Iterator<Item = Span> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -153,7 +162,7 @@ fn lines(raw: &[u8]) -> impl Iterator<Item = Span> + '_ {
     })
 }
 
-/// The name and the value of a line; one space behind the colon belongs to neither.
+/// Returns the spans of the name and the value of a line, without the space after the colon.
 fn field(raw: &[u8], line: Span) -> (Span, Span) {
     match memchr::memchr(b':', &raw[line.clone()]) {
         Some(at) => {
@@ -168,7 +177,7 @@ fn field(raw: &[u8], line: Span) -> (Span, Span) {
 // === impl Splitter ===
 
 impl Splitter {
-    /// A splitter that collects events of up to `limit` bytes.
+    /// Creates a splitter that collects events of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -183,12 +192,12 @@ impl Splitter {
         }
     }
 
-    /// Appends what was read.
+    /// Appends bytes that were read.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next piece, or `None` until more is fed.
+    /// Returns the next piece, or `None` until more bytes are fed.
     pub fn next_piece(&mut self) -> Option<Piece> {
         if self.fresh {
             if self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
@@ -208,7 +217,7 @@ impl Splitter {
                     self.line += 1;
                     self.searched = self.line;
                     if self.line == 1 && !self.streaming {
-                        // The other half of a line end that was handed out already.
+                        // The carriage return of this line end was returned already.
                         return Some(Piece::Idle(self.consume(1)));
                     }
                 }
@@ -236,7 +245,7 @@ impl Splitter {
                 });
             }
             if is_comment && !self.fields && !self.streaming {
-                // Keep-alives go on at once; they are often no more than this line, and a blank one.
+                // Keep-alives are passed on at once; they often consist of this line and a blank one.
                 let rest = &self.buffer[self.line..];
                 let blank = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
                 return Some(Piece::Idle(self.consume(self.line + blank)));
@@ -258,7 +267,7 @@ impl Splitter {
         None
     }
 
-    /// What is left when the stream has ended.
+    /// Returns the remaining bytes at the end of the stream.
     pub fn finish(&mut self) -> Option<Piece> {
         let rest = self.take_unfinished();
         match std::mem::take(&mut self.streaming) {

@@ -1,9 +1,9 @@
-//! JSON string tokens and the text they stand for.
+//! JSON string tokens and the texts that they stand for.
 
 use std::borrow::Cow;
 
-/// The text of a quoted string token; `None` when `token` is no string. A lone surrogate, which
-/// JSON can spell and Rust strings cannot hold, becomes U+FFFD.
+/// Returns the text of a quoted string token, or `None` if `token` is not a string. A lone surrogate,
+/// which JSON can spell and Rust strings cannot contain, becomes U+FFFD.
 pub fn unescape(token: &[u8]) -> Option<Cow<'_, str>> {
     let [b'"', inner @ .., b'"'] = token else { return None };
     let inner = std::str::from_utf8(inner).ok()?;
@@ -36,7 +36,8 @@ pub fn unescape(token: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
-/// Decodes `\uXXXX`, or a surrogate pair of two, at the start of `text`.
+/// Decodes `\uXXXX`, or a surrogate pair of two such escapes, at the start of `text`. Returns the
+/// character and the length of the escapes in bytes.
 fn unicode(text: &str) -> Option<(char, usize)> {
     let unit = |at: usize| {
         text.get(at..at + 2).filter(|prefix| *prefix == "\\u")?;

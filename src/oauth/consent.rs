@@ -1,5 +1,5 @@
-//! Asking the person: a browser that comes back to a port of ours (RFC 8252, 7.3), or an answer that
-//! is pasted.
+//! Authorization by a person: a browser that is redirected to a local port (RFC 8252, 7.3), or an
+//! answer that the person pastes.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
@@ -23,28 +23,29 @@ use url::{Url, form_urlencoded};
 use super::discovery::AuthorizationServer;
 use super::{LoginError, printable};
 
-/// Where the browser comes back to.
+/// Local port to which the authorization server redirects the browser.
 pub struct RedirectListener {
     listener: TcpListener,
     redirect_uri: String,
 }
 
-/// What is asked of the person.
+/// An authorization request, and the ways to present it to the person.
 pub struct Question<'a> {
-    /// The address of the authorization server's page.
+    /// Address of the authorization server's page.
     pub url: &'a Url,
-    /// What only an answer to this question can know.
+    /// Value of `state`, which only an answer to this request can contain.
     pub state: &'a str,
+    /// Metadata of the authorization server.
     pub server: &'a AuthorizationServer,
-    /// Opens a browser.
+    /// `true` to open a browser.
     pub browser: bool,
-    /// Someone is at a terminal, and can paste.
+    /// `true` if a person is at a terminal and can paste an answer.
     pub terminal: bool,
-    /// Where the address is written down, where there is no terminal.
+    /// File that contains the address if there is no terminal.
     pub note: PathBuf,
 }
 
-/// Tells that a question is over, however it ended.
+/// Signals on drop that the authorization request is over.
 struct Over(Arc<AtomicBool>);
 
 impl Drop for Over {
@@ -53,15 +54,15 @@ impl Drop for Over {
     }
 }
 
-/// How long a person may take.
+/// Time limit for the answer of the person.
 const CONSENT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const PATH: &str = "/callback";
 
 impl RedirectListener {
-    /// Opens a port of this machine.
+    /// Opens a port on the loopback interface.
     ///
     /// # Errors
-    /// When none can be opened.
+    /// [`LoginError::Listen`] if no port can be opened.
     pub async fn open() -> Result<Self, LoginError> {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -70,14 +71,17 @@ impl RedirectListener {
         Ok(Self { listener, redirect_uri: format!("http://127.0.0.1:{port}{PATH}") })
     }
 
+    /// Returns the redirect URI, which leads to this port.
     pub fn redirect_uri(&self) -> &str {
         &self.redirect_uri
     }
 
-    /// Asks, and waits for the code.
+    /// Presents the request to the person and waits for the authorization code. Messages for the
+    /// person go to `tell`.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError::Refused`] if the person or the server refuses, or if the answer comes from
+    /// another server; [`LoginError::Patience`] if no answer arrives within 10 minutes.
     pub async fn ask(self, question: Question<'_>, tell: impl Fn(&str) + Sync) -> Result<String, LoginError> {
         let opened = question.browser && browse(question.url);
         let issuer = &question.server.issuer;
@@ -103,21 +107,21 @@ impl RedirectListener {
         let router = Router::new().route(PATH, get(come_back)).with_state(Arc::new(asked));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(async {
-            // Told, or forgotten: it ends either way.
+            // `Err` means that the sender was dropped: stop too.
             let _ = stopped.await;
         });
         let mut serving = tokio::spawn(async move { serving.await });
         let over = Over(Arc::default());
         if question.terminal {
             let (over, sender) = (Arc::clone(&over.0), sender);
-            // A thread of its own: nothing waits for one that is not done when the program ends.
+            // A separate thread, since the end of the program does not wait for it.
             std::thread::spawn(move || paste(&over, &sender));
         }
         let answered = async {
             loop {
                 let Some(answer) = answers.recv().await else { std::future::pending().await };
                 match judge(&answer, &question) {
-                    // Whoever pastes may paste something else; nothing is decided by it.
+                    // A person may paste any text by mistake: say so and wait for another answer.
                     Err(LoginError::Untrusted(why)) => tell(&why),
                     decided => return decided,
                 }
@@ -125,7 +129,7 @@ impl RedirectListener {
         };
         let outcome = tokio::time::timeout(CONSENT_TIMEOUT, answered).await;
         drop((over, stop));
-        // The page that says so is still to be read.
+        // Let the browser read the final page.
         if tokio::time::timeout(Duration::from_secs(1), &mut serving).await.is_err() {
             serving.abort();
         }
@@ -147,20 +151,23 @@ async fn come_back(
     let parameters = parameters(&query);
     let answers = parameters.contains_key("code") || parameters.contains_key("error");
     if method != Method::GET || !answers || parameters.get("state") != Some(&asked.state) {
-        // Someone else's: it must not end the question.
-        return (StatusCode::BAD_REQUEST, Html("<p>This is no answer to what was asked."));
+        // The request does not belong to this authorization: it must not end it.
+        return (
+            StatusCode::BAD_REQUEST,
+            Html("<p>This request does not belong to a pending authorization."),
+        );
     }
-    // One that comes when the question is decided is not needed.
+    // `Err` means that the request is decided already; the answer is not needed.
     let _ = asked.answers.try_send(format!("?{query}"));
     let page = match parameters.contains_key("error") {
-        true => "<title>Shadowcat</title><p>It was refused; the terminal says why.",
+        true => "<title>Shadowcat</title><p>Authorization was refused; see the terminal.",
         false => "<title>Shadowcat</title><p>Thank you. You can close this page and go back to the terminal.",
     };
     (StatusCode::OK, Html(page))
 }
 
-/// What an answer says: the address that the browser was sent to. A code alone would not say what it
-/// answers, nor whose it is.
+/// Checks an answer, which is the address that the browser was sent to, and returns its code. A
+/// code alone is not accepted, since nothing ties it to the request and to the server.
 fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
     let server = question.server;
     let untrusted = |why: &str| Err(LoginError::Untrusted(why.to_owned()));
@@ -172,7 +179,7 @@ fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
     if of("state") != Some(question.state) {
         return untrusted("it answers another question (its state is not the one that was sent)");
     }
-    // RFC 9207, 2.4: an answer of another server must not be taken for this one's.
+    // RFC 9207, 2.4: an answer from another server must not be taken for one from this server.
     match of("iss") {
         Some(issuer) if issuer != server.issuer => {
             return Err(LoginError::Refused(printable(&format!(
@@ -191,7 +198,7 @@ fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
             Err(LoginError::Refused(printable(&format!("{error}{why}"))))
         }
         (Some(code), None) => Ok(code.to_owned()),
-        (None, None) => untrusted("there is no code in it"),
+        (None, None) => untrusted("it contains no code"),
     }
 }
 
@@ -199,9 +206,9 @@ fn parameters(query: &str) -> HashMap<String, String> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// Opens a browser without a shell, and without waiting for it. Returns whether one was started.
+/// Opens a browser without a shell and without waiting for it. Returns `true` if one was started.
 fn browse(url: &Url) -> bool {
-    // It was checked before; what begins with a scheme is no option of a program either.
+    // The URL was checked before; with this scheme it cannot be taken for a command-line option.
     if !matches!(url.scheme(), "http" | "https") {
         return false;
     }
@@ -230,7 +237,7 @@ fn browse(url: &Url) -> bool {
             .stderr(Stdio::null());
         match command.spawn() {
             Ok(mut child) => {
-                // It ends when it likes; somebody has to take note of it.
+                // Reap the process when it ends.
                 std::thread::spawn(move || child.wait());
                 true
             }
@@ -239,9 +246,9 @@ fn browse(url: &Url) -> bool {
     })
 }
 
-/// Reads lines that are pasted into the terminal, until the question is over.
+/// Reads lines that the person pastes into the terminal, until the authorization request is over.
 fn paste(over: &AtomicBool, answers: &mpsc::Sender<String>) -> io::Result<()> {
-    /// How often is looked whether the question is over.
+    /// Interval between checks that the request is not over, in milliseconds.
     const POLL_MILLIS: u16 = 100;
     let terminal = std::fs::File::open("/dev/tty")?;
     let mut lines = BufReader::new(&terminal);

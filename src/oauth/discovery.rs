@@ -1,5 +1,6 @@
-//! Finding who issues tokens for a server: RFC 9728 (the server names its authorization servers),
-//! then RFC 8414 or OpenID Connect Discovery (the authorization server names its endpoints).
+//! Discovery of the authorization server: RFC 9728 (the MCP server names its authorization
+//! servers), then RFC 8414 or OpenID Connect Discovery (the authorization server names its
+//! endpoints).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -10,42 +11,53 @@ use url::Url;
 use super::web::{WebError, allowed_by};
 use super::{LoginError, Web};
 
-/// What a server says when it wants a token (RFC 6750, 3; RFC 9728, 5.1).
+/// The `Bearer` challenge of a server that requires a token (RFC 6750, 3; RFC 9728, 5.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
+    /// URL of the protected resource metadata (RFC 9728, 5.1).
     pub resource_metadata: Option<String>,
+    /// Scopes that the request requires, separated by spaces.
     pub scope: Option<String>,
+    /// Error code, e.g. `insufficient_scope` (RFC 6750, 3.1).
     pub error: Option<String>,
 }
 
-/// Who issues tokens, and for what.
+/// Result of discovery: the authorization server, and the resource that tokens are for.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// What tokens are to be for (RFC 8707).
+    /// Resource that tokens are requested for (RFC 8707).
     pub resource: String,
-    /// The scopes that the server knows.
+    /// Scopes that the MCP server lists; `None` without metadata.
     pub scopes: Option<Vec<String>>,
+    /// Authorization server that issues the tokens.
     pub server: AuthorizationServer,
 }
 
-/// Metadata of an authorization server (RFC 8414, 2), as far as we need it.
+/// Metadata of an authorization server (RFC 8414, 2): the fields in use.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AuthorizationServer {
+    /// Issuer identifier: a URL.
     pub issuer: String,
+    /// URL of the page that asks the person for authorization.
     pub authorization_endpoint: String,
+    /// URL at which codes and refresh tokens are exchanged for tokens.
     pub token_endpoint: String,
+    /// URL of dynamic client registration (RFC 7591), if the server supports it.
     pub registration_endpoint: Option<String>,
+    /// Scopes that can be requested; may be incomplete.
     #[serde(default)]
     pub scopes_supported: Vec<String>,
+    /// Methods of client authentication at the token endpoint; `None` if the server lists none.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// PKCE methods (RFC 7636).
     #[serde(default)]
     pub code_challenge_methods_supported: Vec<String>,
-    /// RFC 9207: its answers name it.
+    /// `true` if authorization responses name the issuer in `iss` (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
 }
 
-/// RFC 9728, 2.
+/// Metadata of a protected resource (RFC 9728, 2): the fields in use.
 #[derive(Debug, Deserialize)]
 struct ResourceMetadata {
     resource: String,
@@ -55,7 +67,7 @@ struct ResourceMetadata {
 }
 
 impl Challenge {
-    /// The `Bearer` challenge of a response.
+    /// Returns the `Bearer` challenge in the headers of a response; `None` if there is none.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenges = values.flat_map(|value| ChallengeParser::new(value).flatten().collect::<Vec<_>>());
@@ -72,10 +84,11 @@ impl Challenge {
     }
 }
 
-/// Finds who issues tokens for the server at `url`.
+/// Finds the authorization server of the MCP server at `url`.
 ///
 /// # Errors
-/// [`LoginError`].
+/// [`LoginError`] if a request fails or is not allowed, if metadata is for another resource or
+/// issuer, or if the authorization server that the MCP server names has none.
 pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Found, LoginError> {
     for place in resource_places(url, challenge) {
         allowed_by(&place, url)?;
@@ -83,14 +96,15 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Fou
         covers(&metadata.resource, url).then_some(()).ok_or_else(|| {
             LoginError::OtherResource(place.clone(), metadata.resource.clone(), url.to_string())
         })?;
-        // Without a list, the server is its own (2025-03-26).
+        // Metadata without this list means that the MCP server is its own authorization server
+        // (2025-03-26).
         let issuer = metadata.authorization_servers.first().cloned().unwrap_or_else(|| origin(url));
         let server = authorization_server(web, &issuer, url).await?;
         let server = server.ok_or_else(|| LoginError::NoMetadata(issuer.clone()))?;
         return Ok(Found { resource: metadata.resource, scopes: metadata.scopes_supported, server });
     }
-    // Up to 2025-03-26 a server is its own authorization server, and its endpoints may be at fixed
-    // places (2025-03-26, basic/authorization, fallbacks).
+    // Up to 2025-03-26 an MCP server is its own authorization server, and its endpoints may be at
+    // fixed paths (2025-03-26, basic/authorization, fallbacks).
     let issuer = origin(url);
     let server = match authorization_server(web, &issuer, url).await? {
         Some(server) => server,
@@ -108,8 +122,8 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Fou
     Ok(Found { resource: canonical(url), scopes: None, server })
 }
 
-/// Where the metadata of a resource may be, in the order to look (2025-11-25, authorization server
-/// discovery).
+/// Returns the URLs at which the metadata of a resource may be, in the order to try (2025-11-25,
+/// authorization server discovery).
 fn resource_places(url: &Url, challenge: &Challenge) -> Vec<String> {
     let root = format!("{}/.well-known/oauth-protected-resource", origin(url));
     let path = url.path().trim_end_matches('/');
@@ -121,8 +135,8 @@ fn resource_places(url: &Url, challenge: &Challenge) -> Vec<String> {
     places
 }
 
-/// Where the metadata of an issuer may be, in the order to look (2025-11-25, authorization server
-/// metadata discovery).
+/// Returns the URLs at which the metadata of an issuer may be, in the order to try (2025-11-25,
+/// authorization server metadata discovery).
 fn issuer_places(issuer: &Url) -> Vec<String> {
     let root = origin(issuer);
     let path = issuer.path().trim_end_matches('/');
@@ -144,12 +158,13 @@ async fn authorization_server(
     let url = allowed_by(issuer, by)?;
     for place in issuer_places(&url) {
         let Some(server) = document::<AuthorizationServer>(web, &place).await? else { continue };
-        // A document that names another issuer was put there by someone else (RFC 8414, 3.3).
+        // Metadata of another issuer must not be used: a third party may have put it there (RFC
+        // 8414, 3.3).
         if server.issuer != issuer {
             return Err(LoginError::Document {
                 document: "the metadata of the authorization server",
                 url: place,
-                why: format!("it names the issuer {}, and {issuer} was asked for", server.issuer),
+                why: format!("it names the issuer {}, expected {issuer}", server.issuer),
             });
         }
         for endpoint in [&server.authorization_endpoint, &server.token_endpoint] {
@@ -160,18 +175,20 @@ async fn authorization_server(
     Ok(None)
 }
 
-/// A document; none where there is none, or where a site answers everything with a page.
+/// Fetches a JSON document. Returns `None` if there is none, or if the answer is something else,
+/// such as the page that some sites send for every path.
 async fn document<T: serde::de::DeserializeOwned>(web: &Web, url: &str) -> Result<Option<T>, LoginError> {
     let answer = web.get(url).await?;
     match answer.status {
         200..300 => Ok(serde_json::from_slice(&answer.body).ok()),
-        // A server in trouble may have it all the same; to go on without would be to ask someone else.
+        // A busy or failing server may still have the document: continuing without it would mean
+        // asking another server.
         429 | 500.. => Err(WebError::Status { url: url.to_owned(), status: answer.status }.into()),
         _ => Ok(None),
     }
 }
 
-/// Whether a token for `resource` is one for `url`: the same place, or one above it.
+/// Returns `true` if a token for `resource` is valid for `url`: for the same path or one below it.
 pub fn covers(resource: &str, url: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else { return false };
     let (above, below) = (resource.path().trim_end_matches('/'), url.path().trim_end_matches('/'));
@@ -179,7 +196,7 @@ pub fn covers(resource: &str, url: &Url) -> bool {
     resource.origin() == url.origin() && inside
 }
 
-/// A URL as a resource is named: absolute, without a fragment (RFC 8707, 2).
+/// Returns a URL in the form of a resource identifier: absolute, without a fragment (RFC 8707, 2).
 fn canonical(url: &Url) -> String {
     let mut url = url.clone();
     url.set_fragment(None);
@@ -190,7 +207,7 @@ fn canonical(url: &Url) -> String {
     }
 }
 
-/// Scheme, host and port.
+/// Returns scheme, host and port of a URL.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

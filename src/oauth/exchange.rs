@@ -1,4 +1,5 @@
-//! What is said to the endpoints of an authorization server: by the oauth2 crate, over our own client.
+//! Requests to the endpoints of an authorization server, made with the oauth2 crate over the HTTP
+//! client of [`Web`].
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,31 +16,37 @@ use super::discovery::Found;
 use super::registration::Registration;
 use super::{LoginError, Web, WebError, printable};
 
-/// What was granted.
+/// A successful token response.
 pub struct Grant {
+    /// Access token; valid as the value of an HTTP header.
     pub access: String,
+    /// Refresh token, if the server issued one.
     pub refresh: Option<String>,
-    /// How long the access token lives; none where the server does not say.
+    /// Lifetime of the access token; `None` if the server does not say.
     pub lasts: Option<Duration>,
+    /// Granted scopes, separated by spaces; `None` if the server does not say.
     pub scope: Option<String>,
 }
 
-/// A question for the person, and what proves that the answer is to it.
+/// An authorization request, and the secrets that tie the answer to it.
 pub struct Asking {
+    /// Address that the person opens in a browser.
     pub url: Url,
+    /// Value of `state` that an answer must repeat.
     pub state: String,
     verifier: PkceCodeVerifier,
 }
 
-/// A request of the oauth2 crate under way.
+/// A pending HTTP request of the oauth2 crate.
 type Carried = Pin<Box<dyn Future<Output = Result<HttpResponse, WebError>> + Send>>;
 
 type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
-/// The question (RFC 6749, 4.1.1; RFC 7636; RFC 8707).
+/// Creates an authorization request (RFC 6749, 4.1.1) with PKCE (RFC 7636) for a resource (RFC
+/// 8707).
 ///
 /// # Errors
-/// When an endpoint is no URL.
+/// If an endpoint is not a URL.
 pub fn ask(found: &Found, registration: &Registration, scope: Option<&str>) -> Result<Asking, LoginError> {
     let client = client(found, registration)?;
     let (proof, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -50,10 +57,10 @@ pub fn ask(found: &Found, registration: &Registration, scope: Option<&str>) -> R
     Ok(Asking { url, state: csrf.secret().clone(), verifier })
 }
 
-/// Exchanges the code for tokens.
+/// Exchanges the authorization code for tokens.
 ///
 /// # Errors
-/// When the server refuses.
+/// If the token endpoint cannot be reached, refuses, or issues an unusable token.
 pub async fn redeem(
     web: &Web,
     found: &Found,
@@ -67,10 +74,10 @@ pub async fn redeem(
     exchange.request_async(&carrier(web)).await.map_err(refused).and_then(granted)
 }
 
-/// Exchanges a refresh token for others.
+/// Exchanges a refresh token for new tokens.
 ///
 /// # Errors
-/// When the server refuses.
+/// If the token endpoint cannot be reached, refuses, or issues an unusable token.
 pub async fn refresh(
     web: &Web,
     found: &Found,
@@ -85,12 +92,12 @@ pub async fn refresh(
 
 fn granted(answer: BasicTokenResponse) -> Result<Grant, LoginError> {
     if *answer.token_type() != BasicTokenType::Bearer {
-        return Err(LoginError::Token("it gave a token that is no bearer token".into()));
+        return Err(LoginError::Token("the token is not a bearer token".into()));
     }
     let scopes = answer.scopes().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>());
     let access = answer.access_token().secret().clone();
     if http::HeaderValue::from_str(&access).is_err() {
-        return Err(LoginError::Token("it gave a token that no header can hold".into()));
+        return Err(LoginError::Token("the token cannot be sent in a header".into()));
     }
     Ok(Grant {
         access,
@@ -135,9 +142,9 @@ fn refused(error: RequestTokenError<WebError, BasicErrorResponse>) -> LoginError
     match error {
         RequestTokenError::ServerResponse(said) => LoginError::Token(printable(&said.to_string())),
         RequestTokenError::Request(error) => error.into(),
-        // What it said may hold a token.
+        // The answer may contain a token: leave it out of the message.
         RequestTokenError::Parse(error, _) => {
-            LoginError::Token(printable(&format!("its answer cannot be read: {error}")))
+            LoginError::Token(printable(&format!("its answer is invalid: {error}")))
         }
         RequestTokenError::Other(why) => LoginError::Token(why),
     }

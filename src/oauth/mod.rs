@@ -1,8 +1,9 @@
-//! Being the OAuth 2.1 client of a server (2025-11-25 and 2026-07-28, basic/authorization), so that
-//! clients without a token of their own can go through us.
+//! The OAuth 2.1 client of an MCP server (2025-11-25 and 2026-07-28, basic/authorization), so that
+//! MCP clients without a token of their own can connect through shadowcat.
 //!
-//! [`TokenManager`] has the token and renews it; [`discovery`] finds who issues it, [`registration`] makes
-//! us known there, [`consent`] asks the person, [`store`] remembers.
+//! [`TokenManager`] holds the token and renews it; [`discovery`] finds the authorization server,
+//! [`registration`] registers a client there, [`consent`] asks the person for authorization,
+//! [`store`] saves tokens.
 
 pub mod consent;
 pub mod discovery;
@@ -15,61 +16,90 @@ mod web;
 pub use tokens::{Options, Tell, TokenManager};
 pub use web::{Web, WebError};
 
-/// Why there is no token.
+/// Error from obtaining a token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LoginError {
+    /// A request to the server or an authorization server failed.
     #[error(transparent)]
     Web(#[from] WebError),
-    #[error("{document} at {url} is not what it should be: {why}")]
-    Document { document: &'static str, url: String, why: String },
+    /// A document does not have the expected content.
+    #[error("{document} at {url} is invalid: {why}")]
+    Document {
+        /// Name of the document, for the message.
+        document: &'static str,
+        /// URL of the document.
+        url: String,
+        /// Reason why it is rejected, as a clause.
+        why: String,
+    },
+    /// No metadata of this authorization server was found.
     #[error("no metadata of the authorization server {0} was found")]
     NoMetadata(String),
-    #[error("{0} issues tokens for {1}, not for {2}")]
+    /// The metadata at the first URL is for the resource at the second, which does not cover the
+    /// third, the URL of the MCP server.
+    #[error("the metadata at {0} is for {1}, not for {2}")]
     OtherResource(String, String, String),
+    /// The metadata of this authorization server does not list the PKCE method `S256`.
     #[error("the authorization server {0} does not say that it supports PKCE with S256")]
     NoPkce(String),
-    #[error("the authorization server {0} registers no clients by itself")]
+    /// The authorization server has no endpoint for dynamic client registration.
+    #[error("the authorization server {0} does not support dynamic client registration")]
     NoRegistration(String),
-    #[error("the answer to the authorization is not to be trusted: {0}")]
+    /// An answer to the authorization request cannot be attributed to it.
+    #[error("the authorization response is not trusted: {0}")]
     Untrusted(String),
+    /// The person or the authorization server refused, with this error.
     #[error("authorization was refused: {0}")]
     Refused(String),
-    #[error("nobody authorized within {0} minutes")]
+    /// No answer to the authorization request arrived within this number of minutes.
+    #[error("no authorization within {0} minutes")]
     Patience(u64),
+    /// The token endpoint refused, or its answer is unusable.
     #[error("the token endpoint refused: {0}")]
     Token(String),
-    #[error("cannot listen for the answer of the browser: {0}")]
+    /// No local port for the redirect could be opened.
+    #[error("cannot listen for the redirect of the browser: {0}")]
     Listen(String),
-    #[error("cannot keep tokens in {path}: {why}")]
-    Store { path: String, why: String },
-    #[error("there is no place to keep tokens in: this user has no home directory")]
+    /// The directory of tokens cannot be read or written.
+    #[error("cannot store tokens in {path}: {why}")]
+    Store {
+        /// Path of the directory or file.
+        path: String,
+        /// Error of the operating system.
+        why: String,
+    },
+    /// The user has no home directory, and no other place is configured.
+    #[error("tokens cannot be stored: this user has no home directory")]
     NoPlace,
+    /// The server refuses the token that was just issued for it.
     #[error("the server refuses the token that was issued for it a moment ago")]
     Again,
-    #[error("a client secret is for one authorization server, and none is named")]
+    /// A client secret was given without the issuer that it is for.
+    #[error("a client secret requires the issuer that it is for")]
     SecretForAnyone,
-    #[error("the server names the authorization server {0}, and only {1} may be logged in at")]
+    /// The server names the first issuer, but only the second is allowed.
+    #[error("the server uses the authorization server {0}, but only {1} is allowed")]
     OtherIssuer(String, String),
 }
 
 impl LoginError {
-    /// What to do next.
+    /// Returns advice for the user on how to resolve the error.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoRegistration(_) => Some("--client-id names a client that it knows"),
-            Self::SecretForAnyone => Some("--issuer names it, as its metadata does"),
-            Self::OtherIssuer(..) => Some("--issuer names the one to trust"),
-            Self::Store { .. } | Self::NoPlace => Some("SHADOWCAT_DATA_DIR names another place"),
+            Self::NoRegistration(_) => Some("set --client-id to a client registered there"),
+            Self::SecretForAnyone => Some("set --issuer to its issuer identifier"),
+            Self::OtherIssuer(..) => Some("set --issuer to the authorization server to trust"),
+            Self::Store { .. } | Self::NoPlace => Some("set SHADOWCAT_DATA_DIR to another directory"),
             Self::NoPkce(_) => {
-                Some("without PKCE the answer could be anybody's; the server has to be mended")
+                Some("without PKCE a stolen code could be redeemed; the server must support it")
             }
-            Self::Refused(_) => Some("--scope asks for more, --client-id asks as another client"),
+            Self::Refused(_) => Some("request other scopes with --scope, or another client with --client-id"),
             _ => None,
         }
     }
 }
 
-/// What a peer said, as a line that a terminal can be shown.
+/// Returns the text of a peer as one line that is safe to print to a terminal.
 fn printable(text: &str) -> String {
     const MAX_CHARS: usize = 300;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });

@@ -1,5 +1,5 @@
-//! Being known to an authorization server: an id that the person was given, or one that the server
-//! gives out itself (RFC 7591).
+//! Client registration at an authorization server: an id that the person was given, or one that the
+//! server assigns on request (RFC 7591).
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -7,30 +7,33 @@ use serde_json::json;
 use super::discovery::AuthorizationServer;
 use super::{LoginError, Web};
 
-/// Who we are to one authorization server.
+/// Identity of shadowcat at one authorization server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
+    /// Client id.
     pub client_id: String,
+    /// Client secret; `None` for a public client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
-    /// How the token endpoint is told (RFC 7591, 2).
+    /// Authentication method at the token endpoint (RFC 7591, 2).
     #[serde(default = "unspecified")]
     pub token_endpoint_auth_method: String,
-    /// Where the browser comes back to.
+    /// Redirect URI, to which the authorization server sends the browser back.
     #[serde(default)]
     pub redirect_uri: String,
 }
 
-/// RFC 7591, 2: what an answer that does not say means.
+/// Returns the method that an answer without one stands for (RFC 7591, 2).
 fn unspecified() -> String {
     "client_secret_basic".to_owned()
 }
 
-/// The ways to authenticate that we know, the ones without a secret first.
+/// Supported authentication methods, in order of preference: the one without a secret first.
 const METHODS: [&str; 3] = ["none", "client_secret_post", "client_secret_basic"];
 
 impl Registration {
-    /// The id that the person was given; a secret goes where the server takes it.
+    /// Creates the registration for an id that the person was given. A secret is sent in the
+    /// request body if the server supports only that, else as HTTP Basic authentication.
     pub fn given(
         client_id: &str,
         client_secret: Option<&str>,
@@ -55,14 +58,14 @@ impl Registration {
 }
 
 impl Registration {
-    /// The same with the secret that the person gave, which is not kept.
+    /// Adds the secret that the person gave, which is not stored, if there is none.
     #[must_use]
     pub fn with_secret(mut self, given: Option<&str>) -> Self {
         self.client_secret = self.client_secret.or_else(|| given.map(str::to_owned));
         self
     }
 
-    /// The same without the secret that the person gave.
+    /// Removes the secret if it is the one that the person gave.
     #[must_use]
     pub fn without_secret(mut self, given: Option<&str>) -> Self {
         self.client_secret = self.client_secret.filter(|secret| Some(secret.as_str()) != given);
@@ -70,10 +73,10 @@ impl Registration {
     }
 }
 
-/// Asks the server for an id.
+/// Registers shadowcat at an authorization server (RFC 7591).
 ///
 /// # Errors
-/// When it gives none.
+/// If the server has no registration endpoint, or if it refuses or its answer is invalid.
 pub async fn register(
     web: &Web,
     server: &AuthorizationServer,
@@ -91,7 +94,8 @@ pub async fn register(
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "token_endpoint_auth_method": method,
-        // 2026-07-28, client registration: servers bind loopback redirects to it.
+        // 2026-07-28, client registration: servers accept loopback redirects only from native
+        // clients.
         "application_type": "native",
     });
     if let Some(scope) = scope {

@@ -1,4 +1,4 @@
-//! Tokens on disk: one file for each issuer, readable by its owner alone. Credentials of one
+//! Tokens on disk: one file per issuer, readable only by its owner. Credentials of one
 //! authorization server are never sent to another (2026-07-28, client registration).
 
 use std::collections::BTreeMap;
@@ -14,34 +14,37 @@ use sha2::{Digest, Sha256};
 use super::LoginError;
 use super::registration::Registration;
 
-/// A directory of tokens.
+/// A directory of token files.
 #[derive(Debug, Clone)]
 pub struct Store {
     directory: PathBuf,
 }
 
-/// What is kept of one issuer.
+/// Content of the file of one issuer.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     issuer: String,
-    /// Tokens by what they are for.
+    /// Tokens by the resource that they are for.
     #[serde(default)]
     tokens: BTreeMap<String, Tokens>,
 }
 
-/// The tokens for one resource.
+/// Tokens for one resource. `Debug` omits the secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
+    /// Access token.
     pub access: String,
+    /// Refresh token, if the server issued one.
     #[serde(default)]
     pub refresh: Option<String>,
-    /// Microseconds since 1970 from which on the access token is to be renewed; none where the server
-    /// did not say how long it lives.
+    /// Time from which on the access token is renewed, in microseconds since the Unix epoch; `None`
+    /// if the server did not state its lifetime.
     #[serde(default)]
     pub renew: Option<u64>,
+    /// Granted scopes, separated by spaces; `None` if unknown.
     #[serde(default)]
     pub scope: Option<String>,
-    /// Who they were given to.
+    /// Client that the tokens were issued to.
     pub registration: Registration,
 }
 
@@ -55,10 +58,10 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Store {
-    /// The store in `directory`, which is made if it is not there.
+    /// Opens the store in `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be written, or is another user's.
+    /// [`LoginError::Store`] if it cannot be written, is a link, or belongs to another user.
     pub fn open(directory: PathBuf) -> Result<Self, LoginError> {
         let store = Self { directory };
         store.prepare().map_err(|source| store.error(&store.directory, &source))?;
@@ -69,7 +72,7 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let found = fs::symlink_metadata(&self.directory)?;
         if !found.is_dir() || found.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(io::Error::other("it is no directory of yours"));
+            return Err(io::Error::other("not a directory of this user"));
         }
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))?;
         let probe = self.directory.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
@@ -77,15 +80,16 @@ impl Store {
         fs::remove_file(probe)
     }
 
-    /// The tokens of `issuer` for `resource`.
+    /// Returns the tokens of `issuer` for `resource`; `None` if there are none, or if the file
+    /// cannot be read.
     pub fn tokens(&self, issuer: &str, resource: &str) -> Option<Tokens> {
         self.load(issuer).tokens.remove(resource)
     }
 
-    /// Keeps the tokens of `issuer` for `resource`, beside those for others.
+    /// Saves the tokens of `issuer` for `resource`, beside those for other resources.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// [`LoginError::Store`] if the file cannot be written.
     pub fn keep(&self, issuer: &str, resource: &str, tokens: &Tokens) -> Result<(), LoginError> {
         let mut kept = self.load(issuer);
         kept.tokens.insert(resource.to_owned(), tokens.clone());
@@ -94,10 +98,11 @@ impl Store {
         written.and_then(|text| self.write(&path, &text)).map_err(|source| self.error(&path, &source))
     }
 
-    /// Keeps other programs from renewing tokens of `issuer`, until the lock is dropped.
+    /// Locks the tokens of `issuer` against renewal by other processes, until the lock is dropped.
+    /// Waits for the lock without a time limit.
     ///
     /// # Errors
-    /// When there can be no lock.
+    /// [`LoginError::Store`] if the lock file cannot be opened or locked.
     pub async fn lock(&self, issuer: &str) -> Result<Flock<File>, LoginError> {
         let path = self.path(issuer, "lock");
         let (store, locking) = (self.clone(), path.clone());
@@ -110,16 +115,17 @@ impl Store {
         locked.map_err(|source| store.error(&path, &source))
     }
 
-    /// Writes down the address that a person is to open, where there is nowhere else to show it.
+    /// Writes `text`, an address that a person is to open, to the file at [`Store::note_path`], for
+    /// use without a terminal.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// [`LoginError::Store`] if the file cannot be written.
     pub fn note(&self, text: &str) -> Result<(), LoginError> {
         let path = self.note_path();
         self.write(&path, text.as_bytes()).map_err(|source| self.error(&path, &source))
     }
 
-    /// Where that is.
+    /// Returns the path of the file that [`Store::note`] writes.
     pub fn note_path(&self) -> PathBuf {
         self.directory.join("open-this-address")
     }
@@ -133,7 +139,7 @@ impl Store {
         }
     }
 
-    /// Beside it and then in its place, so that a reader finds the one or the other whole.
+    /// Replaces a file atomically, so that a reader finds either the old or the new content.
     fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         let beside = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
         let written = (|| {
@@ -143,7 +149,7 @@ impl Store {
             fs::rename(&beside, path)
         })();
         if written.is_err() {
-            // What could not be written need not stay.
+            // Remove the incomplete file; ignore the error if there is none.
             let _ = fs::remove_file(&beside);
         }
         written

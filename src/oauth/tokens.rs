@@ -1,7 +1,7 @@
-//! The token of one server: found, kept, and renewed before it ends.
+//! The access token for one MCP server: found, saved, and renewed before it expires.
 //!
-//! What takes a while (discovery, renewal, asking the person) is done once for all requests that
-//! wait for it, and goes on when they leave.
+//! Discovery, renewal and consent take time: each is done once for all requests that wait for it,
+//! and continues when they are cancelled.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,31 +22,31 @@ use super::web::allowed;
 use super::{LoginError, Web, WebError};
 use crate::clock::{Clock, Stamp};
 
-/// How a person wants to log in.
+/// Options of a login.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The id that the authorization server gave to the person, or the URL of a document that stands
-    /// for it (2025-11-25, client id metadata documents).
+    /// Client id that the authorization server gave to the person, or the URL of a client id
+    /// metadata document (2025-11-25, client id metadata documents).
     pub client_id: Option<String>,
-    /// Never kept, and sent to `issuer` alone.
+    /// Client secret; never saved, and sent only to `issuer`.
     pub client_secret: Option<String>,
-    /// The only authorization server to log in at.
+    /// Only authorization server to log in at; `None` allows any that the MCP server names.
     pub issuer: Option<String>,
-    /// Scopes to ask for whatever the server says.
+    /// Scopes to request in addition to those that the server names, separated by spaces.
     pub scope: Option<String>,
-    /// Opens a browser.
+    /// `true` to open a browser.
     pub browser: bool,
-    /// Someone is at a terminal, and can paste.
+    /// `true` if a person is at a terminal and can paste an answer.
     pub terminal: bool,
-    /// Where tokens are kept.
+    /// Directory of the token files.
     pub directory: PathBuf,
 }
 
-/// Tells the person something; whether they are at a terminal that we may use. Only the first line
-/// is fit to be kept.
+/// Callback that shows a text to the person. The flag is `true` if the terminal may be used;
+/// otherwise only the first line is suitable for a record.
 pub type Tell = Box<dyn Fn(&str, bool) + Send + Sync>;
 
-/// Keeps the token for one server.
+/// The access token for one MCP server, and the means to obtain and renew it.
 pub struct TokenManager {
     me: Weak<Self>,
     web: Web,
@@ -55,7 +55,7 @@ pub struct TokenManager {
     store: Store,
     clock: Clock,
     tell: Tell,
-    /// Someone is at a terminal that we may read.
+    /// `true` if a person is at a terminal that may be read.
     terminal: AtomicBool,
     state: Mutex<State>,
 }
@@ -63,33 +63,34 @@ pub struct TokenManager {
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// What is being done about the token now.
+    /// Pending discovery, renewal or consent.
     under_way: Option<Shared<BoxFuture<'static, Result<(), LoginError>>>>,
-    /// When a renewal failed, and when and why asking did.
+    /// Time of the last failed renewal; time and error of the last failed consent.
     not_renewed: Option<Stamp>,
     not_asked: Option<(Stamp, LoginError)>,
 }
 
-/// The token of now.
+/// The current token.
 #[derive(Clone)]
 struct Current {
     tokens: Tokens,
     found: Found,
-    /// When the person was asked for it, where it was not only renewed.
+    /// Time at which the person authorized it; `None` if it was loaded or renewed.
     asked: Option<Stamp>,
 }
 
-/// After an attempt that failed, none is made for this long.
+/// Time after a failed attempt during which no other attempt is made.
 const REST: Duration = Duration::from_secs(30);
-/// A server that refuses a token so soon after it was issued would refuse the next one as well.
+/// Age below which a refused token is not replaced: a server that refuses so new a token would
+/// refuse the next one as well.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 
 impl TokenManager {
-    /// A tokens for the server at `url`, which has no token yet.
+    /// Creates a manager for the MCP server at `url`, without a token.
     ///
     /// # Errors
-    /// When `url` may not be sent a token (it is neither https nor on this machine), or a secret is
-    /// given without the server that it is for.
+    /// If a token may not be sent to `url` (neither https nor on this machine), if a secret is
+    /// given without the issuer that it is for, or if the directory cannot be used.
     pub fn new(
         web: Web,
         url: &str,
@@ -116,15 +117,17 @@ impl TokenManager {
         }))
     }
 
-    /// The terminal belongs to someone else from now on: nothing is read from it any more.
+    /// Keeps later authorizations from using the terminal, which belongs to another part of the
+    /// program from now on.
     pub fn leave_terminal(&self) {
         self.terminal.store(false, Ordering::Release);
     }
 
-    /// Asks the server whether it wants a token, and gets one. Returns whether it does.
+    /// Sends a `ping` to find out if the server requires a token, and obtains one in that case.
+    /// Returns `true` if it does.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`] if the server cannot be reached or no token is obtained.
     pub async fn look_ahead(&self) -> Result<bool, LoginError> {
         let mut request =
             http::Request::new(br#"{"jsonrpc":"2.0","id":"sc-login","method":"ping"}"#.to_vec());
@@ -142,8 +145,9 @@ impl TokenManager {
         self.renew(None, &challenge).await.map(|()| true)
     }
 
-    /// The access token for a request to `path`; none before the server asked for one, and none for a
-    /// place that it is not for. One that is about to end is renewed meanwhile.
+    /// Returns the access token for a request to `path`; `None` if the server has not asked for one
+    /// yet, or if the token does not cover `path`. A token that expires soon is renewed in the
+    /// background.
     pub fn token(&self, path: &str) -> Option<String> {
         let current = self.state.lock().current.clone()?;
         let mut place = self.url.clone();
@@ -152,17 +156,17 @@ impl TokenManager {
             return None;
         }
         if self.ends_soon(&current.tokens) && current.tokens.refresh.is_some() {
-            // Whoever finds the old one refused waits for this.
+            // A request whose old token is refused waits for this renewal.
             drop(self.start(Want::Renewal));
         }
         Some(current.tokens.access)
     }
 
-    /// Gets another token, since the server asks for one with `challenge`, or refused `refused`. The
-    /// person is asked where nothing else helps.
+    /// Obtains another token because the server sent `challenge`, or refused the token `refused`.
+    /// The person is asked for consent if nothing else succeeds.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`] if no other token is obtained.
     pub async fn renew(&self, refused: Option<&str>, challenge: &Challenge) -> Result<(), LoginError> {
         for _ in 0..2 {
             if self.has_other(refused) {
@@ -170,7 +174,8 @@ impl TokenManager {
             }
             let before = self.state.lock().under_way.clone();
             match before {
-                // It may be for something else: then what is wanted here is still to be done.
+                // The pending task may serve another challenge: check afterwards if a token is
+                // still needed.
                 Some(under_way) => under_way.await?,
                 None => {
                     let want =
@@ -185,13 +190,14 @@ impl TokenManager {
         }
     }
 
-    /// Whether there is a token beside the one that was refused.
+    /// Returns `true` if there is a token other than the refused one.
     fn has_other(&self, refused: Option<&str>) -> bool {
         let state = self.state.lock();
         state.current.as_ref().is_some_and(|current| Some(current.tokens.access.as_str()) != refused)
     }
 
-    /// Does what is wanted, apart from whoever wants it.
+    /// Starts a task for `want`, or returns the pending one. The task continues if its callers are
+    /// cancelled.
     fn start(&self, want: Want) -> Shared<BoxFuture<'static, Result<(), LoginError>>> {
         let mut state = self.state.lock();
         if let Some(under_way) = &state.under_way {
@@ -222,7 +228,8 @@ impl TokenManager {
         if let Some(issuer) = self.options.issuer.as_ref().filter(|issuer| **issuer != found.server.issuer) {
             return Err(LoginError::OtherIssuer(found.server.issuer, issuer.clone()));
         }
-        // The server does not want what it is given; another of the same would be no better.
+        // The server refuses a token that was just authorized: another of the same kind would not
+        // help.
         let is_fresh = |current: &Current| {
             current.asked.is_some_and(|asked| now.since(asked) < FRESH)
                 && !self.ends_soon(&current.tokens)
@@ -240,7 +247,7 @@ impl TokenManager {
                 self.state.lock().current = Some(kept);
                 return Ok(());
             }
-            // Where that is refused as well, the person is asked.
+            // If the renewal fails, the person is asked for consent.
             if kept.tokens.refresh.is_some() && self.renew_current(&kept).await.is_ok() {
                 return Ok(());
             }
@@ -259,11 +266,11 @@ impl TokenManager {
         tokens.renew.is_some_and(|renew| renew <= self.clock.wall(self.clock.now()))
     }
 
-    /// Renews a token, once for all programs that keep the same.
+    /// Renews a token, once for all processes that share the store.
     async fn renew_current(&self, current: &Current) -> Result<(), LoginError> {
         let now = self.clock.now();
         if self.state.lock().not_renewed.is_some_and(|at| now.since(at) < REST) {
-            return Err(LoginError::Token("it could not be renewed a moment ago".into()));
+            return Err(LoginError::Token("renewal failed recently".into()));
         }
         let renewed = self.exchange_refresh(current).await;
         self.state.lock().not_renewed = renewed.is_err().then(|| self.clock.now());
@@ -275,7 +282,7 @@ impl TokenManager {
 
     async fn exchange_refresh(&self, current: &Current) -> Result<(), LoginError> {
         let Current { found, tokens, .. } = current;
-        // Another program may have renewed it; the old one used again would revoke both.
+        // Another process may have renewed it: using the old refresh token again would revoke both.
         let lock = self.store.lock(&found.server.issuer).await?;
         let kept = self.store.tokens(&found.server.issuer, &found.resource);
         let newest = kept.unwrap_or_else(|| tokens.clone());
@@ -284,11 +291,11 @@ impl TokenManager {
             return Ok(());
         }
         let Some(refresh) = newest.refresh.clone() else {
-            return Err(LoginError::Token("there is nothing to renew it with".into()));
+            return Err(LoginError::Token("there is no refresh token".into()));
         };
         let registration = newest.registration.clone().with_secret(self.options.client_secret.as_deref());
         let grant = exchange::refresh(&self.web, found, &registration, &refresh).await?;
-        // A server that gives no other lets the old one live.
+        // Without a new refresh token in the answer, the old one stays valid.
         let grant =
             Grant { refresh: grant.refresh.or(Some(refresh)), scope: grant.scope.or(newest.scope), ..grant };
         self.keep(found, registration, grant, None);
@@ -296,7 +303,7 @@ impl TokenManager {
         Ok(())
     }
 
-    /// Asks the person.
+    /// Asks the person for consent and redeems the code.
     async fn authorize(
         &self,
         found: Found,
@@ -309,7 +316,8 @@ impl TokenManager {
         }
         let scope = self.scope(&found, challenge, before.as_deref());
         let door = RedirectListener::open().await?;
-        // An id that the server gave out earlier it may have forgotten, and would tell the browser alone.
+        // Register anew: the server may have forgotten an earlier id, and would report that only to
+        // the browser.
         let registration = match &self.options.client_id {
             Some(id) => {
                 Registration::given(id, self.options.client_secret.as_deref(), server, door.redirect_uri())
@@ -338,8 +346,9 @@ impl TokenManager {
         Ok(())
     }
 
-    /// What to ask for: what the challenge says, else all that the server knows; and what was granted
-    /// before, so that a step up is no step back (2026-07-28, scope selection strategy).
+    /// Returns the scopes to request: those granted before (a step-up keeps them), those of the
+    /// options, those of the challenge or else all that the server lists, and `offline_access` if
+    /// it is supported (2026-07-28, scope selection strategy).
     fn scope(&self, found: &Found, challenge: &Challenge, before: Option<&str>) -> Option<String> {
         let named = challenge.scope.clone().or_else(|| Some(found.scopes.as_ref()?.join(" ")));
         let offline = found.server.scopes_supported.iter().any(|scope| scope == "offline_access");
@@ -354,7 +363,7 @@ impl TokenManager {
         (!scopes.is_empty()).then(|| scopes.join(" "))
     }
 
-    /// Takes what was granted into use. That it cannot be kept is no reason not to.
+    /// Makes a granted token the current one, even if it cannot be saved.
     fn keep(&self, found: &Found, registration: Registration, grant: Grant, asked: Option<Stamp>) {
         let now = self.clock.wall(self.clock.now());
         let Grant { access, refresh, lasts, scope } = grant;
@@ -366,7 +375,7 @@ impl TokenManager {
             registration: registration.without_secret(self.options.client_secret.as_deref()),
         };
         if let Err(error) = self.store.keep(&found.server.issuer, &found.resource, &tokens) {
-            self.tell(&format!("{error}; the login will be asked for again next time"));
+            self.tell(&format!("{error}; the next start requires another login"));
         }
         self.state.lock().current = Some(Current { tokens, found: found.clone(), asked });
     }
@@ -376,23 +385,23 @@ impl TokenManager {
     }
 }
 
-/// What is to be done about the token.
+/// Task to be done about the token.
 enum Want {
-    /// It is about to end.
+    /// Renew the current token, which expires soon.
     Renewal,
-    /// The server asks for one, or for another.
+    /// Obtain a token that the server asks for, or one in place of the refused one.
     Token { refused: Option<String>, challenge: Challenge },
 }
 
-/// Microseconds after which a token that lasts so long is renewed: a minute before it ends, but not
-/// before the last quarter of its life.
+/// Returns the time in microseconds after which a token with the lifetime `lasts` is renewed: one
+/// minute before it expires, but not before the last quarter of its lifetime.
 fn renew_after(lasts: Duration) -> u64 {
     const EARLY: Duration = Duration::from_secs(60);
     let early = EARLY.min(lasts / 4);
     u64::try_from((lasts - early).as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Whether all scopes that are wanted were granted.
+/// Returns `true` if all wanted scopes were granted.
 fn covers_scope(granted: Option<&str>, wanted: Option<&str>) -> bool {
     let granted: Vec<&str> = granted.unwrap_or_default().split_whitespace().collect();
     wanted.unwrap_or_default().split_whitespace().all(|scope| granted.contains(&scope))

@@ -1,6 +1,6 @@
-//! Requests of our own to authorization servers. What they are sent to was named by a peer, so it is
-//! trusted with little: no redirects, no plain HTTP beyond this machine, bounded answers
-//! (2026-07-28, security best practices, server-side request forgery).
+//! HTTP requests to authorization servers. Their addresses come from a peer and are trusted little:
+//! no redirects, no plain HTTP except to this machine, answers of limited size (2026-07-28,
+//! security best practices, server-side request forgery).
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,51 +10,82 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Response};
 use url::{Host, Url};
 
-/// A client for what OAuth needs.
+/// An HTTP client for OAuth requests.
 #[derive(Clone)]
 pub struct Web {
-    /// By the proxies of the environment …
+    /// Client for other machines; uses the proxies that the environment names.
     away: Client,
-    /// … which have no business with what is on this machine.
+    /// Client for this machine; uses no proxies.
     here: Client,
 }
 
-/// Why a request came to nothing.
+/// Error from an HTTP request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WebError {
+    /// The URL is neither https nor on this machine.
     #[error("{0} is neither https nor on this machine")]
     Insecure(String),
+    /// The server at `by`, which is elsewhere, names a URL on this machine.
     #[error("{by} points to {url}, which is on this machine")]
-    PointsHere { url: String, by: String },
+    PointsHere {
+        /// URL on this machine.
+        url: String,
+        /// URL of the server that named it.
+        by: String,
+    },
+    /// The server answered with this error status.
     #[error("{url} answered {status}")]
-    Status { url: String, status: u16 },
-    #[error("{0:?} is no URL")]
+    Status {
+        /// Requested URL.
+        url: String,
+        /// HTTP status code.
+        status: u16,
+    },
+    /// The text is not a URL.
+    #[error("{0:?} is not a URL")]
     NoUrl(String),
+    /// The server could not be reached, or the connection failed.
     #[error("cannot reach {url}: {why}")]
-    Unreachable { url: String, why: String },
+    Unreachable {
+        /// Requested URL.
+        url: String,
+        /// Error of the connection, with its causes.
+        why: String,
+    },
+    /// The body of the answer has more than `most` bytes.
     #[error("{url} answered with more than {most} bytes")]
-    TooLong { url: String, most: usize },
+    TooLong {
+        /// Requested URL.
+        url: String,
+        /// Maximum size in bytes.
+        most: usize,
+    },
+    /// The certificates cannot be read or used.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 
-/// What came back.
+/// The answer to a request.
 pub struct Answer {
+    /// HTTP status code.
     pub status: u16,
+    /// Headers of the answer.
     pub headers: http::HeaderMap,
+    /// Whole body, at most 1 MiB.
     pub body: Vec<u8>,
 }
 
-/// How long an answer may take.
+/// Time limit for a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an answer that are read.
+/// Maximum size of an answer's body in bytes.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 impl Web {
-    /// A client that trusts the certificates in `ca` too, or, `insecure`, any.
+    /// Creates a client that also trusts the certificates in the PEM file `ca`; with `insecure` it
+    /// accepts any certificate.
     ///
     /// # Errors
-    /// When the certificates cannot be read.
+    /// [`WebError::Tls`] if the certificates cannot be read or used.
     pub fn new(ca: Option<&Path>, insecure: bool) -> Result<Self, WebError> {
         let tls = |error: &dyn std::fmt::Display| WebError::Tls(error.to_string());
         let mut certificates = Vec::new();
@@ -74,19 +105,21 @@ impl Web {
         Ok(Self { away: built(builder())?, here: built(builder().no_proxy())? })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its answer. An answer with an error status is not an error.
     ///
     /// # Errors
-    /// [`WebError`]; an answer with an error status is none.
+    /// [`WebError`] if the URL is not allowed, the server cannot be reached, or the answer is too
+    /// long.
     pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, WebError> {
         let (response, url) = self.start(request).await?;
         read(response, &url).await
     }
 
-    /// Sends a request, and returns the head of its answer alone: its body may never end.
+    /// Sends a request and returns status and headers of the answer; the body is not read, since it
+    /// may never end.
     ///
     /// # Errors
-    /// [`WebError`].
+    /// [`WebError`] if the URL is not allowed or the server cannot be reached.
     pub async fn head(&self, request: http::Request<Vec<u8>>) -> Result<(u16, http::HeaderMap), WebError> {
         let (response, _) = self.start(request).await?;
         Ok((response.status().as_u16(), response.headers().clone()))
@@ -105,10 +138,11 @@ impl Web {
         Ok((response, url))
     }
 
-    /// Fetches a document.
+    /// Fetches a JSON document. An answer with an error status is not an error.
     ///
     /// # Errors
-    /// [`WebError`]; an answer with an error status is none.
+    /// [`WebError`] if the URL is invalid or not allowed, the server cannot be reached, or the
+    /// answer is too long.
     pub async fn get(&self, url: &str) -> Result<Answer, WebError> {
         let mut request = http::Request::new(Vec::new());
         *request.method_mut() = Method::GET;
@@ -137,10 +171,10 @@ async fn read(mut response: Response, url: &Url) -> Result<Answer, WebError> {
     }
 }
 
-/// A URL that requests of ours may go to.
+/// Parses a URL to which requests may be sent.
 ///
 /// # Errors
-/// When it is none, or neither https nor on this machine.
+/// If it is not a URL, or is neither https nor http to this machine.
 pub fn allowed(url: &str) -> Result<Url, WebError> {
     let parsed = Url::parse(url).map_err(|_| WebError::NoUrl(url.to_owned()))?;
     match parsed.scheme() {
@@ -150,11 +184,11 @@ pub fn allowed(url: &str) -> Result<Url, WebError> {
     }
 }
 
-/// A URL that a server named, to which requests of ours may go: a server elsewhere has no business
-/// with what is on this machine.
+/// Parses a URL that the server at `by` named. A server elsewhere must not direct requests to this
+/// machine.
 ///
 /// # Errors
-/// As [`allowed`], and when it points here from elsewhere.
+/// As for [`allowed`], and if the URL is on this machine but `by` is not.
 pub fn allowed_by(url: &str, by: &Url) -> Result<Url, WebError> {
     let parsed = allowed(url)?;
     match is_here(&parsed) && !is_here(by) {
@@ -163,7 +197,7 @@ pub fn allowed_by(url: &str, by: &Url) -> Result<Url, WebError> {
     }
 }
 
-/// Whether a URL is of this machine.
+/// Returns `true` if a URL is on this machine.
 fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,4 +1,4 @@
-//! Recordings that speak again: one in the place of a server, one in the place of a client.
+//! Replay of recordings: in the place of a server ([`standin`]) or of a client ([`rehearsal`]).
 
 pub mod rehearsal;
 pub mod standin;

@@ -1,4 +1,4 @@
-//! The recorded client, saying again what it said: to a server that may answer otherwise now.
+//! Rehearsal: the messages of a recorded client are sent again, to a server that may answer differently.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,18 +13,19 @@ use crate::mcp::{Id, Kind, Message, compose, layout};
 use crate::tape::script::{Line, LineKind, Script, Turn, TurnKind, params};
 use crate::transport::memory::{Reader, Writer};
 
-/// How a rehearsal went.
+/// Result of a rehearsal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Recorded requests that got no answer in time.
+    /// Recorded requests that got no answer in time, in the order of their frames.
     pub silent: Vec<Seq>,
-    /// The server was gone before everything was said.
+    /// `true` if the server was gone before everything was sent.
     pub cut_short: bool,
-    /// How many requests were answered.
+    /// Number of requests that were answered.
     pub answered: usize,
 }
 
-/// What a server gives out to be given back: where it stands in a result, and in a request.
+/// Values that a server issues and expects back: the path in its result, and the parameter of a later
+/// request.
 const GIVEN_BACK: [(&[&str], &str); 4] = [
     (&["requestState"], "requestState"),
     (&["nextCursor"], "cursor"),
@@ -32,24 +33,25 @@ const GIVEN_BACK: [(&[&str], &str); 4] = [
     (&["taskId"], "taskId"),
 ];
 
-/// A client that keeps to a script.
+/// A client that sends the messages of a script.
 pub struct Rehearsal<'a> {
     script: &'a Script,
     writer: Writer,
     reader: Reader,
     splitter: Splitter,
-    /// Requests under way, by their ids, with their places in the script.
+    /// Indices in the script of the requests under way, by request id.
     waiting: HashMap<Id, usize>,
-    /// Tokens of the recording, and what stands for them now.
+    /// Values that the server issues now, by the recorded values in whose place they are sent.
     given: HashMap<Vec<u8>, Id>,
-    /// Recorded requests of the server that were met again.
+    /// Recorded requests of the server that have been matched with a request already.
     asked: Vec<Seq>,
     patience: Duration,
     outcome: Outcome,
 }
 
 impl<'a> Rehearsal<'a> {
-    /// A client of `script` on a link in memory, that waits this long for an answer.
+    /// Creates a client of `script` on a link in memory. `limit` is the maximum length in bytes of a line
+    /// that is parsed, `patience` the time limit for answers.
     pub fn new(script: &'a Script, writer: Writer, reader: Reader, limit: usize, patience: Duration) -> Self {
         Self {
             script,
@@ -64,7 +66,8 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// Says everything, each thing when what came before it in the recording has been answered.
+    /// Sends all messages of the script. A message is sent once every request that was answered before it
+    /// in the recording is answered again, or has timed out.
     pub async fn run(mut self) -> Outcome {
         for (at, turn) in self.script.turns.iter().enumerate() {
             if !self.hear_out(Some(turn.at)).await {
@@ -78,7 +81,7 @@ impl<'a> Rehearsal<'a> {
                     self.say(&self.up_to_date(&turn.message)).await
                 }
                 TurnKind::Notification => self.say(turn.message.body()).await,
-                // Said when the server asks.
+                // A reply is sent when the server asks.
                 TurnKind::Reply(_) => true,
             };
             if !said {
@@ -92,8 +95,8 @@ impl<'a> Rehearsal<'a> {
         self.outcome
     }
 
-    /// Listens until everything is answered that was answered before `time`, or at all. Returns
-    /// whether the server is still there.
+    /// Waits for the answers to the requests that, in the recording, were answered before `time`, or at
+    /// all if `time` is `None`. Returns `false` if the server is gone or has never answered in time.
     async fn hear_out(&mut self, time: Option<Stamp>) -> bool {
         let script = self.script;
         let answered = |turn: &Turn| turn.answer().map(|line| turn.at + line.after);
@@ -102,7 +105,7 @@ impl<'a> Rehearsal<'a> {
             (answered, None) => answered.is_some(),
             (None, _) => false,
         };
-        // However much is said meanwhile: what is waited for has this long.
+        // The time limit is one for the whole wait: other messages do not prolong it.
         let deadline = tokio::time::sleep(self.patience);
         tokio::pin!(deadline);
         while self.waiting.values().any(due) {
@@ -118,12 +121,12 @@ impl<'a> Rehearsal<'a> {
                     return false;
                 }
                 Err(_) => {
-                    // It is not waited for again.
+                    // Do not wait for a silent request again.
                     let silent: Vec<Id> =
                         self.waiting.iter().filter(|(_, at)| due(at)).map(|(id, _)| id.clone()).collect();
                     let gone = silent.iter().filter_map(|id| self.waiting.remove(id));
                     self.outcome.silent.extend(gone.map(|at| script.turns[at].seq));
-                    // One that has never answered is not asked everything.
+                    // Stop early if the server has never answered: each request would time out.
                     return self.outcome.answered > 0;
                 }
             }
@@ -154,7 +157,7 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// Keeps what the server gave out this time for what it gave out then.
+    /// Maps the recorded values that the server issued to those that it issues now.
     fn learn(&mut self, at: usize, message: &Message) {
         let Some(recorded) = self.script.turns[at].answer() else { return };
         for (given, _) in GIVEN_BACK {
@@ -164,7 +167,7 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// A request with what the server gave out this time.
+    /// Returns a request in which recorded values are replaced by those that the server issued now.
     fn up_to_date(&self, message: &Message) -> Bytes {
         let now = |key: &str| self.given.get(message.param(&[key])?);
         replace(
@@ -177,9 +180,9 @@ impl<'a> Rehearsal<'a> {
         )
     }
 
-    /// Replies to a request of the server as the recorded client did to its like.
+    /// Replies to a request of the server as the recorded client replied to the matching request.
     async fn reply(&mut self, id: &Id, message: &Message) {
-        // The ask that it is: one with the same parameters, else the next of its kind.
+        // Match a recorded request with the same parameters, else the next one of the same method.
         let asks = self.script.turns.iter().flat_map(|turn| &turn.lines).chain(&self.script.prologue);
         let fitting: Vec<&Line> = asks
             .filter(|line| line.kind == LineKind::Ask && line.message.method() == message.method())
@@ -195,14 +198,14 @@ impl<'a> Rehearsal<'a> {
             Some(turn) => replace(turn.message.body(), &[(&["id"], Some(id))]),
             None if message.method() == Some("ping") => compose::response(id, &serde_json::json!({})),
             None => {
-                let text = "the recorded client was not asked this";
+                let text = "the recording has no reply to this request";
                 compose::failure(Some(id), compose::METHOD_NOT_FOUND, text)
             }
         };
         self.say(&line).await;
     }
 
-    /// Whether the server could be told.
+    /// Sends a message. Returns `false` if the server is gone.
     async fn say(&mut self, body: &[u8]) -> bool {
         let said = self.writer.send(layout::as_line(body)).await.is_ok();
         self.outcome.cut_short |= !said;

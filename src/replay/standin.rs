@@ -1,5 +1,5 @@
-//! A recording in the place of a server on a pair of streams, with the real server behind it where
-//! there is one.
+//! Stand-in: a recording in the place of a server on a pair of streams, optionally with the real server
+//! behind it.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -16,53 +16,58 @@ use crate::tape::builder::TapeBuilder;
 use crate::tape::replay::{Heard, How, StandIn};
 use crate::transport::child::{Child, Process, SpawnError, Spec};
 
-/// What a stand-in works with.
+/// Configuration of a stand-in.
 pub struct StandInConfig {
+    /// Recording that answers.
     pub standin: StandIn,
-    /// Answers what the recording does not have.
+    /// Command of the real server, which answers requests that the recording does not contain.
     pub real: Option<Spec>,
-    /// Records what is said from here on.
+    /// Builder of a new recording of the messages that pass.
     pub builder: Option<TapeBuilder>,
-    /// Lines over this many bytes are not looked into, and not answered.
+    /// Maximum length in bytes of a line that is parsed. Longer lines of the client are dropped, those of
+    /// the real server pass unparsed.
     pub limit: usize,
 }
 
-/// Why a stand-in could not go on.
+/// Errors that end a stand-in.
 #[derive(Debug, thiserror::Error)]
 pub enum StandInError {
+    /// The real server could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    #[error("start a thread: {0}")]
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// The real server left a request unanswered: it ended, did not read, or took too long.
     #[error("the real server ended while it was needed")]
     RealEnded,
 }
 
-/// Something that came in.
+/// Input of a stand-in.
 enum Event {
     Client(Bytes),
     ClientEnded,
     Server(Bytes),
-    /// A part of a line of the server that is too long to be looked into.
+    /// Part of a line of the server that is over the limit.
     ServerRaw(Bytes),
     ServerEnded,
-    /// The process was asked to end.
+    /// A request to end, from [`Stop`].
     Stop,
 }
 
-/// Ends a stand-in from elsewhere.
+/// Handle that ends a stand-in from another thread.
 #[derive(Clone)]
 pub struct Stop(SyncSender<Event>);
 
-/// Lines that may wait for us.
+/// Capacity of the queue of events.
 const MAX_EVENTS: usize = 256;
-/// Lines that may wait for the real server.
+/// Capacity of the queue of lines for the real server.
 const MAX_LINES: usize = 1 << 16;
-/// How long the real server gets to answer what is open when the client has ended.
+/// Time limit for the real server to answer open requests after the client has ended.
 const FINAL_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 64 << 10;
 
-/// A stand-in that is ready to begin.
+/// A stand-in that has not started yet.
 pub struct StandInServer {
     stage: StandInConfig,
     events: SyncSender<Event>,
@@ -70,28 +75,31 @@ pub struct StandInServer {
 }
 
 impl Stop {
-    /// Tells it to end.
+    /// Asks the stand-in to end.
     pub fn stop(&self) {
-        // It may have ended by itself.
+        // The stand-in may have ended already, or its queue is full; ignore the error.
         let _ = self.0.try_send(Event::Stop);
     }
 }
 
 impl StandInServer {
+    /// Creates a stand-in from its configuration.
     pub fn new(stage: StandInConfig) -> Self {
         let (events, coming) = sync_channel(MAX_EVENTS);
         Self { stage, events, coming }
     }
 
-    /// What ends it from elsewhere.
+    /// Returns a handle that ends the stand-in from another thread.
     pub fn stop(&self) -> Stop {
         Stop(self.events.clone())
     }
 
-    /// Stands in for the server until the client has ended. The builder is told to its end.
+    /// Stands in for the server until the client has ended and its open requests are answered, then ends
+    /// the recording that the builder makes.
     ///
     /// # Errors
-    /// When the real server cannot be started, or ends while it is needed.
+    /// Fails if the real server or a thread cannot be started, or if the real server leaves a request
+    /// unanswered.
     pub fn run(self, input: impl Read + Send + 'static, output: impl Write) -> Result<(), StandInError> {
         let Self { stage: StandInConfig { standin, real, builder, limit }, events, coming } = self;
         let child = real.map(|spec| spec.spawn()).transpose()?;
@@ -135,12 +143,12 @@ fn read(
             let event = match piece {
                 Piece::Line(bytes) => Some(line(bytes)),
                 Piece::Start(bytes) => {
-                    tracing::warn!("a line of over {limit} bytes is not looked into");
+                    tracing::warn!("a line of more than {limit} bytes is not inspected");
                     raw(bytes)
                 }
                 Piece::More(bytes) | Piece::End(bytes) => raw(bytes),
             };
-            // Whoever listened may have ended.
+            // An error means that the stand-in has ended.
             event.is_none_or(|event| events.send(event).is_ok())
         };
         while let Ok(length @ 1..) = from.read(&mut chunk) {
@@ -160,9 +168,10 @@ fn read(
 
 /// The real server behind a stand-in.
 struct Real {
-    /// Lines for its stdin, which a thread of its own writes: it may not read while we do not.
+    /// Lines for the stdin of the server. A separate thread writes them, since the server may not read
+    /// until its own output is read.
     lines: SyncSender<Bytes>,
-    /// Kept, since the process ends with its last handle.
+    /// Held because dropping the last handle ends the process.
     _process: Process,
 }
 
@@ -171,7 +180,7 @@ impl Real {
         let Child { process, mut stdin, stdout, mut stderr } = child;
         read(stdout, limit, events, Event::Server, |raw| Some(Event::ServerRaw(raw)), || Event::ServerEnded)?;
         let copy = move || {
-            // What it complains of is for whoever reads our stderr.
+            // Diagnostics of the server go to our stderr; ignore a failure to copy them.
             let _ = std::io::copy(&mut stderr, &mut std::io::stderr());
         };
         thread::Builder::new().name("stderr".into()).spawn(copy)?;
@@ -188,26 +197,27 @@ impl Real {
     }
 }
 
-/// A stand-in at work.
+/// State of a running stand-in.
 struct Play<W: Write> {
     standin: StandIn,
     builder: Option<TapeBuilder>,
     real: Option<Real>,
-    /// Whether there was a real server to begin with.
+    /// `true` if a real server was configured, even if it has ended.
     is_spy: bool,
     output: W,
-    /// The greeting that the real server got as well, whose answer the client has already.
+    /// Id of an `initialize` that was also sent to the real server, whose answer to it is discarded since
+    /// the client has one.
     greeting: Option<Id>,
-    /// Requests that the real server is to answer, by their ids as they are spelled.
+    /// Requests that the real server has to answer, by the JSON text of their ids.
     open: BTreeMap<String, Id>,
-    /// The real server ended while it was needed.
+    /// Set once the real server has left a request unanswered.
     failed: bool,
 }
 
 impl<W: Write> Play<W> {
     fn run(&mut self, coming: &Receiver<Event>) {
         let mut ended = false;
-        // The thread that writes to the real server; without it its stdin is closed.
+        // Time limit for the real server's answers once the client has ended.
         let mut patience = FINAL_ANSWER_TIMEOUT;
         loop {
             for said in self.standin.say() {
@@ -245,7 +255,8 @@ impl<W: Write> Play<W> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::ClientEnded) => {
                     ended = true;
-                    // Closing its stdin is how a server is told to end; it may still answer.
+                    // Dropping the sender closes the server's stdin, which asks it to end. Answers may
+                    // still come.
                     if let Some(real) = &mut self.real {
                         real.lines = sync_channel(1).0;
                     }
@@ -262,14 +273,14 @@ impl<W: Write> Play<W> {
         }
     }
 
-    /// Takes in a line of the client.
+    /// Handles a line of the client.
     fn heard(&mut self, line: Bytes) {
         let message = Message::parse(line.clone());
         if let Some(builder) = &mut self.builder {
             builder.say(Direction::ToServer, message.clone(), Origin::Wire);
         }
         match message.kind() {
-            // Each element may be answered by another.
+            // Of a batch, the recording may answer some elements and the real server others.
             Kind::Batch(all) => {
                 for element in all {
                     self.heard_one(element, &layout::as_line(element.body()));
@@ -283,7 +294,7 @@ impl<W: Write> Play<W> {
         let heard = self.standin.hear(message);
         tell(message, &heard);
         let missed = matches!(heard, Heard::Missed { .. });
-        // The real server has to be greeted as the stand-in was, and hears what is told to all.
+        // The real server gets the handshake, notifications, and replies to its own requests too.
         let greets = matches!(message.method(), Some("initialize"));
         let is_told = matches!(
             message.kind(),
@@ -305,17 +316,17 @@ impl<W: Write> Play<W> {
         }
     }
 
-    /// Answers what the real server will not.
+    /// Answers the requests that the real server leaves open with an error.
     fn refuse_open(&mut self, why: &str) {
         for id in std::mem::take(&mut self.open).into_values() {
             self.failed = true;
             let line = compose::failure(Some(&id), compose::INTERNAL_ERROR, why);
-            // A client that is gone needs no answer.
+            // A client that is gone needs no answer; ignore the error.
             let _ = self.tell_client(layout::as_line(&line), Origin::Injected);
         }
     }
 
-    /// Passes a line of the real server to the client; false when that is gone.
+    /// Passes a line of the real server to the client. Returns `false` if the client is gone.
     fn passed_back(&mut self, line: Bytes) -> bool {
         let message = Message::parse(line.clone());
         let all = match message.kind() {
@@ -344,7 +355,7 @@ impl<W: Write> Play<W> {
     }
 }
 
-/// Says which recorded request answers, and how alike it is.
+/// Logs which recorded request answers a message, and how similar the two are.
 fn tell(message: &Message, heard: &Heard) {
     let title = || {
         let method = message.method().unwrap_or("?");
@@ -352,11 +363,11 @@ fn tell(message: &Message, heard: &Heard) {
     };
     match heard {
         Heard::Answered { by, how: How::Nearest { score, .. } } => {
-            tracing::warn!("{} is not in the recording; #{by} answers, {score:.2} alike", title());
+            tracing::warn!("{} is not in the recording; #{by} answers, similarity {score:.2}", title());
         }
         Heard::Answered { by, how } => tracing::info!("{} is answered by #{by} ({how:?})", title()),
         Heard::Missed { nearest: Some((by, How::Nearest { score, .. })) } => {
-            tracing::warn!("{} is not in the recording; nearest is #{by}, {score:.2} alike", title());
+            tracing::warn!("{} is not in the recording; nearest is #{by}, similarity {score:.2}", title());
         }
         Heard::Missed { .. } => tracing::warn!("{} is not in the recording", title()),
         Heard::Told | Heard::Replied => {}

@@ -1,8 +1,8 @@
-//! The HTTP adapter of a stdio server: clients of both eras find a server of Streamable HTTP, with the
-//! statuses of the specification, and behind it are child processes.
+//! The HTTP adapter of a stdio server: a [`CallService`] that answers clients of both eras as a server of
+//! Streamable HTTP, with the statuses of the specification, by server processes.
 //!
-//! In the stateful era every session has a child of its own, which lives as long as the session.
-//! In the stateless era all requests go to one child, told apart by ids of ours.
+//! In the stateful era every session has a process of its own, which lives as long as the session.
+//! In the stateless era all requests go to one process, told apart by ids of ours.
 
 mod check;
 mod probe;
@@ -14,30 +14,28 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
 
+use self::stateful::StatefulSession;
+use self::stateless::{Probed, SharedProcess};
 use crate::clock::Clock;
 use crate::host::Host;
-use crate::http::body::{self, Gathered};
+use crate::http::{Answer, Call, CallBody, CallService, Calling};
 use crate::log::record::Opened;
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Kind, Message, Opaque, Revision};
 use crate::session::Session;
 use crate::stdio::lifecycle::TERM_GRACE;
-use crate::transport::child::{Ended, SpawnError, Spec};
-use crate::transport::http::headers::text;
-use crate::transport::http::{Body, Connect, Sending, ServerAddress, Unanswered, full};
-
-use crate::stdio::process::{STDIN_CLOSED_GRACE, ServerProcess, Start, Unheard};
+use crate::stdio::process::{ProcessOptions, STDIN_CLOSED_GRACE, ServerProcess, WriteError};
 use crate::stdio::router::{AskError, Clients, ResponseRouter};
 use crate::stdio::supervisor::Supervisor;
-use stateful::StatefulSession;
-use stateless::{Probed, SharedProcess};
+use crate::transport::child::{Ended, SpawnError, Spec};
+use crate::transport::http::headers::text;
+use crate::transport::http::{ServerAddress, Unanswered};
 
-/// A stdio server as an HTTP one.
+/// A stdio server as a server of HTTP calls.
 pub struct HttpAdapter {
     me: Weak<Self>,
     host: Arc<Host>,
@@ -45,24 +43,27 @@ pub struct HttpAdapter {
     spec: Spec,
     address: ServerAddress,
     supervisor: Arc<Supervisor>,
+    /// Sessions of the stateful era by the values of `Mcp-Session-Id`.
     sessions: Mutex<HashMap<String, Arc<StatefulSession>>>,
+    /// The process of the stateless era.
     shared: tokio::sync::Mutex<SharedProcess>,
     probed: tokio::sync::Mutex<Option<Probed>>,
-    /// Why the server could not be started last.
-    trouble: Mutex<Option<String>>,
+    /// The reason why the last start of the server failed.
+    start_error: Mutex<Option<String>>,
 }
 
-/// The path at which clients find it.
+/// Path of the MCP endpoint.
 pub const ENDPOINT: &str = "/mcp";
-/// How often silent sessions are looked for.
-const SWEEP: Duration = Duration::from_secs(30);
+/// Interval at which silent sessions are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 // === impl HttpAdapter ===
 
 impl HttpAdapter {
-    /// The adapter of the server that `spec` starts, for up to `most` sessions at a time.
-    pub fn new(host: Arc<Host>, name: String, spec: Spec, most: usize) -> Arc<Self> {
+    /// Creates the adapter of the server that `spec` starts, for up to `max_sessions` sessions of the
+    /// stateful era at a time.
+    pub fn new(host: Arc<Host>, name: String, spec: Spec, max_sessions: usize) -> Arc<Self> {
         let address = ServerAddress {
             origin: "http://localhost".into(),
             authority: "localhost".into(),
@@ -75,16 +76,16 @@ impl HttpAdapter {
             name,
             spec,
             address,
-            supervisor: Supervisor::new(most),
+            supervisor: Supervisor::new(max_sessions),
             sessions: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
             probed: tokio::sync::Mutex::default(),
-            trouble: Mutex::default(),
+            start_error: Mutex::default(),
         });
         let sweeping = Arc::downgrade(&adapter);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(SWEEP).await;
+                tokio::time::sleep(SWEEP_INTERVAL).await;
                 let Some(adapter) = sweeping.upgrade() else { return };
                 adapter.sweep();
             }
@@ -95,19 +96,19 @@ impl HttpAdapter {
     /// Finds out ahead of the first request which era the server speaks.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If the server cannot be started.
     pub async fn look_ahead(&self) -> Result<(), Unanswered> {
         self.is_stateless().await.map(drop)
     }
 
-    /// Server processes that run, and all that were started.
+    /// Returns the number of server processes that run, and of all that were started.
     pub fn processes(&self) -> (usize, usize) {
         self.supervisor.counts()
     }
 
-    /// Why the server could not be started last, where it could not.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
+    /// Returns the reason why the last start of the server failed, if it did.
+    pub fn start_error(&self) -> Option<String> {
+        self.start_error.lock().clone()
     }
 
     /// Ends every server process, and waits until they are gone.
@@ -116,7 +117,7 @@ impl HttpAdapter {
         self.supervisor.close(STDIN_CLOSED_GRACE + TERM_GRACE * 2).await;
     }
 
-    /// Ends every server process at once.
+    /// Kills every server process.
     pub fn kill(&self) {
         self.supervisor.kill();
     }
@@ -125,79 +126,79 @@ impl HttpAdapter {
         self.host.log().clock().clone()
     }
 
-    /// Remembers whether the server could be started.
+    fn limit(&self) -> usize {
+        self.host.settings().inspect_limit
+    }
+
+    /// Remembers the error of a start that failed.
     fn started<T>(&self, started: Result<T, SpawnError>) -> Result<T, Unanswered> {
-        *self.trouble.lock() = started.as_ref().err().map(ToString::to_string);
+        *self.start_error.lock() = started.as_ref().err().map(ToString::to_string);
         started.map_err(|error| Unanswered::bad_gateway(format!("the server cannot be started: {error}")))
     }
 
-    async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
-        let (parts, body) = request.into_parts();
-        match parts.method {
-            Method::POST => self.post(parts, body).await,
-            Method::GET => self.get(&parts),
-            Method::DELETE => self.delete(&parts),
-            _ => Err(check::no_such_method("POST, GET, DELETE")),
+    async fn dispatch(&self, call: Call) -> Result<Answer, Unanswered> {
+        match call.head.method {
+            Method::POST => self.post(call).await,
+            Method::GET => self.get(&call.head),
+            Method::DELETE => self.delete(&call.head),
+            _ => Err(check::method_not_allowed("POST, GET, DELETE")),
         }
     }
 
-    async fn post(&self, parts: Parts, body: Body) -> Result<Response<Body>, Unanswered> {
-        check::post(&parts.headers)?;
-        let limit = self.host.settings().inspect_limit;
-        let message = match body::gather_reply(body, limit).await {
-            Gathered::Whole(body) => Message::parse(body),
-            Gathered::Long(..) => return Err(check::too_long(limit)),
-            Gathered::Slow | Gathered::Broken => return Err(check::invalid("the body broke off")),
-        };
+    async fn post(&self, call: Call) -> Result<Answer, Unanswered> {
+        let Call { head, message, body, context } = call;
+        check::post(&head.headers)?;
+        let CallBody::Whole(body) = body else { return Err(check::too_long(self.limit())) };
+        let message = message.unwrap_or_else(|| Message::parse(body.bytes()));
         match message.kind() {
             Kind::Opaque(Opaque::NotJson(flaw)) => Err(check::not_json(flaw)),
             Kind::Opaque(why) => Err(check::invalid(why.to_string())),
-            _ if is_stateless(&parts, &message) => self.stateless(parts, message).await,
-            _ => self.stateful(parts, message).await,
+            _ if is_stateless(&head, &message) => self.stateless(&head, &context, message, body).await,
+            _ => self.stateful(&head, context, message, body).await,
         }
     }
 
-    fn gone(&self, process: &ServerProcess) -> Unanswered {
-        self.unheard(process, Unheard::Gone)
+    fn ended(&self, process: &ServerProcess) -> Unanswered {
+        self.unwritable(process, WriteError::Gone)
     }
 
-    fn unheard(&self, process: &ServerProcess, why: Unheard) -> Unanswered {
-        if let (Unheard::Busy, None) = (why, process.router.over()) {
+    fn unwritable(&self, process: &ServerProcess, why: WriteError) -> Unanswered {
+        if let (WriteError::Busy, None) = (why, process.router.over()) {
             return check::busy(why.to_string(), 1);
         }
         let why = process.router.over().unwrap_or_else(|| why.to_string());
         Unanswered::bad_gateway(format!("the server {} is gone: {why}", self.name))
     }
 
-    /// Starts a server that is no client's own, with a session for what it says to nobody. `what` says
-    /// what it is for, `end` what its session ended with.
+    /// Starts a process that is not of one client's session, with a session of its own for its stderr and
+    /// unclaimed messages. `purpose` names it, and `end` is the reason that its session ends with.
     async fn start_apart(
         &self,
-        what: &str,
+        purpose: &str,
         clients: Clients,
         end: &'static str,
     ) -> Result<(Arc<Session>, Arc<ServerProcess>), SpawnError> {
         let session = self.host.open(Opened {
-            name: format!("{} ({what})", self.name),
+            name: format!("{} ({purpose})", self.name),
             target: self.address.target.clone(),
             directory: self.spec.directory.as_ref().map(|directory| directory.display().to_string()),
             pid: None,
             own_client: clients == Clients::One,
         });
         let (host, own) = (Arc::clone(&self.host), Arc::clone(&session));
-        let ended = move |how: Ended| {
-            own.close(end, Some(how.into()));
+        let ended = move |exit: Ended| {
+            own.close(end, Some(exit.into()));
             host.remove_session(own.id());
         };
-        let start = Start {
+        let options = ProcessOptions {
             spec: &self.spec,
             router: ResponseRouter::new(clients, Arc::clone(&session), self.clock()),
             session: Arc::clone(&session),
-            limit: self.host.settings().inspect_limit,
+            limit: self.limit(),
             supervisor: &self.supervisor,
-            place: None,
+            permit: None,
         };
-        let started = ServerProcess::start(start, ended).await.inspect_err(|_| {
+        let started = ServerProcess::start(options, ended).await.inspect_err(|_| {
             session.close("the server could not be started", None);
             self.host.remove_session(session.id());
         });
@@ -205,9 +206,9 @@ impl HttpAdapter {
     }
 }
 
-impl Connect for HttpAdapter {
-    fn send(&self, request: Request<Body>) -> Sending<'_> {
-        Box::pin(self.pass(request))
+impl CallService for HttpAdapter {
+    fn call(&self, call: Call) -> Calling<'_> {
+        Box::pin(self.dispatch(call))
     }
 
     fn address(&self) -> &ServerAddress {
@@ -215,26 +216,24 @@ impl Connect for HttpAdapter {
     }
 }
 
-/// Whether a request speaks the stateless era: by its envelope, or by headers that only that era has
-/// where the envelope is missing. The handshake is of the other era whatever stands around it.
-fn is_stateless(parts: &Parts, message: &Message) -> bool {
-    let version = text(&parts.headers, "mcp-protocol-version");
+/// Returns `true` if a request speaks the stateless era: by its envelope, or by headers that only that
+/// era has if the envelope is missing. `initialize` is of the stateful era in any case.
+fn is_stateless(head: &Parts, message: &Message) -> bool {
+    let version = text(&head.headers, "mcp-protocol-version");
     let claims = version.and_then(Revision::parse).is_some_and(|revision| revision.era() == Era::Stateless);
     message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some()
         || (message.method() != Some("initialize")
-            && parts.headers.get(SESSION_ID).is_none()
-            && (claims || parts.headers.contains_key("mcp-method")))
+            && head.headers.get(SESSION_ID).is_none()
+            && (claims || head.headers.contains_key("mcp-method")))
 }
 
-fn refused(refused: AskError) -> Unanswered {
-    match refused {
-        AskError::Duplicate(_) => check::invalid(refused.to_string()),
+fn refused(error: AskError) -> Unanswered {
+    match error {
+        AskError::Duplicate(_) => check::invalid(error.to_string()),
         AskError::Over(why) => Unanswered::bad_gateway(why),
     }
 }
 
-fn accepted() -> Response<Body> {
-    let mut response = Response::new(full(Bytes::new()));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response
+fn accepted() -> Answer {
+    Answer::empty(StatusCode::ACCEPTED)
 }

@@ -1,5 +1,5 @@
-//! Finding out which era a stdio server speaks, on a process that is thrown away: servers exist
-//! that die of what they do not know.
+//! Finding out which era a stdio server speaks, on a process that is discarded: servers exist that end
+//! at an unknown method.
 
 use serde_json::json;
 
@@ -11,59 +11,59 @@ use crate::stdio::process::ServerProcess;
 use crate::stdio::router::Clients;
 use crate::transport::child::SpawnError;
 
-/// What came of asking.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeResult {
+    /// The server speaks the stateless era, and perhaps the stateful one.
     Stateless,
+    /// The server speaks the stateful era only.
     Stateful,
-    /// No answer: a server of the stateful era, or a slow one.
+    /// The server did not answer: it speaks the stateful era, or is slow.
     Silent,
-    /// It ended, and said why.
-    Dead(String),
+    /// The server ended, for this reason.
+    Ended(String),
 }
 
-/// Asks `server/discover` (2026-07-28, basic/transports/stdio, backward compatibility).
+/// Sends `server/discover` (2026-07-28, basic/transports/stdio, backward compatibility).
 ///
 /// # Errors
-/// When the server cannot be started.
+/// If the server cannot be started.
 pub async fn probe(adapter: &HttpAdapter) -> Result<ProbeResult, SpawnError> {
     let (session, process) = adapter.start_apart("probe", Clients::One, "the probe is over").await?;
-    let verdict = tokio::time::timeout(PROBE_PATIENCE, ask(&process)).await.unwrap_or(ProbeResult::Silent);
-    let found = match &verdict {
+    let result = tokio::time::timeout(PROBE_PATIENCE, ask(&process)).await.unwrap_or(ProbeResult::Silent);
+    let found = match &result {
         ProbeResult::Stateless => "the server speaks 2026-07-28, and perhaps older revisions",
         ProbeResult::Stateful => "the server speaks revisions up to 2025-11-25",
-        ProbeResult::Silent => {
-            "the server does not answer it, so it is taken for one of revisions up to 2025-11-25"
-        }
-        ProbeResult::Dead(_) => "the server ended",
+        ProbeResult::Silent => "no answer, so the server is treated as one of revisions up to 2025-11-25",
+        ProbeResult::Ended(_) => "the server ended",
     };
     session.note(None, Level::Info, format!("asked server/discover: {found}"));
-    Ok(verdict)
+    Ok(result)
 }
 
 async fn ask(process: &ServerProcess) -> ProbeResult {
-    let dead = || ProbeResult::Dead(process.router.over().unwrap_or_else(|| "it takes nothing".into()));
+    let ended = || ProbeResult::Ended(process.router.over().unwrap_or_else(|| "its stdin is closed".into()));
     let discover = request("server/discover", None);
-    let (Ok(room), Ok((_, mut replies))) =
-        (process.room(discover.raw().len()).await, process.router.ask(&[&discover]))
+    let (Ok(permit), Ok((_, mut replies))) =
+        (process.reserve(discover.raw().len()).await, process.router.ask(&[&discover]))
     else {
-        return dead();
+        return ended();
     };
-    room.say(discover.raw());
-    while let Some(said) = replies.recv().await {
-        if said.answer.is_some() {
+    permit.write(discover.raw());
+    while let Some(reply) = replies.recv().await {
+        if reply.answers.is_some() {
             let mut eras = Eras::default();
-            eras.observe(Direction::ToClient, &Message::parse(said.line), Some("server/discover"));
+            eras.observe(Direction::ToClient, &reply.message, Some("server/discover"));
             return match eras.server.era {
                 Some(Era::Stateless) => ProbeResult::Stateless,
                 _ => ProbeResult::Stateful,
             };
         }
     }
-    dead()
+    ended()
 }
 
-/// A request of our own in the stateless era.
+/// Composes a request of our own in the stateless era.
 pub fn request(method: &str, cursor: Option<String>) -> Message {
     let info = json!({ "name": "shadowcat", "version": env!("CARGO_PKG_VERSION") });
     let params = cursor.map(|cursor| json!({ "cursor": cursor }));

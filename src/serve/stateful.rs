@@ -3,94 +3,102 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
 use super::reply::{self, Awaited, Pending};
 use super::stateless::status_of;
 use super::{HttpAdapter, SESSION_ID, accepted, check, refused};
 use crate::clock::Stamp;
-use crate::http::context::RequestContext;
+use crate::http::body::Outbound;
+use crate::http::{Answer, RequestContext, StreamItem};
 use crate::log::record::Level;
 use crate::mcp::remap::token;
-use crate::mcp::{Era, Kind, Message, Revision, json, sse};
-use crate::stdio::process::{ServerProcess, Start};
-use crate::stdio::reply_queue::Said;
+use crate::mcp::{Era, Kind, Message, Revision, json};
+use crate::stdio::process::{ProcessOptions, ServerProcess};
+use crate::stdio::reply_queue::{Reply, ReplyReceiver};
 use crate::stdio::router::{Clients, ResponseRouter};
+use crate::stdio::supervisor::Stop;
 use crate::transport::child::Ended;
+use crate::transport::http::Unanswered;
 use crate::transport::http::headers::text;
-use crate::transport::http::{Body, Unanswered, full};
 
 /// A session of the stateful era.
 pub struct StatefulSession {
-    pub process: Arc<ServerProcess>,
+    process: Arc<ServerProcess>,
     version: Option<String>,
-    last: Mutex<Stamp>,
+    last_used: Mutex<Stamp>,
 }
 
-/// How long a server may take to answer `initialize`: some install themselves first.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(120);
-/// Messages before the answer that are passed on.
+/// Time for a server to answer `initialize`: some install themselves first.
+const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum number of messages before the answer to `initialize` that are passed on.
 const MAX_BEFORE_ANSWER: usize = 256;
-/// How long a session may be silent.
+/// Time after which a silent session is ended.
 const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 
 impl HttpAdapter {
+    /// Ends sessions that were silent for too long.
     pub(super) fn sweep(&self) {
         let now = self.clock().now();
         self.sessions.lock().retain(|_, session| {
-            if session.process.router.is_busy() {
-                *session.last.lock() = now;
+            let busy = session.process.router.is_busy();
+            if busy {
+                *session.last_used.lock() = now;
             }
-            let over = !session.process.router.is_busy() && now.since(*session.last.lock()) > SESSION_IDLE;
-            if over {
-                session.process.hang_up();
+            let expired = !busy && now.since(*session.last_used.lock()) > SESSION_IDLE;
+            if expired {
+                session.process.stop();
             }
-            !over
+            !expired
         });
     }
 
+    /// Answers a POST of this era.
     pub(super) async fn stateful(
         &self,
-        parts: Parts,
+        head: &Parts,
+        context: RequestContext,
         message: Message,
-    ) -> Result<Response<Body>, Unanswered> {
-        let named = parts.headers.get(SESSION_ID);
-        if message.method() == Some("initialize") {
+        body: Outbound,
+    ) -> Result<Answer, Unanswered> {
+        let named = head.headers.get(SESSION_ID);
+        if message.method() == Some("initialize") && matches!(message.kind(), Kind::Request { .. }) {
             return match named {
-                Some(_) => {
-                    Err(check::invalid("a session is initialized once; leave out Mcp-Session-Id for another"))
-                }
-                None => self.initialize(&parts, message).await,
+                Some(_) => Err(check::invalid(
+                    "a session is initialized once; omit Mcp-Session-Id for another session",
+                )),
+                None => self.initialize(context, message, body).await,
             };
         }
-        let session = self.session(&parts)?;
-        let all = match message.kind() {
-            Kind::Batch(_) if session.version.as_deref() != Some(Revision::V2025_03_26.as_str()) => {
-                return Err(check::invalid("batches exist in revision 2025-03-26 only"));
-            }
-            Kind::Batch(all) => all.as_slice(),
-            _ => std::slice::from_ref(&message),
-        };
-        let requests: Vec<&Message> =
-            all.iter().filter(|each| matches!(each.kind(), Kind::Request { .. })).collect();
-        // With room for it, it is taken in and said in one step: a client may leave while it waits.
-        let room = session
+        let session = self.session(head)?;
+        if matches!(message.kind(), Kind::Batch(_))
+            && session.version.as_deref() != Some(Revision::V2025_03_26.as_str())
+        {
+            return Err(check::invalid("batches exist in revision 2025-03-26 only"));
+        }
+        let is_request = |message: &&Message| matches!(message.kind(), Kind::Request { .. });
+        if message.elements().iter().any(|element| element.id().is_some_and(|id| !id.is_legal())) {
+            return Err(check::invalid("an id must be a string or an integer"));
+        }
+        let requests: Vec<&Message> = message.elements().iter().filter(is_request).collect();
+        // Reserve first, then ask and write in one step: the client may leave while it waits.
+        let permit = session
             .process
-            .room(message.body().len())
+            .reserve(message.body().len())
             .await
-            .map_err(|why| self.unheard(&session.process, why))?;
-        let (asking, replies) = session.process.router.ask(&requests).map_err(refused)?;
+            .map_err(|why| self.unwritable(&session.process, why))?;
+        let (mapped, replies) = session.process.router.ask(&requests).map_err(refused)?;
         let own = requests.iter().filter_map(|request| request.id().cloned());
-        let ids = asking.into_iter().map(|asking| asking.id).zip(own).collect();
-        let pending = Pending { process: Arc::clone(&session.process), ids, tells: false };
-        room.say(message.body());
+        let ids = mapped.into_iter().map(|mapped| mapped.id).zip(own).collect();
+        let pending = Pending { process: Arc::clone(&session.process), ids, cancels: false };
+        permit.write(message.body());
+        body.accept();
         if message.method() == Some("notifications/cancelled")
             && let Some(id) = message.param(&["requestId"]).map(token)
         {
-            // Whoever took a request back gets no answer to it.
+            // A client that cancels a request gets no answer to it.
             session.process.router.leave(&id);
         }
         if pending.ids.is_empty() {
@@ -101,119 +109,142 @@ impl HttpAdapter {
     }
 
     /// Starts the server of a new session.
-    async fn initialize(&self, parts: &Parts, message: Message) -> Result<Response<Body>, Unanswered> {
-        let context = parts.extensions.get::<RequestContext>().cloned();
-        let context = context.ok_or_else(|| Unanswered::bad_gateway("this request belongs to no session"))?;
+    async fn initialize(
+        &self,
+        context: RequestContext,
+        message: Message,
+        body: Outbound,
+    ) -> Result<Answer, Unanswered> {
         if self.supervisor.is_closed() {
-            return Err(check::busy("the gateway is being stopped", 1));
+            return Err(check::stopping());
         }
-        let place = self.supervisor.reserve();
-        let place =
-            place.ok_or_else(|| check::busy("as many sessions are open as may be (--max-sessions)", 5))?;
+        let permit = self.supervisor.reserve();
+        let permit =
+            permit.ok_or_else(|| check::busy("as many sessions are open as may be (--max-sessions)", 5))?;
         let key = uuid::Uuid::new_v4().to_string();
-        let (me, own) = (self.me.clone(), key.clone());
-        let ending = context.clone();
-        let ended = move |how: Ended| {
+        let process = self.start_for(context, &key, permit).await?;
+        let writing =
+            process.reserve(message.body().len()).await.map_err(|why| self.unwritable(&process, why))?;
+        let (_, mut replies) = process.router.ask(&[&message]).map_err(refused)?;
+        writing.write(message.body());
+        body.accept();
+        let (before, reply) = self.until_initialized(&process, &mut replies).await?;
+        let code = reply.answers.as_ref().and_then(|answered| answered.code);
+        let version = reply.message.outcome(&["protocolVersion"]).and_then(json::unescape);
+        let version = version.map(|text| text.into_owned());
+        let mut answer = match before.is_empty() {
+            true => Answer::message(StatusCode::OK, reply.message),
+            false => {
+                let messages = before.into_iter().chain([reply]).map(|reply| reply.message);
+                Answer::stream(futures_util::stream::iter(messages.map(StreamItem::Message)))
+            }
+        };
+        if let Some(code) = code {
+            // The session was refused: its process ends here.
+            answer.head.status = status_of(code, true);
+            return Ok(answer);
+        }
+        let session = StatefulSession { process, version, last_used: Mutex::new(self.clock().now()) };
+        if let Ok(mut value) = HeaderValue::from_str(&key) {
+            value.set_sensitive(true);
+            answer.head.headers.insert(SESSION_ID, value);
+        }
+        let mut sessions = self.sessions.lock();
+        // A process that has ended already will not remove its session.
+        if session.process.router.over().is_none() {
+            sessions.insert(key, Arc::new(session));
+        }
+        Ok(answer)
+    }
+
+    /// Starts the process of the session that a request opens, under the name `key`.
+    async fn start_for(
+        &self,
+        context: RequestContext,
+        key: &str,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Arc<ServerProcess>, Unanswered> {
+        let (session, frame) = (Arc::clone(&context.session), context.frame);
+        let (me, own) = (self.me.clone(), key.to_owned());
+        let ended = move |exit: Ended| {
             if let Some(adapter) = me.upgrade() {
                 adapter.sessions.lock().remove(&own);
             }
-            ending.end("the server ended", Some(how.into()));
+            context.end_session("the server ended", Some(exit.into()));
         };
-        let router = ResponseRouter::new(Clients::One, Arc::clone(&context.session), self.clock());
-        let start = Start {
+        let options = ProcessOptions {
             spec: &self.spec,
-            router,
-            session: Arc::clone(&context.session),
-            limit: self.host.settings().inspect_limit,
+            router: ResponseRouter::new(Clients::One, Arc::clone(&session), self.clock()),
+            session: Arc::clone(&session),
+            limit: self.limit(),
             supervisor: &self.supervisor,
-            place: Some(place),
+            permit: Some(permit),
         };
-        let process = self.started(ServerProcess::start(start, ended).await)?;
+        let process = self.started(ServerProcess::start(options, ended).await)?;
         let text = format!("started process {} for this session", process.id());
-        context.session.note(Some(context.frame), Level::Info, text);
-        let room = process.room(message.body().len()).await.map_err(|why| self.unheard(&process, why))?;
-        let (_, mut replies) = process.router.ask(&[&message]).map_err(refused)?;
-        room.say(message.body());
-        let mut before: Vec<Said> = Vec::new();
-        let greeted = tokio::time::timeout(GREETING_TIMEOUT, async {
-            while let Some(said) = replies.recv().await {
-                if said.answer.is_some() {
-                    return Some(said);
+        session.note(Some(frame), Level::Info, text);
+        Ok(process)
+    }
+
+    /// Waits for the answer to `initialize`. Returns the messages before it, and the answer.
+    async fn until_initialized(
+        &self,
+        process: &ServerProcess,
+        replies: &mut ReplyReceiver,
+    ) -> Result<(Vec<Reply>, Reply), Unanswered> {
+        let mut before = Vec::new();
+        let initialized = tokio::time::timeout(INITIALIZE_TIMEOUT, async {
+            while let Some(reply) = replies.recv().await {
+                if reply.answers.is_some() {
+                    return Some(reply);
                 }
                 match before.len() < MAX_BEFORE_ANSWER {
-                    true => before.push(said),
-                    false => process.router.to_nobody(said.line),
+                    true => before.push(reply),
+                    false => process.router.to_nobody(reply.message),
                 }
             }
             None
         });
-        let said = greeted.await.map_err(|_| check::silent(GREETING_TIMEOUT.as_secs()))?;
-        let said = said.ok_or_else(|| self.gone(&process))?;
-        let code = said.answer.as_ref().and_then(|answer| answer.code);
-        let answer = Message::parse(said.line.clone());
-        let mut response = match before.is_empty() {
-            true => reply::one(said.line),
-            false => {
-                let events = before.into_iter().chain([said]).flat_map(|said| sse::compose(&said.line));
-                let mut response = Response::new(full(events.collect::<Vec<u8>>().into()));
-                let events = HeaderValue::from_static("text/event-stream");
-                response.headers_mut().insert(http::header::CONTENT_TYPE, events);
-                response
-            }
-        };
-        if let Some(code) = code {
-            // There is no session, and its process ends with this.
-            *response.status_mut() = status_of(code, true);
-            return Ok(response);
-        }
-        let version =
-            answer.outcome(&["protocolVersion"]).and_then(json::unescape).map(|text| text.into_owned());
-        let session = StatefulSession { process, version, last: Mutex::new(self.clock().now()) };
-        if let Ok(mut value) = HeaderValue::from_str(&key) {
-            value.set_sensitive(true);
-            response.headers_mut().insert(SESSION_ID, value);
-        }
-        let mut sessions = self.sessions.lock();
-        // It may have ended already, and then nobody else takes it out.
-        if session.process.router.over().is_none() {
-            sessions.insert(key, Arc::new(session));
-        }
-        Ok(response)
+        let reply = initialized.await.map_err(|_| check::silent(INITIALIZE_TIMEOUT.as_secs()))?;
+        let reply = reply.ok_or_else(|| self.ended(process))?;
+        Ok((before, reply))
     }
 
-    pub(super) fn get(&self, parts: &Parts) -> Result<Response<Body>, Unanswered> {
-        if stateless_hop(parts) {
-            return Err(check::no_such_method("POST"));
+    /// Answers a GET: the stream on which the server sends unasked.
+    pub(super) fn get(&self, head: &Parts) -> Result<Answer, Unanswered> {
+        if claims_stateless(head) {
+            return Err(check::method_not_allowed("POST"));
         }
-        check::get(&parts.headers)?;
-        let session = self.session(parts)?;
+        check::get(&head.headers)?;
+        let session = self.session(head)?;
         Ok(reply::stream(session.process.router.listen(), None, None))
     }
 
-    pub(super) fn delete(&self, parts: &Parts) -> Result<Response<Body>, Unanswered> {
-        if stateless_hop(parts) {
-            return Err(check::no_such_method("POST"));
+    /// Answers a DELETE, which ends a session.
+    pub(super) fn delete(&self, head: &Parts) -> Result<Answer, Unanswered> {
+        if claims_stateless(head) {
+            return Err(check::method_not_allowed("POST"));
         }
-        let session = self.session(parts)?;
-        if let Some(key) = text(&parts.headers, SESSION_ID.as_str()) {
+        let session = self.session(head)?;
+        if let Some(key) = text(&head.headers, SESSION_ID.as_str()) {
             self.sessions.lock().remove(key);
         }
-        session.process.hang_up();
-        Ok(Response::new(full(Bytes::new())))
+        session.process.stop();
+        Ok(Answer::empty(StatusCode::OK))
     }
 
-    /// The session that a request names.
-    fn session(&self, parts: &Parts) -> Result<Arc<StatefulSession>, Unanswered> {
-        let key = text(&parts.headers, SESSION_ID.as_str()).ok_or_else(check::no_session_named)?;
+    /// Returns the session that a request names.
+    fn session(&self, head: &Parts) -> Result<Arc<StatefulSession>, Unanswered> {
+        let key = text(&head.headers, SESSION_ID.as_str()).ok_or_else(check::no_session_named)?;
         let session = self.sessions.lock().get(key).cloned().ok_or_else(check::session_unknown)?;
-        check::version(&parts.headers)?;
-        *session.last.lock() = self.clock().now();
+        check::version(&head.headers)?;
+        *session.last_used.lock() = self.clock().now();
         Ok(session)
     }
 }
 
-/// Whether a client of the stateless era uses what that era does not have.
-fn stateless_hop(parts: &Parts) -> bool {
-    let version = text(&parts.headers, "mcp-protocol-version").and_then(Revision::parse);
-    parts.headers.get(SESSION_ID).is_none() && version.is_some_and(|version| version.era() == Era::Stateless)
+/// Returns `true` if a client of the stateless era uses a method that its era does not have.
+fn claims_stateless(head: &Parts) -> bool {
+    let version = text(&head.headers, "mcp-protocol-version").and_then(Revision::parse);
+    head.headers.get(SESSION_ID).is_none() && version.is_some_and(|version| version.era() == Era::Stateless)
 }

@@ -3,61 +3,66 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{Response, StatusCode};
 
 use super::probe::{self, ProbeResult};
 use super::reply::{Awaited, Pending};
 use super::{HttpAdapter, accepted, check, refused};
 use crate::clock::Stamp;
-use crate::http::context::RequestContext;
+use crate::http::body::Outbound;
+use crate::http::{Answer, RequestContext};
 use crate::log::record::Level;
 use crate::mcp::compose::{self, meta};
 use crate::mcp::{Kind, Message, json, remap};
 use crate::stdio::process::ServerProcess;
 use crate::stdio::router::Clients;
-use crate::transport::http::{Body, Unanswered};
+use crate::transport::http::Unanswered;
 
-/// The child of the stateless era.
+/// The process of the stateless era.
 #[derive(Default)]
 pub struct SharedProcess {
-    pub process: Option<Arc<ServerProcess>>,
+    process: Option<Arc<ServerProcess>>,
     started: Option<Stamp>,
 }
 
-/// What was found of a server.
+/// The era that a probe found.
 #[derive(Debug, Clone, Copy)]
 pub struct Probed {
     stateless: bool,
     at: Stamp,
-    /// How long that is believed; none for ever.
-    believed: Option<Duration>,
+    /// Time for which the result is used; `None` for ever.
+    ttl: Option<Duration>,
 }
 
-/// A server that ended is not started again sooner than this after its last start.
+/// Minimum time between two starts of a server that ended.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
-/// How long it is believed that a server speaks the stateful era only: it may be another one by then.
+/// Time for which a server is taken for one of the stateful era only: it may be upgraded meanwhile.
 const STATEFUL_TTL: Duration = Duration::from_secs(10 * 60);
-/// The same of one that only did not answer: it may have been slow.
+/// The same time for a server that did not answer the probe: it may have been slow.
 const SILENT_TTL: Duration = Duration::from_secs(30);
-/// How long a new server may take to list its tools before others are let in.
+/// Time for a new server to list its tools before it gets calls.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpAdapter {
+    /// Answers a POST of this era.
     pub(super) async fn stateless(
         &self,
-        parts: Parts,
+        head: &Parts,
+        context: &RequestContext,
         message: Message,
-    ) -> Result<Response<Body>, Unanswered> {
+        body: Outbound,
+    ) -> Result<Answer, Unanswered> {
         match message.kind() {
             Kind::Request { id, .. } if !id.is_legal() => {
                 return Err(check::invalid("an id must be a string or an integer"));
             }
             Kind::Request { .. } if remap::is_ambiguous(&message) => {
-                return Err(check::invalid("a key is there twice, and servers disagree on which one counts"));
+                return Err(check::invalid("a key occurs twice, and servers disagree on which one counts"));
             }
             Kind::Request { .. } => {}
-            // There is none that a client would send over HTTP, and none may touch what is another's.
+            // This era defines no notification from client to server over HTTP, and none may affect a
+            // request of another client.
             Kind::Notification { .. } => return Ok(accepted()),
             _ => return Err(check::invalid("a request or a notification is expected")),
         }
@@ -70,29 +75,31 @@ impl HttpAdapter {
         }
         let complete = message.param(&["_meta", meta::CLIENT_CAPABILITIES]).is_some();
         let process = self.shared().await?;
-        process.router.check(&message, &parts.headers).map_err(check::mismatch)?;
-        // With room for it, it is taken in and said in one step: a client may leave while it waits.
-        let room = process.room(message.body().len()).await.map_err(|why| self.unheard(&process, why))?;
-        let (asking, replies) = process.router.ask(&[&message]).map_err(refused)?;
-        let mut pending = Pending { process: Arc::clone(&process), ids: Vec::new(), tells: true };
-        if let (Some(asking), Some(own)) = (asking.into_iter().next(), message.id()) {
-            if let (Some(context), Some(how)) = (parts.extensions.get::<RequestContext>(), &asking.remapped) {
-                context.remapped(how);
+        check::mirrored(&process.router.annotations(), &message, &head.headers)?;
+        // Reserve first, then ask and write in one step: the client may leave while it waits.
+        let permit =
+            process.reserve(message.body().len()).await.map_err(|why| self.unwritable(&process, why))?;
+        let (mapped, replies) = process.router.ask(&[&message]).map_err(refused)?;
+        let mut pending = Pending { process: Arc::clone(&process), ids: Vec::new(), cancels: true };
+        if let (Some(mapped), Some(own)) = (mapped.into_iter().next(), message.id()) {
+            if let Some(words) = &mapped.words {
+                context.remapped(words);
             }
-            pending.ids.push((asking.id, own.clone()));
-            room.say(&asking.line);
+            pending.ids.push((mapped.id, own.clone()));
+            permit.write(&mapped.line);
+            body.accept();
         }
         Awaited { replies, pending, streams: false }.respond(|code| status_of(code, complete)).await
     }
 
-    /// The one child of this era, started if it does not run.
+    /// Returns the process of this era, which is started if it does not run.
     async fn shared(&self) -> Result<Arc<ServerProcess>, Unanswered> {
         if let Ok(shared) = self.shared.try_lock()
             && let Some(process) = shared.running()
         {
             return Ok(process);
         }
-        self.outlived(|adapter| async move { adapter.find_shared().await }).await
+        self.detached(|adapter| async move { adapter.find_shared().await }).await
     }
 
     async fn find_shared(&self) -> Result<Arc<ServerProcess>, Unanswered> {
@@ -101,12 +108,15 @@ impl HttpAdapter {
             return Ok(process);
         }
         if self.supervisor.is_closed() {
-            return Err(check::busy("the gateway is being stopped", 1));
+            return Err(check::stopping());
         }
         let now = self.clock().now();
         if shared.started.is_some_and(|started| now.since(started) < RESTART_DELAY) {
             let why = shared.process.as_ref().and_then(|process| process.router.over()).unwrap_or_default();
-            return Err(check::busy(format!("{why}; it was started a moment ago, and is again shortly"), 1));
+            return Err(check::busy(
+                format!("{why}; it was started a moment ago and will be restarted shortly"),
+                1,
+            ));
         }
         shared.started = Some(now);
         let process = self.start_shared().await?;
@@ -126,22 +136,22 @@ impl HttpAdapter {
         Ok(process)
     }
 
-    /// Lists the server's tools: which arguments are repeated in headers is known from there alone.
+    /// Lists the server's tools, whose schemas name the arguments that requests repeat in headers.
     async fn list(&self, process: &Arc<ServerProcess>) {
-        /// Pages that are read; a server with more is checked by what its clients list.
+        /// Maximum number of pages; what follows is learnt from the lists that clients ask for.
         const MAX_PAGES: usize = 20;
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
             let request = probe::request("tools/list", cursor.take());
-            let (Ok(room), Ok((asking, mut replies))) =
-                (process.room(request.raw().len()).await, process.router.ask(&[&request]))
+            let (Ok(permit), Ok((mapped, mut replies))) =
+                (process.reserve(request.raw().len()).await, process.router.ask(&[&request]))
             else {
                 return;
             };
-            let Some(asking) = asking.into_iter().next() else { return };
-            room.say(&asking.line);
-            let Ok(Some(said)) = tokio::time::timeout(LIST_TIMEOUT, replies.recv()).await else { return };
-            let page = Message::parse(said.line);
+            let Some(mapped) = mapped.into_iter().next() else { return };
+            permit.write(&mapped.line);
+            let Ok(Some(reply)) = tokio::time::timeout(LIST_TIMEOUT, replies.recv()).await else { return };
+            let page = reply.message;
             cursor = page.outcome(&["nextCursor"]).and_then(json::unescape).map(|cursor| cursor.into_owned());
             if cursor.is_none() {
                 return;
@@ -149,51 +159,46 @@ impl HttpAdapter {
         }
     }
 
-    /// Whether the server speaks the stateless era, found out on a process that is thrown away.
+    /// Returns `true` if the server speaks the stateless era, which a probe finds out.
     pub(super) async fn is_stateless(&self) -> Result<bool, Unanswered> {
         if let Ok(probed) = self.probed.try_lock()
-            && let Some(stateless) = self.believed(*probed)
+            && let Some(stateless) = self.fresh(*probed)
         {
             return Ok(stateless);
         }
-        self.outlived(|adapter| async move { adapter.find_era().await }).await
+        self.detached(|adapter| async move { adapter.find_era().await }).await
     }
 
     async fn find_era(&self) -> Result<bool, Unanswered> {
         let mut probed = self.probed.lock().await;
-        if let Some(stateless) = self.believed(*probed) {
+        if let Some(stateless) = self.fresh(*probed) {
             return Ok(stateless);
         }
         if self.supervisor.is_closed() {
-            return Err(check::busy("the gateway is being stopped", 1));
+            return Err(check::stopping());
         }
-        let verdict = match self.started(probe::probe(self).await)? {
-            ProbeResult::Dead(why) => {
-                *self.trouble.lock() = Some(why.clone());
-                return Err(Unanswered::bad_gateway(format!(
-                    "the server {} ended at once: {why}",
-                    self.name
-                )));
-            }
-            verdict => verdict,
-        };
-        let (stateless, believed) = match verdict {
+        let (stateless, ttl) = match self.started(probe::probe(self).await)? {
             ProbeResult::Stateless => (true, None),
+            ProbeResult::Stateful => (false, Some(STATEFUL_TTL)),
             ProbeResult::Silent => (false, Some(SILENT_TTL)),
-            ProbeResult::Stateful | ProbeResult::Dead(_) => (false, Some(STATEFUL_TTL)),
+            ProbeResult::Ended(why) => {
+                *self.start_error.lock() = Some(why.clone());
+                let text = format!("the server {} ended at once: {why}", self.name);
+                return Err(Unanswered::bad_gateway(text));
+            }
         };
-        *probed = Some(Probed { stateless, at: self.clock().now(), believed });
+        *probed = Some(Probed { stateless, at: self.clock().now(), ttl });
         Ok(stateless)
     }
 
-    fn believed(&self, probed: Option<Probed>) -> Option<bool> {
-        let Probed { stateless, at, believed } = probed?;
-        let fresh = believed.is_none_or(|believed| self.clock().now().since(at) < believed);
-        fresh.then_some(stateless)
+    /// Returns the era that a probe found, unless the result is too old.
+    fn fresh(&self, probed: Option<Probed>) -> Option<bool> {
+        let Probed { stateless, at, ttl } = probed?;
+        ttl.is_none_or(|ttl| self.clock().now().since(at) < ttl).then_some(stateless)
     }
 
-    /// Does what is not one client's alone: it goes on when the one that asked for it leaves.
-    async fn outlived<T, F>(&self, work: impl FnOnce(Arc<Self>) -> F) -> Result<T, Unanswered>
+    /// Runs work that concerns all clients: it goes on when the client that asked for it leaves.
+    async fn detached<T, F>(&self, work: impl FnOnce(Arc<Self>) -> F) -> Result<T, Unanswered>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Unanswered>> + Send + 'static,
@@ -210,8 +215,8 @@ impl SharedProcess {
     }
 }
 
-/// The status that goes with the code of an error (2026-07-28, basic/transports, status codes);
-/// `complete` where the request had all that it must have.
+/// Returns the status of an answer whose error has this code (2026-07-28, basic/transports, status
+/// codes). `complete` is `true` if the request had every required member.
 pub fn status_of(code: i64, complete: bool) -> StatusCode {
     match code {
         compose::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,

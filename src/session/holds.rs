@@ -1,7 +1,7 @@
-//! Frames that wait, and which of them wait for which.
+//! Frames that wait, and the order that holds keep.
 //!
 //! A hold stops every later frame of its operation in the same direction. A held notification,
-//! stray line or handshake freezes its whole lane, since nothing tells what may overtake it.
+//! stray line or handshake freezes its whole lane, since nothing tells which frames may overtake it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,220 +9,191 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::Stamp;
-use crate::log::operation::Operation;
-use crate::log::record::{Frame, LaneId, OpId, Record, Role, Seq};
-use crate::mcp::{Direction, Kind, Method};
-
-/// A frame on its way through the pipeline.
-#[derive(Debug, Clone)]
-pub struct InFlight {
-    /// The position in its lane: the position of the frame that arrived, whatever replaced it since.
-    pub order: Seq,
-    pub lane: LaneId,
-    pub record: Arc<Record>,
-    pub operation: Option<Arc<Operation>>,
-    /// Which of its messages answer requests of ours: one entry a message.
-    pub ours: Vec<bool>,
-    /// When it was stopped first.
-    pub held_since: Option<Stamp>,
-    /// HTTP headers that repeat the body stay as they came.
-    pub keeps_headers: bool,
-    /// The bytes to pass on, where they are not those of the message.
-    pub wire: Option<Bytes>,
-}
+use super::in_flight::InFlight;
+use crate::log::record::{LaneId, OpId, Role, Seq};
+use crate::mcp::Direction;
 
 /// A frame that waits.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Waiting {
+    /// The frame.
     pub in_flight: InFlight,
+    /// The reason why it waits.
     pub reason: Reason,
 }
 
-/// The position of a frame in its lane: that of the frame that arrived, then its own, since several
-/// can go in the position of one.
-type LanePosition = (Seq, Seq);
-
-/// What a frame waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The reason why a frame waits. `resume` is the stage of the chain at which it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// A verdict; the chain goes on at this stage when it is a pass.
-    Verdict { resume: usize },
-    /// An earlier frame that is held; the chain goes on at this stage.
-    Order { resume: usize },
+    /// A controller decides.
+    Decision {
+        /// The next stage.
+        resume: usize,
+        /// Time that the frame waits while no controller is attached.
+        patience: Duration,
+        /// The text that goes on in its place once it is accepted.
+        amended: Option<Bytes>,
+    },
+    /// An interceptor computes the verdict.
+    Pending {
+        /// The next stage.
+        resume: usize,
+        /// The name of the interceptor.
+        by: Arc<str>,
+    },
+    /// An earlier frame is held.
+    Order {
+        /// The next stage.
+        resume: usize,
+    },
 }
 
-/// Everything that waits in a session.
-#[derive(Debug, Default)]
+/// The position of a frame in its lane: that of the frame that arrived, then its own, since several
+/// frames can go on in the place of one.
+type LanePosition = (Seq, Seq);
+
+/// Frames of a session that wait.
+#[derive(Default)]
 pub struct Holds {
     lanes: BTreeMap<LaneId, BTreeMap<LanePosition, Waiting>>,
 }
 
-/// A lane with more waiting than this is not read any further.
-pub const MOST_WAITING: usize = 500;
-/// A lane with more waiting bytes than this is not read any further.
-pub const MOST_WAITING_BYTES: usize = 64 << 20;
+/// Maximum number of frames that wait on a lane before it is read no further.
+pub const MAX_WAITING: usize = 500;
+/// Maximum number of message bytes that wait on a lane before it is read no further.
+pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
-// === impl InFlight ===
-
-impl InFlight {
-    /// The position of the frame as it is now.
-    pub fn seq(&self) -> Seq {
-        self.record.seq
-    }
-
-    /// The frame as it is now.
-    ///
-    /// # Panics
-    /// Never: a in_flight is only made from the record of a frame.
-    pub fn frame(&self) -> &Frame {
-        match self.record.frame() {
-            Some(frame) => frame,
-            None => unreachable!("a in_flight is made from the record of a frame"),
-        }
-    }
-
-    fn position(&self) -> LanePosition {
-        (self.order, self.seq())
-    }
-
-    /// How long it has been held at `now`.
-    pub fn held_for(&self, now: Stamp) -> Option<Duration> {
-        self.held_since.map(|since| now.since(since))
-    }
-
-    fn ops(&self) -> impl Iterator<Item = OpId> + '_ {
-        self.frame().links().iter().filter_map(|link| link.op)
-    }
-
-    fn shares_operation(&self, other: &Self) -> bool {
-        self.ops().any(|op| other.ops().any(|its| its == op))
-    }
-
-    /// Whether nothing on its lane may overtake it while it is held.
-    fn freezes(&self) -> bool {
-        let frame = self.frame();
-        // A client that lost its stream asks for what came behind the last id that it saw.
-        if frame.http.as_ref().is_some_and(|http| http.event.as_ref().is_some_and(|event| event.id.is_some()))
-        {
-            return true;
-        }
-        match frame.message.kind() {
-            Kind::Opaque(_) | Kind::Batch(_) => true,
-            Kind::Notification { method, .. } => frame.link.op.is_none() && !Method::is_vital(method),
-            Kind::Request { .. } | Kind::Response { .. } | Kind::Failure { .. } => {
-                let method = self.operation.as_ref().map(|operation| &*operation.method);
-                matches!(method, Some("initialize" | "server/discover"))
-            }
+impl Reason {
+    /// Returns the stage at which the chain goes on.
+    pub fn resume(&self) -> usize {
+        match self {
+            Self::Decision { resume, .. } | Self::Pending { resume, .. } | Self::Order { resume } => *resume,
         }
     }
 }
 
-// === impl Holds ===
-
 impl Holds {
+    /// Returns `true` if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
     }
 
-    /// Whether a lane has nothing waiting.
+    /// Returns `true` if nothing waits on `lane`.
     pub fn is_clear(&self, lane: LaneId) -> bool {
         !self.lanes.contains_key(&lane)
     }
 
-    /// Whether a lane may take more.
+    /// Returns `true` if more frames may wait on `lane`.
     pub fn has_room(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_none_or(|waiting| {
             let bytes = |waiting: &Waiting| waiting.in_flight.frame().message.raw().len();
-            waiting.len() < MOST_WAITING && waiting.values().map(bytes).sum::<usize>() < MOST_WAITING_BYTES
+            waiting.len() < MAX_WAITING && waiting.values().map(bytes).sum::<usize>() < MAX_WAITING_BYTES
         })
     }
 
-    /// Whether an earlier frame keeps `in_flight` back.
+    /// Returns `true` if `in_flight` must wait for an earlier frame.
     pub fn blocks(&self, in_flight: &InFlight) -> bool {
         let direction = in_flight.frame().direction;
         self.lanes.iter().any(|(lane, waiting)| {
-            waiting.range(..in_flight.position()).any(|(_, earlier)| {
+            waiting.range(..position(in_flight)).any(|(_, earlier)| {
                 let earlier = &earlier.in_flight;
-                (*lane == in_flight.lane && earlier.freezes())
+                (*lane == in_flight.lane && earlier.freezes_lane())
                     || (earlier.frame().direction == direction && earlier.shares_operation(in_flight))
             })
         })
     }
 
+    /// Adds a frame.
     pub fn insert(&mut self, waiting: Waiting) {
-        let (lane, position) = (waiting.in_flight.lane, waiting.in_flight.position());
+        let (lane, position) = (waiting.in_flight.lane, position(&waiting.in_flight));
         self.lanes.entry(lane).or_default().insert(position, waiting);
     }
 
-    /// Takes out the frame `seq` if it waits for a verdict.
-    pub fn decide(&mut self, seq: Seq) -> Option<(InFlight, usize)> {
-        let found = self.all().find_map(|waiting| match waiting.reason {
-            Reason::Verdict { resume } if waiting.in_flight.seq() == seq => {
-                Some((waiting.in_flight.lane, waiting.in_flight.position(), resume))
-            }
-            _ => None,
-        });
-        let (lane, position, resume) = found?;
-        Some((self.remove(lane, position)?.in_flight, resume))
+    /// Takes out frame `seq` if it waits for a verdict, of a controller or of an interceptor.
+    pub fn take_undecided(&mut self, seq: Seq) -> Option<Waiting> {
+        self.take_first(|waiting| {
+            waiting.in_flight.seq() == seq && !matches!(waiting.reason, Reason::Order { .. })
+        })
     }
 
-    /// Takes out the held request of `op`, which its sender takes back.
-    pub fn withdraw(&mut self, direction: Direction, op: OpId) -> Option<InFlight> {
-        let (lane, position) = self.all().find_map(|waiting| {
+    /// Returns frame `seq` if it waits for a verdict, of a controller or of an interceptor.
+    pub fn undecided(&self, seq: Seq) -> Option<&Waiting> {
+        let found = |waiting: &&Waiting| {
+            waiting.in_flight.seq() == seq && !matches!(waiting.reason, Reason::Order { .. })
+        };
+        self.all().find(found)
+    }
+
+    /// Sets the text that goes on in the place of frame `seq`. Returns `false` if it is not held.
+    pub fn amend(&mut self, seq: Seq, text: Bytes) -> bool {
+        let mut all = self.lanes.values_mut().flat_map(BTreeMap::values_mut);
+        match all.find(|waiting| waiting.in_flight.seq() == seq).map(|waiting| &mut waiting.reason) {
+            Some(Reason::Decision { amended, .. }) => {
+                *amended = Some(text);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes out the held request of `op`, which its sender cancels.
+    pub fn withdraw(&mut self, direction: Direction, op: OpId) -> Option<Waiting> {
+        self.take_first(|waiting| {
             let frame = waiting.in_flight.frame();
             let is_request = matches!(frame.link.role, Role::Request | Role::Retry);
-            (is_request && frame.direction == direction && frame.link.op == Some(op))
-                .then_some((waiting.in_flight.lane, waiting.in_flight.position()))
-        })?;
-        Some(self.remove(lane, position)?.in_flight)
+            is_request && frame.direction == direction && frame.link.op == Some(op)
+        })
     }
 
-    /// Takes out the first frame that waited for its turn and may go on now, and says at which
-    /// stage.
-    pub fn next_free(&mut self) -> Option<(InFlight, usize)> {
-        let free = self.all().find_map(|waiting| match waiting.reason {
-            Reason::Order { resume } if !self.blocks(&waiting.in_flight) => {
-                Some((waiting.in_flight.lane, waiting.in_flight.position(), resume))
-            }
-            _ => None,
+    /// Takes out the first frame that waited for an earlier one and is free to go on.
+    pub fn next_free(&mut self) -> Option<Waiting> {
+        let free = self.all().find_map(|waiting| {
+            let is_free = matches!(waiting.reason, Reason::Order { .. }) && !self.blocks(&waiting.in_flight);
+            is_free.then(|| (waiting.in_flight.lane, position(&waiting.in_flight)))
         });
-        let (lane, position, resume) = free?;
-        Some((self.remove(lane, position)?.in_flight, resume))
+        let (lane, position) = free?;
+        self.remove(lane, position)
     }
 
-    /// Whether anything that goes in `direction` waits.
+    /// Returns `true` if any frame towards `direction` waits.
     pub fn any_towards(&self, direction: Direction) -> bool {
         self.all().any(|waiting| waiting.in_flight.frame().direction == direction)
     }
 
-    /// Takes out everything that goes in `direction`.
-    pub fn drain_towards(&mut self, direction: Direction) -> Vec<InFlight> {
+    /// Takes out all frames towards `direction`.
+    pub fn drain_towards(&mut self, direction: Direction) -> Vec<Waiting> {
         let found = |waiting: &&Waiting| waiting.in_flight.frame().direction == direction;
         let positions: Vec<_> = self
             .all()
             .filter(found)
-            .map(|waiting| (waiting.in_flight.lane, waiting.in_flight.position()))
+            .map(|waiting| (waiting.in_flight.lane, position(&waiting.in_flight)))
             .collect();
-        positions
-            .into_iter()
-            .filter_map(|(lane, position)| Some(self.remove(lane, position)?.in_flight))
-            .collect()
+        positions.into_iter().filter_map(|(lane, at)| self.remove(lane, at)).collect()
     }
 
-    /// Takes out everything that waits on a lane.
-    pub fn drain_lane(&mut self, lane: LaneId) -> Vec<InFlight> {
-        self.lanes.remove(&lane).into_iter().flatten().map(|(_, waiting)| waiting.in_flight).collect()
+    /// Takes out all frames that wait on `lane`.
+    pub fn drain_lane(&mut self, lane: LaneId) -> Vec<Waiting> {
+        self.lanes.remove(&lane).into_iter().flatten().map(|(_, waiting)| waiting).collect()
     }
 
-    /// The frames that wait for a verdict, in the order of their arrival on each lane.
-    pub fn undecided(&self) -> impl Iterator<Item = &InFlight> {
-        let undecided = |waiting: &&Waiting| matches!(waiting.reason, Reason::Verdict { .. });
-        self.all().filter(undecided).map(|waiting| &waiting.in_flight)
+    /// Returns the frames on which a controller decides, in the order of their arrival on each lane.
+    pub fn held(&self) -> impl Iterator<Item = &Waiting> {
+        self.all().filter(|waiting| matches!(waiting.reason, Reason::Decision { .. }))
+    }
+
+    /// Returns `true` if any frame waits for a verdict, of a controller or of an interceptor.
+    pub fn any_undecided(&self) -> bool {
+        self.all().any(|waiting| !matches!(waiting.reason, Reason::Order { .. }))
     }
 
     fn all(&self) -> impl Iterator<Item = &Waiting> {
         self.lanes.values().flat_map(BTreeMap::values)
+    }
+
+    fn take_first(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        let found = self.all().find(|waiting| wanted(waiting));
+        let (lane, at) = found.map(|waiting| (waiting.in_flight.lane, position(&waiting.in_flight)))?;
+        self.remove(lane, at)
     }
 
     fn remove(&mut self, lane: LaneId, position: LanePosition) -> Option<Waiting> {
@@ -233,4 +204,8 @@ impl Holds {
         }
         taken
     }
+}
+
+fn position(in_flight: &InFlight) -> LanePosition {
+    (in_flight.order, in_flight.seq())
 }

@@ -1,61 +1,72 @@
-//! Lanes: the ordered one-way streams that a session is made of, and what arrives on them.
+//! Lanes, the ordered one-way streams of a session, and the items that arrive on them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::clock::Stamp;
+use crate::intercept::ResponseHead;
 use crate::log::http::Http;
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, Frame, LaneId, OpId, Seq};
 use crate::mcp::{Direction, Message, sse};
 use crate::transport::WriterQueue;
 
-/// What comes back when a frame's bytes were written.
+/// The receipt of a queued write: names the frame, so that its write can be recorded.
 #[derive(Debug)]
 pub struct Receipt {
+    /// The frame whose bytes are written.
     pub frame: Seq,
     pub(super) held_since: Option<Stamp>,
-    /// The true length of a frame that was recorded truncated.
+    /// The true length in bytes of a frame that was recorded truncated.
     pub(super) length: Option<u64>,
-    /// Whether the bytes are those that arrived.
+    /// `true` if the bytes are those that arrived.
     pub as_it_came: bool,
-    /// Whether HTTP headers that repeat the body are to stay as they came.
+    /// `true` if HTTP headers that repeat parts of the body stay as they came.
     pub keeps_headers: bool,
+    /// The head of the HTTP response that begins with this write.
+    pub head: Option<Box<ResponseHead>>,
+    /// `true` if another write of the same HTTP body follows.
+    pub more: bool,
 }
 
 /// A lane to be opened.
 pub struct Lane {
+    /// The direction of its frames.
     pub direction: Direction,
+    /// The kind of stream.
     pub channel: Channel,
-    /// Where its frames go.
+    /// The queue of the peer that its frames go to.
     pub forward: Arc<WriterQueue<Receipt>>,
-    /// Where answers of ours to its frames go.
+    /// The queue of the peer that its frames come from, for our answers to them.
     pub back: Option<Arc<WriterQueue<Receipt>>>,
+    /// The scope of its message ids.
     pub scope: Scope,
+    /// The form of its messages on the wire.
     pub form: Form,
+    /// The call that requests of the server on it are related to.
     pub correlation: Correlation,
-    /// Whether messages of ours may be sent on it.
+    /// `true` if messages of our own may be sent on it.
     pub open_to_us: bool,
 }
 
-/// Where the ids of a lane's messages are unique.
+/// The scope in which the ids of a lane's messages are unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// In the session.
+    /// The session.
     Session,
-    /// In the exchange that this lane begins.
+    /// The exchange that this lane begins.
     Exchange,
-    /// In the exchange that the lane named began.
+    /// The exchange that the lane named began.
     Of(LaneId),
 }
 
 /// The form in which messages travel on a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Lines that end with a line feed.
+    /// Lines that end with a line feed (stdio transport of every revision).
     Line,
-    /// A body of its own each.
+    /// HTTP bodies.
     Body,
     /// Server-sent events.
     Event,
@@ -64,19 +75,22 @@ pub enum Form {
 /// Something that arrived on a lane, or was made by us for one.
 #[derive(Debug)]
 pub struct Item {
+    /// The message, or text that is none.
     pub message: Message,
+    /// The kind of stream.
     pub channel: Channel,
+    /// The facts of its HTTP exchange.
     pub http: Option<Box<Http>>,
     /// The bytes to pass on, where they are not those of the message.
     pub wire: Option<Bytes>,
 }
 
-/// What became of an item that arrived.
+/// The record of an item that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Arrived {
-    /// Its frame.
+    /// The position of the frame.
     pub seq: Seq,
-    /// The operation it belongs to.
+    /// The operation that it belongs to.
     pub op: Option<OpId>,
 }
 
@@ -86,7 +100,7 @@ pub(super) struct OpenLane {
 }
 
 impl Lane {
-    /// A lane of lines, as a stdio server has one each way.
+    /// Creates a lane of lines, as a stdio server has one in each direction.
     pub fn of_lines(
         direction: Direction,
         forward: &Arc<WriterQueue<Receipt>>,
@@ -104,7 +118,8 @@ impl Lane {
         }
     }
 
-    /// The lane that ids are unique in, where it is not the whole session; `own` is this lane.
+    /// Returns the lane whose exchange the ids are unique in, or `None` where that is the whole
+    /// session; `own` is the number of this lane.
     pub(super) fn exchange(&self, own: LaneId) -> Option<LaneId> {
         match self.scope {
             Scope::Session => None,
@@ -115,7 +130,7 @@ impl Lane {
 }
 
 impl Form {
-    /// What ends a message that we make.
+    /// Returns the terminator of a message that we make.
     pub(super) fn terminator(self) -> &'static [u8] {
         match self {
             Self::Line => b"\n",
@@ -123,8 +138,8 @@ impl Form {
         }
     }
 
-    /// The bytes of a frame that did not arrive as it is.
-    pub(super) fn dress(self, frame: &Frame) -> Bytes {
+    /// Returns the wire form of a frame that did not arrive in this form.
+    pub(super) fn encode(self, frame: &Frame) -> Bytes {
         match (self, frame.http.as_ref().and_then(|http| http.event.as_ref())) {
             (Self::Event, Some(event)) => event.raw.clone(),
             (Self::Event, None) => sse::compose(frame.message.raw()),
@@ -134,7 +149,7 @@ impl Form {
 }
 
 impl Item {
-    /// A message that travels as its own bytes.
+    /// Creates an item whose wire form is the bytes of the message.
     pub fn message(message: Message) -> Self {
         Self { message, channel: Channel::Main, http: None, wire: None }
     }

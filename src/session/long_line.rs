@@ -1,4 +1,5 @@
-//! Lines over the inspect limit: they stream through piece by piece, and only how they begin is recorded.
+//! Lines over the inspect limit: they stream through piece by piece, and only their beginning is
+//! recorded.
 
 use bytes::Bytes;
 
@@ -9,24 +10,25 @@ use crate::log::record::{LaneId, Origin, Seq};
 use crate::mcp::{Message, Opaque};
 use crate::transport::{LinePiece, QueuedWrite};
 
-/// How much of a line over the inspect limit is kept for the record.
-const KEPT_OF_LONG: usize = 64 << 10;
+/// Number of bytes of such a line that are recorded.
+const RECORDED_BYTES: usize = 64 << 10;
 
 impl Session {
-    /// Takes in the beginning of a line that is longer than the inspect limit; its pieces stream
-    /// through untouched. Blocks while anything is held on the lane, since a line that cannot be
-    /// read whole cannot be told from one that must not overtake.
+    /// Receives the beginning of a line over the inspect limit; its pieces stream through untouched.
+    /// Blocks while anything is held on the lane: a line that cannot be read whole may be one that
+    /// must not overtake.
     pub fn receive_start(&self, lane: LaneId, raw: Bytes) {
         let mut state = self.state.lock();
         while !state.holds.is_clear(lane) && !state.closed {
             self.moved.wait(&mut state);
         }
         drop(state);
-        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(KEPT_OF_LONG)]);
+        let kept = Bytes::copy_from_slice(&raw[..raw.len().min(RECORDED_BYTES)]);
         self.receive_long(lane, raw, kept, None);
     }
 
-    /// The same for tasks, which wait for [`Session::cleared`] before; `kept` is what is recorded.
+    /// As [`Session::receive_start`] for tasks, which wait for [`Session::cleared`] before; `kept` is
+    /// recorded.
     pub fn receive_long(&self, lane: LaneId, raw: Bytes, kept: Bytes, http: Option<Box<Http>>) -> Seq {
         let mut state = self.state.lock();
         let item = Item { http, ..Item::message(Message::opaque(kept, Opaque::Truncated)) };
@@ -36,7 +38,7 @@ impl Session {
         in_flight.seq()
     }
 
-    /// Takes in more of a long line; `last` with its end.
+    /// Receives more of a line over the inspect limit; `last` with its end.
     pub fn receive_more(&self, lane: LaneId, raw: Bytes, last: bool) {
         let mut state = self.state.lock();
         self.stream(&mut state, lane, raw, last);
@@ -52,8 +54,11 @@ impl Session {
             length: Some(*length),
             as_it_came: true,
             keeps_headers: false,
+            head: None,
+            more: false,
         });
-        open.lane.forward.push(QueuedWrite { bytes, receipt, piece: Some(LinePiece { lane: lane.0, last }) });
+        let piece = Some(LinePiece { lane: lane.0, last });
+        open.lane.forward.push(QueuedWrite { bytes, receipt, piece, pace: None });
         if last {
             state.long.remove(&lane);
         }

@@ -1,33 +1,33 @@
-//! One session: the way of every message from the lane it arrives on to the queue it leaves by.
+//! Session: the path of every message from the lane on which it arrives to the queue from which it is
+//! written.
 //!
-//! Receive → **record** (before anyone rules, so that a crash leaves evidence) → **rule** (the
-//! chain, highest priority first) → **deliver**, answer, drop or hold → **confirm** that the
-//! bytes were written. The session does no I/O and knows no thread: whoever reads a lane calls
-//! [`Session::receive`] and then flushes the lane's queue.
+//! Receive → **record** (before any verdict, so that a crash leaves evidence) → **rule** (the chain of
+//! interceptors, highest priority first) → **deliver**, answer, drop or hold → **confirm** the write.
+//! The session does no I/O and knows no thread: the reader of a lane calls [`Session::receive`] and
+//! then flushes the lane's queue.
 
+mod decisions;
 mod error;
-pub mod holds;
+mod holds;
+mod in_flight;
 mod lane;
 mod long_line;
 mod own;
 mod pipeline;
-mod splice;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-
 use tokio::sync::Notify;
 
-use self::holds::{Holds, InFlight, Reason, Waiting};
-use self::splice::is_request;
-use crate::intercept::{Chain, Verdict};
+use crate::intercept::SharedChain;
 use crate::log::Log;
-use crate::log::facts::Known;
-use crate::log::operation::{Correlation, Operations};
+use crate::log::linker::Linker;
+use crate::log::operation::Correlation;
 use crate::log::record::{
     Body, Channel, Closed, Ended, Exit, LaneId, Level, Note, OpId, Opened, Origin, Outcome, Sent, Seq,
     SessionId,
@@ -35,41 +35,60 @@ use crate::log::record::{
 use crate::mcp::{Direction, Eras, Message, Opaque};
 use crate::transport::QueuedWrite;
 
+pub use decisions::HeldFrame;
 pub use error::SessionError;
-use lane::OpenLane;
+pub use holds::{MAX_WAITING, MAX_WAITING_BYTES};
+pub use in_flight::InFlight;
 pub use lane::{Arrived, Form, Item, Lane, Receipt, Scope};
 
-/// Runs the verdicts that come later.
-pub type Later = Box<dyn Fn(Seq, std::pin::Pin<Box<dyn Future<Output = Verdict> + Send>>) + Send + Sync>;
+use holds::Holds;
+use lane::OpenLane;
+
+/// Work that runs beside a session.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Services of the engine that its sessions use.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Runs a task that ends with a verdict.
+    pub spawn: Arc<dyn Fn(Task) + Send + Sync>,
+    /// Notified whenever a frame is held for a decision.
+    pub held: Arc<Notify>,
+    /// Called with the text that goes on in the place of a held frame, and with `None` once the frame waits
+    /// no longer.
+    pub amended: Arc<dyn Fn(Seq, Option<Bytes>) + Send + Sync>,
+}
 
 /// A running session.
 pub struct Session {
+    this: Weak<Self>,
     id: SessionId,
     name: String,
     about: Opened,
     log: Arc<Log>,
-    chain: Chain,
-    later: Later,
+    chain: Arc<SharedChain>,
+    hooks: Hooks,
     state: Mutex<State>,
-    /// Signalled whenever something stops waiting: to threads, and to tasks.
+    /// Wakes threads whenever a frame stops waiting.
     moved: Condvar,
+    /// Wakes tasks whenever a frame stops waiting.
     stirred: Notify,
     activity: AtomicU64,
+    /// The span of the program's own log: the number and the name of the session.
+    span: tracing::Span,
 }
 
 struct State {
     lanes: BTreeMap<LaneId, OpenLane>,
-    /// Lanes opened so far.
+    /// Number of lanes opened so far.
     opened: u32,
-    /// Lanes that have ended and still have something waiting.
+    /// Lanes that have ended and on which frames still wait.
     ending: BTreeSet<LaneId>,
     holds: Holds,
-    operations: Operations,
-    eras: Eras,
-    known: Known,
-    /// The lane whose reader is in here now and will flush its queue itself.
+    linker: Linker,
+    /// The lane whose reader is inside this session now, and will flush the lane's queue itself.
     inline: Option<LaneId>,
-    /// The lane on which a line over the inspect limit is under way, its frame and length.
+    /// Lanes on which a line over the inspect limit is under way: its frame and length so far.
     long: BTreeMap<LaneId, (Seq, u64)>,
     closed: bool,
 }
@@ -77,55 +96,65 @@ struct State {
 // === impl Session ===
 
 impl Session {
-    /// Opens a session and records it.
+    /// Opens a session and records it. `operations` counts the operations of all sessions of a log.
     pub fn open(
         id: SessionId,
         opened: Opened,
         log: Arc<Log>,
-        chain: Chain,
+        chain: Arc<SharedChain>,
         operations: Arc<AtomicU32>,
-        later: Later,
+        hooks: Hooks,
     ) -> Arc<Self> {
-        let (name, about) = (opened.name.clone(), opened.clone());
-        log.append(id, Body::Opened(opened));
+        let span = tracing::info_span!("session", id = id.0, name = %opened.name);
+        span.in_scope(|| tracing::info!(target = ?opened.target, pid = opened.pid, "opened"));
+        log.append(id, Body::Opened(opened.clone()));
         let state = State {
             lanes: BTreeMap::new(),
             opened: 0,
             ending: BTreeSet::new(),
             holds: Holds::default(),
-            operations: Operations::new(operations),
-            eras: Eras::default(),
-            known: Known::default(),
+            linker: Linker::new(operations),
             inline: None,
             long: BTreeMap::new(),
             closed: false,
         };
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             id,
-            name,
-            about,
+            name: opened.name.clone(),
+            about: opened,
             log,
             chain,
-            later,
+            hooks,
             state: Mutex::new(state),
             moved: Condvar::new(),
             stirred: Notify::new(),
             activity: AtomicU64::new(0),
+            span,
         })
     }
 
+    /// Returns the span of the session in the program's own log.
+    pub fn span(&self) -> &tracing::Span {
+        &self.span
+    }
+
+    /// Returns the number of the session.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
+    /// Returns the name of its server.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What both sides have shown themselves to be.
+    /// Returns the eras that both sides have shown so far.
     pub fn eras(&self) -> Eras {
-        self.state.lock().eras.clone()
+        self.state.lock().linker.eras.clone()
     }
+
+    // --- lanes
 
     /// Opens a lane. Lanes are numbered from 1 in the order of their opening.
     pub fn open_lane(&self, lane: Lane) -> LaneId {
@@ -139,30 +168,30 @@ impl Session {
         id
     }
 
-    /// Whether `lane` has as much waiting as it may.
+    /// Returns `true` if as much waits on `lane` as may.
     pub fn is_full(&self, lane: LaneId) -> bool {
         !self.state.lock().holds.has_room(lane)
     }
 
-    /// Whether what arrives on `lane` can no longer be written to anyone.
+    /// Returns `true` if nothing that arrives on `lane` can be written any more.
     pub fn is_cut_off(&self, lane: LaneId) -> bool {
         self.state.lock().lanes.get(&lane).is_none_or(|open| open.lane.forward.is_closed())
     }
 
-    /// Forgets a lane. What still waits on it goes nowhere: a request is withdrawn, since its sender
-    /// has left, and anything else is dropped. `why` tells of an end that the peers did not mean.
+    /// Removes a lane. Frames that still wait on it go nowhere: requests are withdrawn, since their
+    /// sender has left, and others are dropped. `why` explains an end that the peers did not mean.
     pub fn close_lane(&self, lane: LaneId, why: Option<&str>) {
         let mut state = self.state.lock();
         let Some(open) = state.lanes.remove(&lane) else { return };
         state.ending.remove(&lane);
         state.long.remove(&lane);
-        for in_flight in state.holds.drain_lane(lane) {
-            self.log.unpin(in_flight.seq());
-            let outcome = if is_request(&in_flight) { Outcome::Withdrawn } else { Outcome::Dropped };
+        for waiting in state.holds.drain_lane(lane) {
+            let in_flight = self.resume(waiting);
+            let outcome = if in_flight.is_request() { Outcome::Withdrawn } else { Outcome::Dropped };
             self.gone(&in_flight, outcome, Some(why.unwrap_or("its exchange ended")));
         }
         if let Some(exchange) = open.lane.exchange(lane).filter(|exchange| *exchange == lane) {
-            state.operations.leave(exchange);
+            state.linker.operations.leave(exchange);
         }
         if why.is_some() || open.lane.form == Form::Event {
             let why = why.map(str::to_owned);
@@ -171,7 +200,7 @@ impl Session {
         self.advance(&mut state);
     }
 
-    /// Ids on a lane turn out to be unique elsewhere than was thought when it was opened.
+    /// Changes the scope of a lane's ids after it was opened.
     pub fn rescope(&self, lane: LaneId, scope: Scope, correlation: Correlation) {
         if let Some(open) = self.state.lock().lanes.get_mut(&lane) {
             open.lane.scope = scope;
@@ -179,12 +208,12 @@ impl Session {
         }
     }
 
-    /// No answer will come to what `op` asked: its id may be used again.
+    /// Forgets the request of `op`, which will get no answer: its id may be used again.
     pub fn give_up(&self, op: OpId) {
-        self.state.lock().operations.withdraw(op);
+        self.state.lock().linker.operations.withdraw(op);
     }
 
-    /// Waits until `lane` may take more.
+    /// Waits until more frames may wait on `lane`.
     pub async fn admitted(&self, lane: LaneId) {
         self.waits(|state| state.holds.has_room(lane)).await;
     }
@@ -216,7 +245,9 @@ impl Session {
         }
     }
 
-    /// Takes in a whole line, terminator included.
+    // --- receive
+
+    /// Receives a whole line with its terminator.
     pub fn receive(&self, lane: LaneId, raw: Bytes) {
         let Some(channel) = self.state.lock().lanes.get(&lane).map(|open| open.lane.channel) else { return };
         let message = match channel {
@@ -226,7 +257,7 @@ impl Session {
         self.receive_item(lane, Item { channel, ..Item::message(message) });
     }
 
-    /// Takes in what arrived on a lane; none when the lane is closed.
+    /// Receives an item. Returns `None` if the lane is closed.
     pub fn receive_item(&self, lane: LaneId, item: Item) -> Option<Arrived> {
         let mut state = self.state.lock();
         if !state.lanes.contains_key(&lane) {
@@ -240,36 +271,36 @@ impl Session {
         Some(arrived)
     }
 
-    /// Takes in what goes on changed by us, on the orders of `by`: what arrived is recorded as it
-    /// came, and what goes in its place beside it.
-    pub fn receive_remapped(&self, lane: LaneId, item: Item, by: &str, instead: Item) -> Seq {
+    /// Receives an item that shadowcat rewrites on the orders of `by`: it is recorded as it came, and
+    /// `instead` is recorded beside it and goes on.
+    pub fn receive_remapped(&self, lane: LaneId, item: Item, by: &str, instead: Item) -> Arrived {
         let mut state = self.state.lock();
         state.inline = Some(lane);
         let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
-        let seq = in_flight.seq();
+        let arrived = Arrived { seq: in_flight.seq(), op: in_flight.frame().link.op };
         let remapped = self.remap(&in_flight, by, instead);
         self.dispatch(&mut state, remapped);
         state.inline = None;
-        seq
+        arrived
     }
 
-    /// Takes in what nobody is asked about, such as the keep-alives of a stream, ahead of whatever
-    /// is held on the lane.
+    /// Receives an item that no interceptor is asked about, such as the keep-alives of a stream, and
+    /// forwards it ahead of everything that is held on the lane.
     pub fn pass_item(&self, lane: LaneId, item: Item) {
         let mut state = self.state.lock();
         let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
         self.forward(&state, &in_flight);
     }
 
-    /// Passes on bytes that no frame is made of, ahead of whatever is held on the lane.
+    /// Forwards bytes that are recorded by other means, ahead of everything that is held on the lane.
     pub fn pass(&self, lane: LaneId, bytes: Bytes) {
         let state = self.state.lock();
         if let Some(open) = state.lanes.get(&lane) {
-            open.lane.forward.push(QueuedWrite { bytes, receipt: None, piece: None });
+            open.lane.forward.push(QueuedWrite::plain(bytes));
         }
     }
 
-    /// Takes in the end of a lane. It is an item in order: the other side sees it after the last
+    /// Receives the end of a lane. The end is an item in order: the other side sees it after the last
     /// frame that is held.
     pub fn end(&self, lane: LaneId) {
         let mut state = self.state.lock();
@@ -280,7 +311,9 @@ impl Session {
         self.close_ended(&mut state);
     }
 
-    /// Writes what is queued for the queue of `lane`. Blocks while its peer does not read.
+    // --- write
+
+    /// Writes what is queued for the receiver of `lane`. Blocks while the peer does not read.
     pub fn flush(&self, lane: LaneId) {
         let Some(queue) = self.state.lock().lanes.get(&lane).map(|open| Arc::clone(&open.lane.forward))
         else {
@@ -295,53 +328,26 @@ impl Session {
         let held = receipt.held_since.map(|since| self.log.clock().now().since(since));
         let (outcome, why) = match written {
             true => (Outcome::Forwarded, None),
-            false => (Outcome::Dropped, Some("the peer is gone".to_owned())),
+            false => (Outcome::Dropped, Some("the peer has disconnected".to_owned())),
         };
         let sent = Sent { frame: receipt.frame, outcome, held, length: receipt.length, why };
         self.log.append(self.id, Body::Sent(sent));
     }
 
-    /// Gives the verdict on a held frame.
-    ///
-    /// # Errors
-    /// When the frame is not held, or an answer is given to something that is no request.
-    pub fn decide(&self, seq: Seq, by: &str, verdict: Verdict) -> Result<(), SessionError> {
-        let mut state = self.state.lock();
-        let (in_flight, resume) = state.holds.decide(seq).ok_or(SessionError::NotHeld(seq))?;
-        if matches!(verdict, Verdict::Answer(_)) && !is_request(&in_flight) {
-            state.holds.insert(Waiting { in_flight, reason: Reason::Verdict { resume } });
-            return Err(SessionError::NoRequest(seq));
-        }
-        self.log.unpin(seq);
-        self.ruled(seq, by, verdict.kind(), verdict.remark().map(str::to_owned));
-        self.apply(&mut state, in_flight, verdict, resume);
-        self.advance(&mut state);
-        Ok(())
-    }
+    // --- state
 
-    /// Gives a verdict on everything that is held, in the order of arrival on each lane, until
-    /// nothing is.
-    pub fn release_all(&self, by: &str, verdict: &dyn Fn(Seq) -> Verdict) {
-        loop {
-            let next = self.state.lock().holds.undecided().next().map(InFlight::seq);
-            // Another may have decided it in between; then there is a next one, or none.
-            let Some(seq) = next else { return };
-            let _ = self.decide(seq, by, verdict(seq));
-        }
-    }
-
-    /// What waits for a verdict.
-    pub fn held(&self) -> Vec<Seq> {
-        self.state.lock().holds.undecided().map(InFlight::seq).collect()
-    }
-
-    /// Changes whenever a message arrives or was written.
+    /// Returns a number that changes whenever a message arrives or is written.
     pub fn activity(&self) -> u64 {
         self.activity.load(Ordering::Relaxed)
     }
 
-    /// Whether the client takes nothing any more, although the server still speaks to it.
-    pub fn is_unheard(&self) -> bool {
+    /// Returns the number of requests towards `direction` that have no answer yet.
+    pub fn in_flight(&self, direction: Direction) -> usize {
+        self.state.lock().linker.operations.in_flight(direction).count()
+    }
+
+    /// Returns `true` if the client reads no more although the server still sends.
+    pub fn is_unread(&self) -> bool {
         let state = self.state.lock();
         let main = |open: &&OpenLane| {
             open.lane.direction == Direction::ToClient && open.lane.channel == Channel::Main
@@ -349,27 +355,29 @@ impl Session {
         state.lanes.values().find(main).is_some_and(|open| !open.ended && open.lane.forward.is_closed())
     }
 
-    /// Drops everything that is held or waits.
-    pub fn drop_all(&self, why: &str) {
-        let mut state = self.state.lock();
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            self.abandon(&mut state, direction, why);
-        }
-        self.advance(&mut state);
+    /// Returns `true` if everything for the client is decided and written.
+    pub fn is_delivered(&self) -> bool {
+        let state = self.state.lock();
+        let mut towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToClient);
+        !state.holds.any_towards(Direction::ToClient) && towards.all(|open| open.lane.forward.is_idle())
     }
 
-    /// How many requests went in `direction` and have no answer yet.
-    pub fn in_flight(&self, direction: Direction) -> usize {
-        self.state.lock().operations.in_flight(direction).count()
+    /// Returns `true` if the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 
-    /// A frame that waits for a verdict.
-    pub fn held_frame(&self, seq: Seq) -> Option<InFlight> {
-        self.state.lock().holds.undecided().find(|in_flight| in_flight.seq() == seq).cloned()
+    // --- end
+
+    /// Closes the queues towards the server, once everything queued for it is written.
+    pub fn close_input(&self) {
+        let state = self.state.lock();
+        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
+        towards.for_each(|open| open.lane.forward.end());
     }
 
-    /// The server has ended: nothing can be brought to it any more. What it said and is held can
-    /// still be delivered.
+    /// Drops what waits for the server, which has ended. Its own messages that are held can still be
+    /// delivered.
     pub fn server_gone(&self) {
         let mut state = self.state.lock();
         self.abandon(&mut state, Direction::ToServer, "the server ended");
@@ -378,36 +386,7 @@ impl Session {
         self.stir();
     }
 
-    fn abandon(&self, state: &mut State, direction: Direction, why: &str) {
-        for in_flight in state.holds.drain_towards(direction) {
-            self.log.unpin(in_flight.seq());
-            self.gone(&in_flight, Outcome::Dropped, Some(why));
-        }
-    }
-
-    /// Whether everything for the client is decided and written.
-    pub fn is_delivered(&self) -> bool {
-        let state = self.state.lock();
-        !state.holds.any_towards(Direction::ToClient)
-            && state
-                .lanes
-                .values()
-                .filter(|open| open.lane.direction == Direction::ToClient)
-                .all(|open| open.lane.forward.is_idle())
-    }
-
-    /// Closes the queues towards the server, once what is queued for it is written.
-    pub fn hang_up(&self) {
-        let state = self.state.lock();
-        let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
-        towards.for_each(|open| open.lane.forward.end());
-    }
-
-    pub fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
-    /// Ends the session: what is still held is recorded as dropped, every queue is closed.
+    /// Ends the session: frames that still wait are recorded as dropped, every queue is closed.
     pub fn close(&self, reason: &str, exit: Option<Exit>) {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.closed, true) {
@@ -420,6 +399,7 @@ impl Session {
             open.lane.forward.end();
         }
         self.stir();
+        self.span.in_scope(|| tracing::info!(reason, ?exit, "closed"));
         self.log.append(self.id, Body::Closed(Closed { reason: reason.to_owned(), exit }));
     }
 

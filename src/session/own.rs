@@ -1,91 +1,96 @@
-//! What we say in a session ourselves: to one side, or in the place of the other.
+//! Messages of our own: injected ones, and answers in the place of a server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::lane::{Form, Item};
+use super::in_flight::terminated;
+use super::lane::Item;
 use super::{Session, SessionError};
 use crate::log::record::{Body, LaneId, OpId, Opened, Origin, Outcome, Record, Seq, VerdictKind};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
-use crate::session::splice::terminated;
 
 impl Session {
     /// Answers a request in the place of a server that cannot.
     pub fn answer(&self, lane: LaneId, frame: Seq, item: Item) {
         let mut state = self.state.lock();
-        let in_flight = self.record(&mut state, lane, Origin::Answered(frame), item, false);
-        self.send_back(&state, &in_flight);
+        let answer = self.record(&mut state, lane, Origin::Answered(frame), item, false);
+        self.send_back(&state, &answer);
     }
 
-    /// Answers a request with an error, in the place of a server that will not answer any more. What is
-    /// no request needs no answer.
+    /// Answers every request in frame `request` with an error, in the place of a server that will not
+    /// answer any more. Messages that are no requests need no answer.
     pub fn fail(&self, request: Seq, why: &str) {
         let Some(record) = self.log.get(request) else { return };
         let Some(frame) = record.frame() else { return };
-        let all = match frame.message.kind() {
-            Kind::Batch(all) => all.as_slice(),
-            _ => std::slice::from_ref(&frame.message),
-        };
         let mut state = self.state.lock();
-        let form = state.lanes.get(&frame.lane).map_or(Form::Line, |open| open.lane.form);
-        for message in all {
-            let Kind::Request { id, .. } = message.kind() else { continue };
-            let line = compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}"));
-            let item = Item::message(Message::parse(terminated(&line, form.terminator())));
+        let terminator = self.form(&state, frame.lane).terminator();
+        // A batch may be answered in part.
+        let open: Vec<OpId> =
+            state.linker.operations.in_flight(frame.direction).map(|operation| operation.id).collect();
+        let links =
+            if frame.elements.is_empty() { std::slice::from_ref(&frame.link) } else { &frame.elements };
+        let unanswered = frame.message.elements().iter().zip(links);
+        let unanswered = unanswered.filter(|(_, link)| link.op.is_some_and(|op| open.contains(&op)));
+        let lines: Vec<_> = unanswered
+            .flat_map(|(element, _)| compose::failures(element, compose::INTERNAL_ERROR, why))
+            .collect();
+        for line in lines {
+            let item = Item::message(Message::parse(terminated(&line, terminator)));
             let answer = self.record(&mut state, frame.lane, Origin::Answered(request), item, false);
-            match answer.ours.contains(&true) {
+            match answer.answers_ours().any(|ours| ours) {
                 true => self.gone(&answer, Outcome::Dropped, Some("it answers our own request")),
                 false => self.send_back(&state, &answer),
             }
         }
     }
 
-    /// The ids of what was asked in `direction` and has no answer yet.
-    pub fn asking(&self, direction: Direction) -> Vec<Id> {
-        self.asked(direction).into_iter().filter_map(|(_, id)| id).collect()
+    /// Returns the ids of requests towards `direction` that have no answer yet.
+    pub fn unanswered_ids(&self, direction: Direction) -> Vec<Id> {
+        self.open_requests(direction).into_iter().filter_map(|(_, id)| id).collect()
     }
 
-    fn asked(&self, direction: Direction) -> Vec<(OpId, Option<Id>)> {
-        let asked: Vec<(OpId, Seq)> = {
+    fn open_requests(&self, direction: Direction) -> Vec<(OpId, Option<Id>)> {
+        let open: Vec<(OpId, Seq)> = {
             let state = self.state.lock();
-            state.operations.in_flight(direction).map(|operation| (operation.id, operation.request)).collect()
+            let in_flight = state.linker.operations.in_flight(direction);
+            in_flight.map(|operation| (operation.id, operation.request)).collect()
         };
         let id = |request: Seq| self.log.get(request)?.frame()?.message.id().cloned();
-        asked.into_iter().map(|(op, request)| (op, id(request))).collect()
+        open.into_iter().map(|(op, request)| (op, id(request))).collect()
     }
 
-    /// Takes back what was asked in `direction` and nobody waits for any more.
-    pub fn take_back(&self, direction: Direction, why: &str) {
-        for (op, id) in self.asked(direction) {
+    /// Cancels every open request towards `direction`.
+    pub fn cancel_open(&self, direction: Direction, why: &str) {
+        for (op, id) in self.open_requests(direction) {
             if let Some(id) = id {
-                // A side that is gone was asked nothing.
+                // A closed side needs no cancellation; ignore the error.
                 let _ = self.inject(direction, &compose::cancelled(&id, why));
             }
             self.give_up(op);
         }
     }
 
-    /// The session goes on with this process behind it, or with none.
+    /// Records that another process, or none, is behind the session from now on.
     pub fn reopen(&self, pid: Option<u32>) {
         self.log.append(self.id, Body::Opened(Opened { pid, ..self.about.clone() }));
     }
 
-    /// The record of a frame.
+    /// Returns the record of a frame.
     pub fn record_of(&self, frame: Seq) -> Option<Arc<Record>> {
         self.log.get(frame)
     }
 
-    /// The position of the newest record.
+    /// Returns the position of the newest record.
     pub fn last(&self) -> Seq {
         self.log.last()
     }
 
-    /// Which of these frames are requests in `direction` without an answer. What an edited one arrived as
-    /// counts as it.
+    /// Returns the frames of `among` that are requests towards `direction` without an answer. A
+    /// replaced request counts as its replacement.
     pub fn unanswered(&self, direction: Direction, among: &BTreeSet<Seq>) -> Vec<Seq> {
         let state = self.state.lock();
-        let open: BTreeSet<Seq> =
-            state.operations.in_flight(direction).map(|operation| operation.request).collect();
+        let in_flight = state.linker.operations.in_flight(direction);
+        let open: BTreeSet<Seq> = in_flight.map(|operation| operation.request).collect();
         let origin = |seq: &Seq| match self.log.get(*seq).as_deref().and_then(Record::frame)?.origin {
             Origin::Replaced(original) | Origin::Remapped(original) => Some(original),
             _ => None,
@@ -94,11 +99,11 @@ impl Session {
         among.iter().filter(is_open).copied().collect()
     }
 
-    /// Sends a message of ours towards one side. `line` has no terminator; a request in it must
-    /// have an id of ours already, since its answer is kept from the peer.
+    /// Sends a message of ours towards one side. `line` has no terminator; a request in it must have
+    /// an id of ours already, since its answer is kept from the peer.
     ///
     /// # Errors
-    /// When that side is closed, or its era has no such message.
+    /// If that side is closed, or its era has no such message.
     pub fn inject(&self, direction: Direction, line: &[u8]) -> Result<Seq, SessionError> {
         let mut state = self.state.lock();
         let lane = state
@@ -115,7 +120,7 @@ impl Session {
         };
         let (lane, form) = lane.ok_or(SessionError::Closed(side))?;
         let message = Message::parse(terminated(line, form.terminator()));
-        let stateless = state.eras.current() == Some(crate::mcp::Era::Stateless);
+        let stateless = state.linker.eras.current() == Some(crate::mcp::Era::Stateless);
         if stateless && direction == Direction::ToClient && matches!(message.kind(), Kind::Request { .. }) {
             return Err(SessionError::EraForbids);
         }
@@ -125,7 +130,7 @@ impl Session {
         Ok(seq)
     }
 
-    /// Records what was done to a frame on its way that no stage of the chain ruled.
+    /// Records a verdict on a frame that no interceptor gave.
     pub fn remark(&self, frame: Seq, by: &str, verdict: VerdictKind, why: &str) {
         self.ruled(frame, by, verdict, Some(why.to_owned()));
     }

@@ -1,9 +1,9 @@
 //! Threads that move bytes between streams and a session.
 //!
-//! One thread reads each lane and writes its queue inline; a pump per queue writes what was
-//! released or injected from elsewhere. Blocking threads were measured against async pipes: they
-//! are as fast as a byte relay in C, work on every kind of descriptor, and never have to change
-//! the flags of a stream that others share.
+//! One thread reads each lane and writes its queue inline; a pump per queue writes the frames that
+//! other threads release or inject. Blocking threads were measured against async pipes: they are as
+//! fast as a byte relay in C, work on every kind of file descriptor, and never have to change the
+//! flags of a stream that other processes share.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,14 +15,18 @@ use crate::session::Receipt;
 use crate::session::Session;
 use crate::transport::WriterQueue;
 
-/// Bytes read with one system call at most; the size of a Linux pipe.
+/// Maximum number of bytes read with one system call; the capacity of a Linux pipe.
 const READ_BYTES: usize = 64 << 10;
 
-/// The threads of a stdio session, for those who wait for its end.
+/// Threads of a stdio session, whose end shows the end of the streams.
 pub struct Threads {
+    /// Reader of the client's stream.
     pub from_client: JoinHandle<()>,
+    /// Reader of the server's standard output.
     pub from_server: JoinHandle<()>,
+    /// Reader of the server's standard error; `None` if another session reads it.
     pub from_stderr: Option<JoinHandle<()>>,
+    /// Pumps of the queues towards server and client.
     pub pumps: Vec<JoinHandle<()>>,
 }
 
@@ -30,7 +34,7 @@ pub struct Threads {
 /// stream through uninspected.
 ///
 /// # Errors
-/// When no thread can be started.
+/// Fails if the thread cannot be started.
 pub fn read_lane(
     session: Arc<Session>,
     lane: LaneId,
@@ -38,20 +42,28 @@ pub fn read_lane(
     limit: usize,
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name(format!("lane-{}", lane.0)).spawn(move || {
+        let _entered = session.span().clone().entered();
         let mut splitter = Splitter::new(limit);
         let mut chunk = vec![0; READ_BYTES];
         loop {
             match source.read(&mut chunk) {
-                Ok(0) | Err(_) => break,
-                Ok(length) => splitter.feed(&chunk[..length]),
+                Ok(0) => break,
+                Err(error) => {
+                    tracing::debug!(lane = lane.0, %error, "cannot read");
+                    break;
+                }
+                Ok(length) => {
+                    tracing::debug!(lane = lane.0, bytes = length, "read");
+                    splitter.feed(&chunk[..length]);
+                }
             }
             while let Some(piece) = splitter.next_piece() {
                 receive_piece(&session, lane, piece);
             }
             session.flush(lane);
             if session.is_cut_off(lane) {
-                // Closing the source is how its peer learns that nobody reads any more. The lane
-                // has not ended: its peer may go on speaking.
+                // Close the source, so that the peer notices that its output is no longer read. The
+                // lane has not ended: the peer may still write.
                 return;
             }
         }
@@ -76,7 +88,7 @@ fn receive_piece(session: &Session, lane: LaneId, piece: Piece) {
             session.flush(lane);
             session.receive_start(lane, bytes);
         }
-        // Written piece by piece, so that a long line takes no more memory than one chunk.
+        // Write a long line piece by piece, so that it takes no more memory than one chunk.
         Piece::More(bytes) => {
             session.receive_more(lane, bytes, false);
             session.flush(lane);
@@ -85,10 +97,10 @@ fn receive_piece(session: &Session, lane: LaneId, piece: Piece) {
     }
 }
 
-/// Starts the thread that writes to `queue` what nobody writes inline, until the queue is ended.
+/// Starts the thread that writes the frames in `queue` that are not written inline, until the queue ends.
 ///
 /// # Errors
-/// When no thread can be started.
+/// Fails if the thread cannot be started.
 pub fn pump(session: Arc<Session>, queue: Arc<WriterQueue<Receipt>>) -> io::Result<JoinHandle<()>> {
     Builder::new().name("pump".into()).spawn(move || {
         queue.pump(&mut |receipt, written| session.confirm(receipt, written));

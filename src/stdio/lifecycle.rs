@@ -1,4 +1,5 @@
-//! The end of a stdio server: whatever ends first, nothing is left behind.
+//! Shutdown of a stdio server: whichever of client, server and shadowcat ends first, no process is left
+//! behind.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -14,32 +15,37 @@ use crate::session::Session;
 use crate::transport::child::{Ended, Process};
 use crate::transport::stdio::Watch;
 
-/// The signals that are passed on to the server.
+/// Signals that are passed on to the server.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// How long a quiet server may live on after its stdin was closed. The slowest healthy servers
-/// measured take 1.3 s.
+/// Time that a server without activity may live on after its stdin was closed. The slowest healthy
+/// servers that were measured take 1.3 s.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
-/// The same when its client does not read any more.
+/// Time that a server may live on after its stdin was closed, if the client does not read any more.
 const UNREAD_LIMIT: Duration = Duration::from_secs(3);
-/// The time between SIGTERM and SIGKILL. The official SDKs kill us two seconds after asking us
-/// to end: the server must be gone before that.
+/// Time between SIGTERM and SIGKILL. The official SDKs kill shadowcat two seconds after they ask it to
+/// end: the server must have ended before that.
 pub const TERM_GRACE: Duration = Duration::from_millis(1500);
-/// How often the end of streams is looked for.
+/// Interval of the checks for the end of streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Both streams of a client, looked at without keeping them open.
+/// Checks for hang-up of both streams of a client, which do not keep the streams open.
 #[derive(Debug, Clone)]
 pub struct ClientWatch {
+    /// Stream from which the client's messages are read.
     pub input: Watch,
+    /// Stream to which messages for the client are written.
     pub output: Watch,
 }
 
-/// Signals sent to this process, one after the other.
+/// Installs handlers for the signals that concern the server, and returns the signals that arrive.
 ///
 /// # Errors
-/// When a handler cannot be installed.
+/// Fails if a handler cannot be installed.
+///
+/// # Panics
+/// Panics outside a Tokio runtime.
 pub fn signals() -> io::Result<mpsc::Receiver<Signal>> {
     let (sender, receiver) = mpsc::channel(16);
     for each in PASSED_ON {
@@ -56,7 +62,7 @@ pub fn signals() -> io::Result<mpsc::Receiver<Signal>> {
     Ok(receiver)
 }
 
-/// Waits for a signal that asks us to stop.
+/// Waits for a signal that asks this process to stop, or for the end of the signals.
 pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
     while let Some(signal) = signals.recv().await {
         if asks_to_stop(signal) {
@@ -65,17 +71,18 @@ pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
     }
 }
 
-/// How a server ended.
+/// End of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
+    /// Exit status or signal.
     pub ended: Ended,
-    /// It was told to end, or ended after its client had left: nobody needs another.
+    /// `true` if the server was told to end, or ended after its client had left: no restart is needed.
     pub was_due: bool,
 }
 
-/// Waits until the server has ended, and sees to it that it does: signals go on to it; when its
-/// client has closed its stdin it gets the time to finish, then SIGTERM, then SIGKILL. A client
-/// whose streams cannot be looked at (`None`) is gone when they fail.
+/// Waits until the server has ended, and makes sure that it does: signals are passed on to it. Once the
+/// client sends nothing more, the server gets time to finish, then SIGTERM, then SIGKILL. If `client` is
+/// `None`, its streams cannot be checked for hang-up, and it counts as gone once they fail.
 pub async fn until_end(
     session: &Session,
     process: &Process,
@@ -100,8 +107,8 @@ pub async fn until_end(
             }
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
-        let unheard = is_unheard(session, client);
-        if !is_over(session, threads, client) || !session.held().is_empty() {
+        let unheard = is_unread(session, client);
+        if !is_over(session, threads, client) || session.is_waiting() {
             continue;
         }
         let last = session.activity();
@@ -114,7 +121,7 @@ pub async fn until_end(
     }
 }
 
-/// Waits until nobody needs a server any more: its client has left, or we are asked to stop.
+/// Waits until no server is needed any more: the client has left, or a signal asks this process to stop.
 pub async fn until_unneeded(
     session: &Session,
     threads: &Threads,
@@ -133,28 +140,29 @@ fn asks_to_stop(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)
 }
 
-fn is_unheard(session: &Session, client: Option<&ClientWatch>) -> bool {
-    client.is_some_and(|client| client.output.is_hung_up()) || session.is_unheard()
+fn is_unread(session: &Session, client: Option<&ClientWatch>) -> bool {
+    client.is_some_and(|client| client.output.is_hung_up()) || session.is_unread()
 }
 
-/// Whether the client says nothing more.
+/// Returns `true` if the client sends nothing more.
 fn is_over(session: &Session, threads: &Threads, client: Option<&ClientWatch>) -> bool {
     let unsaid = client.is_some_and(|client| client.input.is_hung_up());
-    // The lane may be blocked writing to a server that does not read, and never see the end.
-    threads.from_client.is_finished() || (is_unheard(session, client) && unsaid)
+    // Check for hang-up too: the reader may be blocked writing to a server that does not read, and never
+    // see the end.
+    threads.from_client.is_finished() || (is_unread(session, client) && unsaid)
 }
 
-/// Waits until the client of a server that others share has left: it says nothing more, and has what it
-/// waited for, or nothing has come for a while.
+/// Waits until a client of a shared server has left: it sends nothing more, and either has all answers or
+/// has seen no activity for a while.
 pub async fn until_left(session: &Session, threads: &Threads) {
     let (mut quiet, mut seen) = (Duration::ZERO, 0);
     loop {
         tokio::time::sleep(POLL_INTERVAL).await;
-        // Nothing more comes for one that was let go.
-        if session.is_unheard() || (threads.from_server.is_finished() && session.is_delivered()) {
+        // A client that does not read, or was disconnected, gets nothing more.
+        if session.is_unread() || (threads.from_server.is_finished() && session.is_delivered()) {
             return;
         }
-        if !threads.from_client.is_finished() || !session.held().is_empty() {
+        if !threads.from_client.is_finished() || session.is_waiting() {
             continue;
         }
         if session.in_flight(Direction::ToServer) == 0 && session.is_delivered() {
@@ -169,16 +177,17 @@ pub async fn until_left(session: &Session, threads: &Threads) {
     }
 }
 
-/// The end of a session whose server has ended: what it said reaches the client, however slowly
-/// that reads, and what is held of it until it is decided. Ends early when the client is gone
-/// (`unheard`) or `stop` is ready.
+/// Ends the deliveries of a session whose server has ended: waits until the remaining output of the
+/// server has reached the client, however slowly the client reads, and until held frames are decided.
+/// Returns early once the client is gone (`unheard`) or `stop` is ready.
 pub async fn wind_down(
     session: &Session,
     threads: &Threads,
     unheard: impl Fn() -> bool,
     stop: impl Future<Output = ()>,
 ) {
-    /// A process that left its group can keep the server's stdout open for ever.
+    /// Time without activity after which the output counts as complete: a process that left the server's
+    /// group can keep its stdout open for ever.
     const STRAGGLERS: Duration = Duration::from_secs(2);
     const STEP: Duration = Duration::from_millis(2);
     session.server_gone();
@@ -186,7 +195,7 @@ pub async fn wind_down(
     let mut idle = Duration::ZERO;
     let mut seen = 0;
     loop {
-        // In this order: the last thing read may be held, and then it is not delivered.
+        // Keep this order: if the last frame that was read is held, it is not delivered.
         let drained = threads.are_drained();
         let delivered = session.is_delivered();
         if (drained && delivered) || unheard() || idle >= STRAGGLERS {
@@ -202,12 +211,12 @@ pub async fn wind_down(
 }
 
 impl Threads {
-    /// Whether everything the server wrote was read.
+    /// Returns `true` if the output of the server was read to its end.
     fn are_drained(&self) -> bool {
         self.from_server.is_finished() && self.from_stderr.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits until the queues are closed, or `patience` is over.
+    /// Waits until the pumps have ended, at most for `patience`.
     pub async fn closed(&self, patience: Duration) {
         const STEP: Duration = Duration::from_millis(2);
         let mut waited = Duration::ZERO;

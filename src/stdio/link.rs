@@ -1,4 +1,4 @@
-//! What a session of two lanes stands between.
+//! The two ends of a link: the client and the server that a session connects.
 
 use std::io::Read;
 
@@ -6,16 +6,21 @@ use crate::session::Receipt;
 use crate::transport::Sink;
 use crate::transport::child::{Child, Process};
 
-/// One end of a two-lane link: what we read from a peer and write to it.
+/// End of a link with a lane in each direction: the streams of a peer.
 pub struct End {
+    /// Stream that is read from the peer.
     pub source: Box<dyn Read + Send>,
+    /// Stream that is written to the peer.
     pub sink: Box<dyn Sink<Receipt>>,
 }
 
-/// A stdio server that was started, with the end that its client speaks to.
+/// A started stdio server, with the end of the link to it.
 pub struct Server {
+    /// Process group of the server.
     pub process: Process,
+    /// Standard output and input of the server.
     pub end: End,
+    /// Standard error of the server.
     pub stderr: Box<dyn Read + Send>,
 }
 

@@ -1,8 +1,8 @@
-//! Stdio servers: reading and writing their streams, starting them again, sharing them, and ending
-//! them so that nothing is left behind.
+//! Stdio servers: their streams, restart, sharing between clients, and shutdown without processes that
+//! are left behind.
 //!
-//! A process that one client has alone is driven by threads ([`drive`]), so that bytes cross no
-//! channel. A process behind an HTTP endpoint is driven by tasks ([`process`]).
+//! A process of stdio sessions is driven by threads ([`drive`]), so that bytes cross no channel. A
+//! process behind an HTTP endpoint is driven by tasks ([`process`]).
 
 pub mod drive;
 pub mod lifecycle;

@@ -1,7 +1,8 @@
-//! A stdio server at work behind the adapter: its process, and the tasks that read and write it.
+//! A server process that is driven by tasks: behind an HTTP endpoint there may be thousands, and a thread
+//! for each of their streams would be too much.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,96 +13,104 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::lifecycle::TERM_GRACE;
 use super::router::ResponseRouter;
-use super::supervisor::Supervisor;
+use super::supervisor::{Stop, Supervisor};
 use crate::log::record::{Channel, Exit};
 use crate::mcp::line::{Piece, Splitter};
 use crate::mcp::remap::Long;
-use crate::mcp::{Direction, compose, layout};
+use crate::mcp::{Direction, Message, compose, layout};
 use crate::session::{Form, Lane, Scope, Session};
-use crate::stdio::lifecycle::TERM_GRACE;
 use crate::transport::WriterQueue;
 use crate::transport::child::{Ended, Process, SpawnError, Spec};
 use crate::transport::stdio::Blocking;
 
-/// A server process that is spoken to.
+/// A running server process.
 pub struct ServerProcess {
     process: Process,
-    lines: Mutex<Option<mpsc::Sender<Written>>>,
-    /// Bytes that may wait for it, and requests that wait for those.
+    lines: Mutex<Option<mpsc::Sender<QueuedLine>>>,
+    /// Units of bytes that may wait for the process.
     budget: Arc<Semaphore>,
+    /// Number of requests that wait for room.
     waiting: AtomicUsize,
-    leaving: Arc<Notify>,
+    stopping: Arc<Notify>,
+    /// The router of its messages.
     pub router: Arc<ResponseRouter>,
 }
 
-/// What it takes to start one.
-pub struct Start<'a> {
+/// The options of a process that is started.
+pub struct ProcessOptions<'a> {
+    /// The command line.
     pub spec: &'a Spec,
+    /// The router of its messages.
     pub router: Arc<ResponseRouter>,
-    /// Where its stderr is recorded.
+    /// The session that records its stderr.
     pub session: Arc<Session>,
-    /// Lines over this many bytes are not taken to anyone.
+    /// Lines over this many bytes are not routed.
     pub limit: usize,
+    /// The supervisor that ends it.
     pub supervisor: &'a Arc<Supervisor>,
-    /// The place that it takes in the supervisor, where it is that of a session.
-    pub place: Option<OwnedSemaphorePermit>,
+    /// The permit of its session, if it is the process of one.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A line on its way, and its share of what may wait.
-type Written = (Bytes, Option<OwnedSemaphorePermit>);
+/// A line on its way to the process, and its share of the budget.
+type QueuedLine = (Bytes, Option<OwnedSemaphorePermit>);
 
-/// Room for a line to a server.
-pub struct Room {
-    slot: mpsc::OwnedPermit<Written>,
+/// The permit to write a line to a process.
+pub struct WritePermit {
+    slot: mpsc::OwnedPermit<QueuedLine>,
     share: OwnedSemaphorePermit,
 }
 
-/// Why a server cannot be written to.
+/// The reason why a process cannot be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unheard {
+pub enum WriteError {
+    /// The process has closed its stdin, or ended.
     #[error("the server takes nothing any more")]
     Gone,
-    /// Others wait already.
+    /// The process does not read, and the queue of requests is full.
     #[error("the server does not read, and as many requests wait for it as may")]
     Busy,
 }
 
-/// A request that waits, as long as it does.
-struct Queued<'a>(&'a AtomicUsize);
+/// Counts a request that waits for room until it is dropped.
+struct WaitGuard<'a>(&'a AtomicUsize);
 
-impl Drop for Queued<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Lines, and units of bytes, that may wait for a server that does not read.
+/// Maximum number of lines that wait for a process that does not read.
 const MAX_LINES: usize = 64;
+/// Bytes in a unit of the budget.
 const BUDGET_UNIT: usize = 1 << 10;
+/// Maximum number of units that wait for a process that does not read: 32 MiB.
 const MAX_BUDGET: usize = (32 << 20) / BUDGET_UNIT;
-/// Requests that may wait for room at a time.
+/// Maximum number of requests that wait for room; each holds a body of its own.
 const MAX_WAITING: usize = 32;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Lines of stderr over this many bytes are recorded in pieces.
 const STDERR_LINE_BYTES: usize = 64 << 10;
-/// How long a server may take to end once its stdin is closed: healthy ones take up to 1.3 s.
+/// Time for a process to end after its stdin was closed: healthy servers take up to 1.3 s.
 pub const STDIN_CLOSED_GRACE: Duration = Duration::from_millis(2500);
-/// How long the rest of what an ended server wrote may take to be read: a process that left its
-/// group can keep the pipe open for ever.
+/// Time for the rest of an ended process's output to be read: a descendant that left the process group
+/// can keep the pipe open for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl ServerProcess {
-    /// Starts a server. `ended` is called with how it ended.
+    /// Starts a process. `ended` is called with its exit.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If the command cannot be run, or its streams cannot be read by tasks.
     pub async fn start(
-        start: Start<'_>,
+        options: ProcessOptions<'_>,
         ended: impl FnOnce(Ended) + Send + 'static,
     ) -> Result<Arc<Self>, SpawnError> {
-        let Start { spec, router, session, limit, supervisor, place } = start;
+        let ProcessOptions { spec, router, session, limit, supervisor, permit } = options;
         let starting = spec.clone();
         let failed = |source: std::io::Error| SpawnError::Failed {
             command: spec.command.first().cloned().unwrap_or_default(),
@@ -115,106 +124,108 @@ impl ServerProcess {
         let stdout = receiver(child.stdout).map_err(failed)?;
         let stderr = receiver(child.stderr).map_err(failed)?;
         let (sender, lines) = mpsc::channel(MAX_LINES);
-        let leaving = Arc::new(Notify::new());
-        let reading = Reading {
+        let stopping = Arc::new(Notify::new());
+        let output = Output {
             router: Arc::clone(&router),
             limit,
-            leaving: Arc::clone(&leaving),
+            stopping: Arc::clone(&stopping),
             lines: sender.downgrade(),
         };
-        let writer = tokio::spawn(write(stdin, lines));
-        let reader = tokio::spawn(reading.read(stdout));
-        let listener = tokio::spawn(overhear(stderr, session, Arc::clone(&router)));
+        let tasks = [
+            tokio::spawn(output.read(stdout)),
+            tokio::spawn(read_stderr(stderr, session, Arc::clone(&router))),
+            tokio::spawn(write(stdin, lines)),
+        ];
         let server = Arc::new(Self {
             process: process.clone(),
             lines: Mutex::new(Some(sender)),
             budget: Arc::new(Semaphore::new(MAX_BUDGET)),
             waiting: AtomicUsize::new(0),
-            leaving: Arc::clone(&leaving),
+            stopping: Arc::clone(&stopping),
             router: Arc::clone(&router),
         });
-        let counted = supervisor.join(&server, place);
-        let hung_up = Arc::downgrade(&server);
+        let weak: Weak<Self> = Arc::downgrade(&server);
+        let guard = supervisor.add(weak.clone(), permit);
         tokio::spawn(async move {
-            let how = until_end(&process, &leaving).await;
-            for task in [reader, listener, writer] {
+            let exit = until_end(&process, &stopping).await;
+            for task in tasks {
                 finish(task).await;
             }
-            if let Some(process) = hung_up.upgrade() {
-                process.hang_up();
+            if let Some(server) = weak.upgrade() {
+                server.stop();
             }
-            router.close(&format!("the server process {}", Exit::from(how)));
-            ended(how);
-            drop(counted);
+            router.close(&format!("the server process {}", Exit::from(exit)));
+            ended(exit);
+            drop(guard);
         });
         Ok(server)
     }
 
-    /// The process id on this machine.
+    /// Returns the process id on this machine.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Waits until there is room for a line of `length` bytes.
+    /// Waits for the permit to write a line of `length` bytes.
     ///
     /// # Errors
-    /// [`Unheard`].
-    pub async fn room(&self, length: usize) -> Result<Room, Unheard> {
-        // Each holds a body of its own meanwhile.
+    /// [`WriteError`].
+    pub async fn reserve(&self, length: usize) -> Result<WritePermit, WriteError> {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _queued = Queued(&self.waiting);
+        let _guard = WaitGuard(&self.waiting);
         if before >= MAX_WAITING {
-            return Err(Unheard::Busy);
+            return Err(WriteError::Busy);
         }
-        let sender = self.lines.lock().clone().ok_or(Unheard::Gone)?;
+        let sender = self.lines.lock().clone().ok_or(WriteError::Gone)?;
         let units = u32::try_from((length / BUDGET_UNIT + 1).min(MAX_BUDGET)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units);
-        // A server that ends while it does not read gives no room.
+        // A process that ends while it does not read frees no budget.
         let share = tokio::select! {
-            share = share => share.map_err(|_| Unheard::Gone)?,
-            () = sender.closed() => return Err(Unheard::Gone),
+            share = share => share.map_err(|_| WriteError::Gone)?,
+            () = sender.closed() => return Err(WriteError::Gone),
         };
-        Ok(Room { slot: sender.reserve_owned().await.map_err(|_| Unheard::Gone)?, share })
+        Ok(WritePermit { slot: sender.reserve_owned().await.map_err(|_| WriteError::Gone)?, share })
     }
 
-    /// Writes a line, given without a terminator, unless the server does not read.
-    pub fn mention(&self, body: &[u8]) {
+    /// Writes a line, given without a terminator, unless the process does not read.
+    pub fn try_write(&self, body: &[u8]) {
         if let Some(sender) = &*self.lines.lock() {
-            // Who does not read has no use for a hint.
+            // A process that does not read has no use for a notification; ignore the error.
             let _ = sender.try_send((layout::as_line(body), None));
         }
     }
+}
 
-    /// Closes the server's stdin, and ends it where that does not.
-    pub fn hang_up(&self) {
+impl Stop for ServerProcess {
+    fn stop(&self) {
         self.lines.lock().take();
-        self.leaving.notify_one();
+        self.stopping.notify_one();
     }
 
-    /// Ends the server at once.
-    pub fn kill(&self) {
+    fn kill(&self) {
         self.process.signal(Signal::SIGKILL);
     }
 }
 
-impl Room {
+impl WritePermit {
     /// Writes a line, given without a terminator.
-    pub fn say(self, body: &[u8]) {
+    pub fn write(self, body: &[u8]) {
         self.slot.send((layout::as_line(body), Some(self.share)));
     }
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        self.hang_up();
+        self.stop();
     }
 }
 
-/// The order of every revision: stdin is closed, then SIGTERM, then SIGKILL.
-async fn until_end(process: &Process, leaving: &Notify) -> Ended {
+/// Waits for the end of a process that is told to stop in the order of every revision (basic/lifecycle,
+/// shutdown): its stdin is closed, then SIGTERM, then SIGKILL.
+async fn until_end(process: &Process, stopping: &Notify) -> Ended {
     tokio::select! {
         ended = process.wait() => return ended,
-        () = leaving.notified() => {}
+        () = stopping.notified() => {}
     }
     match tokio::time::timeout(STDIN_CLOSED_GRACE, process.wait()).await {
         Ok(ended) => ended,
@@ -222,14 +233,14 @@ async fn until_end(process: &Process, leaving: &Notify) -> Ended {
     }
 }
 
-/// Waits for a task that ends with its pipe, but not for ever.
+/// Waits for a task that ends with its pipe, up to [`DRAIN_TIMEOUT`].
 async fn finish(mut task: JoinHandle<()>) {
     if tokio::time::timeout(DRAIN_TIMEOUT, &mut task).await.is_err() {
         task.abort();
     }
 }
 
-async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Written>) {
+async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<QueuedLine>) {
     while let Some((line, _share)) = lines.recv().await {
         if stdin.write_all(&line).await.is_err() {
             return;
@@ -237,15 +248,15 @@ async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Written>) {
     }
 }
 
-/// Reading what the server says.
-struct Reading {
+/// The reader of a process's stdout.
+struct Output {
     router: Arc<ResponseRouter>,
     limit: usize,
-    leaving: Arc<Notify>,
-    lines: mpsc::WeakSender<Written>,
+    stopping: Arc<Notify>,
+    lines: mpsc::WeakSender<QueuedLine>,
 }
 
-impl Reading {
+impl Output {
     async fn read(self, mut stdout: pipe::Receiver) {
         let mut splitter = Splitter::new(self.limit);
         let mut chunk = vec![0; READ_BYTES];
@@ -262,18 +273,18 @@ impl Reading {
         if let Some(piece) = splitter.finish() {
             self.handle_piece(piece, &mut long).await;
         }
-        // A server that says nothing any more is of no use, even where it lives on.
-        self.leaving.notify_one();
+        // A server that has closed its stdout answers nothing more: stop it.
+        self.stopping.notify_one();
     }
 
     async fn handle_piece(&self, piece: Piece, long: &mut Long) {
         match piece {
-            Piece::Line(line) if line.trim_ascii().is_empty() => self.router.to_nobody(line),
+            Piece::Line(line) if line.trim_ascii().is_empty() => self.router.to_nobody(Message::parse(line)),
             Piece::Line(line) => {
-                if let Some(id) = self.router.hear(line).await
+                if let Some(id) = self.router.route(line).await
                     && let Some(sender) = self.lines.upgrade()
                 {
-                    // Nobody reads what it is still at.
+                    // The slow client was dropped: cancel its call at the server.
                     let line = layout::as_line(&compose::cancelled(&id, "the client does not read"));
                     let _ = sender.try_send((line, None));
                 }
@@ -286,14 +297,14 @@ impl Reading {
                 long.push(&end);
                 let long = std::mem::take(long);
                 self.router.too_long(self.limit, long.answered());
-                self.router.to_nobody(long.beginning().clone());
+                self.router.to_nobody(Message::parse(long.beginning().clone()));
             }
         }
     }
 }
 
-/// Records what the server says on stderr.
-async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>, router: Arc<ResponseRouter>) {
+/// Reads and records a process's stderr.
+async fn read_stderr(mut stderr: pipe::Receiver, session: Arc<Session>, router: Arc<ResponseRouter>) {
     let (nowhere, silence) = (Arc::new(WriterQueue::new(std::io::sink())), Arc::new(WriterQueue::queue()));
     let lane = session.open_lane(Lane {
         channel: Channel::Stderr,
@@ -305,9 +316,9 @@ async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>, router: Arc
     });
     let mut splitter = Splitter::new(STDERR_LINE_BYTES);
     let mut chunk = vec![0; 4096];
-    let take = |line: Bytes| {
+    let record = |line: Bytes| {
         tracing::info!("{}: {}", session.name(), String::from_utf8_lossy(&line).trim_end());
-        router.overhear(&line);
+        router.observe_stderr(&line);
         session.receive(lane, line);
         session.flush(lane);
     };
@@ -319,10 +330,10 @@ async fn overhear(mut stderr: pipe::Receiver, session: Arc<Session>, router: Arc
         while let Some(Piece::Line(line) | Piece::Start(line) | Piece::More(line) | Piece::End(line)) =
             splitter.next_piece()
         {
-            take(line);
+            record(line);
         }
     }
     if let Some(Piece::Line(line) | Piece::End(line)) = splitter.finish() {
-        take(line);
+        record(line);
     }
 }

@@ -1,38 +1,37 @@
-//! What a server says to one exchange, until it is read: bounded by bytes, since a burst of small
-//! messages is no sign of a slow reader.
+//! The reply queue of an exchange: messages of the server until the exchange reads them. It is bounded
+//! by bytes, since a burst of small messages is no sign of a slow reader.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::mcp::Id;
+use crate::mcp::{Id, Message};
 
-/// One message of the server, for one exchange.
+/// One message of the server for an exchange.
 #[derive(Debug)]
-pub struct Said {
-    /// The message without a terminator.
-    pub line: Bytes,
-    /// The answer that it is to a request of the exchange.
-    pub answer: Option<Answer>,
+pub struct Reply {
+    /// The message, with the ids that the client knows.
+    pub message: Message,
+    /// The request of the exchange that it answers.
+    pub answers: Option<Answered>,
 }
 
-/// An answer to a request.
+/// A request that was answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answered {
     /// The client's id of the request.
     pub id: Id,
-    /// The code of the error that it reports.
+    /// The code of the error in the answer.
     pub code: Option<i64>,
 }
 
 /// The writing end.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct ReplyQueue(Arc<Inner>);
 
-/// The reading end. Another one that is opened takes over what is unread.
+/// The reading end. A later one takes over the unread messages of an earlier one.
 pub struct ReplyReceiver {
     shared: Arc<Inner>,
     reader: u64,
@@ -47,26 +46,29 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Said>,
+    queue: VecDeque<Reply>,
     bytes: usize,
-    /// The reader of now; none before the first, and when it has left.
+    /// The number of the present reader; `None` before the first, and after it has left.
     reader: Option<u64>,
+    /// Number of readers so far.
     readers: u64,
-    /// Nothing more will come.
+    /// Set when no more messages will come.
     over: bool,
 }
 
-/// Unread bytes that a queue takes. A single message may always be longer.
+/// Maximum number of unread bytes. A single message may always be longer.
 const MAX_BYTES: usize = 4 << 20;
 /// Bytes that a message costs beside its own.
 const MESSAGE_OVERHEAD: usize = 128;
 
-impl ReplyQueue {
-    pub fn new() -> Self {
-        Self(Arc::default())
+impl Reply {
+    fn length(&self) -> usize {
+        self.message.raw().len()
     }
+}
 
-    /// The reading end; the one before reads nothing any more.
+impl ReplyQueue {
+    /// Opens the reading end; an earlier one reads nothing any more.
     pub fn open(&self) -> ReplyReceiver {
         let mut state = self.0.state.lock();
         state.readers += 1;
@@ -77,29 +79,28 @@ impl ReplyQueue {
         ReplyReceiver { shared: Arc::clone(&self.0), reader }
     }
 
-    /// Puts a message in; gives it back where there is no room.
+    /// Queues a message.
     ///
     /// # Errors
-    /// The message.
-    pub fn put(&self, said: Said) -> Result<(), Said> {
+    /// The message, if there is no room for it.
+    pub fn put(&self, reply: Reply) -> Result<(), Box<Reply>> {
         let mut state = self.0.state.lock();
-        if !state.takes(said.line.len()) {
-            return Err(said);
+        if !state.has_room(reply.length()) {
+            return Err(Box::new(reply));
         }
-        state.bytes += said.line.len() + MESSAGE_OVERHEAD;
-        state.queue.push_back(said);
+        state.push(reply);
         drop(state);
         self.0.filled.notify_waiters();
         Ok(())
     }
 
-    /// Puts a message in, and takes out what was longest unread until there is room for it.
-    pub fn keep(&self, said: Said, most: usize) -> Vec<Said> {
+    /// Queues a message whatever its length, and takes out the oldest ones until at most `max_bytes` are
+    /// queued. Returns those.
+    pub fn keep(&self, reply: Reply, max_bytes: usize) -> Vec<Reply> {
         let mut state = self.0.state.lock();
-        state.bytes += said.line.len() + MESSAGE_OVERHEAD;
-        state.queue.push_back(said);
+        state.push(reply);
         let mut dropped = Vec::new();
-        while state.bytes > most && state.queue.len() > 1 {
+        while state.bytes > max_bytes && state.queue.len() > 1 {
             let Some(oldest) = state.pop() else { break };
             dropped.push(oldest);
         }
@@ -108,7 +109,7 @@ impl ReplyQueue {
         dropped
     }
 
-    /// Waits until there is room for a message of `length` bytes, or nobody reads any more.
+    /// Waits until there is room for a message of `length` bytes, or no reader is left.
     pub async fn room(&self, length: usize) {
         loop {
             let emptied = self.0.emptied.notified();
@@ -116,7 +117,7 @@ impl ReplyQueue {
             emptied.as_mut().enable();
             {
                 let state = self.0.state.lock();
-                if state.reader.is_none() || state.takes(length) {
+                if state.reader.is_none() || state.has_room(length) {
                     return;
                 }
             }
@@ -124,45 +125,50 @@ impl ReplyQueue {
         }
     }
 
-    /// Nothing more will come.
+    /// Ends the queue: the reader gets what is queued, and then the end.
     pub fn close(&self) {
         self.0.state.lock().over = true;
         self.0.filled.notify_waiters();
     }
 
-    /// Whether someone reads.
+    /// Returns `true` if there is a reader.
     pub fn is_read(&self) -> bool {
         self.0.state.lock().reader.is_some()
     }
 
-    /// Whether both are the same queue.
+    /// Returns `true` if both are the same queue.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What nobody has read.
-    pub fn unread(&self) -> Vec<Said> {
+    /// Takes out all unread messages.
+    pub fn take_unread(&self) -> Vec<Reply> {
         let mut state = self.0.state.lock();
         std::iter::from_fn(|| state.pop()).collect()
     }
 }
 
 impl State {
-    /// Whether there is room for a message of `length` bytes; an empty queue takes any.
-    fn takes(&self, length: usize) -> bool {
+    /// Returns `true` if there is room for a message of `length` bytes; an empty queue takes any.
+    fn has_room(&self, length: usize) -> bool {
         self.queue.is_empty() || self.bytes + length + MESSAGE_OVERHEAD <= MAX_BYTES
     }
 
-    fn pop(&mut self) -> Option<Said> {
-        let said = self.queue.pop_front()?;
-        self.bytes -= said.line.len() + MESSAGE_OVERHEAD;
-        Some(said)
+    fn push(&mut self, reply: Reply) {
+        self.bytes += reply.length() + MESSAGE_OVERHEAD;
+        self.queue.push_back(reply);
+    }
+
+    fn pop(&mut self) -> Option<Reply> {
+        let reply = self.queue.pop_front()?;
+        self.bytes -= reply.length() + MESSAGE_OVERHEAD;
+        Some(reply)
     }
 }
 
 impl ReplyReceiver {
-    /// The next message; none when there will be none for this reader.
-    pub async fn recv(&mut self) -> Option<Said> {
+    /// Waits for the next message; `None` if there will be none for this reader.
+    pub async fn recv(&mut self) -> Option<Reply> {
         loop {
             let filled = self.shared.filled.notified();
             tokio::pin!(filled);
@@ -172,10 +178,10 @@ impl ReplyReceiver {
                 if state.reader != Some(self.reader) {
                     return None;
                 }
-                if let Some(said) = state.pop() {
+                if let Some(reply) = state.pop() {
                     drop(state);
                     self.shared.emptied.notify_waiters();
-                    return Some(said);
+                    return Some(reply);
                 }
                 if state.over {
                     return None;
@@ -201,34 +207,34 @@ impl Drop for ReplyReceiver {
 mod tests {
     use super::*;
 
-    fn said(length: usize) -> Said {
-        Said { line: vec![b'x'; length].into(), answer: None }
+    fn reply(length: usize) -> Reply {
+        Reply { message: Message::parse(vec![b'x'; length].into()), answers: None }
     }
 
     #[tokio::test]
     async fn bytes_are_bounded_and_messages_are_not() {
-        let queue = ReplyQueue::new();
+        let queue = ReplyQueue::default();
         let mut replies = queue.open();
         for _ in 0..10_000 {
-            queue.put(said(100)).unwrap();
+            queue.put(reply(100)).unwrap();
         }
-        assert!(queue.put(said(MAX_BYTES)).is_err());
-        assert_eq!(queue.unread().len(), 10_000);
-        queue.put(said(2 * MAX_BYTES)).unwrap();
-        assert_eq!(replies.recv().await.unwrap().line.len(), 2 * MAX_BYTES);
-        assert_eq!(queue.keep(said(60), 400).len() + queue.keep(said(60), 400).len(), 0);
-        assert_eq!(queue.keep(said(60), 400).len(), 1, "the oldest makes room");
+        assert!(queue.put(reply(MAX_BYTES)).is_err());
+        assert_eq!(queue.take_unread().len(), 10_000);
+        queue.put(reply(2 * MAX_BYTES)).unwrap();
+        assert_eq!(replies.recv().await.unwrap().length(), 2 * MAX_BYTES);
+        assert_eq!(queue.keep(reply(60), 400).len() + queue.keep(reply(60), 400).len(), 0);
+        assert_eq!(queue.keep(reply(60), 400).len(), 1, "the oldest makes room");
     }
 
     #[tokio::test]
     async fn whoever_waits_for_room_waits_until_there_is_some() {
-        let queue = ReplyQueue::new();
+        let queue = ReplyQueue::default();
         let mut replies = queue.open();
         for _ in 0..2 {
-            queue.put(said(1 << 20)).unwrap();
+            queue.put(reply(1 << 20)).unwrap();
         }
         let large = 7 << 19;
-        assert!(queue.put(said(large)).is_err());
+        assert!(queue.put(reply(large)).is_err());
         let waiting = queue.clone();
         let waiting = tokio::spawn(async move { waiting.room(large).await });
         tokio::task::yield_now().await;
@@ -236,21 +242,21 @@ mod tests {
         replies.recv().await.unwrap();
         replies.recv().await.unwrap();
         waiting.await.unwrap();
-        assert!(queue.put(said(large)).is_ok());
+        assert!(queue.put(reply(large)).is_ok());
         drop(replies);
         queue.room(large).await;
     }
 
     #[tokio::test]
     async fn another_reader_takes_over_what_is_unread() {
-        let queue = ReplyQueue::new();
-        queue.put(said(1)).unwrap();
+        let queue = ReplyQueue::default();
+        queue.put(reply(1)).unwrap();
         let mut before = queue.open();
         let mut after = queue.open();
         assert!(before.recv().await.is_none());
         drop(before);
         assert!(queue.is_read());
-        assert_eq!(after.recv().await.unwrap().line.len(), 1);
+        assert_eq!(after.recv().await.unwrap().length(), 1);
         queue.close();
         assert!(after.recv().await.is_none());
         drop(after);

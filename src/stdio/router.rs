@@ -1,30 +1,31 @@
-//! Who waits for what a stdio server says: every line of it finds its exchange here.
+//! The response router of a stdio server: finds the exchange that each line of the server is for.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::reply_queue::{Answer, ReplyQueue, ReplyReceiver, Said};
+use super::reply_queue::{Answered, Reply, ReplyQueue, ReplyReceiver};
 use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
-use crate::mcp::mirror::{self, Annotations};
-use crate::mcp::remap::{self, Renamed, replace, token};
+use crate::mcp::id_map::{IdMap, Mapped, Pending};
+use crate::mcp::mirror::Annotations;
+use crate::mcp::remap::token;
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::session::{Form, Item, Lane, Scope, Session};
 use crate::transport::WriterQueue;
 
-/// Whose requests a server is asked.
+/// The clients of a server process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// One client's: its ids are the server's, and what concerns no request is for its own stream.
+    /// One client: its ids are the server's, and messages that concern no request are for its own
+    /// stream.
     One,
-    /// Many clients', whose ids are mapped so that they cannot meet (decided per connection to the
-    /// server): what can be attributed to no request goes to nobody.
+    /// Several clients: ids are mapped so that they cannot meet, and a message that can be attributed to
+    /// no request goes to nobody.
     Many,
 }
 
@@ -32,80 +33,62 @@ pub enum Clients {
 pub struct ResponseRouter {
     clients: Clients,
     clock: Clock,
-    /// Where what nobody gets is recorded.
+    /// Records the messages that go to nobody.
     session: Arc<Session>,
     nowhere: LaneId,
     state: Mutex<State>,
     annotations: Mutex<Annotations>,
-    /// What concerns no request, for the stream on which the server speaks by itself (2025 era).
+    /// Messages that concern no request, for the stream on which the server sends unasked (2025 era).
     standing: ReplyQueue,
 }
 
-#[derive(Default)]
 struct State {
-    waiting: HashMap<Id, Waiting>,
-    /// Progress tokens as the server knows them.
-    tokens: HashMap<Id, Id>,
-    /// Requests that nobody waits for any more, which the server may still be busy with.
+    pending: IdMap<Waiting>,
+    /// Requests that no client waits for any more and that the server may still work on.
     left: HashMap<Id, Stamp>,
-    /// Requests so far; ids of ours are counted from a start that nobody can guess.
-    asked: u64,
-    start: u64,
-    /// What the server said last on stderr.
+    /// The newest line of the server's stderr.
     last_words: Option<String>,
-    /// Why nothing more will be said.
+    /// The reason why no more messages will come.
     over: Option<String>,
 }
 
+/// An exchange that waits for the answer to a request.
 struct Waiting {
     queue: ReplyQueue,
     order: u64,
-    /// The client's own id.
-    id: Id,
-    /// Its progress token, as the server knows it and as the client does.
-    token: Option<(Id, Id)>,
-    /// It asked for a subscription, which may be open for ever.
+    /// `true` if it asked for a subscription, which may be open for ever.
     listens: bool,
 }
 
-/// A request as the server is to be asked it.
-#[derive(Debug)]
-pub struct Asking {
-    /// The line for the server, without a terminator.
-    pub line: Bytes,
-    /// The id that the server knows it by.
-    pub id: Id,
-    /// What became of its id and progress token, in words; none where they are what they were.
-    pub remapped: Option<String>,
-}
-
-/// Why a request cannot be asked.
+/// The reason why a request cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
+    /// The client uses the id of a request that is under way.
     #[error("a request with id {0} is under way already")]
     Duplicate(String),
+    /// The server has ended, for this reason.
     #[error("{0}")]
     Over(String),
 }
 
-/// What a line of the server could not reach: an exchange whose client does not read.
-enum Unread {
-    /// Its client may be given time.
-    Full(ReplyQueue, Said),
+/// A message that could not be delivered.
+enum Undelivered {
+    /// The client may be given time to read.
+    Full(ReplyQueue, Reply),
     Nobody,
 }
 
-/// Bytes that are kept for a stream that is not open.
+/// Maximum number of bytes that are kept for a stream that is not open.
 const STANDING_BYTES: usize = 1 << 20;
-/// How long a client that shares its server may not read before it is let go.
+/// Time after which a client that does not read is disconnected, if others share its server.
 const SLOW_CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long a server may still speak of a request that nobody waits for any more.
+/// Time for which a server may still send about a request that no client waits for any more.
 const LATE_REPLY_WINDOW: Duration = Duration::from_secs(60);
 
 // === impl ResponseRouter ===
 
 impl ResponseRouter {
-    /// The router of a server whose unclaimed words are recorded in `session`.
+    /// Creates the router of a server whose unclaimed messages are recorded in `session`.
     pub fn new(clients: Clients, session: Arc<Session>, clock: Clock) -> Arc<Self> {
         let queue = Arc::new(WriterQueue::queue());
         queue.abandon();
@@ -116,31 +99,30 @@ impl ResponseRouter {
             open_to_us: false,
             ..Lane::of_lines(Direction::ToClient, &queue, &queue)
         });
-        // Any JSON parser can hold it with room to count.
+        // Ids of ours are counted from a random start, so that no client can guess those of another; the
+        // number leaves room to count in the 53 bits that every JSON parser holds.
         let start = uuid::Uuid::new_v4().as_u64_pair().0 >> 24;
-        let state = Mutex::new(State { start, ..State::default() });
-        let (annotations, standing) = (Mutex::default(), ReplyQueue::new());
+        let state = Mutex::new(State {
+            pending: IdMap::new(start),
+            left: HashMap::new(),
+            last_words: None,
+            over: None,
+        });
+        let (annotations, standing) = (Mutex::default(), ReplyQueue::default());
         Arc::new(Self { clients, clock, session, nowhere, state, annotations, standing })
     }
 
-    /// Compares what headers repeat of a request with its body.
-    ///
-    /// # Errors
-    /// What does not fit, in words.
-    pub fn check(&self, request: &Message, headers: &HeaderMap) -> Result<(), String> {
-        let mirrored = self.annotations.lock().headers(request);
-        mirror::compare(&mirrored, |name| {
-            let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-            headers.get_all(name).iter().map(text).collect()
-        })
+    /// Returns the arguments that requests repeat in headers, as learnt from this server's tool lists.
+    pub fn annotations(&self) -> MutexGuard<'_, Annotations> {
+        self.annotations.lock()
     }
 
-    /// Takes in requests, whose answers and progress go to one queue: all of them, or none.
+    /// Adds requests whose answers and progress go to one queue: all of them, or none.
     ///
     /// # Errors
     /// [`AskError`].
-    pub fn ask(&self, requests: &[&Message]) -> Result<(Vec<Asking>, ReplyReceiver), AskError> {
-        let queue = ReplyQueue::new();
+    pub fn ask(&self, requests: &[&Message]) -> Result<(Vec<Mapped>, ReplyReceiver), AskError> {
+        let queue = ReplyQueue::default();
         let replies = queue.open();
         let mut state = self.state.lock();
         if let Some(why) = &state.over {
@@ -148,74 +130,58 @@ impl ResponseRouter {
         }
         if self.clients == Clients::One {
             let mut seen = HashSet::new();
-            let ids = requests.iter().filter_map(|request| request.id());
-            for id in ids {
-                if state.waiting.contains_key(id) || !seen.insert(id.clone()) {
+            for id in requests.iter().filter_map(|request| request.id()) {
+                if state.pending.get(id).is_some() || !seen.insert(id.clone()) {
                     return Err(AskError::Duplicate(id.token().to_owned()));
                 }
             }
         }
-        let asking =
-            requests.iter().filter_map(|request| self.take_in(&mut state, request, &queue)).collect();
-        Ok((asking, replies))
+        let mapped = requests.iter().filter_map(|request| self.add(&mut state, request, &queue)).collect();
+        Ok((mapped, replies))
     }
 
-    fn take_in(&self, state: &mut State, request: &Message, queue: &ReplyQueue) -> Option<Asking> {
+    fn add(&self, state: &mut State, request: &Message, queue: &ReplyQueue) -> Option<Mapped> {
         let Kind::Request { id, method, .. } = request.kind() else { return None };
-        state.asked += 1;
-        let order = state.asked;
-        let (theirs, tokens, line, remapped) = match self.clients {
-            Clients::One => {
-                let own = request.param(&["_meta", "progressToken"]).map(token);
-                let line = Bytes::copy_from_slice(request.body());
-                (id.clone(), own.map(|own| (own.clone(), own)), line, None)
-            }
-            Clients::Many => {
-                let Renamed { id, token, line, words } = remap::rename(request, id, state.start + order);
-                (id, token, line, Some(words))
-            }
-        };
-        if let Some((known, _)) = &tokens {
-            state.tokens.insert(known.clone(), theirs.clone());
-        }
         let waiting = Waiting {
             queue: queue.clone(),
-            order,
-            id: id.clone(),
-            token: tokens,
+            order: state.pending.newest(),
             listens: &**method == "subscriptions/listen",
         };
-        state.left.remove(&theirs);
-        state.waiting.insert(theirs.clone(), waiting);
-        Some(Asking { line, id: theirs, remapped })
+        let mapped = match self.clients {
+            Clients::One => state.pending.keep(request, id, waiting),
+            Clients::Many => state.pending.rename(request, id, waiting),
+        };
+        state.left.remove(&mapped.id);
+        Some(mapped)
     }
 
-    /// Nobody waits for the answer to a request any more. Returns whether it is still to come.
+    /// Forgets a request that no client waits for any more. Returns `true` if its answer is still to
+    /// come.
     pub fn leave(&self, id: &Id) -> bool {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let waiting = state.forget(id);
-        if let Some(waiting) = &waiting {
-            waiting.queue.close();
+        let pending = state.pending.remove(id);
+        if let Some(pending) = &pending {
+            pending.value.queue.close();
             state.left.insert(id.clone(), now);
             state.left.retain(|_, at| now.since(*at) < LATE_REPLY_WINDOW);
         }
-        waiting.is_some()
+        pending.is_some()
     }
 
-    /// Opens the stream on which the server speaks by itself; one that is open ends.
+    /// Opens the stream on which the server sends unasked; one that is open ends.
     pub fn listen(&self) -> ReplyReceiver {
         self.standing.open()
     }
 
-    /// Whether an exchange or a stream is open.
+    /// Returns `true` if an exchange or a stream is open.
     pub fn is_busy(&self) -> bool {
         let state = self.state.lock();
-        state.waiting.values().any(|waiting| waiting.queue.is_read()) || self.standing.is_read()
+        state.pending.iter().any(|(_, pending)| pending.value.queue.is_read()) || self.standing.is_read()
     }
 
-    /// The server said this on stderr.
-    pub fn overhear(&self, line: &[u8]) {
+    /// Remembers a line of the server's stderr, for the reason that is given if it ends.
+    pub fn observe_stderr(&self, line: &[u8]) {
         const MAX_CHARS: usize = 300;
         let text = String::from_utf8_lossy(line.trim_ascii()).chars().take(MAX_CHARS).collect::<String>();
         if !text.is_empty() {
@@ -223,66 +189,64 @@ impl ResponseRouter {
         }
     }
 
-    /// Why nothing more will be said.
+    /// Returns the reason why no more messages will come, once that is so.
     pub fn over(&self) -> Option<String> {
         self.state.lock().over.clone()
     }
 
-    /// Nothing more will be said: whoever waits is let go.
+    /// Ends everything that waits for the server, which has ended for the reason `why`.
     pub fn close(&self, why: &str) {
         let mut state = self.state.lock();
         let words =
             state.last_words.take().map_or_else(String::new, |words| format!("; its last words: {words}"));
         state.over = Some(format!("{why}{words}"));
-        state.tokens.clear();
-        for waiting in std::mem::take(&mut state.waiting).into_values() {
-            waiting.queue.close();
+        for pending in state.pending.take_all() {
+            pending.value.queue.close();
         }
         drop(state);
         self.standing.close();
         if !self.standing.is_read() {
-            self.standing.unread().into_iter().for_each(|said| self.to_nobody(said.line));
+            self.standing.take_unread().into_iter().for_each(|reply| self.to_nobody(reply.message));
         }
     }
 
-    /// Takes a line of the server to whoever it is for. Waits for a lone client that does not read;
-    /// of many clients one that does not is let go, so that the others need not wait for it. Returns
-    /// what the server may stop working at.
-    pub async fn hear(&self, line: Bytes) -> Option<Id> {
+    /// Routes a line of the server. Waits for a lone client that does not read; of several clients one
+    /// that does not read is disconnected, so that the others need not wait. Returns the request that
+    /// the server may stop working on.
+    pub async fn route(&self, line: Bytes) -> Option<Id> {
         let message = Message::parse(line);
         if self.clients == Clients::Many {
             self.annotations.lock().learn(&message);
         }
-        let all = match message.kind() {
-            Kind::Batch(all) => all.as_slice(),
-            _ => std::slice::from_ref(&message),
-        };
-        let mut let_go = None;
-        for message in all {
-            let unread = match self.deliver(message) {
-                Some(Unread::Full(queue, said)) => {
-                    let unread = !self.wait_for(&queue, said).await;
-                    let_go = self.let_go(&queue, unread).or(let_go);
-                    unread
+        let mut abandoned = None;
+        for message in message.elements() {
+            let undelivered = match self.deliver(message) {
+                Some(Undelivered::Full(queue, reply)) => {
+                    let undelivered = !self.wait_for(&queue, reply).await;
+                    if undelivered {
+                        abandoned = self.disconnect(&queue).or(abandoned);
+                    }
+                    undelivered
                 }
-                unread => unread.is_some(),
+                Some(Undelivered::Nobody) => true,
+                None => false,
             };
-            if unread {
-                self.to_nobody(message.raw().clone());
+            if undelivered {
+                self.to_nobody(message.clone());
             }
         }
-        let_go
+        abandoned
     }
 
-    /// Gives a client time to read. Returns whether it did.
-    async fn wait_for(&self, queue: &ReplyQueue, said: Said) -> bool {
+    /// Gives a client time to read. Returns `true` if it did.
+    async fn wait_for(&self, queue: &ReplyQueue, reply: Reply) -> bool {
         let read = async {
-            let mut said = said;
+            let mut reply = reply;
             while queue.is_read() {
-                queue.room(said.line.len()).await;
-                said = match queue.put(said) {
+                queue.room(reply.message.raw().len()).await;
+                reply = match queue.put(reply) {
                     Ok(()) => return true,
-                    Err(said) => said,
+                    Err(reply) => *reply,
                 };
             }
             false
@@ -293,125 +257,127 @@ impl ResponseRouter {
         }
     }
 
-    /// Lets a client go, if it does not read.
-    fn let_go(&self, queue: &ReplyQueue, unread: bool) -> Option<Id> {
+    /// Forgets the request whose client does not read. Returns its id if the answer is still to come.
+    fn disconnect(&self, queue: &ReplyQueue) -> Option<Id> {
         let id = {
             let state = self.state.lock();
-            let slow = state.waiting.iter().find(|(_, waiting)| waiting.queue.is(queue));
+            let slow = state.pending.iter().find(|(_, pending)| pending.value.queue.is(queue));
             slow.map(|(id, _)| id.clone())
         };
-        id.filter(|id| unread && self.leave(id))
+        id.filter(|id| self.leave(id))
     }
 
-    /// Puts a message where it belongs; what it could not reach comes back.
-    fn deliver(&self, message: &Message) -> Option<Unread> {
+    /// Puts a message into the queue that it is for. Returns it if it could not be delivered.
+    fn deliver(&self, message: &Message) -> Option<Undelivered> {
         let mut state = self.state.lock();
-        let body = message.body();
-        let (queue, said) = match message.kind() {
+        let (queue, message) = match message.kind() {
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 state.left.remove(id);
-                let Some(waiting) = state.forget(id) else { return Some(Unread::Nobody) };
-                let code = matches!(message.kind(), Kind::Failure { .. })
-                    .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
-                let line = match self.clients {
-                    Clients::One => Bytes::copy_from_slice(body),
-                    Clients::Many => remap::answer(body, &waiting.id),
-                };
-                let answer = Some(Answer { id: waiting.id, code });
-                // Nothing comes behind it; it may find less room than there should be.
-                waiting.queue.keep(Said { line, answer }, usize::MAX);
-                return (!waiting.queue.is_read()).then_some(Unread::Nobody);
+                let Some(pending) = state.pending.remove(id) else { return Some(Undelivered::Nobody) };
+                let queue = pending.value.queue.clone();
+                // The answer is the last message of its request, and may find less room than it needs.
+                queue.keep(self.answer(message, pending), usize::MAX);
+                return (!queue.is_read()).then_some(Undelivered::Nobody);
             }
-            Kind::Notification { method, .. } => match self.notified(&state, message, method) {
+            Kind::Notification { method, .. } => match self.receiver(&state, message, method) {
                 Some(found) => found,
-                None if self.clients == Clients::Many => return Some(Unread::Nobody),
-                None => return self.stand(state, body),
+                None if self.clients == Clients::Many => return Some(Undelivered::Nobody),
+                None => return self.stand(state, message),
             },
             Kind::Request { .. } if self.clients == Clients::One => match state.latest() {
-                Some(queue) => (queue, Said { line: Bytes::copy_from_slice(body), answer: None }),
-                None => return self.stand(state, body),
+                Some(queue) => (queue, message.clone()),
+                None => return self.stand(state, message),
             },
-            _ => return Some(Unread::Nobody),
+            _ => return Some(Undelivered::Nobody),
         };
         drop(state);
+        let reply = Reply { message, answers: None };
         match queue.is_read() {
-            true => queue.put(said).err().map(|said| Unread::Full(queue, said)),
-            false => Some(Unread::Nobody),
+            true => queue.put(reply).err().map(|reply| Undelivered::Full(queue, *reply)),
+            false => Some(Undelivered::Nobody),
         }
     }
 
-    /// Keeps a message for the stream on which the server speaks by itself. One that is not read must
-    /// not hold up what is.
-    fn stand(&self, state: parking_lot::MutexGuard<'_, State>, body: &[u8]) -> Option<Unread> {
+    /// The answer to a request, with the id that its client knows.
+    fn answer(&self, message: &Message, pending: Pending<Waiting>) -> Reply {
+        let code = matches!(message.kind(), Kind::Failure { .. })
+            .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
+        let message = match self.clients {
+            Clients::One => message.clone(),
+            Clients::Many => Message::parse(pending.answer(message)),
+        };
+        Reply { message, answers: Some(Answered { id: pending.own_id, code }) }
+    }
+
+    /// Keeps a message for the stream on which the server sends unasked. A stream that is not read must
+    /// not hold up the others.
+    fn stand(&self, state: MutexGuard<'_, State>, message: &Message) -> Option<Undelivered> {
         if state.over.is_some() {
-            return Some(Unread::Nobody);
+            return Some(Undelivered::Nobody);
         }
         drop(state);
-        let said = Said { line: Bytes::copy_from_slice(body), answer: None };
-        self.standing.keep(said, STANDING_BYTES).into_iter().for_each(|said| self.to_nobody(said.line));
+        let reply = Reply { message: message.clone(), answers: None };
+        let dropped = self.standing.keep(reply, STANDING_BYTES);
+        dropped.into_iter().for_each(|reply| self.to_nobody(reply.message));
         None
     }
 
-    /// Which exchange a notification belongs to.
-    fn notified(&self, state: &State, message: &Message, method: &str) -> Option<(ReplyQueue, Said)> {
-        let body = message.body();
-        let to = |waiting: &Waiting, edits: &[(&[&str], Option<&Id>)]| {
-            let line = match self.clients {
-                Clients::One => Bytes::copy_from_slice(body),
-                Clients::Many => replace(body, edits),
+    /// Finds the exchange that a notification belongs to, and the notification as its client knows it.
+    fn receiver(&self, state: &State, message: &Message, method: &str) -> Option<(ReplyQueue, Message)> {
+        let to = |pending: &Pending<Waiting>, line: &dyn Fn() -> Bytes| {
+            let message = match self.clients {
+                Clients::One => message.clone(),
+                Clients::Many => Message::parse(line()),
             };
-            (waiting.queue.clone(), Said { line, answer: None })
+            (pending.value.queue.clone(), message)
         };
         if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
-            let waiting = state.waiting.get(&id)?;
-            return Some(to(waiting, &remap::subscription(&waiting.id)));
+            let pending = state.pending.get(&id)?;
+            return Some(to(pending, &|| pending.subscription(message)));
         }
         match method {
             "notifications/progress" => {
-                let asked = state.tokens.get(&message.param(&["progressToken"]).map(token)?)?;
-                let waiting = state.waiting.get(asked)?;
-                let theirs = waiting.token.as_ref().map(|(_, own)| own);
-                Some(to(waiting, &[(&["params", "progressToken"], theirs)]))
+                let pending = state.pending.of_progress(message)?;
+                Some(to(pending, &|| pending.progress(message)))
             }
             "notifications/cancelled" if self.clients == Clients::Many => {
-                let waiting = state.waiting.get(&message.param(&["requestId"]).map(token)?)?;
-                Some(to(waiting, &[(&["params", "requestId"], Some(&waiting.id))]))
+                let pending = state.pending.get(&message.param(&["requestId"]).map(token)?)?;
+                Some(to(pending, &|| pending.cancellation(message)))
             }
-            // A server of this era speaks of requests alone: of the only one, if there is no other that
-            // it may still be busy with.
+            // A server of this era sends about requests only: about the only one, unless it may still work
+            // on another.
             _ if self.clients == Clients::Many => {
                 let now = self.clock.now();
                 if state.left.values().any(|at| now.since(*at) < LATE_REPLY_WINDOW) {
                     return None;
                 }
-                let mut calls = state.waiting.values().filter(|waiting| !waiting.listens);
-                let only = calls.next().filter(|_| calls.next().is_none())?;
-                Some(to(only, &[]))
+                let mut calls = state.pending.iter().filter(|(_, pending)| !pending.value.listens);
+                let (_, only) = calls.next().filter(|_| calls.next().is_none())?;
+                Some((only.value.queue.clone(), message.clone()))
             }
-            "notifications/message" => {
-                Some((state.latest()?, Said { line: Bytes::copy_from_slice(body), answer: None }))
-            }
+            "notifications/message" => Some((state.latest()?, message.clone())),
             _ => None,
         }
     }
 
-    /// Records what nobody gets.
-    pub fn to_nobody(&self, line: Bytes) {
-        self.session.receive_item(self.nowhere, Item::message(Message::parse(line)));
+    /// Records a message that goes to nobody.
+    pub fn to_nobody(&self, message: Message) {
+        self.session.receive_item(self.nowhere, Item::message(message));
     }
 
-    /// A line that is too long to be taken to anyone; `id` is the one that it has, if it could be found.
+    /// Answers a request in the place of a line that is too long to be routed; `id` is that of the line,
+    /// if it could be found.
     pub fn too_long(&self, limit: usize, id: Option<Id>) {
         let text = format!(
             "the server wrote a line of more than {limit} bytes, which goes to nobody; --inspect-limit raises the bound"
         );
         self.session.note(None, Level::Error, text.clone());
-        let waiting = id.and_then(|id| self.state.lock().forget(&id));
-        if let Some(waiting) = waiting {
+        let pending = id.and_then(|id| self.state.lock().pending.remove(&id));
+        if let Some(Pending { own_id, value, .. }) = pending {
             let code = compose::INTERNAL_ERROR;
-            let line = compose::failure(Some(&waiting.id), code, &format!("shadowcat: {text}"));
-            let answer = Some(Answer { id: waiting.id, code: Some(code) });
-            waiting.queue.keep(Said { line, answer }, usize::MAX);
+            let line = compose::failure(Some(&own_id), code, &format!("shadowcat: {text}"));
+            let answers = Some(Answered { id: own_id, code: Some(code) });
+            value.queue.keep(Reply { message: Message::parse(line), answers }, usize::MAX);
         }
     }
 }
@@ -423,17 +389,11 @@ fn number(json: &[u8]) -> Option<i64> {
 // === impl State ===
 
 impl State {
-    fn forget(&mut self, id: &Id) -> Option<Waiting> {
-        let waiting = self.waiting.remove(id)?;
-        if let Some((token, _)) = &waiting.token {
-            self.tokens.remove(token);
-        }
-        Some(waiting)
-    }
-
-    /// The latest call whose client reads: what a server asks or logs while it works belongs to one.
+    /// The queue of the latest request whose client reads: while a server works on a request, its own
+    /// requests and log messages belong to that.
     fn latest(&self) -> Option<ReplyQueue> {
-        let read = self.waiting.values().filter(|waiting| waiting.queue.is_read());
-        read.max_by_key(|waiting| waiting.order).map(|waiting| waiting.queue.clone())
+        let read = self.pending.iter().map(|(_, pending)| &pending.value);
+        let latest = read.filter(|waiting| waiting.queue.is_read()).max_by_key(|waiting| waiting.order);
+        latest.map(|waiting| waiting.queue.clone())
     }
 }

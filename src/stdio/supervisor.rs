@@ -1,4 +1,4 @@
-//! All processes of one server: how many may run, and how all of them end.
+//! The supervisor of a server's processes: how many may run, and how all of them end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,7 +7,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::process::ServerProcess;
+/// A process that can be told to end.
+pub trait Stop: Send + Sync {
+    /// Closes the process's stdin, and ends it where that does not.
+    fn stop(&self);
+
+    /// Kills the process.
+    fn kill(&self);
+}
 
 /// The processes of a server.
 pub struct Supervisor {
@@ -15,90 +22,91 @@ pub struct Supervisor {
     started: AtomicUsize,
     left: Notify,
     state: Mutex<State>,
-    /// Sessions that may have a process at a time.
-    places: Arc<Semaphore>,
+    /// Permits of the sessions that may have a process at a time.
+    permits: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct State {
-    processes: Vec<Weak<ServerProcess>>,
-    /// Nobody is started any more.
+    processes: Vec<Weak<dyn Stop>>,
+    /// Set when no more processes are to be started.
     closed: bool,
 }
 
-/// A process that counts until it has ended.
-pub struct Counted {
+/// A process counts as running until its guard is dropped.
+pub struct ProcessGuard {
     supervisor: Arc<Supervisor>,
-    /// The place of its session.
-    _place: Option<OwnedSemaphorePermit>,
+    /// The permit of its session.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Supervisor {
-    /// A supervisor with `places` for sessions.
-    pub fn new(places: usize) -> Arc<Self> {
+    /// Creates a supervisor for up to `sessions` sessions with a process each.
+    pub fn new(sessions: usize) -> Arc<Self> {
         Arc::new(Self {
             running: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             left: Notify::new(),
             state: Mutex::default(),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
         })
     }
 
-    /// A place for a session; none where all are taken.
+    /// Reserves the process of a session; `None` if as many are reserved as may be.
     pub fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Counts a process that was started; it is to end at once where nobody is started any more.
-    pub fn join(
+    /// Counts a process that was started. It is stopped at once if the supervisor is closed.
+    pub fn add(
         self: &Arc<Self>,
-        process: &Arc<ServerProcess>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Counted {
+        process: Weak<dyn Stop>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> ProcessGuard {
         self.running.fetch_add(1, Ordering::AcqRel);
         self.started.fetch_add(1, Ordering::AcqRel);
         let mut state = self.state.lock();
-        if state.closed {
-            process.hang_up();
+        if let Some(process) = process.upgrade().filter(|_| state.closed) {
+            process.stop();
         }
         state.processes.retain(|process| process.strong_count() > 0);
-        state.processes.push(Arc::downgrade(process));
-        Counted { supervisor: Arc::clone(self), _place: place }
+        state.processes.push(process);
+        ProcessGuard { supervisor: Arc::clone(self), _permit: permit }
     }
 
-    /// Processes that run, and all that were started.
+    /// Returns the number of processes that run, and of all that were started.
     pub fn counts(&self) -> (usize, usize) {
         (self.running.load(Ordering::Acquire), self.started.load(Ordering::Acquire))
     }
 
+    /// Returns `true` if no more processes are to be started.
     pub fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// Ends every process, and waits for that; for `patience` at most.
-    pub async fn close(&self, patience: Duration) {
-        for process in self.all(true) {
-            process.hang_up();
+    /// Stops every process and waits until all have ended, but not longer than `timeout`.
+    pub async fn close(&self, timeout: Duration) {
+        for process in self.close_to_new() {
+            process.stop();
         }
-        // They are ended with force before that.
-        let _ = tokio::time::timeout(patience, self.none()).await;
+        // Each process is killed before that time is over; the result tells nothing more.
+        let _ = tokio::time::timeout(timeout, self.none()).await;
     }
 
-    /// Ends every process at once.
+    /// Kills every process.
     pub fn kill(&self) {
-        for process in self.all(true) {
+        for process in self.close_to_new() {
             process.kill();
         }
     }
 
-    fn all(&self, closed: bool) -> Vec<Arc<ServerProcess>> {
+    fn close_to_new(&self) -> Vec<Arc<dyn Stop>> {
         let mut state = self.state.lock();
-        state.closed |= closed;
+        state.closed = true;
         state.processes.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Waits until none is left.
+    /// Waits until no process is left.
     async fn none(&self) {
         loop {
             let left = self.left.notified();
@@ -112,7 +120,7 @@ impl Supervisor {
     }
 }
 
-impl Drop for Counted {
+impl Drop for ProcessGuard {
     fn drop(&mut self) {
         self.supervisor.running.fetch_sub(1, Ordering::AcqRel);
         self.supervisor.left.notify_waiters();

@@ -1,5 +1,5 @@
-//! A tape made of messages that were seen elsewhere: they are linked and told apart as if they had
-//! just come in.
+//! Builder of a tape from messages that were seen elsewhere: they are correlated and classified as
+//! if they had just been received.
 
 use std::fs::File;
 use std::io;
@@ -11,40 +11,38 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::log::facts::Known;
 use crate::log::http::Http;
-use crate::log::operation::{Correlation, Operations};
+use crate::log::linker::{Linker, Seen};
+use crate::log::operation::Correlation;
 use crate::log::record::{
-    Body, Channel, Closed, Frame, LaneId, Level, Link, Note, Opened, Origin, Outcome, Sent, SessionId,
+    Body, Channel, Closed, Frame, LaneId, Level, Note, Opened, Origin, Outcome, Sent, SessionId,
 };
 use crate::log::{Log, Seq};
-use crate::mcp::{Direction, Eras, Message, Opaque};
+use crate::mcp::{Direction, Message, Opaque};
 use crate::tape::TapeWriter;
 use crate::tape::source::Source;
 use crate::tape::writer::Subject;
 
-/// A recording under way in memory.
+/// A recording that is built in memory.
 pub struct TapeBuilder {
     log: Arc<Log>,
     subject: Subject,
-    /// The wall time of the newest record, microseconds since the Unix epoch.
+    /// Wall time of the newest record, in microseconds since the Unix epoch.
     now: u64,
     counter: Arc<AtomicU32>,
-    /// The one that is told now.
+    /// Session to which messages are added.
     session: Session,
-    /// The others.
+    /// Other sessions.
     apart: Vec<Session>,
 }
 
-/// What must be remembered of a session to tell what its next message belongs to.
+/// A session, with the linker of its messages.
 struct Session {
     id: SessionId,
-    operations: Operations,
-    eras: Eras,
-    known: Known,
+    linker: Linker,
 }
 
-/// The lanes of a builder that is not of HTTP.
+/// Returns the lane of a message without an HTTP exchange.
 fn lane(direction: Direction) -> LaneId {
     match direction {
         Direction::ToServer => LaneId(1),
@@ -54,20 +52,20 @@ fn lane(direction: Direction) -> LaneId {
 
 impl Session {
     fn new(id: SessionId, counter: &Arc<AtomicU32>) -> Self {
-        let operations = Operations::new(Arc::clone(counter));
-        Self { id, operations, eras: Eras::default(), known: Known::default() }
+        Self { id, linker: Linker::new(Arc::clone(counter)) }
     }
 }
 
 impl TapeBuilder {
-    /// A builder of `target` that begins at `wall`, microseconds since the Unix epoch.
+    /// Creates a builder for a recording of `target` that begins at `wall`, in microseconds since
+    /// the Unix epoch.
     pub fn new(name: &str, target: Vec<String>, wall: u64) -> Self {
         let log = Log::new(Clock::manual(wall), usize::MAX);
         let subject = Subject { name: name.to_owned(), target, parent: None };
         Self { now: wall, ..Self::on(log, subject) }
     }
 
-    /// A builder that is told as it happens, into `log`.
+    /// Creates a builder that appends messages to `log` as they happen.
     pub fn on(log: Arc<Log>, subject: Subject) -> Self {
         let counter = Arc::new(AtomicU32::new(0));
         let mut builder = Self {
@@ -82,7 +80,7 @@ impl TapeBuilder {
         builder
     }
 
-    /// Begins the next session.
+    /// Begins another session, to which messages are added from now on.
     pub fn session(&mut self) -> SessionId {
         let last = self.apart.iter().map(|session| session.id.0).max().unwrap_or(0).max(self.session.id.0);
         let next = Session::new(SessionId(last + 1), &self.counter);
@@ -91,7 +89,7 @@ impl TapeBuilder {
         self.session.id
     }
 
-    /// Goes on with a session that was begun before.
+    /// Adds messages to an earlier session from now on; an unknown id is ignored.
     pub fn resume(&mut self, id: SessionId) {
         if let Some(there) = self.apart.iter_mut().find(|session| session.id == id) {
             std::mem::swap(there, &mut self.session);
@@ -109,14 +107,14 @@ impl TapeBuilder {
         self.log.append(self.session.id, Body::Opened(opened));
     }
 
-    /// Moves time to `wall`; it never runs backwards.
+    /// Advances the time to `wall`, in microseconds since the Unix epoch; it never runs backwards.
     pub fn at(&mut self, wall: u64) {
         let by = wall.saturating_sub(self.now);
         self.log.clock().advance(Duration::from_micros(by));
         self.now += by;
     }
 
-    /// Adds a message that was seen at `wall`.
+    /// Adds a message without its terminator that was seen at `wall`, and returns its frame.
     pub fn message_at(&mut self, wall: u64, direction: Direction, line: Vec<u8>) -> Seq {
         self.at(wall);
         let mut line = line;
@@ -124,26 +122,26 @@ impl TapeBuilder {
         self.frame(direction, Channel::Main, Message::parse(line.into()), None, Origin::Wire)
     }
 
-    /// Adds a message that is seen now.
+    /// Adds a message that is seen now, and returns its frame.
     pub fn say(&mut self, direction: Direction, message: Message, origin: Origin) -> Seq {
         self.frame(direction, Channel::Main, message, None, origin)
     }
 
-    /// Adds what the server wrote to its stderr at `wall`.
+    /// Adds text that the server wrote to its stderr at `wall`, and returns its frame.
     pub fn stderr_at(&mut self, wall: u64, text: &str) -> Seq {
         self.at(wall);
         let message = Message::opaque(Bytes::from(format!("{text}\n")), Opaque::Text);
         self.frame(Direction::ToClient, Channel::Stderr, message, None, Origin::Wire)
     }
 
-    /// Adds what somebody remarked at `wall`.
+    /// Adds a note that `by` wrote at `wall`.
     pub fn note_at(&mut self, wall: u64, level: Level, by: &str, text: &str) {
         self.at(wall);
         let note = Note { frame: None, mark: None, level, by: by.into(), text: text.to_owned() };
         self.log.append(self.session.id, Body::Note(note));
     }
 
-    /// Adds a frame that was part of an HTTP exchange.
+    /// Adds a frame of an HTTP exchange and returns it; an empty message makes a frame without one.
     pub fn http(&mut self, direction: Direction, message: Message, http: Http) -> Seq {
         let channel = match message.raw().is_empty() {
             true => Channel::Http,
@@ -161,21 +159,14 @@ impl TapeBuilder {
         origin: Origin,
     ) -> Seq {
         let id = self.session.id;
-        let Session { operations, eras, known, .. } = &mut self.session;
+        let linker = &mut self.session.linker;
         let exchange = http.as_ref().map(|http| http.exchange);
         let correlation = if exchange.is_some() { Correlation::None } else { Correlation::Presumed };
-        let mut method = None;
+        let seen = Seen { direction, channel, exchange, correlation, injected: false };
+        let mut operations = Vec::new();
         let record = self.log.append_with(id, |seq| {
-            let mut link = |message: &Message| {
-                let observed = operations.observe(seq, direction, exchange, correlation, message, false);
-                method = observed.operation.map(|operation| Arc::clone(&operation.method));
-                observed.link
-            };
-            let (link, elements) = match message.kind() {
-                _ if channel != Channel::Main => (Link::default(), Vec::new()),
-                crate::mcp::Kind::Batch(all) => (Link::default(), all.iter().map(link).collect()),
-                _ => (link(&message), Vec::new()),
-            };
+            let linked = linker.link(seq, seen, &message);
+            operations = linked.operations;
             let lane = match (exchange, direction) {
                 (Some(exchange), Direction::ToServer) => exchange,
                 (Some(exchange), Direction::ToClient) => LaneId(exchange.0 + 1),
@@ -187,20 +178,17 @@ impl TapeBuilder {
                 channel,
                 origin,
                 message,
-                link,
-                elements,
+                link: linked.link,
+                elements: linked.elements,
                 http: http.map(Box::new),
                 redacted: Box::default(),
             };
             Body::Frame(Box::new(frame))
         });
-        if let Some(frame) = record.frame().filter(|frame| frame.channel == Channel::Main) {
-            let news = eras.observe(direction, &frame.message, method.as_deref());
-            let learnt = known.observe(direction, &frame.message, method.as_deref());
-            if news || learnt {
-                let facts = known.facts(direction, eras);
-                self.log.append(id, Body::Facts(Box::new(facts)));
-            }
+        if let Some(frame) = record.frame().filter(|frame| frame.channel == Channel::Main)
+            && let Some(facts) = linker.learn(direction, &frame.message, &operations)
+        {
+            self.log.append(id, Body::Facts(Box::new(facts)));
         }
         let sent =
             Sent { frame: record.seq, outcome: Outcome::Forwarded, held: None, length: None, why: None };
@@ -208,31 +196,31 @@ impl TapeBuilder {
         record.seq
     }
 
-    /// Ends the builder.
+    /// Closes all sessions.
     pub fn end(&self) {
         let mut ids: Vec<SessionId> = self.apart.iter().map(|session| session.id).collect();
         ids.push(self.session.id);
         ids.sort();
         for id in ids {
-            let closed = Closed { reason: "the recording ends here".into(), exit: None };
+            let closed = Closed { reason: "end of recording".into(), exit: None };
             self.log.append(id, Body::Closed(closed));
         }
     }
 
-    /// Ends the builder and writes it as a tape to a file without a name.
+    /// Closes all sessions and writes the tape to an unnamed temporary file.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// Returns an error if the file cannot be written.
     pub fn tape(self) -> io::Result<Source> {
         let file = tempfile::tempfile()?;
         self.write(file.try_clone()?)?;
         Ok(Source::Plain(file))
     }
 
-    /// Ends the builder and writes it as a tape into `file`.
+    /// Closes all sessions and writes the tape to `file`.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// Returns an error if the file cannot be written.
     pub fn write(self, file: File) -> io::Result<()> {
         self.end();
         TapeWriter::on(Box::new(file), Path::new(""), self.subject, &self.log)?.seal()

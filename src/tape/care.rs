@@ -1,4 +1,5 @@
-//! What is done to the files of a tape without changing what they hold.
+//! Maintenance of the files of a tape that does not change what they hold: compression, copies and
+//! repair.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,12 +16,13 @@ use super::{OpenError, files, index, part};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Level, Note, Record, SessionId};
 
-/// Compresses the part at `path` in its place and returns where it is then; `done` is told how many
-/// bytes were read. A part that is compressed already stays. What was written is read back and
-/// compared before the old file goes.
+/// Compresses the part at `path` in place and returns its new path; a compressed part stays as it
+/// is. `done` is called with the number of bytes read. The result is read back and compared before
+/// the old file is removed.
 ///
 /// # Errors
-/// When something cannot be read or written; then the old file is as it was.
+/// Returns an error if a file cannot be read or written, or if the new path is taken; the old file
+/// is unchanged then.
 pub fn compress(path: &Path, done: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
     let source = Source::open(path)?;
     if let Source::Packed(_) = source {
@@ -31,19 +33,17 @@ pub fn compress(path: &Path, done: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
         _ => path.to_owned(),
     };
     if to != path && to.exists() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            format!("{} is there already", to.display()),
-        ));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists already", to.display())));
     }
     let draft = Draft::beside(&to)?;
     packed::pack(source.from(0)?, &mut draft.file()?, done)?;
     draft.file()?.sync_data()?;
-    let written = Packed::open(draft.file()?)?.ok_or_else(|| io::Error::other("it has no table"))?;
+    let written =
+        Packed::open(draft.file()?)?.ok_or_else(|| io::Error::other("no seek table was written"))?;
     if hash(&mut written.from(0))? != hash(&mut source.from(0)?)? {
-        return Err(io::Error::other("what was written is not what was read"));
+        return Err(io::Error::other("verification failed: the compressed data differs"));
     }
-    // Compressing makes nothing younger: what is kept is told by age.
+    // The modification time is kept: tapes are deleted by age.
     if let Source::Plain(old) = &source
         && let Ok(modified) = old.metadata().and_then(|metadata| metadata.modified())
     {
@@ -51,7 +51,7 @@ pub fn compress(path: &Path, done: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
     }
     draft.persist(&to)?;
     if to != path {
-        // The index is of the bytes before compression: it fits both.
+        // Offsets in the index refer to uncompressed bytes, so the index remains valid.
         let _ = fs::rename(index::path_beside(path), index::path_beside(&to));
         fs::remove_file(path)?;
     }
@@ -64,10 +64,10 @@ fn hash(from: &mut impl io::Read) -> io::Result<Vec<u8>> {
     Ok(hash.finalize().to_vec())
 }
 
-/// Writes what `source` holds to a new file.
+/// Writes the uncompressed bytes of `source` to a new file.
 ///
 /// # Errors
-/// When there is such a file, or it cannot be written.
+/// Returns an error if the file exists or cannot be written.
 pub fn save(source: &Source, path: &Path) -> io::Result<()> {
     if path.exists() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -79,21 +79,23 @@ pub fn save(source: &Source, path: &Path) -> io::Result<()> {
     draft.persist(path)
 }
 
-/// What a repair did.
+/// Result of a repair.
 pub struct Repaired {
-    /// Records that were saved.
+    /// Number of records that were saved.
     pub records: u64,
-    /// Notes on the new tape that say what was wrong.
+    /// Number of notes on the new tape that describe the damage.
     pub damages: usize,
-    /// Where the tape is that was damaged.
+    /// Path of the damaged tape.
     pub kept: PathBuf,
 }
 
-/// Writes the tape at `path` anew from what can be read of it, sealed; what is missing is said by
-/// gaps. The damaged files are kept beside it.
+/// Writes the tape at `path` anew from what can be read of it, and seals it; gaps stand for missing
+/// records. The damaged files are kept beside it.
 ///
 /// # Errors
-/// When it cannot be read or written, or another file is in the way; then everything is as it was.
+/// Returns an error if the tape cannot be read, `path` is not its first part, another file is in
+/// the way, or the new tape cannot be written. Files are not touched before the new tape is
+/// complete.
 pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
     let refused = |why: String| failed(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -105,7 +107,7 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
     }
     let to = path.with_file_name(format!("{}.tape", files::stem(path)));
     if to != path && to.exists() {
-        return Err(refused(format!("{} is in the way", to.display())));
+        return Err(refused(format!("{} exists already", to.display())));
     }
     let mut copy = Copy::create(&to, &header).map_err(failed)?.filling();
     let (mut records, mut at) = (0, Stamp::default());
@@ -113,12 +115,12 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
         copy.push(&record).map_err(failed)?;
         (records, at) = (records + 1, record.at);
     }
-    // What was wrong stays known: a changed block reads like any other afterwards.
+    // Damage is recorded in notes: a changed block cannot be recognized afterwards.
     let Ending { damage, torn, .. } = reader.ending();
     let mut remarks: Vec<String> =
         damage.iter().map(|damage| format!("byte {}: {}", damage.offset, damage.what)).collect();
     if *torn > 0 {
-        remarks.push(format!("its end is missing: {torn} bytes of a line that is not whole were left out"));
+        remarks.push(format!("incomplete end: {torn} bytes of an incomplete last line were dropped"));
     }
     let damages = remarks.len();
     for text in remarks {
@@ -131,7 +133,7 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
     let kept = damaged(path);
     copy.finish_behind(|| {
         for part in part::parts(path) {
-            // It fits the damaged file only.
+            // The index matches the damaged file only.
             let _ = fs::remove_file(index::path_beside(&part));
             fs::rename(&part, damaged(&part))?;
         }
@@ -144,7 +146,7 @@ pub fn repair(path: &Path) -> Result<Repaired, OpenError> {
     Ok(Repaired { records, damages, kept })
 }
 
-/// Where a damaged file is kept: a name that no file has.
+/// Returns an unused path for a damaged file.
 fn damaged(part: &Path) -> PathBuf {
     let named = |number: u32| {
         let mut name = part.as_os_str().to_owned();

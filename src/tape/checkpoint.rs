@@ -1,4 +1,5 @@
-//! What later parts and the seal repeat, so that they can be read without what came before.
+//! State that later parts and the seal repeat, so that they can be read without the parts before
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +8,33 @@ use serde_json::value::RawValue;
 use crate::log::record::{Body, Record, SessionId};
 use crate::mcp::Direction;
 
-/// What a later reader wants to know without reading everything before it.
+/// Lines that a reader needs if it begins at a later part, or reads the seal only.
 #[derive(Default)]
 pub struct Checkpoint {
-    /// The lines that open sessions began with and that say what is known of their sides, for the
+    /// Lines that opened the sessions that are still open, and the facts of their sides, for the
     /// checkpoint of the next part.
     open: BTreeMap<(SessionId, Side), Vec<u8>>,
-    /// What was learnt of the sides of the latest sessions, for the seal.
+    /// Facts of the sides of the latest sessions, for the seal.
     facts: BTreeMap<(SessionId, Side), Vec<u8>>,
 }
 
-/// Which line of a session: its beginning, or the facts of one side.
+/// Kind of a session line: 0 for its beginning, 1 and 2 for the facts of the client and the server.
 type Side = u8;
 
-/// A change of what stands, once its block is written.
+/// A change of the checkpoint, applied once its block is written.
 pub enum CheckpointChange {
+    /// A line of a session, which replaces the earlier line of that kind.
     Line(SessionId, Side, Vec<u8>),
+    /// The end of a session, whose lines are no longer needed.
     Closed(SessionId),
 }
 
-/// Bytes of facts that the seal repeats, and so the sides that are remembered for it: it has to be
-/// found by reading the end of the file.
+/// Maximum bytes of facts in the seal, which bounds the number of remembered sides: readers look
+/// for the seal in a limited piece at the end of the file.
 const SEALED_FACTS: usize = 32 << 10;
 
 impl CheckpointChange {
-    /// What `record`, written as `line`, changes.
+    /// Returns the change that `record`, written as `line`, makes.
     pub fn of(record: &Record, line: &[u8]) -> Option<Self> {
         let side = match &record.body {
             Body::Opened(_) => 0,
@@ -44,11 +47,12 @@ impl CheckpointChange {
 }
 
 impl Checkpoint {
-    /// The lines of what is open.
+    /// Returns the lines of the open sessions.
     pub fn open(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.open.values()
     }
 
+    /// Applies a change.
     pub fn apply(&mut self, change: CheckpointChange) {
         match change {
             CheckpointChange::Closed(closed) => self.open.retain(|(session, _), _| *session != closed),
@@ -64,9 +68,9 @@ impl Checkpoint {
         }
     }
 
-    /// The newest facts, oldest first.
+    /// Returns the newest facts, those of older sessions first.
     pub fn facts(&self) -> Vec<Box<RawValue>> {
-        // They were written by us as JSON.
+        // Lines were written as JSON by this program, so none of them fails to parse.
         let value = |line: &Vec<u8>| serde_json::from_slice(line).ok();
         self.facts.values().filter_map(value).collect()
     }

@@ -1,5 +1,5 @@
-//! A tape made of records that are there already: redacted, repaired, cut or imported. Their
-//! numbers and times stay.
+//! A tape made of existing records (redacted, repaired, cut or imported), which keep their numbers
+//! and times.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,11 +14,11 @@ use super::writer::{Part, Totals};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Gap, Record, Seq, SessionId};
 
-/// Bytes that are written at once, with a mark behind them.
+/// Bytes that are written at once, followed by a mark.
 const BLOCK: usize = 1 << 20;
 
-/// A tape being written from records. It has its name only when it is whole: until then, and when
-/// it is given up, whatever had that name is as it was.
+/// A tape that is being written from existing records. It gets its name only when it is complete:
+/// until then, and if it is dropped, an existing file of that name is unchanged.
 pub struct Copy {
     path: PathBuf,
     file: Draft,
@@ -29,15 +29,15 @@ pub struct Copy {
     entries: index::Pending,
     totals: Totals,
     checkpoint: Checkpoint,
-    /// Whether what is missing between records is said.
+    /// `true` if missing records are replaced by gaps.
     fills: bool,
 }
 
 impl Copy {
-    /// Begins a tape that will be at `path`, readable by its owner alone.
+    /// Begins a tape that will be at `path`, accessible to its owner only.
     ///
     /// # Errors
-    /// When its directory cannot be written to.
+    /// Returns an error if the directory of `path` cannot be written to.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         let header = Header { part: 1, ..header.clone() };
         let (file, index) = (Draft::beside(path)?, Draft::beside(path)?);
@@ -57,7 +57,7 @@ impl Copy {
         })
     }
 
-    /// Says with a gap what is missing between records.
+    /// Writes a gap where records are missing.
     #[must_use]
     pub fn filling(self) -> Self {
         Self { fills: true, ..self }
@@ -66,7 +66,7 @@ impl Copy {
     /// Adds a record.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Returns an error if it cannot be written.
     pub fn push(&mut self, record: &Record) -> io::Result<()> {
         let last = self.totals.last();
         if self.fills && record.seq > last + 1 {
@@ -109,19 +109,20 @@ impl Copy {
         Ok(())
     }
 
-    /// Seals the tape and gives it its name. Whatever had that name before is replaced at once,
-    /// with the parts behind it.
+    /// Seals the tape and gives it its name. An existing file of that name is replaced atomically,
+    /// and the parts behind it are removed.
     ///
     /// # Errors
-    /// When it cannot be written; then the old file is as it was.
+    /// Returns an error if the tape cannot be written; the existing file is unchanged then.
     pub fn finish(self) -> io::Result<()> {
         self.finish_behind(|| Ok(()))
     }
 
-    /// The same; `first` makes room between the last byte and the name.
+    /// Seals the tape like [`Copy::finish`], and calls `first` after the last byte is written and
+    /// before the tape gets its name, to make room.
     ///
     /// # Errors
-    /// When it cannot be written, or there is no room.
+    /// Returns an error if the tape cannot be written or `first` fails.
     pub fn finish_behind(mut self, first: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         self.flush()?;
         self.part.seal(self.totals, self.checkpoint.facts(), false)?;
@@ -131,22 +132,24 @@ impl Copy {
             true => part::parts(&self.path).split_off(1),
             false => Vec::new(),
         };
-        // The old index does not fit the new file, and is told by its header; so the order is free.
+        // The order does not matter: the header of the old index shows that it does not match the
+        // new file.
         self.file.persist(&self.path)?;
         self.index.persist(&index::path_beside(&self.path))?;
         for part in later {
-            // It belongs to the tape that was replaced; left there it would only be litter.
+            // Later parts belong to the tape that was replaced; nothing else refers to them.
             let _ = std::fs::remove_file(index::path_beside(&part));
             let _ = std::fs::remove_file(part);
         }
         if let Some(directory) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            // The names are on the disk as well then; not every file system can do this.
+            // Sync the directory, so that the names are on the disk as well; not every file system
+            // can do this.
             let _ = File::open(directory).and_then(|directory| directory.sync_all());
         }
         Ok(())
     }
 
-    /// The last record written.
+    /// Returns the last record written; 0 if there is none.
     pub fn last(&self) -> Seq {
         self.totals.last()
     }

@@ -1,5 +1,5 @@
-//! A file that gets its name when it is whole. Until then it has none, so that a program that is
-//! killed leaves nothing behind.
+//! A file that gets its name only when it is complete. Until then it is unnamed, so that a killed
+//! program leaves nothing behind.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
-/// Recordings are for their owner alone, whatever the umask says.
+/// File mode: only the owner may access recordings, whatever the umask is.
 const OWN: u32 = 0o600;
 
-/// A file without a name, in the directory in which it will have one.
+/// An unnamed file in the directory of its future name.
 pub struct Draft {
     file: File,
     directory: PathBuf,
 }
 
 impl Draft {
-    /// A file that will be at `path` or beside it, readable by its owner alone.
+    /// Creates an unnamed file in the directory of `path`, accessible to its owner only.
     ///
     /// # Errors
-    /// When the directory cannot be written to.
+    /// Returns an error if the directory cannot be written to.
     pub fn beside(path: &Path) -> io::Result<Self> {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -32,34 +32,35 @@ impl Draft {
         Ok(Self { file, directory: directory.to_owned() })
     }
 
-    /// Another handle on it.
+    /// Returns another handle of the file.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Gives it its name. Whatever had that name is replaced at once.
+    /// Names the file `path`. An existing file of that name is replaced atomically.
     ///
     /// # Errors
-    /// When it cannot have that name; then whatever has it is as it was.
+    /// Returns an error if the file cannot be given that name; an existing file of that name is
+    /// unchanged then.
     pub fn persist(self, path: &Path) -> io::Result<()> {
         let chance = uuid::Uuid::new_v4().simple().to_string();
         let between = self.directory.join(format!(".{}.new", &chance[..12]));
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         if linkat(AT_FDCWD, own.as_str(), AT_FDCWD, &between, AtFlags::AT_SYMLINK_FOLLOW).is_err() {
-            // No such way on this system: it is written once more, under a name.
+            // An unnamed file cannot be linked on this system: copy it to a named one.
             let mut from = &self.file;
             io::Seek::rewind(&mut from)?;
             let mut named = OpenOptions::new().write(true).create_new(true).mode(OWN).open(&between)?;
             io::copy(&mut from, &mut named).and_then(|_| named.sync_data()).inspect_err(|_| {
-                // Half of it is of no use to anybody.
+                // An incomplete copy is useless.
                 let _ = std::fs::remove_file(&between);
             })?;
         }
         std::fs::rename(&between, path).inspect_err(|_| {
-            // It may not be there.
+            // Best effort: the error of the rename is the one to report.
             let _ = std::fs::remove_file(&between);
         })
     }

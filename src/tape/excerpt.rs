@@ -1,4 +1,4 @@
-//! A piece of what was recorded as a small tape of its own, without secrets, to go with a bug report.
+//! Excerpt of a recording as a small tape without secrets, to go with a bug report.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use crate::log::Log;
 use crate::log::record::{Seq, SessionId};
 use crate::log::world::World;
 
-/// A log of up to so many records is taken as a whole.
+/// Maximum number of records of a log that is taken as a whole.
 const WHOLE: Seq = 300;
-/// Records that are taken from the beginning and from the end.
+/// Number of frames that are taken from the beginning and from the end.
 const ENDS: usize = 40;
-/// Records about what went wrong.
+/// Maximum number of frames of operations that failed.
 const TROUBLE: usize = 80;
-/// Bytes of the whole, about; what is larger by itself is left out.
+/// Approximate maximum bytes of the excerpt; a record of more than `LARGEST` bytes is left out.
 const MAX_BYTES: usize = 48 << 10;
 const LARGEST: usize = 8 << 10;
 
-/// A report in Markdown, with how it began, what went wrong and how it ended as a tape: of one session or
-/// of all. No secret is in either.
+/// Returns a report in Markdown: `words`, and a tape with the beginning, the errors and the end of
+/// one session or of all. Both are without secrets.
 pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) -> String {
     let is_of = |session: SessionId| only.is_none_or(|only| only == session);
     let chosen = match world.last <= WHOLE {
@@ -29,7 +29,7 @@ pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) ->
     let records: Vec<_> =
         chosen.into_iter().filter_map(|seq| log.get(seq)).filter(|record| is_of(record.session)).collect();
     let redactor = Redactor::default();
-    // A secret that is found late stands in what came before, too.
+    // Secrets are collected first: one that is found late may also occur in earlier records.
     redactor.learn();
     records.iter().for_each(|record| drop(redactor.record(record)));
     redactor.begin();
@@ -53,7 +53,7 @@ pub fn report(words: &str, log: &Log, world: &World, only: Option<SessionId>) ->
     let report: Vec<String> = words.lines().map(|line| redactor.words(line, "report")).collect();
     let report = report.join("\n");
     format!(
-        "{report}\n\n<details><summary>what was said</summary>\n\nA tape without secrets: in a file ending \
+        "{report}\n\n<details><summary>recorded messages</summary>\n\nA tape without secrets: in a file ending \
          in `.tape`, `shadowcat tui FILE` opens it.{more}\n\n``````jsonl\n{tape}``````\n\n</details>\n"
     )
 }
@@ -62,7 +62,7 @@ fn choose(world: &World, is_of: &impl Fn(SessionId) -> bool) -> BTreeSet<Seq> {
     let rows: Vec<_> = world.rows.iter().filter(|row| is_of(row.session)).collect();
     let mut chosen: BTreeSet<Seq> =
         rows.iter().take(ENDS).chain(rows.iter().rev().take(ENDS)).map(|row| row.seq).collect();
-    // An error without its request says little.
+    // The requests of errors are included: an error without its request says little.
     let ops: BTreeSet<_> =
         rows.iter().rev().filter(|row| row.is_error).filter_map(|row| row.op()).take(TROUBLE / 2).collect();
     chosen.extend(

@@ -1,22 +1,23 @@
-//! How the files of a tape are called: its parts, and what lies beside them.
+//! File names of tapes: their parts and the files beside them.
 
 use std::path::{Path, PathBuf};
 
-/// What the name of a tape ends with, plain or compressed.
+/// File name extensions of tapes, plain and compressed.
 pub const ENDINGS: [&str; 2] = [".tape", ".tape.zst"];
 
-/// The name without what tells that it is a tape, and that ending.
+/// Splits a file name into its stem and the extension of a tape.
 fn split(path: &Path) -> Option<(String, &'static str)> {
     let name = path.file_name()?.to_str()?;
     ENDINGS.into_iter().find_map(|ending| Some((name.strip_suffix(ending)?.to_owned(), ending)))
 }
 
-/// Whether this is how tapes are called.
+/// Returns `true` if the file name has the extension of a tape.
 pub fn is_tape(path: &Path) -> bool {
     split(path).is_some()
 }
 
-/// What people call the file: its name without an ending.
+/// Returns the file name without the extension of a tape (or any other extension), as people call
+/// the file.
 pub fn stem(path: &Path) -> String {
     match split(path) {
         Some((stem, _)) => stem,
@@ -24,7 +25,7 @@ pub fn stem(path: &Path) -> String {
     }
 }
 
-/// The file of part `number` of the tape at `path`: `x.tape`, `x.2.tape`, …
+/// Returns the path of part `number` of the tape at `path`: `x.tape`, `x.2.tape`, …
 pub fn part_path(path: &Path, number: u32) -> PathBuf {
     if number < 2 {
         return path.to_owned();
@@ -33,7 +34,8 @@ pub fn part_path(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(format!("{}.{number}{ending}", stem(path)))
 }
 
-/// The file of the part behind part `number`, compressed or not.
+/// Returns the path of the part behind part `number`, compressed or not. If there is none, returns
+/// the path that it would have.
 pub fn next_part(path: &Path, number: u32) -> PathBuf {
     let stem = stem(path);
     let named = |ending: &str| path.with_file_name(format!("{stem}.{}{ending}", number + 1));
@@ -41,7 +43,7 @@ pub fn next_part(path: &Path, number: u32) -> PathBuf {
     there.unwrap_or_else(|| part_path(path, number + 1))
 }
 
-/// The path of the first part of a tape, from that of part `number`.
+/// Returns the path of the first part of a tape, given the path of part `number`.
 pub fn first_part(path: &Path, number: u32) -> PathBuf {
     let stem = stem(path);
     match stem.strip_suffix(&format!(".{number}")) {
@@ -54,12 +56,13 @@ pub fn first_part(path: &Path, number: u32) -> PathBuf {
     }
 }
 
-/// The file of notes beside a tape that may not change any more.
+/// Returns the path of the notes file beside a tape, which holds notes on tapes that may not change
+/// any more.
 pub fn notes(path: &Path) -> PathBuf {
     path.with_file_name(format!("{}.notes", stem(path)))
 }
 
-/// Whether another tape is called the same, but for its ending: they share their notes.
+/// Returns `true` if another tape differs only in the extension: the two share one notes file.
 pub fn has_twin(path: &Path) -> bool {
     split(path).is_some_and(|(stem, own)| {
         let others = ENDINGS.into_iter().filter(|ending| *ending != own);

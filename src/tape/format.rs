@@ -1,10 +1,10 @@
-//! Tape format v1: one JSON object a line.
+//! Tape format: one JSON object per line.
 //!
-//! A header line (what is known at the start), one line a record, a mark line at each flush
-//! (offset and SHA-256 of the block before it, so that damage is found on unsealed tapes too) and
-//! a seal at a clean end. The message stands in its line as the exact bytes of the wire where
-//! they are JSON without a line break; else as text, else as base64. White space around it and
-//! the terminator are kept beside it; a terminator of `\n` is not written.
+//! A tape consists of a header line (what is known at the start), one line per record, a mark line
+//! at each flush (offset and SHA-256 of the block before it, so that damage is found on unsealed
+//! tapes too) and a seal line at a clean end. The line of a message contains the exact bytes of the
+//! wire if they are JSON without a line break; else a text, else base64. White space around the
+//! message and its terminator are kept beside it; a terminator of `\n` is not written.
 
 use std::io::Write;
 use std::time::Duration;
@@ -18,40 +18,44 @@ use serde_json::value::RawValue;
 use super::http::{self, HttpLine};
 use crate::clock::Stamp;
 use crate::log::record::{
-    Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link, Note,
-    OpId, Opened, Origin, Outcome, Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
+    Amended, Body, Cause, Channel, Closed, Ended, Exit, Facts, Flags, Frame, Gap, Held, LaneId, Level, Link,
+    Note, OpId, Opened, Origin, Outcome, Record, Role, Ruled, Sent, Seq, SessionId, Unknown, VerdictKind,
 };
 use crate::mcp::{Direction, Era, Message, Opaque, json};
 
-/// What the header's `format` says.
+/// Value of the header's `format`.
 pub const FORMAT: &str = "shadowcat-tape";
-/// The version this program writes, and the newest it reads.
-pub const VERSION: u32 = 1;
+/// Format version that this program writes, and the newest that it reads. Version 2 adds `amended`
+/// records.
+pub const VERSION: u32 = 2;
 
-/// The first line of a tape (or of one part of it).
+/// First line of a tape (or of one part of it).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
+    /// Name of the format: [`FORMAT`].
     pub format: String,
+    /// Version of the format, at most [`VERSION`].
     pub version: u32,
-    /// The program that recorded it.
+    /// Name and version of the program that recorded it.
     pub by: String,
-    /// The tape's own id, the same in all its parts.
+    /// Id of the tape (a UUID), the same in all its parts.
     pub tape: String,
-    /// Counted from 1.
+    /// Number of the part, counted from 1.
     pub part: u32,
-    /// Wall time of monotonic zero, microseconds since the Unix epoch.
+    /// Wall time of monotonic zero, in microseconds since the Unix epoch.
     pub anchor: u64,
-    /// What people call it.
+    /// Name of the recording for people.
     pub name: String,
-    /// The command or URL that was recorded.
+    /// Command line or URL that was recorded.
     pub target: Vec<String>,
-    /// The id of the tape that it was made from.
+    /// Id of the tape that it was made from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }
 
 impl Header {
-    /// The header of a new tape, whose monotonic zero is at the wall time `anchor`.
+    /// Creates the header of a new tape whose monotonic zero is at the wall time `anchor`, in
+    /// microseconds since the Unix epoch.
     pub fn new(anchor: u64) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -67,63 +71,75 @@ impl Header {
     }
 }
 
-/// The end of a block.
+/// Mark line at the end of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// Where this line begins in the file.
+    /// Offset of this line in the file.
     pub offset: u64,
-    /// SHA-256 of everything from the line after the last mark (or the beginning) to here.
+    /// SHA-256, in hexadecimal, of all bytes from the line behind the last mark (or from the
+    /// beginning) to this line.
     pub hash: String,
-    /// The last record before it.
+    /// Last record before this line.
     pub last: Seq,
 }
 
-/// The last line of a part that was ended cleanly.
+/// Seal line, the last one of a part that was ended cleanly. Counts include the earlier parts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seal {
+    /// Number of records.
     pub records: u64,
+    /// Number of frames.
     pub frames: u64,
+    /// Number of frames whose message reports an error.
     pub errors: u64,
+    /// Last record.
     pub last: Seq,
-    /// Monotonic nanoseconds of the last record.
+    /// Monotonic time of the last record, in nanoseconds.
     pub mono: u64,
-    /// SHA-256 of the hashes of all marks, in their order, as written.
+    /// SHA-256, in hexadecimal, of the hashes of all marks of this part, in order, as written.
     pub hash: String,
-    /// Whether another part follows.
+    /// `true` if another part follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
-    /// The newest `facts` records, so that a list need not read the tape.
+    /// Newest `facts` records, so that a listing need not read the whole tape.
     pub facts: Vec<Box<RawValue>>,
 }
 
-/// One line of a tape.
+/// A line of a tape.
 #[derive(Debug, Clone)]
 pub enum Line {
+    /// The header of a part.
     Header(Header),
+    /// A record.
     Record(Record),
+    /// A mark behind a block.
     Mark(Mark),
+    /// The seal of a part.
     Seal(Seal),
-    /// What is known and running at the beginning of a later part; readers that begin at the
-    /// first part need none of it.
+    /// A repetition of what is open and known at the beginning of a later part; a reader that
+    /// begins at the first part does not need it.
     Checkpoint,
 }
 
-/// Why a line could not be read.
+/// Error of [`read_line`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    #[error("not a record: {0}")]
+    /// The line is not a line of a tape.
+    #[error("not a valid line: {0}")]
     Malformed(String),
+    /// The header is of a newer version of the format.
     #[error(
         "written in format version {0}; this program reads up to {VERSION}. Install a newer shadowcat to open it"
     )]
     Newer(u32),
-    #[error("not a shadowcat tape (its first line says format {0:?})")]
+    /// The header is of another format.
+    #[error("not a shadowcat tape (format {0:?} in its header)")]
     Foreign(String),
 }
 
 // === write ===
 
-/// Appends the line of `value` with `"r":kind` as its first member.
+/// Appends the line of `value`, with `"r":kind` as its first member.
 pub fn write_tagged(line: &mut Vec<u8>, kind: &str, value: &impl Serialize) {
     #[derive(Serialize)]
     struct Tagged<'a, T> {
@@ -136,9 +152,14 @@ pub fn write_tagged(line: &mut Vec<u8>, kind: &str, value: &impl Serialize) {
     line.push(b'\n');
 }
 
-/// Appends the line of a record; `wall` is its wall time in microseconds.
+/// Appends the line of a record; `wall` is its wall time in microseconds since the Unix epoch.
 pub fn write_record(line: &mut Vec<u8>, record: &Record, wall: u64) {
     let Record { seq, at, session, body } = record;
+    if let Body::Unknown(unknown) = body {
+        line.extend_from_slice(&unknown.line);
+        line.push(b'\n');
+        return;
+    }
     let kind = kind(body);
     let _ =
         write!(line, r#"{{"r":"{kind}","seq":{seq},"at":{wall},"mono":{},"sess":{}"#, at.nanos(), session.0);
@@ -186,11 +207,18 @@ pub fn write_record(line: &mut Vec<u8>, record: &Record, wall: u64) {
                 None => Ok(()),
             };
         }
+        Body::Amended(amended) => {
+            let Amended { frame, by, message } = &**amended;
+            let _ = write!(line, r#","frame":{frame},"by":{}"#, json::quote(by));
+            write_message(line, message);
+        }
+        // An unknown record has been written above as its own line.
+        Body::Unknown(_) => {}
     }
     line.extend_from_slice(b"}\n");
 }
 
-fn kind(body: &Body) -> &'static str {
+fn kind(body: &Body) -> &str {
     match body {
         Body::Opened(_) => "opened",
         Body::Frame(_) => "frame",
@@ -202,6 +230,8 @@ fn kind(body: &Body) -> &'static str {
         Body::Gap(_) => "gap",
         Body::Ended(_) => "ended",
         Body::Closed(_) => "closed",
+        Body::Amended(_) => "amended",
+        Body::Unknown(unknown) => &unknown.kind,
     }
 }
 
@@ -234,12 +264,13 @@ fn write_facts(line: &mut Vec<u8>, facts: &Facts) {
     write_text(line, "name", facts.name.as_deref());
     write_text(line, "release", facts.release.as_deref());
     if let Some(capabilities) = &facts.capabilities {
-        // They were cut out of a message, so they are JSON; a line break in them is white space.
+        // Capabilities were cut out of a message, so they are JSON; a line break in them is white
+        // space.
         let _ = write!(line, r#","capabilities":{}"#, crate::mcp::layout::one_line(capabilities));
     }
 }
 
-/// A side of a session, named by the way it sends.
+/// Returns the name of a side of a session, which is given by the direction in which it sends.
 fn side_word(side: Direction) -> &'static str {
     match side {
         Direction::ToServer => "client",
@@ -304,7 +335,7 @@ fn write_frame(line: &mut Vec<u8>, frame: &Frame) {
     write_message(line, &frame.message);
 }
 
-/// Whether a message stands in its line as the bytes that it had on the wire.
+/// Returns `true` if the line of a message contains it as the bytes that it had on the wire.
 pub fn is_verbatim(message: &Message) -> bool {
     let raw = message.raw();
     let is_json = message.is_rpc() || json::document(raw).is_ok();
@@ -337,7 +368,7 @@ fn write_message(line: &mut Vec<u8>, message: &Message) {
     }
 }
 
-/// Appends a checkpoint: the lines of what is open, which stand in earlier parts, as an array.
+/// Appends a checkpoint: an array of the lines of open sessions, which are in earlier parts.
 pub fn write_checkpoint<'a>(line: &mut Vec<u8>, lines: impl Iterator<Item = &'a Vec<u8>>) {
     line.extend_from_slice(br#"{"r":"checkpoint","records":["#);
     for (index, record) in lines.enumerate() {
@@ -347,6 +378,10 @@ pub fn write_checkpoint<'a>(line: &mut Vec<u8>, lines: impl Iterator<Item = &'a 
     line.extend_from_slice(b"]}\n");
 }
 
+/// Record kinds that this version knows.
+const KINDS: [&str; 11] =
+    ["opened", "frame", "held", "ruled", "sent", "facts", "note", "gap", "ended", "closed", "amended"];
+
 // === read ===
 
 #[derive(Deserialize)]
@@ -355,7 +390,15 @@ struct Tag<'a> {
     r: std::borrow::Cow<'a, str>,
 }
 
-/// Every member that any record line may have.
+/// Members of every record.
+#[derive(Deserialize)]
+struct Common {
+    seq: Seq,
+    mono: u64,
+    sess: u32,
+}
+
+/// Union of the members of all record lines.
 #[derive(Deserialize)]
 struct Wide<'a> {
     seq: Seq,
@@ -420,10 +463,11 @@ struct LinkLine {
     flags: Vec<String>,
 }
 
-/// Reads one line, with or without its terminator.
+/// Parses one line, with or without its terminator.
 ///
 /// # Errors
-/// When it is no line of a tape, or one of a newer format.
+/// Returns [`LineError::Malformed`] if it is not a line of a tape, [`LineError::Newer`] for the
+/// header of a newer version, and [`LineError::Foreign`] for that of another format.
 pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
     let span = json::document(line).map_err(|flaw| LineError::Malformed(flaw.to_string()))?;
     let line = &line[span.clone()];
@@ -441,8 +485,16 @@ pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
         "mark" => serde_json::from_slice(line).map(Line::Mark).map_err(malformed),
         "seal" => serde_json::from_slice(line).map(Line::Seal).map_err(malformed),
         "checkpoint" => Ok(Line::Checkpoint),
+        // A kind of a later version of the program: its members may mean anything, except the three that
+        // every record has.
+        kind if !KINDS.contains(&kind) => {
+            let Common { seq, mono, sess } = serde_json::from_slice(line).map_err(malformed)?;
+            let body = Body::Unknown(Unknown { kind: kind.into(), line: Bytes::copy_from_slice(line) });
+            Ok(Line::Record(Record { seq, at: Stamp::from_nanos(mono), session: SessionId(sess), body }))
+        }
         kind => {
-            // The message is cut out first: it may hold numbers and keys that no type holds.
+            // The message is cut out first: it may contain numbers and keys that no Rust type can
+            // represent.
             let msg = json::member(line, 0..line.len(), "msg");
             let trimmed;
             let (text, msg) = match msg {
@@ -456,9 +508,9 @@ pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
             let mut wide: Wide<'_> = serde_json::from_slice(text).map_err(malformed)?;
             wide.msg = msg;
             let (seq, at, session) = (wide.seq, Stamp::from_nanos(wide.mono), SessionId(wide.sess));
-            let body = wide
-                .body(kind)
-                .ok_or_else(|| LineError::Malformed(format!("a {kind:?} record lacks a member")))?;
+            let body = wide.body(kind).ok_or_else(|| {
+                LineError::Malformed(format!("a {kind:?} record has a missing or invalid member"))
+            })?;
             Ok(Line::Record(Record { seq, at, session, body }))
         }
     }
@@ -517,6 +569,10 @@ impl Wide<'_> {
                 reason: self.reason?,
                 exit: self.code.map(Exit::Code).or(self.signal.map(Exit::Signal)),
             }),
+            "amended" => {
+                let message = Message::parse(self.raw()?);
+                Body::Amended(Box::new(Amended { frame: self.frame?, by: self.by?.into(), message }))
+            }
             _ => return None,
         })
     }

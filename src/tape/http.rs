@@ -1,4 +1,4 @@
-//! The HTTP facts of a frame in its line: `"http":{…}`.
+//! HTTP facts of a frame in its line: `"http":{…}`.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::log::http::Http;
 use crate::log::record::LaneId;
 use crate::mcp::sse::Event;
 
-/// The facts as a tape spells them.
+/// HTTP facts, as a tape spells them.
 #[derive(Serialize, Deserialize)]
 pub struct HttpLine {
-    /// The lane of the request.
+    /// Lane of the request.
     x: u32,
     method: String,
     path: String,
@@ -29,8 +29,8 @@ pub struct HttpLine {
     event: Option<EventLine>,
 }
 
-/// The bytes of an event: what stands around the message where it is in there as it is, else all
-/// of them.
+/// Bytes of an event: those around the message if the event contains it verbatim, or else all of
+/// them.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum EventLine {
@@ -39,7 +39,7 @@ enum EventLine {
     Base64 { base64: String },
 }
 
-/// Appends `,"http":{…}`; `message` are the bytes that the line has as the message.
+/// Appends `,"http":{…}`; `message` is the raw message of the frame.
 pub fn write(line: &mut Vec<u8>, http: &Http, message: &[u8]) {
     let text = |text: &Arc<str>| text.to_string();
     let value = HttpLine {
@@ -81,7 +81,8 @@ impl EventLine {
 }
 
 impl HttpLine {
-    /// The facts of the frame whose message is `message`.
+    /// Returns the HTTP facts of the frame whose raw message is `message`; `None` if the event is
+    /// broken.
     pub fn http(self, message: &[u8]) -> Option<Http> {
         Some(Http {
             exchange: LaneId(self.x),

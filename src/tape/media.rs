@@ -1,18 +1,25 @@
-//! What a tape is written onto.
+//! Media that a tape is written to.
 
 use std::fs::File;
 use std::io::{self, Write};
 
-/// A file that is only appended to, and can be cut back to where it was.
+/// A file that is only appended to, and can be cut back to an earlier length.
 pub trait Media: Send {
+    /// Appends `bytes`.
+    ///
     /// # Errors
-    /// When not all of it could be written; the rest of the file may hold a part of it then.
+    /// Returns an error if not all of them could be written; the file may contain a part of them
+    /// then.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts the file back to `length` bytes.
+    ///
     /// # Errors
-    /// When the file cannot be cut.
+    /// Returns an error if the file cannot be cut.
     fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// Forces what was written to the disk.
+    ///
     /// # Errors
-    /// When the disk does not take it.
+    /// Returns an error if the disk does not take it.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -30,7 +37,7 @@ impl Media for File {
     }
 }
 
-/// Nowhere: what a writer stands on until its files are there.
+/// Media that discards everything, for a writer whose files do not exist yet.
 impl Media for io::Sink {
     fn append(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())

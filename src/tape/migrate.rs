@@ -1,8 +1,8 @@
-//! Tapes of older versions, written again in the present one. The original is never touched.
+//! Conversion of tapes of older versions to the present one. The original file is never changed.
 //!
-//! Version 0 is one JSON document a session, as early recorders wrote it:
-//! `{"session":…, "frames":[{"timestamp":…,"direction":…,"message":…}…]}`, with `messages` for
-//! `frames` in some, and times in ISO 8601 or in milliseconds since the Unix epoch.
+//! Version 0 is one JSON document per session, as early recorders wrote it:
+//! `{"session":…, "frames":[{"timestamp":…,"direction":…,"message":…}…]}`. Some documents have
+//! `messages` instead of `frames`; times are ISO 8601 or milliseconds since the Unix epoch.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,45 +15,55 @@ use super::files;
 use super::source::Source;
 use crate::mcp::Direction;
 
-/// What an older tape is found not to be.
+/// Error in the conversion of an older tape.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    #[error("its version 0 document is broken: {0}")]
+    /// The document cannot be parsed, or there is no such version.
+    #[error("invalid version 0 document: {0}")]
     Malformed(String),
+    /// A frame of the document cannot be converted.
     #[error("frame {frame} of its version 0 document {what}")]
-    Frame { frame: usize, what: String },
+    Frame {
+        /// Number of the frame, counted from 1.
+        frame: usize,
+        /// Description of the problem, as the end of a sentence.
+        what: String,
+    },
+    /// The old tape cannot be read, or the new one cannot be written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// A version that can be read, how it is told, and how it becomes the next.
+/// An older version: its number, its detector, and its conversion to the present version.
 struct Version {
     number: u32,
     is: fn(&[u8]) -> bool,
     migrate: fn(&[u8], &Path) -> Result<Source, MigrateError>,
 }
 
-/// Every older version.
+/// Older versions that can be read.
 const VERSIONS: [Version; 1] = [Version { number: 0, is: is_v0, migrate: v0 }];
-/// How much is looked at to tell a version.
+/// Bytes that are examined to recognize a version.
 const GLANCE: u64 = 64 << 10;
-/// The largest document that is read into memory.
+/// Maximum bytes of a document, which is read into memory.
 const LARGEST: u64 = 1 << 30;
 
-/// The older version that `source` is of, if it is of one.
+/// Returns the older version of `source`; `None` if it is not of an older version.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Returns an error if `source` cannot be read.
 pub fn recognise(source: &Source) -> io::Result<Option<u32>> {
     let mut begins = Vec::new();
     source.from(0)?.take(GLANCE).read_to_end(&mut begins)?;
     Ok(VERSIONS.iter().find(|version| (version.is)(&begins)).map(|version| version.number))
 }
 
-/// The tape in `source`, written by `version`, in the present version; `path` names it.
+/// Converts the tape in `source` from `version` to the present version. A session without a name
+/// gets that of the file at `path`.
 ///
 /// # Errors
-/// When it is broken.
+/// Returns an error if the document is broken, there is no such version, or the new tape cannot be
+/// written.
 pub fn migrate(source: &Source, version: u32, path: &Path) -> Result<Source, MigrateError> {
     let mut text = Vec::new();
     source.from(0)?.take(LARGEST).read_to_end(&mut text)?;
@@ -65,7 +75,7 @@ pub fn migrate(source: &Source, version: u32, path: &Path) -> Result<Source, Mig
 fn is_v0(begins: &[u8]) -> bool {
     let text = begins.trim_ascii_start();
     let has = |key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
-    // Conversations with models have messages as well, but no directions.
+    // Chat transcripts of models contain messages as well, but no directions.
     let is_cut = begins.len() as u64 == GLANCE;
     text.starts_with(b"{")
         && (has("\"frames\"") || has("\"messages\""))
@@ -98,9 +108,9 @@ fn v0(text: &[u8], path: &Path) -> Result<Source, MigrateError> {
     for (at, frame) in document.frames.iter().enumerate() {
         let wrong = |what: String| MigrateError::Frame { frame: at + 1, what };
         let wall = super::times::time(&frame.timestamp)
-            .ok_or_else(|| wrong(format!("has no time that can be read: {}", frame.timestamp)))?;
+            .ok_or_else(|| wrong(format!("has an invalid time: {}", frame.timestamp)))?;
         let direction = direction(&frame.direction)
-            .ok_or_else(|| wrong(format!("has the direction {:?}, which says nothing", frame.direction)))?;
+            .ok_or_else(|| wrong(format!("has the unknown direction {:?}", frame.direction)))?;
         let text = crate::mcp::layout::one_line(frame.message.get());
         frames.push((wall, direction, text));
     }
@@ -111,7 +121,7 @@ fn v0(text: &[u8], path: &Path) -> Result<Source, MigrateError> {
     Ok(builder.tape()?)
 }
 
-/// What a direction is called by those who record.
+/// Parses a word that recorders use for a direction; returns `None` for an unknown one.
 pub fn direction(word: &str) -> Option<Direction> {
     let word = word.to_ascii_lowercase();
     let is = |words: &[&str]| words.contains(&word.as_str());
@@ -157,7 +167,8 @@ pub fn direction(word: &str) -> Option<Direction> {
     }
 }
 
-/// What a session of version 0 was of: it may be named, or described by an object.
+/// Returns the name and the target of a session of version 0, which is a name or an object that
+/// describes it.
 fn subject(session: Option<&RawValue>, path: &Path) -> (String, Vec<String>) {
     let value: serde_json::Value =
         session.and_then(|session| serde_json::from_str(session.get()).ok()).unwrap_or_default();

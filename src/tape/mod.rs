@@ -1,4 +1,5 @@
-//! Recordings on disk.
+//! Tapes: recordings of MCP sessions on disk, and everything that writes, reads, converts, compares
+//! or replays them.
 
 pub mod builder;
 pub mod care;

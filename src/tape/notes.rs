@@ -1,5 +1,5 @@
-//! What people say of a tape that may not change any more: notes, bookmarks, its name, tags. A file
-//! of lines beside it.
+//! Notes, bookmarks, name and tags of a tape, as lines of a file beside it, since the tape itself
+//! may not change any more.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,10 +12,10 @@ use super::draft::Draft;
 use super::files;
 use crate::log::record::{Level, Note, Seq};
 
-/// One line of the file: a note, or what a tape is called from then on.
+/// A line of the file: a note, or a change of the name or the tags.
 #[derive(Default, Serialize, Deserialize)]
 struct Line {
-    /// When it was written, microseconds since the Unix epoch.
+    /// Time of writing, in microseconds since the Unix epoch.
     #[serde(default)]
     at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,40 +34,45 @@ struct Line {
     untag: Option<String>,
 }
 
-/// What a tape is called, and how it is tagged.
+/// Name and tags of a tape.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
+    /// Name that a person gave it.
     pub name: Option<String>,
+    /// Tags, in the order in which they were added.
     pub tags: Vec<String>,
     noted: bool,
 }
 
-/// A change of the labels of a tape.
+/// A change of the name or the tags of a tape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Label {
+    /// Sets the name; an empty one removes it.
     Name(String),
+    /// Adds a tag.
     Tag(String),
+    /// Removes a tag.
     Untag(String),
 }
 
 impl Labels {
-    /// Whether somebody said anything of the tape, and so wants to keep it.
+    /// Returns `true` if somebody named, tagged or noted the tape, and so wants to keep it.
     pub fn is_kept(&self) -> bool {
         self.noted || self.name.is_some() || !self.tags.is_empty()
     }
 }
 
 fn lines(path: &Path) -> Vec<Line> {
-    // Standard input has no place where notes could lie.
+    // Standard input has no file beside it.
     if path.as_os_str() == "-" {
         return Vec::new();
     }
     let Ok(bytes) = std::fs::read(files::notes(path)) else { return Vec::new() };
-    // A line that is none is left out: somebody may have edited the file.
+    // Invalid lines are left out: somebody may have edited the file.
     bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// The notes beside the tape at `path`, in the order in which they were written.
+/// Returns the notes beside the tape at `path`, in the order in which they were written.
 pub fn read(path: &Path) -> Vec<Note> {
     let note = |line: Line| {
         let Line { frame, mark, by, text, .. } = line;
@@ -76,7 +81,7 @@ pub fn read(path: &Path) -> Vec<Note> {
     lines(path).into_iter().filter_map(note).collect()
 }
 
-/// What the tape at `path` is called, and how it is tagged.
+/// Returns the name and the tags of the tape at `path`.
 pub fn labels(path: &Path) -> Labels {
     let mut labels = Labels::default();
     for line in lines(path) {
@@ -91,10 +96,10 @@ pub fn labels(path: &Path) -> Labels {
     labels
 }
 
-/// Adds a note to those beside the tape at `path`; `at` in microseconds since the Unix epoch.
+/// Adds a note to those beside the tape at `path`; `at` is in microseconds since the Unix epoch.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn add(path: &Path, note: &Note, at: u64) -> io::Result<()> {
     let Note { frame, mark, by, text, .. } = note;
     let line = Line {
@@ -108,10 +113,10 @@ pub fn add(path: &Path, note: &Note, at: u64) -> io::Result<()> {
     append(path, &line)
 }
 
-/// Names or tags the tape at `path`; `at` in microseconds since the Unix epoch.
+/// Names or tags the tape at `path`; `at` is in microseconds since the Unix epoch.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn label(path: &Path, label: Label, at: u64) -> io::Result<()> {
     let line = match label {
         Label::Name(name) => Line { at, name: Some(name), ..Line::default() },
@@ -121,11 +126,11 @@ pub fn label(path: &Path, label: Label, at: u64) -> io::Result<()> {
     append(path, &line)
 }
 
-/// Writes what is said of the tape at `from` to beside the one at `to`, which may be the same, with
-/// each text as `change` makes it.
+/// Copies the notes file of the tape at `from` to that of the tape at `to`, which may be the same,
+/// with each text replaced by the result of `change`.
 ///
 /// # Errors
-/// When the file cannot be written; then it is as it was.
+/// Returns an error if the file cannot be written; it is unchanged then.
 pub fn copy(from: &Path, to: &Path, change: &dyn Fn(&str) -> String) -> io::Result<()> {
     let mut all = Vec::new();
     for mut line in lines(from) {
@@ -151,9 +156,9 @@ fn append(path: &Path, line: &Line) -> io::Result<()> {
     let place = files::notes(path);
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&place)?;
     if std::fs::read(&place)?.last().is_some_and(|last| *last != b'\n') {
-        // Somebody was interrupted in a line.
+        // The last line is incomplete, as its writer was interrupted: begin a new one.
         line.insert(0, b'\n');
     }
-    // One write, so that two processes do not mix their lines.
+    // A single write keeps the lines of two processes apart.
     file.write_all(&line)
 }

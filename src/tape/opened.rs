@@ -1,5 +1,5 @@
-//! A tape opened to be looked at: its world, folded from the index, and a log that reads single
-//! records back from the file.
+//! A tape opened for viewing: its world, folded from the index, and a log that reads single records
+//! back from the file.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -22,38 +22,42 @@ use crate::log::world::{Name, World};
 
 /// A tape that was opened.
 pub struct Opened {
-    /// The first part.
+    /// Path of the first part.
     pub path: PathBuf,
+    /// Header of the part that was opened.
     pub header: Header,
-    /// Everything that is on the tape, and the notes beside it.
+    /// State folded from all records of the tape and the notes beside it.
     pub world: World,
+    /// Log that reads the records back from the tape, with the notes beside it appended.
     pub log: Arc<Log>,
-    /// The last record of the tape itself.
+    /// Last record of the tape itself, without the notes.
     pub last: Seq,
-    /// How it ended; none when it is still recorded, or its recorder was killed.
+    /// Seal of the last part; `None` if the tape is still being recorded, its recorder was killed,
+    /// or a part is missing.
     pub seal: Option<Seal>,
     /// Bytes of all parts, before compression.
     pub bytes: u64,
-    /// Bytes behind the last whole line.
+    /// Bytes behind the last complete line.
     pub torn: u64,
 }
 
-/// How far opening has come: bytes looked at, and bytes in all.
+/// Callback for the progress of opening: bytes examined, and bytes in total.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 
-/// Opens the tape whose first part is at `path`. An index that is missing or of another file is
-/// made anew, which takes a while for a long tape: `progress` is told.
+/// Opens the tape whose first part is at `path`. An index that is missing or does not match is made
+/// anew, which takes a while for a long tape: `progress` is called meanwhile.
 ///
 /// # Errors
-/// When it cannot be read, is no tape, or is from a newer program.
+/// Returns an error if the tape cannot be read, is not a tape, or was written by a newer program.
 pub fn open(path: &Path, progress: &mut Progress<'_>) -> Result<Opened, OpenError> {
     let part = PartFile::open(path)?;
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
     let again = part.another().map_err(failed)?;
     match read(part, true, progress) {
-        // The file was changed behind its index, or the index is damaged: the tape itself counts.
+        // The file was changed after its index was made, or the index is damaged: the tape itself
+        // counts.
         Err(Unread::Unfit) => match read(again, false, progress) {
-            Err(Unread::Unfit) => Err(failed(io::Error::other("its index cannot be made"))),
+            Err(Unread::Unfit) => Err(failed(io::Error::other("its index cannot be built"))),
             Err(Unread::Failed(error)) => Err(error),
             Ok(opened) => Ok(opened),
         },
@@ -62,9 +66,9 @@ pub fn open(path: &Path, progress: &mut Progress<'_>) -> Result<Opened, OpenErro
     }
 }
 
-/// Why a tape was not read.
+/// Reason why a tape was not read.
 enum Unread {
-    /// An index does not fit its tape.
+    /// The index does not match its tape.
     Unfit,
     Failed(OpenError),
 }
@@ -81,7 +85,7 @@ fn read(mut part: PartFile, trusts: bool, progress: &mut Progress<'_>) -> Result
         let (read, seal) = fold.part(&part).map_err(failed)?.ok_or(Unread::Unfit)?;
         shelf.push(read);
         match seal {
-            // A next part that is missing is damage that `validate` names; what is here is shown.
+            // A missing part is damage, which `validate` reports; the parts that exist are shown.
             Some(seal) if seal.continued => {
                 match PartFile::open(&files::next_part(&path, part.header.part)) {
                     Ok(next) if next.header.tape == header.tape => part = next,
@@ -107,26 +111,27 @@ struct Fold<'a, 'b> {
     world: World,
     progress: &'a mut Progress<'b>,
     torn: u64,
-    /// Whether an index is taken at its word as far as it fits.
+    /// `true` if an index is used as far as it matches its tape.
     trusts: bool,
-    /// Whether reading began with the first part.
+    /// `true` if reading began with the first part.
     whole: bool,
 }
 
-/// Entries that are decoded at once, and how many such chunks may wait.
+/// Number of entries in a decoded chunk; up to `CHUNKS` chunks may wait.
 const CHUNK: usize = 4096;
 const CHUNKS: usize = 4;
-/// The fewest bytes that a frame and what became of it take on a tape.
+/// Minimum bytes that a frame and its outcome take on a tape.
 const LEAST: u64 = 128;
-/// Records that may be missing without a word: more are a number that was damaged.
+/// Maximum number of records that may be missing without a gap record; a larger jump is a damaged
+/// number.
 const JUMP: u64 = 1 << 20;
-/// Records that may be missing at all.
+/// Maximum number of records that may be missing at all.
 const GAP: u64 = 1 << 27;
-/// Touched frames that are forgotten at once: nobody keeps a list yet.
+/// Number of touched frames after which they are forgotten: no view uses them yet.
 const TOUCHED: usize = 1 << 16;
 
 impl Fold<'_, '_> {
-    /// Folds a part; none when its index does not fit it.
+    /// Folds a part; returns `None` if its index does not match it.
     fn part(&mut self, part: &PartFile) -> io::Result<Option<(Part, Option<Seal>)>> {
         let source = part.source.another()?;
         let begins = part.begins.len() as u64;
@@ -134,7 +139,7 @@ impl Fold<'_, '_> {
             Ok(index) if self.trusts && part.migrated.is_none() => {
                 let mut shelved = Part { source, index, loose: Vec::new() };
                 let Some(end) = self.indexed(&shelved)? else { return Ok(None) };
-                // What the index does not have yet: the last flush of a recorder, or a seal.
+                // Lines that are not in the index yet: the last flush of a recorder, or a seal.
                 let mut loose = Vec::new();
                 let seal = self.unindexed(part, end.max(begins), &mut |record, at, length| {
                     loose.push((record.seq, at, length));
@@ -147,10 +152,11 @@ impl Fold<'_, '_> {
         }
     }
 
-    /// Folds what the index has. Returns where the last of its lines ends; none when the lines are
-    /// not what it says.
+    /// Folds the records in the index and returns the end of their last line; `None` if the lines
+    /// do not match the index.
     fn indexed(&mut self, part: &Part) -> io::Result<Option<u64>> {
-        // In this order: a tape that is recorded right now is written before its index.
+        // The end of the index is read before the length: a recorder writes the tape before its
+        // index.
         let until = part.index.end();
         let length = part.source.length()?;
         if part.index.first() <= self.world.last {
@@ -160,17 +166,17 @@ impl Fold<'_, '_> {
         let mut newest = None;
         let mut texts = Texts::new(&mut self.world);
         let count = until.saturating_sub(part.index.first());
-        // A frame has at least one record beside it that says what became of it.
+        // At most half of the records are frames: every frame has a record of its outcome.
         let rows = (count / 2).min(length / LEAST);
         self.world.rows.reserve_exact(usize::try_from(rows).unwrap_or(0));
-        // Reading and decoding is half of the work, and there is more than one processor.
+        // Entries are read and decoded on a second thread, since that is half of the work.
         std::thread::scope(|scope| {
             let (sender, chunks) = sync_channel(CHUNKS);
             scope.spawn(move || {
                 let mut entries = part.index.entries(0).take_while(|(seq, _)| *seq < until);
                 loop {
                     let chunk: Vec<(Seq, Entry)> = entries.by_ref().take(CHUNK).collect();
-                    // Whoever folds them may have given up.
+                    // `Err` means that folding was given up: stop too.
                     if chunk.is_empty() || sender.send(chunk).is_err() {
                         return;
                     }
@@ -191,7 +197,7 @@ impl Fold<'_, '_> {
         })
     }
 
-    /// Folds an entry; false when its line is not what it says.
+    /// Folds an entry; returns `false` if its line does not match it.
     fn entry(&mut self, part: &Part, seq: Seq, entry: &Entry, texts: &mut Texts) -> bool {
         let (at, session) = (Stamp::from_nanos(entry.mono), SessionId(entry.session));
         match &entry.brief {
@@ -213,7 +219,8 @@ impl Fold<'_, '_> {
         true
     }
 
-    /// Folds the lines from `offset` on; `each` is told of every record, and where its line is.
+    /// Folds the lines from `offset` on and returns the seal at their end, if any. `each` is called
+    /// with every record, and the offset and length of its line.
     fn unindexed(
         &mut self,
         part: &PartFile,
@@ -231,7 +238,7 @@ impl Fold<'_, '_> {
                 }
                 Ok(Line::Seal(seal)) => return Ok(Some(seal)),
                 Ok(Line::Mark(_)) => (self.progress)(at, total),
-                // What cannot be read is what `validate` is for.
+                // Unreadable lines are skipped; `validate` reports them.
                 _ => {}
             }
             if self.world.touched.len() > TOUCHED {
@@ -242,8 +249,8 @@ impl Fold<'_, '_> {
         Ok(None)
     }
 
-    /// Whether a record can stand behind those read so far. Where reading does not begin with the
-    /// first part, the first record may have any number.
+    /// Returns `true` if a record can follow those read so far. If reading does not begin with the
+    /// first part, the first record may have a much higher number.
     fn follows(&self, record: &Record) -> bool {
         let last = self.world.last;
         let most = match &record.body {
@@ -254,8 +261,8 @@ impl Fold<'_, '_> {
         record.seq > last && record.seq - last <= most
     }
 
-    /// Folds every line, and makes an index of them: beside the part where that can be written,
-    /// else for this time only.
+    /// Folds every line and makes an index of them: beside the part if that can be written, or else
+    /// a temporary one.
     fn index_anew(
         &mut self,
         part: &PartFile,
@@ -287,10 +294,10 @@ impl Fold<'_, '_> {
             file.write_all(&index::header(self.world.last + 1, &part.begins))?;
         }
         pending.write_to(&file)?;
-        // A tape that is still recorded has a writer of its index; a broken one is not a reason to
-        // give it one that it would go on with.
+        // Only the index of a sealed part is kept: the recorder of an unsealed part writes its
+        // index itself, and a broken part should not seem to be continued.
         if let Some(named) = named.filter(|_| seal.is_some()) {
-            // Without it the tape opens all the same.
+            // The tape opens without the file too; ignore the error.
             let _ = named.persist(&index::path_beside(&part.path));
         }
         let index = Index::read(file, &part.begins)?;
@@ -298,14 +305,14 @@ impl Fold<'_, '_> {
     }
 }
 
-/// Bytes of entries that are written at once.
+/// Bytes of index entries that are written at once.
 const BLOCK: usize = 1 << 20;
 
-/// The texts that an index names, as far as they were met.
+/// Texts that an index refers to, as far as they were read.
 struct Texts {
     methods: HashMap<u32, Name>,
     targets: HashMap<u32, Name>,
-    /// Stands for what can be read no more: the rest of the tape can.
+    /// Text that replaces an unreadable one: the rest of the tape can still be read.
     lost: Name,
 }
 
@@ -314,8 +321,8 @@ impl Texts {
         Self { methods: HashMap::new(), targets: HashMap::new(), lost: world.intern("(unreadable)") }
     }
 
-    /// The digest of a frame with its texts, which are read where they are met first; none when its
-    /// line is not what the index says.
+    /// Returns the digest of a frame with its texts, which are read at their first use; `None` if
+    /// its line does not match the index.
     fn digest(
         &mut self,
         part: &Part,

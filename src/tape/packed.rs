@@ -1,6 +1,6 @@
-//! Compressed tape parts that can be read from anywhere: zstd frames of about a megabyte each,
-//! and behind them their sizes in a skippable frame (the zstd seekable format, version 0.1.0 of
-//! `contrib/seekable_format`). `zstd -dc` sees the plain tape.
+//! Compressed tape parts with random access: zstd frames of about one megabyte each, followed by
+//! their sizes in a skippable frame (the zstd seekable format, version 0.1.0 of
+//! `contrib/seekable_format`). `zstd -dc` restores the plain tape.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,24 +10,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// What a zstd file begins with.
+/// Magic number at the beginning of a zstd file (RFC 8878, section 3.1.1).
 pub const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// What a seek table ends with.
+/// Magic number at the end of a seek table.
 const TABLE_END: u32 = 0x8f92_eab1;
-/// What the skippable frame of a seek table begins with.
+/// Magic number of the skippable frame that holds a seek table.
 const TABLE_BEGIN: u32 = 0x184d_2a5e;
-/// Bytes behind the entries: their number, a descriptor, the magic number.
+/// Bytes of the footer behind the table entries: their number, a descriptor, the magic number.
 const FOOTER: u64 = 9;
-/// Bytes of a frame before it is compressed.
+/// Uncompressed bytes of a zstd frame.
 const BLOCK: usize = 1 << 20;
-/// The largest frame that is believed in.
+/// Maximum uncompressed size of a frame; a table that declares a larger one is broken.
 const LARGEST: u64 = 1 << 30;
-/// Blocks that stay decompressed.
+/// Number of decompressed blocks that are cached.
 const CACHED_BLOCKS: usize = 8;
-/// Good, and far faster than a disk.
+/// Compression level: a good ratio, and far faster than a disk.
 const LEVEL: i32 = 3;
 
-/// A compressed part.
+/// A compressed tape part with its seek table.
 #[derive(Debug)]
 pub struct Packed {
     file: File,
@@ -35,7 +35,8 @@ pub struct Packed {
     kept: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
 }
 
-/// Where a block is, and where what it holds belongs.
+/// Position and size of a block, in the file (`at`, `packed`) and in the plain tape (`from`,
+/// `size`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockSpan {
     at: u64,
@@ -45,14 +46,14 @@ struct BlockSpan {
 }
 
 fn broken(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("its compression is broken: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("invalid zstd seek table or frame: {what}"))
 }
 
 impl Packed {
-    /// Reads the seek table of `file`; none when it has none.
+    /// Reads the seek table of `file`; returns `None` if the file has no table.
     ///
     /// # Errors
-    /// When the table is broken.
+    /// Returns an error if the file cannot be read or the table is broken.
     pub fn open(file: File) -> io::Result<Option<Self>> {
         let length = file.metadata()?.len();
         let mut footer = [0; FOOTER as usize];
@@ -75,28 +76,29 @@ impl Packed {
             let place = BlockSpan { at, packed: small(entry, 0).into(), from, size: small(entry, 4).into() };
             (at, from) = (at + place.packed, from + place.size);
             if at > begin || place.size > LARGEST {
-                return Err(broken("its table names more than the file has"));
+                return Err(broken("the seek table exceeds the file"));
             }
             blocks.push(place);
         }
         Ok(Some(Self { file, blocks: blocks.into(), kept: Mutex::default() }))
     }
 
-    /// Bytes in all, before compression.
+    /// Returns the uncompressed length in bytes.
     pub fn length(&self) -> u64 {
         self.blocks.last().map_or(0, |last| last.from + last.size)
     }
 
-    /// Another reader of the same file.
+    /// Opens another reader of the same file.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn another(&self) -> io::Result<Self> {
         let (file, blocks) = (self.file.try_clone()?, Arc::clone(&self.blocks));
         Ok(Self { file, blocks, kept: Mutex::default() })
     }
 
-    /// Where the block ends that `offset` falls in, if there is one behind it.
+    /// Returns the uncompressed offset of the block behind the one that contains `offset`, if there
+    /// is one.
     pub fn behind(&self, offset: u64) -> Option<u64> {
         let index = self.blocks.partition_point(|place| place.from + place.size <= offset);
         self.blocks.get(index + 1).map(|next| next.from)
@@ -123,7 +125,7 @@ impl Packed {
         Ok(block)
     }
 
-    /// The rest of the block that `offset` falls in; empty at the end.
+    /// Returns the block that contains `offset` and the position in it; an empty block at the end.
     fn rest(&self, offset: u64) -> io::Result<(Arc<Vec<u8>>, usize)> {
         let index = self.blocks.partition_point(|place| place.from + place.size <= offset);
         match self.blocks.get(index) {
@@ -132,10 +134,11 @@ impl Packed {
         }
     }
 
-    /// Fills `bytes` from `offset` on.
+    /// Fills `bytes` with the uncompressed bytes from `offset` on.
     ///
     /// # Errors
-    /// When there are fewer, or they cannot be read.
+    /// Returns `UnexpectedEof` if there are fewer bytes, or an error if a block cannot be read or
+    /// decompressed.
     pub fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             let (block, from) = self.rest(offset)?;
@@ -152,16 +155,16 @@ impl Packed {
         Ok(())
     }
 
-    /// Everything from `offset` on, in order.
+    /// Returns a reader of the uncompressed bytes from `offset` on.
     pub fn from(self, offset: u64) -> impl BufRead + Send {
         OpenBlock { packed: self, offset, block: Arc::default(), at: 0 }
     }
 }
 
-/// A compressed part read in order.
+/// Sequential reader of a compressed part.
 struct OpenBlock {
     packed: Packed,
-    /// Where the next block begins.
+    /// Uncompressed offset of the next block.
     offset: u64,
     block: Arc<Vec<u8>>,
     at: usize,
@@ -191,11 +194,11 @@ impl Read for OpenBlock {
     }
 }
 
-/// Compresses everything in `from`; `done` is told how many bytes of it were read so far. Returns
-/// how many bytes that makes.
+/// Compresses everything in `from` into `to` and returns the number of bytes written. `done` is
+/// called after each block with the number of bytes read so far.
 ///
 /// # Errors
-/// When something cannot be read or written.
+/// Returns an error if `from` cannot be read, `to` cannot be written, or zstd fails.
 pub fn pack(mut from: impl Read, to: &mut impl Write, done: &mut dyn FnMut(u64)) -> io::Result<u64> {
     let mut table = Vec::new();
     let (mut count, mut read, mut written) = (0_u32, 0, 0);

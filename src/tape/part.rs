@@ -1,4 +1,4 @@
-//! One file of a tape.
+//! Parts of a tape: opening one of its files, reading its lines, and finding the others.
 
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
@@ -8,42 +8,72 @@ use super::migrate;
 use super::source::Source;
 use super::{files, index};
 
-/// Why a tape could not be opened.
+/// Error of opening a tape.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The file cannot be read.
     #[error("open {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// Cause of the failure.
+        source: io::Error,
+    },
+    /// The header is of a newer version or of another format.
     #[error("open {}: {source}", path.display())]
-    Format { path: PathBuf, source: LineError },
+    Format {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the header line.
+        source: LineError,
+    },
+    /// The tape is of an older version and cannot be converted.
     #[error("open {}: {source}", path.display())]
-    Old { path: PathBuf, source: migrate::MigrateError },
-    #[error("open {}: it is torn inside its header, so nothing of it is left", path.display())]
-    TornHeader { path: PathBuf },
+    Old {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the conversion.
+        source: migrate::MigrateError,
+    },
+    /// The file ends inside of its header.
+    #[error("open {}: the file ends within its header, so nothing can be recovered", path.display())]
+    TornHeader {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The file does not begin with a header.
     #[error("open {}: it does not begin with a tape header", path.display())]
-    NoHeader { path: PathBuf },
+    NoHeader {
+        /// Path of the file.
+        path: PathBuf,
+    },
 }
 
 /// A part of a tape, opened for reading.
 #[derive(Debug)]
 pub struct PartFile {
+    /// Path of the file; `-` for standard input.
     pub path: PathBuf,
+    /// Header of the part.
     pub header: Header,
-    /// Its first line.
+    /// First line, with its terminator.
     pub begins: Vec<u8>,
+    /// Bytes of the part, converted to the present version.
     pub source: Source,
-    /// The version that it was written in, when that is an older one.
+    /// Version in which it was written, if that is an older one.
     pub migrated: Option<u32>,
 }
 
-/// The longest first line that is looked at before a file is taken for no tape.
+/// Maximum bytes of a first line; a file with a longer one is not a tape.
 const LONGEST_HEADER: u64 = 4 << 20;
 
 impl PartFile {
-    /// Opens the part at `path`, compressed or not, migrated when it is of an older version; `-`
-    /// is standard input.
+    /// Opens the part at `path`, compressed or not. A part of an older version is converted; `-` is
+    /// standard input.
     ///
     /// # Errors
-    /// When it cannot be read, is no tape, or is from a newer program.
+    /// Returns an error if the file cannot be read, is not a tape, or was written by a newer
+    /// program.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
         let source = match path.as_os_str() == "-" {
@@ -53,10 +83,10 @@ impl PartFile {
         Self::of(source.map_err(failed)?, path)
     }
 
-    /// The same part, to be read once more.
+    /// Opens the same part once more.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn another(&self) -> io::Result<Self> {
         Ok(Self {
             path: self.path.clone(),
@@ -92,20 +122,20 @@ impl PartFile {
         }
     }
 
-    /// Its lines from `offset` on.
+    /// Returns the lines from `offset` on.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if the part cannot be read.
     pub fn lines(&self, offset: u64) -> io::Result<Lines> {
         Ok(Lines { source: self.source.from(offset)?, offset, torn: 0 })
     }
 
-    /// Its lines behind the block that cannot be read at `offset`; none when nothing is there.
+    /// Returns the lines behind the unreadable block at `offset`; `None` if there are none.
     pub fn lines_behind(&self, mut offset: u64) -> Option<Lines> {
         loop {
             offset = self.source.behind(offset)?;
             let mut lines = self.lines(offset).ok()?;
-            // The block begins in the middle of a line.
+            // The rest of a line is skipped: the block begins in the middle of one.
             if lines.source.skip_until(b'\n').is_ok_and(|count| {
                 lines.offset += count as u64;
                 count > 0
@@ -116,11 +146,11 @@ impl PartFile {
     }
 }
 
-/// The parts of the tape whose first part is at `path`, in order. Files that are only called like
-/// parts of it are none.
+/// Returns the parts of the tape whose first part is at `path`, in order. Files that only have the
+/// name of a part are left out.
 pub fn parts(path: &Path) -> Vec<PathBuf> {
     let mut parts = vec![path.to_owned()];
-    // It is opened only where there may be more: mostly there is one part.
+    // The first part is opened only if there may be more: most tapes have one part.
     let mut tape = None;
     for number in 1.. {
         let next = files::next_part(path, number);
@@ -138,7 +168,8 @@ pub fn parts(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
-/// Every file of a tape, what belongs to it first: alone it would be litter.
+/// Returns every file of a tape in the order of deletion: notes and index files first, which are
+/// useless without their tape.
 pub fn all_files(path: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     if !files::has_twin(path) {
@@ -151,20 +182,20 @@ pub fn all_files(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The lines of a part, in order.
+/// Lines of a part, in order.
 pub struct Lines {
     source: Box<dyn BufRead + Send>,
-    /// Where the next line begins.
+    /// Offset of the next line.
     pub offset: u64,
-    /// Bytes behind the last whole line.
+    /// Bytes behind the last complete line.
     pub torn: u64,
 }
 
 impl Lines {
-    /// Reads the next whole line into `line`, and tells where it began; none at the end.
+    /// Reads the next complete line into `line` and returns its offset; `None` at the end.
     ///
     /// # Errors
-    /// When the rest cannot be read.
+    /// Returns an error if the rest of the part cannot be read.
     pub fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Option<u64>> {
         line.clear();
         let count = self.source.read_until(b'\n', line)?;

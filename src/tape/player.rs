@@ -1,6 +1,6 @@
-//! Playing a recording over a clock: which of its moments have come.
+//! Playback of a recording against a clock: the player tells which moments have come.
 //!
-//! It does nothing by itself and waits for nothing, so the same tape, speed and clock give the
+//! A player does nothing by itself and never blocks, so the same tape, speed and clock give the
 //! same order and times, to the nanosecond. The scrubber, `tape play` and the stand-in for a
 //! recorded server are driven by it.
 
@@ -11,19 +11,24 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Stamp};
 
-/// How fast a recording is played.
+/// Speed of playback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speed {
-    /// Recorded time for real time, as a fraction.
-    Times { of: u32, per: u32 },
-    /// Everything at once, in its order.
+    /// Recorded time per real time, as the fraction `of / per`.
+    Times {
+        /// Numerator: units of recorded time.
+        of: u32,
+        /// Denominator: units of real time.
+        per: u32,
+    },
+    /// No waiting: everything at once, in order.
     Max,
 }
 
 impl Speed {
-    /// As it was.
+    /// Speed of the recording.
     pub const NORMAL: Self = Self::Times { of: 1, per: 1 };
-    /// The speeds that a person steps through.
+    /// Speeds that a person steps through, slowest first.
     pub const STEPS: [Self; 8] = [
         Self::Times { of: 1, per: 10 },
         Self::Times { of: 1, per: 4 },
@@ -35,14 +40,15 @@ impl Speed {
         Self::Max,
     ];
 
-    /// The next faster or slower step; the last stays.
+    /// Returns the speed that is `by` steps faster (or slower, if negative), at most the last and
+    /// at least the first step. A speed that is not a step counts as [`Speed::NORMAL`].
     #[must_use]
     pub fn step(self, by: isize) -> Self {
         let at = Self::STEPS.iter().position(|step| *step == self).unwrap_or(3);
         Self::STEPS[at.saturating_add_signed(by).min(Self::STEPS.len() - 1)]
     }
 
-    /// How much of the recording goes by in `real` time; none when all of it does.
+    /// Returns the nanoseconds of the recording that pass in `real` time; `None` if all of it does.
     fn recorded(self, real: Duration) -> Option<u64> {
         match self {
             Self::Times { of, per } => Some(scale(real.as_nanos(), of, per)),
@@ -50,7 +56,7 @@ impl Speed {
         }
     }
 
-    /// How long `recorded` time takes.
+    /// Returns the real time that `recorded` time takes.
     pub fn real(self, recorded: Duration) -> Duration {
         match self {
             Self::Times { of, per } => Duration::from_nanos(scale_up(recorded.as_nanos(), per, of)),
@@ -59,12 +65,12 @@ impl Speed {
     }
 }
 
-/// `nanos * of / per`, rounded down.
+/// Returns `nanos * of / per`, rounded down.
 fn scale(nanos: u128, of: u32, per: u32) -> u64 {
     u64::try_from(nanos * u128::from(of) / u128::from(per.max(1))).unwrap_or(u64::MAX)
 }
 
-/// `nanos * of / per`, rounded up, so that what is due then is reached.
+/// Returns `nanos * of / per`, rounded up, so that the recorded time has been reached after it.
 fn scale_up(nanos: u128, of: u32, per: u32) -> u64 {
     u64::try_from((nanos * u128::from(of)).div_ceil(u128::from(per.max(1)))).unwrap_or(u64::MAX)
 }
@@ -78,9 +84,9 @@ impl fmt::Display for Speed {
     }
 }
 
-/// A speed that is none.
+/// Error of parsing a [`Speed`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no speed; write 0.1, 0.5, 1, 2, 10 or max")]
+#[error("{0:?} is not a speed; use 0.1, 0.5, 1, 2, 10 or max")]
 pub struct SpeedError(String);
 
 impl FromStr for Speed {
@@ -102,7 +108,7 @@ impl FromStr for Speed {
         if of == 0 {
             return Err(wrong());
         }
-        // In lowest terms, so that 1.0 is 1.
+        // The fraction is in lowest terms, so that 1.0 equals 1.
         let common = gcd(of, per);
         Ok(Self::Times { of: of / common, per: per / common })
     }
@@ -112,14 +118,17 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The moments of a recording, in their order.
+/// Times of the moments of a recording, in order.
 pub trait Timeline {
-    /// How many there are.
+    /// Returns the number of moments.
     fn count(&self) -> usize;
-    /// When moment `at` was; never before the one before it.
+    /// Returns the time of moment `at`; never before that of the moment before it.
+    ///
+    /// # Panics
+    /// May panic if `at` is not below [`Timeline::count`].
     fn time(&self, at: usize) -> Stamp;
 
-    /// How many moments there are up to and with `time`.
+    /// Returns the number of moments up to and including `time`.
     fn until(&self, time: Stamp) -> usize {
         let (mut low, mut high) = (0, self.count());
         while low < high {
@@ -150,39 +159,41 @@ impl Timeline for [crate::log::world::Row] {
     }
 }
 
-/// A place in a recording that moves with a clock.
+/// A position in a recording that moves with a clock.
 #[derive(Debug, Clone)]
 pub struct Player {
     clock: Clock,
     speed: Speed,
-    /// The recorded time where it stood when it was last told to do something …
+    /// Recorded time at the last command …
     from: Stamp,
-    /// … and when that was, if it is playing.
+    /// … and the clock time of that command; `None` if paused.
     since: Option<Stamp>,
-    /// Moments that have come.
+    /// Number of moments that have come.
     passed: usize,
 }
 
 impl Player {
-    /// A player that stands at the beginning of recorded time.
+    /// Creates a paused player at the beginning of recorded time.
     pub fn new(clock: Clock, speed: Speed) -> Self {
         Self { clock, speed, from: Stamp::default(), since: None, passed: 0 }
     }
 
+    /// Returns the current speed.
     pub fn speed(&self) -> Speed {
         self.speed
     }
 
+    /// Returns `true` unless the player is paused.
     pub fn is_playing(&self) -> bool {
         self.since.is_some()
     }
 
-    /// How many moments have come.
+    /// Returns the number of moments that have come.
     pub fn passed(&self) -> usize {
         self.passed
     }
 
-    /// The recorded time that is reached by now.
+    /// Returns the recorded time that is reached by now.
     pub fn position(&self) -> Stamp {
         match self.since {
             None => self.from,
@@ -193,23 +204,23 @@ impl Player {
         }
     }
 
-    /// Lets time go by.
+    /// Starts or resumes playback.
     pub fn play(&mut self) {
         if self.since.is_none() {
             self.since = Some(self.clock.now());
         }
     }
 
-    /// Stands still.
+    /// Pauses playback.
     pub fn pause(&mut self) {
-        // At the highest speed it has passed whatever it was asked for, and stands there.
+        // At maximum speed the position is the end of time; `from` is the last moment that came.
         if self.speed != Speed::Max {
             self.from = self.position();
         }
         self.since = None;
     }
 
-    /// Goes on from where it is at another speed.
+    /// Continues from the current position at another speed.
     pub fn set_speed(&mut self, speed: Speed) {
         let playing = self.is_playing();
         self.pause();
@@ -219,12 +230,13 @@ impl Player {
         }
     }
 
-    /// Goes to a recorded time; what was there has come.
+    /// Moves to a recorded time; the moments up to and including it have come.
     pub fn seek(&mut self, time: Stamp, timeline: &(impl Timeline + ?Sized)) {
         self.go(time, timeline.until(time));
     }
 
-    /// Goes to moment `at`, with those before it, whatever others were at the same time.
+    /// Moves to moment `at`: it and those before it have come, but no later ones of the same time.
+    /// A moment behind the last one is ignored.
     pub fn step_to(&mut self, at: usize, timeline: &(impl Timeline + ?Sized)) {
         if at < timeline.count() {
             self.go(timeline.time(at), at + 1);
@@ -237,12 +249,12 @@ impl Player {
         self.since = self.since.map(|_| self.clock.now());
     }
 
-    /// Goes back to the beginning and stands still.
+    /// Moves to the beginning and pauses.
     pub fn stop(&mut self) {
         (self.from, self.since, self.passed) = (Stamp::default(), None, 0);
     }
 
-    /// The moments that have come since this was asked last, in order.
+    /// Returns the moments that have come since the last call, in order.
     pub fn advance(&mut self, timeline: &(impl Timeline + ?Sized)) -> Range<usize> {
         if self.since.is_none() {
             return self.passed..self.passed;
@@ -255,7 +267,7 @@ impl Player {
         from..self.passed
     }
 
-    /// How long until the next moment comes; none when it stands still or there is no next.
+    /// Returns the time until the next moment comes; `None` if paused or if there is no next one.
     pub fn wait(&self, timeline: &(impl Timeline + ?Sized)) -> Option<Duration> {
         let since = self.since?;
         if self.passed >= timeline.count() {
@@ -274,7 +286,7 @@ mod tests {
         millis.iter().map(|millis| Stamp::from_nanos(millis * 1_000_000)).collect()
     }
 
-    /// Plays it all; every moment with when it came.
+    /// Plays a timeline to its end and returns its moments with the times at which they came.
     fn played(timeline: &[Stamp], speed: Speed) -> Vec<(usize, u64)> {
         let clock = Clock::manual(0);
         let mut player = Player::new(clock.clone(), speed);

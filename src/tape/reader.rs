@@ -1,4 +1,4 @@
-//! Reading tapes: in order, part after part, as far as they are whole.
+//! Sequential reader of tapes, part after part, as far as they are intact.
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +11,35 @@ use super::part::{Lines, OpenError, PartFile};
 use super::writer::{Totals, hex};
 use crate::log::{Body, Record, Seq};
 
-/// What is wrong with a tape that opens.
+/// Damage of a tape that can be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
+    /// Path of the damaged file.
     pub path: PathBuf,
-    /// Where in that file.
+    /// Offset in that file.
     pub offset: u64,
+    /// Description of the damage.
     pub what: String,
 }
 
-/// Records that may be missing without a word: more are a number that was damaged.
+/// Maximum number of records that may be missing without a gap record; a larger jump is a damaged
+/// number.
 const JUMP: u64 = 1 << 20;
 
-/// How a tape ended.
+/// State of a tape at its end.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
-    /// Present when it was ended cleanly.
+    /// Seal of the last part, if the tape was ended cleanly.
     pub seal: Option<Seal>,
-    /// Bytes behind the last whole line.
+    /// Bytes behind the last complete line.
     pub torn: u64,
+    /// Damage found so far, in order.
     pub damage: Vec<Damage>,
 }
 
-/// A tape being read from its first record on.
+/// Reader of a tape from its first record on.
 pub struct Reader {
-    /// The first part.
+    /// Path of the first part.
     path: PathBuf,
     part: PartFile,
     lines: Lines,
@@ -45,7 +49,7 @@ pub struct Reader {
     last: Seq,
     totals: Totals,
     checkpoint: Checkpoint,
-    /// Reading began with the first part.
+    /// `true` if reading began with the first part.
     whole: bool,
     done: bool,
 }
@@ -54,7 +58,8 @@ impl Reader {
     /// Opens the tape whose first part is at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, is no tape, or is from a newer program.
+    /// Returns an error if the file cannot be read, is not a tape, or was written by a newer
+    /// program.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::of(PartFile::open(path)?)
     }
@@ -63,7 +68,7 @@ impl Reader {
         let lines = begin(&part)?;
         Ok(Self {
             path: first_part(&part.path, part.header.part),
-            // A later part can be read alone: what stands before it is not missing.
+            // A later part can be read alone: the records before it are not missing.
             whole: part.header.part == 1,
             block: Sha256::new_with_prefix(&part.begins),
             part,
@@ -77,35 +82,37 @@ impl Reader {
         })
     }
 
-    /// The same tape from its first record on, even when it came from a pipe.
+    /// Opens the same tape again from its first record on, even if it came from a pipe.
     ///
     /// # Errors
-    /// When the first part cannot be read once more.
+    /// Returns an error if the first part cannot be read again.
     pub fn again(&self) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: self.part.path.clone(), source };
         Self::of(self.part.another().map_err(failed)?)
     }
 
+    /// Returns the header of the part that is being read.
     pub fn header(&self) -> &Header {
         &self.part.header
     }
 
-    /// The version that it was written in, when that is an older one.
+    /// Returns the version in which the part was written, if that is an older one.
     pub fn migrated(&self) -> Option<u32> {
         self.part.migrated
     }
 
-    /// Bytes of the part that is being read.
+    /// Returns the bytes of the part that is being read.
     pub fn length(&self) -> u64 {
         self.part.source.length().unwrap_or(0)
     }
 
-    /// How many bytes of this part were read.
+    /// Returns the offset of the next line in this part.
     pub fn position(&self) -> u64 {
         self.lines.offset
     }
 
-    /// How it ended; complete once the reader has returned its last record.
+    /// Returns the state at the end of the tape; complete once the reader has returned its last
+    /// record.
     pub fn ending(&self) -> &Ending {
         &self.ending
     }
@@ -115,7 +122,7 @@ impl Reader {
         self.ending.damage.push(Damage { path, offset, what: what.into() });
     }
 
-    /// The next whole line of this part; none at its end or where it is torn.
+    /// Returns the next complete line of this part; `None` at its end or if it is torn.
     fn next_line(&mut self, line: &mut Vec<u8>) -> Option<u64> {
         loop {
             match self.lines.next(line) {
@@ -126,7 +133,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.damage(self.lines.offset, format!("cannot be read: {error}"));
-                    // What stands behind a damaged block may be whole.
+                    // Lines behind a damaged block may be intact.
                     self.lines = self.part.lines_behind(self.lines.offset + line.len() as u64)?;
                 }
             }
@@ -138,7 +145,7 @@ impl Reader {
         if mark.offset != at {
             self.damage(
                 at,
-                format!("a mark says {} where it stands at {at}: bytes were added or lost", mark.offset),
+                format!("a mark gives offset {} but is at {at}: bytes were added or lost", mark.offset),
             );
         } else if mark.hash != hash {
             self.damage(at, "the block before this mark was changed (its checksum differs)");
@@ -146,7 +153,7 @@ impl Reader {
         if mark.last != self.last {
             self.damage(
                 at,
-                format!("a mark says that record {} stands before it, which is {}", mark.last, self.last),
+                format!("a mark names {} as the last record before it, but it is {}", mark.last, self.last),
             );
         }
         self.marks.update(mark.hash.as_bytes());
@@ -158,21 +165,21 @@ impl Reader {
             self.damage(at, text);
         }
         if seal.hash != hex(self.marks.clone()) {
-            self.damage(at, "the seal does not fit the marks: blocks are missing or were changed");
+            self.damage(at, "the seal does not match the marks: blocks are missing or were changed");
         }
-        // No mark covers the seal itself.
+        // The seal is not covered by a mark: compare it with the records.
         if self.whole && self.ending.damage.is_empty() && !self.is_sum(&seal) {
-            self.damage(at, "the seal says something else than the records: it was changed");
+            self.damage(at, "the seal does not match the records: it was changed");
         }
         let next = next_part(&self.path, self.part.header.part);
         if !seal.continued {
-            // No mark covers what the seal says of it either.
+            // The member `continued` is not covered by a mark either.
             if PartFile::open(&next).is_ok_and(|part| part.header.tape == self.part.header.tape) {
-                self.damage(at, format!("the seal does not say that {} follows", next.display()));
+                self.damage(at, format!("the seal does not announce the part {}", next.display()));
             }
             let behind = self.length().saturating_sub(self.lines.offset);
             if behind > 0 {
-                self.damage(self.lines.offset, format!("{behind} bytes stand behind the seal"));
+                self.damage(self.lines.offset, format!("{behind} bytes after the seal"));
             }
             self.ending.seal = Some(seal);
             return;
@@ -190,7 +197,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Whether a seal says what the records before it add up to.
+    /// Returns `true` if a seal matches the counts of the records before it.
     fn is_sum(&self, seal: &Seal) -> bool {
         let own = self.totals.seal(seal.hash.clone(), self.checkpoint.facts(), seal.continued);
         let facts = |seal: &Seal| seal.facts.iter().map(|facts| facts.get().to_owned()).collect::<Vec<_>>();
@@ -200,7 +207,7 @@ impl Reader {
     }
 }
 
-/// The lines behind the header.
+/// Returns the lines behind the header.
 fn begin(part: &PartFile) -> Result<Lines, OpenError> {
     let behind = part.begins.len() as u64;
     part.lines(behind).map_err(|source| OpenError::Io { path: part.path.clone(), source })
@@ -227,23 +234,21 @@ impl Iterator for Reader {
                 }
                 Ok(Line::Record(record)) => {
                     self.block.update(&line);
-                    // A gap stands at the end of what it says is missing.
+                    // A gap has the number of the last record that it says is missing.
                     let from = match &record.body {
                         Body::Gap(gap) if gap.last == record.seq => gap.first,
                         _ => record.seq,
                     };
                     let last = self.last;
                     if from > last + 1 + JUMP && (self.whole || last > 0) {
-                        let text = format!(
-                            "record {} stands behind record {last}: its number was damaged",
-                            record.seq
-                        );
+                        let text =
+                            format!("record {} follows record {last}: its number was damaged", record.seq);
                         self.damage(at, text);
                         continue;
                     }
                     self.last = last.max(record.seq);
                     if record.seq <= last {
-                        self.damage(at, format!("record {} stands behind record {last}", record.seq));
+                        self.damage(at, format!("record {} follows record {last}", record.seq));
                         continue;
                     }
                     if from > last + 1 && (self.whole || last > 0) {

@@ -1,7 +1,7 @@
-//! Recording: a thread that follows the log at its own pace.
+//! Recorder: a thread that writes the log to a tape at its own pace.
 //!
-//! It is woken by time, not by records, and early only when the log runs out of memory. The wire
-//! never waits for it.
+//! A timer wakes the thread, not the records; the log wakes it early only under memory pressure.
+//! Proxied traffic never waits for it.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,19 +15,21 @@ use tokio::sync::watch;
 use super::writer::TapeWriter;
 use crate::log::record::{Body, Level, Note, SessionId};
 
-/// The longest a record waits for its flush.
+/// Interval between flushes: the longest time that a record waits to be written.
 pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
-/// How the recording stands.
+/// State of a recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Where the first part is; none when nothing is recorded.
+    /// Path of the first part; `None` if nothing is recorded.
     pub path: Option<PathBuf>,
     /// Bytes of all parts.
     pub bytes: u64,
+    /// Number of frames written.
     pub frames: u64,
-    /// Why nothing can be written right now.
+    /// Error of the last flush; `None` if it succeeded.
     pub failing: Option<String>,
+    /// `true` once the tape has been sealed.
     pub sealed: bool,
 }
 
@@ -42,7 +44,7 @@ impl Status {
     }
 }
 
-/// A recording under way.
+/// A running recording.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -50,10 +52,10 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread that records `writer`'s log.
+    /// Starts the thread that records the log of `writer`.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// Returns an error if the thread cannot be started.
     pub fn start(mut writer: TapeWriter) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, status) = watch::channel(Status::of(&writer));
@@ -74,17 +76,17 @@ impl Recorder {
         Ok(Self { stop, thread: Some(thread), status })
     }
 
-    /// Follows how the recording stands.
+    /// Returns a receiver of status changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    /// Writes what is left, seals the tape and returns how it stands.
+    /// Writes the remaining records, seals the tape and returns the final status.
     pub fn finish(&mut self) -> Status {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic in there has been printed; the tape is unsealed but whole.
+            // A panic of the thread has been printed already; the tape is unsealed but intact.
             let _ = thread.join();
         }
         self.status.borrow().clone()
@@ -97,7 +99,7 @@ impl Drop for Recorder {
     }
 }
 
-/// Tells how the recording stands; the first failure and the recovery go into the log as well.
+/// Publishes the status; the first failure and the recovery are noted in the log as well.
 fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Result<()>, sealed: bool) {
     let failing = outcome.err().map(|error| error.to_string());
     let before = sender.borrow().failing.is_some();
@@ -106,7 +108,7 @@ fn publish(writer: &TapeWriter, sender: &watch::Sender<Status>, outcome: io::Res
         (Some(error), false) => Some((
             Level::Error,
             format!(
-                "cannot write the tape {path}: {error}. Traffic goes on; free some space and it will be written"
+                "cannot write the tape {path}: {error}. Traffic continues; the tape is written once there is space again"
             ),
         )),
         (None, true) => Some((Level::Info, format!("the tape {path} is being written again"))),

@@ -1,4 +1,5 @@
-//! A recording as a play: what the client asked, and everything that the server said to it.
+//! A recording as a script: what the client sent, and everything that the server sent because of
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,75 +14,89 @@ use crate::log::world::{FrameState, Row, World};
 use crate::mcp::remap::token;
 use crate::mcp::{Direction, Era, Id, Kind, Message};
 
-/// What was said in a recording.
+/// Messages of a recording.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    /// What the client said, in its order.
+    /// Messages of the client, in order.
     pub turns: Vec<Turn>,
-    /// What the server said before the client said anything.
+    /// Messages of the server before the first one of the client.
     pub prologue: Vec<Line>,
+    /// Protocol era of the latest session in which it is known.
     pub era: Option<Era>,
-    /// What the server said of itself.
+    /// Facts about the server of the latest session.
     pub server: Option<Facts>,
-    /// What went on in the place of what the client said, and what that was.
+    /// Frames that were sent to the server in the place of others, with the frames that they
+    /// replaced.
     instead: HashMap<Seq, Seq>,
 }
 
-/// Something that the client said, and what the server said from then on because of it.
+/// A message of the client, and what the server sent from then on because of it.
 #[derive(Debug, Clone)]
 pub struct Turn {
+    /// Frame of the message.
     pub seq: Seq,
+    /// Session of the message.
     pub session: SessionId,
+    /// Time of the message.
     pub at: Stamp,
+    /// Message as it was recorded.
     pub message: Message,
+    /// Kind of the message.
     pub kind: TurnKind,
+    /// Method; empty for a reply.
     pub method: String,
+    /// Tool, resource or prompt that the request is for.
     pub target: Option<String>,
-    /// The request's `params`, without what is of one connection only.
+    /// Parameters of the request, without those of one connection only.
     pub params: Value,
-    /// What the server said, in order.
+    /// Messages of the server, in order.
     pub lines: Vec<Line>,
-    /// Whether the client took it back.
+    /// `true` if the client cancelled the request.
     pub cancelled: bool,
 }
 
-/// What a client says.
+/// Kind of a message of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnKind {
+    /// A request.
     Request,
+    /// A notification.
     Notification,
-    /// The answer to a request of the server, that stands in the lines of some turn as this frame.
+    /// The reply to a request of the server, which is this frame in the lines of some turn.
     Reply(Seq),
 }
 
-/// Something that the server said.
+/// A message of the server.
 #[derive(Debug, Clone)]
 pub struct Line {
+    /// Frame of the message.
     pub seq: Seq,
-    /// Since its turn.
+    /// Time since its turn.
     pub after: Duration,
+    /// Message as it was recorded.
     pub message: Message,
+    /// Role of the message in its turn.
     pub kind: LineKind,
 }
 
-/// What a server says in a turn.
+/// Role of a message of the server in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineKind {
-    /// The answer to the turn's request.
+    /// Answer to the request of the turn.
     Answer,
-    /// A notification that names the request: progress, an event of a subscription.
+    /// A notification that names the request: progress, or an event of a subscription.
     Bound,
-    /// A notification that names nothing.
+    /// A notification that names no request.
     Loose,
-    /// A request of the server; what follows waits for its reply.
+    /// A request of the server; the lines behind it wait for its reply.
     Ask,
 }
 
-/// What of `_meta` and the rest is of one connection only.
+/// Member of the parameters that is of one connection only.
 const OF_ONE_CONNECTION: &str = "_meta";
 
 impl Script {
-    /// Reads the recording of `world`; of one session only, if one is named.
+    /// Reads the recording of `world`, or the session `only` of it.
     pub fn read(world: &World, log: &Log, only: Option<SessionId>) -> Self {
         let mut script = Self::default();
         let sessions = world.sessions.values().filter(|session| only.is_none_or(|only| only == session.id));
@@ -107,7 +122,7 @@ impl Script {
         script
     }
 
-    /// The requests of the client.
+    /// Returns the turns that are requests.
     pub fn requests(&self) -> impl Iterator<Item = &Turn> {
         self.turns.iter().filter(|turn| turn.kind == TurnKind::Request)
     }
@@ -115,7 +130,7 @@ impl Script {
     fn add(&mut self, world: &World, row: &Row, record: &Arc<Record>) {
         let Some(frame) = record.frame() else { return };
         match frame.message.kind() {
-            // The elements of a batch are turns and lines of their own (2025-03-26 only).
+            // Elements of a batch are turns and lines of their own (2025-03-26 only).
             Kind::Batch(all) => {
                 for (message, link) in all.iter().zip(frame.links()) {
                     self.message(world, row, message, link.op, link.role, link.to);
@@ -184,7 +199,7 @@ impl Script {
             (_, Role::Progress | Role::Event) => LineKind::Bound,
             _ => LineKind::Loose,
         };
-        // An operation of several legs is answered leg by leg.
+        // An operation may consist of several requests (legs): the newest one is meant.
         let newest = || {
             let operation = op.and_then(|op| world.operation(op))?;
             world
@@ -206,7 +221,7 @@ impl Script {
         let of = of.map(|seq| self.instead.get(&seq).copied().unwrap_or(seq));
         let same_session = |turn: &&mut Turn| turn.session == row.session;
         let turn = match (of, kind) {
-            // The elements of a batch are told apart by their ids.
+            // Elements of a batch share a frame and are told apart by their ids.
             (Some(seq), LineKind::Answer) => {
                 let is_it = |turn: &&mut Turn| turn.seq == seq && turn.id() == message.id();
                 match self.turns.iter_mut().rev().find(is_it) {
@@ -218,7 +233,7 @@ impl Script {
                 Some(turn) => Some(turn),
                 None => return,
             },
-            // An answer to nothing answers nothing here either.
+            // An answer without a request is left out.
             (None, LineKind::Answer) => return,
             (None, _) => self.turns.iter_mut().rfind(same_session),
         };
@@ -231,8 +246,8 @@ impl Script {
     }
 }
 
-/// Whether the client said or was told this: not what we made towards the server, nor what we kept
-/// from the client.
+/// Returns `true` if the client sent or received a frame: it was neither injected towards the
+/// server nor kept from the client.
 fn was_seen(row: &Row) -> bool {
     match row.direction {
         Direction::ToServer => row.origin() != Origin::Injected,
@@ -241,12 +256,12 @@ fn was_seen(row: &Row) -> bool {
 }
 
 impl Turn {
-    /// What the server answered, if it did.
+    /// Returns the answer of the server, if there is one.
     pub fn answer(&self) -> Option<&Line> {
         self.lines.iter().find(|line| line.kind == LineKind::Answer)
     }
 
-    /// What it asked for, in a few words.
+    /// Returns the method and the target.
     pub fn title(&self) -> String {
         match &self.target {
             Some(target) => format!("{} {target}", self.method),
@@ -254,19 +269,20 @@ impl Turn {
         }
     }
 
-    /// The id of the request.
+    /// Returns the id of the request.
     pub fn id(&self) -> Option<&Id> {
         self.message.id()
     }
 }
 
-/// The `params` of a request without what is of one connection only.
+/// Returns the `params` of a request without those of one connection only; `null` if nothing is
+/// left.
 pub fn params(message: &Message) -> Value {
     let span = message.params();
     let mut params: Value = span.map_or(Value::Null, |span| read(message.slice(span)));
     if let Value::Object(members) = &mut params {
         members.remove(OF_ONE_CONNECTION);
-        // Nothing, and an object with nothing in it, ask for the same.
+        // An empty object asks for the same as no `params`.
         if members.is_empty() {
             return Value::Null;
         }
@@ -274,7 +290,7 @@ pub fn params(message: &Message) -> Value {
     params
 }
 
-/// The `result` or `error` of an answer.
+/// Returns an object with the `result` or `error` of an answer; `null` if it has neither.
 pub fn outcome(message: &Message) -> Value {
     let body: Value = read(message.body());
     if let Value::String(_) = body {
@@ -284,7 +300,8 @@ pub fn outcome(message: &Message) -> Value {
     member("result").or_else(|| member("error")).unwrap_or(Value::Null)
 }
 
-/// JSON as a value; what no value holds (numbers beyond all bounds, half of a character) as text.
+/// Parses JSON; a text that no value can hold (numbers out of range, lone surrogates) is returned
+/// as a string.
 fn read(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned().into())
 }

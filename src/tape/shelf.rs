@@ -1,5 +1,5 @@
-//! The parts of a tape from which single records are read: what a writer has written so far, or a
-//! tape that was opened.
+//! Tape parts from which single records are read back: those that a writer has written so far, or
+//! those of an opened tape.
 
 use std::io;
 use std::sync::Arc;
@@ -12,30 +12,34 @@ use super::source::Source;
 use crate::log::record::{Record, Seq};
 use crate::log::store::Archive;
 
-/// A part, and where its records are.
+/// A tape part with the locations of its records.
 pub struct Part {
+    /// Bytes of the part.
     pub source: Source,
+    /// Index of the part.
     pub index: Index,
-    /// Where the records are that its index does not have, in order.
+    /// Sequence number, line offset and line length of the records that are not in the index, in
+    /// order.
     pub loose: Vec<(Seq, u64, u32)>,
 }
 
-/// The parts of a tape, in order.
+/// Parts of a tape, in order.
 #[derive(Default)]
 pub struct Shelf(Mutex<Vec<Part>>);
 
 impl Part {
-    /// The line that stands at a place.
+    /// Reads the line of `length` bytes at `offset`.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if the line cannot be read in full.
     pub fn line(&self, offset: u64, length: u32) -> io::Result<Vec<u8>> {
         let mut line = vec![0; usize::try_from(length).unwrap_or(0)];
         self.source.read_exact_at(&mut line, offset)?;
         Ok(line)
     }
 
-    /// The record `seq` whose line stands at a place, if it is there and whole.
+    /// Reads the record `seq` from its line; returns `None` if the line cannot be read or is
+    /// another one.
     pub fn record(&self, seq: Seq, offset: u64, length: u32) -> Option<Record> {
         match read_line(&self.line(offset, length).ok()?) {
             Ok(Line::Record(record)) if record.seq == seq => Some(record),
@@ -64,7 +68,7 @@ impl Part {
 impl Part {
     /// Adds the frames from `first` to `last` whose messages may contain `text` to `found`.
     fn search(&self, text: &[u8], first: Seq, last: Seq, found: &mut Vec<Seq>) -> io::Result<()> {
-        /// Bytes that are read and searched at once.
+        /// Number of bytes that are read and searched at once.
         const BLOCK: u64 = 4 << 20;
         let finder = memchr::memmem::Finder::new(text);
         let mut block: Vec<(Seq, Entry)> = Vec::new();
@@ -102,7 +106,7 @@ impl Part {
 }
 
 impl Shelf {
-    /// Adds the part behind those that are there.
+    /// Appends a part.
     pub fn push(&self, part: Part) {
         self.0.lock().push(part);
     }

@@ -1,56 +1,60 @@
-//! How alike two JSON values are: what differs, and what differs every time anyway.
+//! Comparison of JSON values: their differences, and which of these are volatile (different in
+//! every run).
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use crate::mcp::json_path::{JsonPath, JsonPathError};
 use regex::Regex;
 use serde_json::Value;
-use serde_json_path::JsonPath;
 
-/// One place where two values differ.
+/// A place where two values differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Where, as a JSONPath.
+    /// JSONPath of the place.
     pub path: String,
+    /// First value; `None` if there is none.
     pub was: Option<Value>,
+    /// Second value; `None` if there is none.
     pub is: Option<Value>,
-    /// Why it says nothing: a time, an id of the run.
+    /// Reason why the difference is volatile (a time, an id of the run), if it is.
     pub volatile: Option<&'static str>,
 }
 
-/// Paths that are not looked at.
+/// JSONPaths of values that are not compared.
 #[derive(Debug, Clone, Default)]
 pub struct Ignored(Vec<JsonPath>);
 
-/// A path that is none.
+/// Error: a text is not a JSONPath (RFC 9535).
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no JSONPath (RFC 9535): {source}")]
+#[error("{text:?} is not a JSONPath (RFC 9535): {source}")]
 pub struct PathError {
     text: String,
-    source: serde_json_path::ParseError,
+    source: JsonPathError,
 }
 
 impl Ignored {
-    /// Reads JSONPaths.
+    /// Parses JSONPaths.
     ///
     /// # Errors
-    /// When one of them is none.
+    /// Returns an error if a text is not a JSONPath.
     pub fn parse<'a>(paths: impl IntoIterator<Item = &'a String>) -> Result<Self, PathError> {
         let path =
             |text: &String| JsonPath::parse(text).map_err(|source| PathError { text: text.clone(), source });
         Ok(Self(paths.into_iter().map(path).collect::<Result<_, _>>()?))
     }
 
+    /// Returns `true` if nothing is ignored.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Empties what these paths reach in `value`.
+    /// Replaces the values that these paths select in `value` by `null`.
     pub fn blank(&self, value: &mut Value) {
         for path in &self.0 {
-            let found: Vec<String> =
-                path.query_located(value).locations().map(|location| location.to_json_pointer()).collect();
-            for pointer in found {
+            // A path that is too expensive for this value ignores nothing: a difference that is shown
+            // is better than one that is hidden.
+            for pointer in path.pointers(value).unwrap_or_default() {
                 if let Some(place) = value.pointer_mut(&pointer) {
                     *place = Value::Null;
                 }
@@ -59,7 +63,7 @@ impl Ignored {
     }
 }
 
-/// What looks different in every run, and what it is.
+/// Patterns of text that differs in every run, with their names.
 static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let patterns = [
         (r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?", "time"),
@@ -71,7 +75,7 @@ static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     patterns.into_iter().filter_map(|(pattern, kind)| Some((Regex::new(pattern).ok()?, kind))).collect()
 });
 
-/// A text with what is different in every run replaced by what it is.
+/// Replaces the parts of a text that differ in every run by their names.
 pub fn canonical(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for (pattern, kind) in VOLATILE.iter() {
@@ -82,7 +86,7 @@ pub fn canonical(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// Why two different values say nothing about what was asked, if they do not.
+/// Returns the reason why the difference between two values is volatile, if it is.
 fn volatile(was: &Value, is: &Value) -> Option<&'static str> {
     match (was, is) {
         (Value::String(was), Value::String(is)) => {
@@ -106,7 +110,7 @@ fn volatile(was: &Value, is: &Value) -> Option<&'static str> {
     }
 }
 
-/// Everything in which `is` differs from `was`.
+/// Returns all places in which `is` differs from `was`.
 pub fn differences(was: &Value, is: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare("$", was, is, &mut found);
@@ -143,8 +147,8 @@ fn compare(path: &str, was: &Value, is: &Value, found: &mut Vec<Difference>) {
             let new = b.iter().enumerate().skip(a.len());
             found.extend(new.map(|(at, is)| one(format!("{path}[{at}]"), None, Some(is))));
         }
-        // 1 and 1.0 are the same number to whoever reads JSON; large whole numbers are not what a
-        // float makes of them.
+        // 1 and 1.0 are the same number in JSON; two integers are never compared as floats, which
+        // would round large ones.
         (Value::Number(a), Value::Number(b)) if (a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64() => {}
         _ => found
             .push(Difference { volatile: volatile(was, is), ..one(path.to_owned(), Some(was), Some(is)) }),
@@ -159,7 +163,7 @@ fn member(path: &str, key: &str) -> String {
     }
 }
 
-/// How much of two values is the same, from 0 to 1: the share of their leaves.
+/// Returns the similarity of two values, from 0 to 1: the share of their leaves that is the same.
 pub fn score(a: &Value, b: &Value) -> f64 {
     let all = leaves(a) + leaves(b);
     if all == 0 {
@@ -184,7 +188,7 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-/// A short form of a value, for a line.
+/// Returns a short form of a value, for one line.
 pub fn brief(value: Option<&Value>) -> String {
     const MAX_CHARS: usize = 60;
     let Some(value) = value else { return "nothing".to_owned() };

@@ -1,5 +1,4 @@
-//! What a tape part is read from: a plain file, or a compressed one that can still be read from
-//! anywhere.
+//! Random access to the bytes of a tape part, in a plain or a compressed file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -8,10 +7,12 @@ use std::path::Path;
 
 use super::packed::{self, Packed};
 
-/// The bytes of one tape part, as they were before any compression.
+/// Uncompressed bytes of one tape part.
 #[derive(Debug)]
 pub enum Source {
+    /// An uncompressed file.
     Plain(File),
+    /// A compressed file with a seek table.
     Packed(Packed),
 }
 
@@ -19,15 +20,15 @@ impl Source {
     /// Opens the part at `path`, compressed or not.
     ///
     /// # Errors
-    /// When it cannot be read, or its compression is broken.
+    /// Returns an error if the file cannot be read or its compression is broken.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::of(File::open(path)?)
     }
 
-    /// What `file` holds, compressed or not.
+    /// Returns the source of the bytes in `file`, compressed or not.
     ///
     /// # Errors
-    /// When it cannot be read, or its compression is broken.
+    /// Returns an error if the file cannot be read or its compression is broken.
     pub fn of(file: File) -> io::Result<Self> {
         let mut magic = [0; 4];
         let is_packed = file.read_exact_at(&mut magic, 0).is_ok() && packed::MAGIC == magic;
@@ -36,12 +37,13 @@ impl Source {
         }
         match Packed::open(file.try_clone()?)? {
             Some(packed) => Ok(Self::Packed(packed)),
-            // Compressed by somebody else: no way to read from its middle.
+            // The file was compressed by another program, without a seek table, so its middle
+            // cannot be read directly: decompress all of it into a temporary file.
             None => {
                 let mut plain = tempfile::tempfile()?;
                 let mut decoder = zstd::stream::read::Decoder::new(At { file, offset: 0 })?;
                 let decoded = io::copy(&mut decoder, &mut plain);
-                // What comes before the damage is as good as the beginning of a torn tape.
+                // Bytes before the damage are as useful as the beginning of a torn tape.
                 if let Err(error) = decoded
                     && plain.metadata()?.len() == 0
                 {
@@ -52,20 +54,21 @@ impl Source {
         }
     }
 
-    /// What comes from a pipe, kept in a file without a name until it is dropped.
+    /// Copies a pipe into an unnamed temporary file, which exists until the source is dropped.
     ///
     /// # Errors
-    /// When it cannot be read or kept.
+    /// Returns an error if the pipe cannot be read, the file cannot be written, or the compression
+    /// is broken.
     pub fn spool(mut from: impl Read) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
         io::copy(&mut from, &mut file)?;
         Self::of(file)
     }
 
-    /// Another reader of the same bytes.
+    /// Opens another reader of the same bytes.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn another(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Plain(file) => Self::Plain(file.try_clone()?),
@@ -76,7 +79,7 @@ impl Source {
     /// Fills `bytes` from `offset` on.
     ///
     /// # Errors
-    /// When there are fewer, or they cannot be read.
+    /// Returns `UnexpectedEof` if there are fewer bytes, or an error if they cannot be read.
     pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         match self {
             Self::Plain(file) => file.read_exact_at(bytes, offset),
@@ -84,10 +87,10 @@ impl Source {
         }
     }
 
-    /// Bytes in all.
+    /// Returns the uncompressed length in bytes.
     ///
     /// # Errors
-    /// When the file cannot be looked at.
+    /// Returns an error if the metadata of the file cannot be read.
     pub fn length(&self) -> io::Result<u64> {
         match self {
             Self::Plain(file) => Ok(file.metadata()?.len()),
@@ -95,8 +98,8 @@ impl Source {
         }
     }
 
-    /// Where the block ends that `offset` falls in, if there is one behind it. A plain file has no
-    /// blocks.
+    /// Returns the offset of the block behind the one that contains `offset`, if there is one. A
+    /// plain file has no blocks.
     pub fn behind(&self, offset: u64) -> Option<u64> {
         match self {
             Self::Plain(_) => None,
@@ -104,16 +107,16 @@ impl Source {
         }
     }
 
-    /// Everything from `offset` on, in order.
+    /// Returns a reader of the bytes from `offset` on.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if the file descriptor cannot be duplicated.
     pub fn from(&self, offset: u64) -> io::Result<Box<dyn BufRead + Send>> {
         const BUFFER: usize = 256 << 10;
         Ok(match self {
             Self::Plain(file) => {
-                // A descriptor that is duplicated shares its position with the original; this
-                // reader keeps one of its own.
+                // A duplicated descriptor shares its position with the original, so the reader
+                // keeps a position of its own.
                 Box::new(BufReader::with_capacity(BUFFER, At { file: file.try_clone()?, offset }))
             }
             Self::Packed(packed) => Box::new(packed.another()?.from(offset)),
@@ -121,7 +124,7 @@ impl Source {
     }
 }
 
-/// A file read from a place of our own.
+/// Reader of a file with a position of its own.
 struct At {
     file: File,
     offset: u64,

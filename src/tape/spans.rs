@@ -1,19 +1,23 @@
-//! Walking JSON text without building values: where members and scalars stand. It is iterative,
-//! so no depth of nesting can end the program.
+//! Iterative walk over JSON text that reports the byte spans of members and scalars without
+//! building values. There is no recursion, so deep nesting cannot overflow the stack.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::mcp::json;
 
-/// Something met on the way.
+/// An element of a JSON text, as [`walk`] finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// A member of an object.
     Member(Member),
-    /// A string or another value without parts, and the JSONPath of what it is in.
+    /// A string, number or literal, as a key or as a value.
     Scalar {
+        /// Span of the scalar as it is spelled, including any quotes.
         token: Range<usize>,
+        /// JSONPath of the value, with `[*]` for any array element; for a key, that of its member.
         place: String,
+        /// `true` if the scalar is the key of a member.
         is_key: bool,
     },
 }
@@ -21,32 +25,33 @@ pub enum Step {
 /// A member of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The token of its key.
+    /// Span of the key, including its quotes.
     pub key: Range<usize>,
-    /// Its whole value.
+    /// Span of the whole value.
     pub value: Range<usize>,
-    /// Its JSONPath; which element of an array it is in is left out.
+    /// JSONPath of the member, with `[*]` for any array element.
     pub place: String,
-    /// Where its object begins.
+    /// Offset at which the object of the member begins.
     pub object: usize,
-    /// The key of the member that its object is the value of; empty if it is none of any.
+    /// Key of the member whose value is that object; empty if the object is not the value of a
+    /// member.
     pub parent: String,
 }
 
-/// A container that is open.
+/// A container whose end has not been reached.
 enum Open {
     Object { key: String, at: usize },
     Array,
 }
 
-/// Every member and scalar of a valid JSON text, outer ones first.
+/// Returns every member and scalar of a valid JSON text, outer ones first.
 pub fn walk(text: &[u8]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut open: Vec<Open> = Vec::new();
     let mut members: Vec<usize> = Vec::new();
     let mut ends: Vec<(usize, usize)> = Vec::new();
     let mut at = 0;
-    // Members whose value begins next.
+    // Index of the member whose value begins next.
     let mut begun: Option<usize> = None;
     while at < text.len() {
         let byte = text[at];
@@ -114,7 +119,7 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
     steps
 }
 
-/// The deepest path that is spelled out.
+/// Maximum depth that a path spells out.
 const SPELLED: usize = 16;
 
 fn path_of(open: &[Open]) -> String {
@@ -125,14 +130,15 @@ fn path_of(open: &[Open]) -> String {
                 place.push('.');
                 place.push_str(key);
             }
-            // Which element is of no interest, and would be a place of its own each.
+            // The index of the element is left out: otherwise each element would be a place of its
+            // own.
             Open::Array => place.push_str("[*]"),
         }
     }
     place
 }
 
-/// Where the string that begins at `at` ends, its quote included.
+/// Returns the end of the string that begins at `at`, including its closing quote.
 fn string_end(text: &[u8], at: usize) -> usize {
     let mut end = at + 1;
     while end < text.len() {
@@ -157,8 +163,8 @@ fn next_sign(text: &[u8], at: usize) -> Option<u8> {
     text[at..].iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
-/// Where the values stand that a JSON pointer (RFC 6901) reaches from the value at `span`: several
-/// where keys are there twice.
+/// Returns the spans of the values that a JSON pointer (RFC 6901) selects in the value at `span`:
+/// several if an object repeats a key.
 pub fn at_pointer(text: &[u8], span: Range<usize>, pointer: &str) -> Vec<Range<usize>> {
     let mut spans = vec![span];
     for word in pointer.split('/').skip(1) {
@@ -181,7 +187,7 @@ fn step_down(text: &[u8], span: Range<usize>, word: &str) -> Vec<Range<usize>> {
     }
 }
 
-/// The text with these edits; of overlapping ones the outermost counts.
+/// Applies `edits` to `text`. Of overlapping edits, only the outermost is applied.
 pub fn splice(text: &str, mut edits: Vec<(Range<usize>, String)>) -> Cow<'_, str> {
     if edits.is_empty() {
         return Cow::Borrowed(text);

@@ -1,11 +1,13 @@
-//! Times as other recorders write them.
+//! Time stamps in the notations of other recorders.
 
 use serde_json::Value;
 
-/// A time as recorders write it, in microseconds since the Unix epoch: ISO 8601, or a number of
-/// seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
+/// Parses a time stamp of another recorder into microseconds since the Unix epoch: ISO 8601, or a
+/// number of seconds, milliseconds, microseconds or nanoseconds, distinguished by its magnitude.
+/// Returns `None` if it is neither.
 pub fn time(value: &Value) -> Option<u64> {
-    /// The year 5138 in seconds; each finer unit has three orders of magnitude more.
+    /// Upper bound of a number of seconds (the year 5138); that of each finer unit is 1000 times
+    /// larger.
     const SECONDS: f64 = 1e11;
     match value {
         Value::String(text) => crate::clock::parse(text).or_else(|| time(&text.parse::<f64>().ok()?.into())),

@@ -1,8 +1,8 @@
-//! Writing a log down, block by block, part by part.
+//! Writer of a log to a tape, block by block and part by part.
 //!
-//! What came since the last flush is written with one call, a mark behind it. A write that fails
-//! (a full disk) is undone and tried again at the next flush; the wire never waits for it, and
-//! what the log could not keep meanwhile is a gap.
+//! Records since the last flush are written with one call, followed by a mark. A write that fails
+//! (a full disk) is undone and tried again at the next flush; proxied traffic never waits for it,
+//! and records that the log could not keep meanwhile become a gap.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -26,21 +26,23 @@ use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq};
 use crate::log::{Archive, Log, Tail};
 
-/// How often what was written is forced to the disk.
+/// Interval at which written data is forced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
-/// A part is sealed and the next begun at this size …
+/// Size in bytes at which a part is sealed and the next one begun …
 const PART_BYTES: u64 = 256 << 20;
-/// … or this age.
+/// … or the age at which this happens.
 const PART_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Bytes encoded before they are written, so that a long backlog takes bounded memory.
+/// Bytes that are encoded before they are written, so that a long backlog takes bounded memory.
 const BLOCK: usize = 4 << 20;
 
-/// What a tape is of.
+/// Description of what is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
+    /// Name of the recording for people.
     pub name: String,
+    /// Command line or URL that is recorded.
     pub target: Vec<String>,
-    /// The id of the tape that it was made from.
+    /// Id of the tape that it was made from, if any.
     pub parent: Option<String>,
 }
 
@@ -70,35 +72,36 @@ pub(super) struct Totals {
     mono: Stamp,
 }
 
-/// The part that is being written.
+/// Part that is being written.
 pub(super) struct Part {
     media: Box<dyn Media>,
     index: Option<File>,
-    /// Bytes written, all of them whole lines.
+    /// Bytes written, all of them complete lines.
     length: u64,
     began: Stamp,
     synced: Stamp,
     marks: Sha256,
-    /// Hash state of the block so far: the header before the first mark.
+    /// Hash state of the current block; the first block begins with the header.
     block: Sha256,
     names: Names,
-    /// The last record whose index entry was written.
+    /// Last record whose index entry was written.
     indexed: Seq,
 }
 
 impl TapeWriter {
-    /// Creates the tape file, readable by its owner alone, and writes its header.
+    /// Creates the tape file, accessible to its owner only, and writes its header.
     ///
     /// # Errors
-    /// When the file exists or cannot be written.
+    /// Returns an error if the file exists or cannot be written.
     pub fn create(path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
         Self::create_redacted(path, subject, log, None)
     }
 
-    /// The same, without the secrets that `redactor` finds.
+    /// Creates the tape file like [`TapeWriter::create`]; secrets that `redactor` finds are not
+    /// written.
     ///
     /// # Errors
-    /// When the file exists or cannot be written.
+    /// Returns an error if the file exists or cannot be written.
     pub fn create_redacted(
         path: &Path,
         subject: Subject,
@@ -121,10 +124,10 @@ impl TapeWriter {
         Ok(writer)
     }
 
-    /// Records onto `media`; nothing can be read back from it.
+    /// Creates a writer to `media`, from which no records can be read back.
     ///
     /// # Errors
-    /// When the header cannot be written.
+    /// Returns an error if the header cannot be written.
     pub fn on(media: Box<dyn Media>, path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
         let header = Header {
             name: subject.name,
@@ -148,18 +151,21 @@ impl TapeWriter {
         })
     }
 
-    /// Rolls at this size instead of 256 MiB.
+    /// Begins a new part at this size in bytes instead of 256 MiB.
     #[must_use]
     pub fn rolling_at(self, part_bytes: u64) -> Self {
         Self { part_bytes, ..self }
     }
 
-    /// Writes everything new and a mark behind it.
+    /// Writes all new records, followed by a mark; syncs the file and begins the next part when
+    /// these are due.
     ///
     /// # Errors
-    /// When it could not be written; then the tape is as it was, and the next flush tries again.
+    /// Returns an error if the tape cannot be written. A block that failed is undone, and the next
+    /// flush tries it again.
     pub fn flush(&mut self) -> io::Result<()> {
-        // A backlog that grows while it is written must not keep parts from rolling.
+        // The number of blocks is limited: a backlog that grows meanwhile must not keep parts from
+        // rolling.
         const BLOCKS: usize = 16;
         for _ in 0..BLOCKS {
             if !self.flush_block()? {
@@ -173,7 +179,7 @@ impl TapeWriter {
         }
         if self.part.length > self.part_bytes || now.since(self.part.began) > PART_AGE {
             match self.roll() {
-                // The name of the next part is taken: this one goes on.
+                // The file of the next part exists already: go on with this part.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other?,
             }
@@ -181,7 +187,7 @@ impl TapeWriter {
         Ok(())
     }
 
-    /// Writes one block. Returns whether there may be more.
+    /// Writes one block. Returns `true` if there may be more.
     fn flush_block(&mut self) -> io::Result<bool> {
         let start = self.tail.position();
         let mut lines = Vec::new();
@@ -216,8 +222,8 @@ impl TapeWriter {
         }
         self.totals = totals;
         changes.into_iter().for_each(|change| self.checkpoint.apply(change));
-        // Without its index the tape is only slower to open; it can be rebuilt from the tape. What
-        // is not in it cannot be read back either, but it is not lost.
+        // A failed index is given up: it only makes the tape slower to open, and can be rebuilt.
+        // Records that are not in it cannot be read back for now, but are not lost.
         self.part.index = self.part.index.take().filter(|index| entries.write_to(index).is_ok());
         self.part.indexed = indexed;
         self.log.archived(totals.last);
@@ -234,7 +240,7 @@ impl TapeWriter {
             discard(&next);
             return Err(error);
         }
-        // Sealed it is whole; whether the disk has it yet is the next sync's question as well.
+        // The sealed part is complete, so a failed sync is only reported after the change of parts.
         let synced = self.part.media.sync();
         self.before += self.part.length;
         self.part = part;
@@ -243,9 +249,9 @@ impl TapeWriter {
         synced
     }
 
-    /// Creates the files of a part, and what reads them back.
+    /// Creates the files of a part, and opens them for reading back.
     fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Shelved)> {
-        // A file that is there already is somebody else's.
+        // A file that exists already is not ours: fail here, so that `discard` does not remove it.
         let file = create_file(path)?;
         self.fill_part(file, path, header).inspect_err(|_| discard(path))
     }
@@ -268,32 +274,32 @@ impl TapeWriter {
         Ok((part, Shelved { source, index, loose: Vec::new() }))
     }
 
-    /// Writes what is left and ends the tape.
+    /// Writes the remaining records and seals the tape.
     ///
     /// # Errors
-    /// When it could not be written; the tape is readable all the same, only not sealed.
+    /// Returns an error if the tape cannot be written; it is readable then, but not sealed.
     pub fn seal(&mut self) -> io::Result<()> {
         while self.flush_block()? {}
         self.part.seal(self.totals, self.checkpoint.facts(), false)?;
         self.part.media.sync()
     }
 
-    /// Where the first part is.
+    /// Returns the path of the first part.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes of all parts.
+    /// Returns the bytes of all parts.
     pub fn bytes(&self) -> u64 {
         self.before + self.part.length
     }
 
-    /// Frames written.
+    /// Returns the number of frames written.
     pub fn frames(&self) -> u64 {
         self.totals.frames
     }
 
-    /// The log that is written down.
+    /// Returns the log that is written.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
@@ -304,7 +310,7 @@ impl Totals {
         self.last
     }
 
-    /// The seal behind records that add up to this.
+    /// Returns the seal behind records with these counts.
     pub(super) fn seal(self, hash: String, facts: Vec<Box<RawValue>>, continued: bool) -> Seal {
         let Self { records, frames, errors, last, mono } = self;
         Seal { records, frames, errors, last, mono: mono.nanos(), hash, continued, facts }
@@ -322,12 +328,12 @@ impl Totals {
 }
 
 impl Part {
-    /// The line that it begins with.
+    /// Returns the first line of the part.
     pub(super) fn begins(&self, header: &Header) -> Vec<u8> {
         header_line(header)
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -368,8 +374,8 @@ impl Part {
         let mark = Mark { offset: self.length + lines.len() as u64, hash: hash.clone(), last };
         write_tagged(lines, "mark", &mark);
         if let Err(error) = self.media.append(lines) {
-            // Half a block would be a torn tape although the disk may have room again soon. If
-            // even the cut fails, readers still find the last whole record.
+            // A partial block is cut off: the tape would be torn although the disk may have room
+            // again soon. If the cut fails too, readers still find the last complete record.
             let _ = self.media.cut(self.length);
             return Err(error);
         }
@@ -397,14 +403,14 @@ impl Part {
     }
 }
 
-/// The line that a part begins with.
+/// Returns the first line of a part.
 fn header_line(header: &Header) -> Vec<u8> {
     let mut line = Vec::new();
     write_tagged(&mut line, "header", header);
     line
 }
 
-/// A hash as lower-case hexadecimal.
+/// Returns a hash in lower-case hexadecimal.
 pub fn hex(hash: Sha256) -> String {
     use std::fmt::Write;
     hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -414,7 +420,8 @@ pub fn hex(hash: Sha256) -> String {
     })
 }
 
-/// Removes the files of a part that was begun in vain; left there they would stand in the way.
+/// Removes the files of a part that could not be begun; otherwise they would block the next
+/// attempt.
 fn discard(path: &Path) {
     let _ = std::fs::remove_file(index::path_beside(path));
     let _ = std::fs::remove_file(path);
@@ -422,15 +429,16 @@ fn discard(path: &Path) {
 
 fn create_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-    // Tells others that it is being written; not every file system can.
+    // The lock tells other processes that the file is being written; not every file system supports
+    // it.
     let _ = file.try_lock();
     Ok(file)
 }
 
-/// Creates `directory` and what is missing above it, readable by the owner alone.
+/// Creates `directory` and its missing parents, accessible to their owner only.
 ///
 /// # Errors
-/// When it cannot be created.
+/// Returns an error if a directory cannot be created.
 pub fn create_private_directory(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)

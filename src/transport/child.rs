@@ -1,4 +1,5 @@
-//! A stdio server as a child process: its own process group, and nothing of it left behind.
+//! A stdio server as a child process in a process group of its own, of which no process is left
+//! running when the server ends.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -19,32 +20,40 @@ use super::stdio::Blocking;
 /// A command line to run as a server.
 #[derive(Debug, Clone)]
 pub struct Spec {
+    /// The program and its arguments.
     pub command: Vec<String>,
-    /// The working directory; ours if none is given.
+    /// The working directory; the present one of this process if `None`.
     pub directory: Option<PathBuf>,
 }
 
-/// A server that was started, with its streams.
+/// A started server with its standard streams.
 pub struct Child {
+    /// The process group, whose leader is the server.
     pub process: Process,
+    /// The writing end of the server's standard input.
     pub stdin: Blocking,
+    /// The reading end of the server's standard output.
     pub stdout: Blocking,
+    /// The reading end of the server's standard error.
     pub stderr: Blocking,
 }
 
-/// How a process ended.
+/// The way in which a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
+    /// The exit code. An end whose cause is unknown counts as code 1.
     Code(i32),
+    /// The number of the signal that killed the process.
     Signal(i32),
 }
 
-/// A running process group. All clones are the same process.
+/// A handle on a process group; clones refer to the same group. The group is killed when the last
+/// clone is dropped.
 #[derive(Clone)]
 pub struct Process {
     group: Pid,
     ended: watch::Receiver<Option<Ended>>,
-    /// Kept so that the group is killed when the last handle goes.
+    /// Kills the group when the last handle is dropped.
     _reaper: Arc<Reaper>,
 }
 
@@ -53,26 +62,36 @@ struct Reaper {
     ended: watch::Receiver<Option<Ended>>,
 }
 
-/// Why a server could not be started.
+/// The reason why a server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
+    /// The command line is empty.
     #[error("no command was given")]
     Empty,
+    /// The program was not found.
     #[error("start `{command}`: not found in PATH")]
-    NotFound { command: String },
+    NotFound {
+        /// The name of the program.
+        command: String,
+    },
+    /// The process could not be started or watched.
     #[error("start `{command}`: {source}")]
-    Failed { command: String, source: io::Error },
+    Failed {
+        /// The name of the program.
+        command: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
 }
 
-/// How long the rest of a process group gets between SIGTERM and SIGKILL once its leader has
-/// ended.
+/// Time between SIGTERM and SIGKILL for the remaining processes of a group whose leader has ended.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
 impl Spec {
-    /// Looks for the program without starting it.
+    /// Checks that the program exists, without starting it.
     ///
     /// # Errors
-    /// When there is no such program.
+    /// [`SpawnError::Empty`] if no command was given, [`SpawnError::NotFound`] if there is no such file.
     pub fn find(&self) -> Result<(), SpawnError> {
         let program = self.command.first().ok_or(SpawnError::Empty)?;
         let here = |directory: PathBuf| directory.join(program).is_file();
@@ -83,11 +102,12 @@ impl Spec {
         found.then_some(()).ok_or_else(|| SpawnError::NotFound { command: program.clone() })
     }
 
-    /// Starts the command with piped streams, in a process group of its own so that all that it
+    /// Starts the command with piped streams, in a process group of its own so that all processes that it
     /// starts can be ended with it.
     ///
     /// # Errors
-    /// When the command cannot be run.
+    /// [`SpawnError::Empty`] if no command was given, [`SpawnError::NotFound`] if there is no such
+    /// program, and [`SpawnError::Failed`] if it cannot be run or watched.
     pub fn spawn(&self) -> Result<Child, SpawnError> {
         let (program, arguments) = self.command.split_first().ok_or(SpawnError::Empty)?;
         let mut command = Command::new(program);
@@ -104,7 +124,7 @@ impl Spec {
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            return Err(failed(io::Error::other("its streams are missing")));
+            return Err(failed(io::Error::other("the standard streams are missing")));
         };
         let process = Process::watch(child).map_err(failed)?;
         let (stdin, stdout, stderr) = (Blocking::new(stdin), Blocking::new(stdout), Blocking::new(stderr));
@@ -117,8 +137,8 @@ impl Process {
         let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         let (sender, ended) = watch::channel(None);
         let wait = move || {
-            // Not reaped yet, the leader keeps the group's number from being used again while
-            // what it left behind is ended.
+            // Until it is reaped, the leader keeps the group id from being used again while the
+            // remaining processes of the group are ended.
             let _ = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
             end_stragglers(group);
             let ended = child.wait().map_or(Ended::Code(1), Ended::from);
@@ -129,36 +149,36 @@ impl Process {
         Ok(Self { group, ended, _reaper: reaper })
     }
 
-    /// The process id of the group's leader.
+    /// Returns the process id of the group's leader.
     pub fn id(&self) -> u32 {
         self.group.as_raw().unsigned_abs()
     }
 
-    /// Sends a signal to the whole group. Does nothing once it has ended.
+    /// Sends a signal to the whole group; has no effect once the leader has ended.
     pub fn signal(&self, signal: Signal) {
         if self.ended.borrow().is_none() {
-            // It may end between the question and the signal.
+            // The group may end between the check and the signal; ignore the error.
             let _ = killpg(self.group, signal);
         }
     }
 
-    /// How it ended, if it has.
+    /// Returns how the leader ended, or `None` while it runs.
     pub fn ended(&self) -> Option<Ended> {
         *self.ended.borrow()
     }
 
-    /// Waits for its end.
+    /// Waits until the leader has ended, and returns how.
     pub async fn wait(&self) -> Ended {
         let mut ended = self.ended.clone();
         match ended.wait_for(Option::is_some).await {
             Ok(ended) => ended.unwrap_or(Ended::Code(1)),
-            // The reaper never goes without saying how it ended.
+            // The reaper thread reports an end before it drops the sender; take its loss for a failure.
             Err(_) => Ended::Code(1),
         }
     }
 
-    /// The rest of the specification's shutdown order, once stdin is closed and waiting did not
-    /// help: SIGTERM, `patience`, SIGKILL.
+    /// Ends the group with SIGTERM and, after `patience`, with SIGKILL: the rest of the shutdown order of
+    /// the specification (stdio transport), for a server that has not ended after its stdin was closed.
     pub async fn terminate(&self, patience: Duration) -> Ended {
         self.signal(Signal::SIGTERM);
         match tokio::time::timeout(patience, self.wait()).await {
@@ -179,8 +199,9 @@ impl Drop for Reaper {
     }
 }
 
-/// Ends what the leader of a group left running. The leader itself, a zombie by now, stays in
-/// the group, so an empty group cannot be told by asking for it: children get the time in steps.
+/// Ends the processes that the leader of a group has left running. The leader, a zombie by now, is
+/// still a member, so that a signal does not reveal an empty group; on systems where only signals can
+/// be used, the remaining processes get the whole of [`STRAGGLERS`].
 fn end_stragglers(group: Pid) {
     if !has_others(group) {
         return;
@@ -196,7 +217,7 @@ fn end_stragglers(group: Pid) {
     let _ = killpg(group, Signal::SIGKILL);
 }
 
-/// Whether a group has members besides its leader.
+/// Returns `true` if a group has living members besides its leader.
 #[cfg(target_os = "linux")]
 fn has_others(group: Pid) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return true };

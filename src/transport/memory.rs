@@ -1,42 +1,41 @@
-//! A bounded pipe in memory: the simulated network of tests, and what the built-in client
-//! speaks through.
+//! A bounded pipe in memory, used as the simulated network of tests and by the built-in client.
 
 use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
-/// The writing end. Blocks, or waits, while the pipe is full.
+/// The writing end of a pipe. Writes wait, or block, while the pipe is full.
 #[derive(Clone)]
 pub struct Writer(mpsc::Sender<Bytes>);
 
-/// The reading end. Ends when every writer is gone.
+/// The reading end of a pipe, which reaches its end when every writer is dropped.
 pub struct Reader {
     chunks: mpsc::Receiver<Bytes>,
     rest: Bytes,
 }
 
-/// A pipe that holds up to `chunks` writes.
+/// Creates a pipe that holds up to `chunks` writes (at least one).
 pub fn pipe(chunks: usize) -> (Writer, Reader) {
     let (sender, receiver) = mpsc::channel(chunks.max(1));
     (Writer(sender), Reader { chunks: receiver, rest: Bytes::new() })
 }
 
 impl Writer {
-    /// Writes without blocking the thread.
+    /// Writes without blocking the thread, waiting while the pipe is full.
     ///
     /// # Errors
-    /// `BrokenPipe` when the reader is gone.
+    /// [`io::ErrorKind::BrokenPipe`] if the reader is gone.
     pub async fn send(&self, bytes: Bytes) -> io::Result<()> {
         self.0.send(bytes).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
 impl Writer {
-    /// Writes without waiting; `Ok(false)` while the pipe is full.
+    /// Writes without waiting; returns `Ok(false)` if the pipe is full.
     ///
     /// # Errors
-    /// `BrokenPipe` when the reader is gone.
+    /// [`io::ErrorKind::BrokenPipe`] if the reader is gone.
     pub fn try_send(&self, bytes: Bytes) -> io::Result<bool> {
         match self.0.try_send(bytes) {
             Ok(()) => Ok(true),
@@ -45,7 +44,7 @@ impl Writer {
         }
     }
 
-    /// Ready when the reader is gone.
+    /// Completes when the reader is gone.
     pub async fn closed(&self) {
         self.0.closed().await;
     }
@@ -64,7 +63,7 @@ impl Write for Writer {
 }
 
 impl Reader {
-    /// The next chunk; `None` at the end.
+    /// Waits for the next chunk; returns `None` at the end.
     pub async fn recv(&mut self) -> Option<Bytes> {
         self.chunks.recv().await
     }

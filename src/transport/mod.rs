@@ -1,9 +1,11 @@
-//! What carries bytes: child processes, standard streams, memory.
+//! Transports, which carry bytes: child processes, standard streams, HTTP, and pipes in memory.
 
 pub mod child;
 pub mod http;
 pub mod memory;
+pub mod pace;
 pub mod stdio;
 pub mod writer_queue;
 
+pub use pace::Pace;
 pub use writer_queue::{LinePiece, QueuedWrite, Sink, WriterQueue};

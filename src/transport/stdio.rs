@@ -1,4 +1,4 @@
-//! Our own standard streams, when they carry the protocol.
+//! The standard streams of this process, for when they carry the protocol.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,21 +8,22 @@ use std::sync::{Arc, Weak};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stdin, dup2_stdout};
 
-/// A descriptor that is read and written blocking, even where someone who shares it has made it
-/// non-blocking.
+/// A file descriptor whose reads and writes block, even if a process that shares the open file has
+/// made it non-blocking.
 #[derive(Debug)]
 pub struct Blocking(Arc<File>);
 
-/// Looks at a stream without keeping it open: a peer must see its end when its owner drops it.
+/// A check for hang-up that does not keep its stream open: a peer must see the end when the owner
+/// drops the stream.
 #[derive(Debug, Clone)]
 pub struct Watch(Weak<File>);
 
-/// Takes over standard input and output: what they were connected to is ours alone, and the
-/// descriptors 0 and 1 lead nowhere from now on, so that no stray print can reach the protocol
-/// and closing ours is an end of file to the peer.
+/// Takes over standard input and output, and returns them. File descriptors 0 and 1 lead to
+/// `/dev/null` from then on, so that no stray print reaches the protocol, and dropping the returned
+/// streams is an end of file to the peer.
 ///
 /// # Errors
-/// When the process has no standard streams or `/dev/null` is missing.
+/// Fails if the process has no standard streams or `/dev/null` cannot be opened.
 pub fn claim_standard_streams() -> io::Result<(Blocking, Blocking)> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
@@ -32,23 +33,25 @@ pub fn claim_standard_streams() -> io::Result<(Blocking, Blocking)> {
     Ok((Blocking::new(input), Blocking::new(output)))
 }
 
-/// Our standard error, which stays where it is.
+/// Returns a duplicate of standard error, which stays in place.
 ///
 /// # Errors
-/// When the process has none.
+/// Fails if the process has no standard error.
 pub fn stderr() -> io::Result<Blocking> {
     Ok(Blocking::new(io::stderr().as_fd().try_clone_to_owned()?))
 }
 
 impl Blocking {
+    /// Wraps a file descriptor.
     pub fn new(descriptor: impl Into<OwnedFd>) -> Self {
         Self(Arc::new(File::from(descriptor.into())))
     }
 
-    /// The descriptor itself, for those who wait for it in another way.
+    /// Returns the file descriptor, for callers that wait for it in another way. If a [`Watch`] is using
+    /// it at the moment, returns a duplicate.
     ///
     /// # Errors
-    /// When it cannot be taken out, which needs a second one for a moment.
+    /// Fails if the duplicate cannot be made.
     pub fn into_descriptor(self) -> io::Result<OwnedFd> {
         match Arc::try_unwrap(self.0) {
             Ok(file) => Ok(file.into()),
@@ -56,10 +59,11 @@ impl Blocking {
         }
     }
 
-    /// Reads, unless the other end of `wake` is closed first: then `None`.
+    /// Waits until the stream is readable and reads from it. Returns `None` if the other end of `wake` is
+    /// closed first.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Fails if polling or reading fails.
     pub fn read_unless(&mut self, wake: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let mut descriptors = [
@@ -80,6 +84,7 @@ impl Blocking {
         }
     }
 
+    /// Returns a check for hang-up of this stream.
     pub fn watch(&self) -> Watch {
         Watch(Arc::downgrade(&self.0))
     }
@@ -93,8 +98,8 @@ impl Blocking {
 }
 
 impl Watch {
-    /// Whether nobody reads what is written to this pipe or socket: its reading end is closed. What
-    /// was closed on this side has not hung up.
+    /// Returns `true` if the peer has closed the reading end of this pipe or socket. A stream that was
+    /// dropped on this side does not count as hung up.
     pub fn is_hung_up(&self) -> bool {
         let Some(file) = self.0.upgrade() else { return false };
         let mut descriptors = [PollFd::new(file.as_fd(), PollFlags::empty())];

@@ -1,12 +1,12 @@
-//! The way out of a lane: an ordered queue with one writer at a time.
+//! The outgoing end of a lane: an ordered queue with one writer at a time.
 //!
-//! The order of the queue is the order of decisions; whoever comes next writes. The thread that
-//! reads a lane flushes inline, so a passing frame crosses no channel; frames that are released
-//! or injected from elsewhere wake the queue's own pump. A peer that does not read blocks the
-//! flushing thread, and so the lane behind it, and nothing else.
+//! The order of the queue is the order of decisions, and whichever thread comes next writes. The
+//! thread that reads a lane flushes inline, so a passing frame crosses no channel; frames that are
+//! released or injected from elsewhere wake the queue's own pump. A peer that does not read blocks
+//! the flushing thread, and so the lane behind it, and nothing else.
 //!
-//! An queue without a writer is emptied by a task instead ([`WriterQueue::next`]), at the pace at
-//! which its peer takes what it is given.
+//! A queue without a writer is emptied by a task instead ([`WriterQueue::next`]), at the pace at which
+//! its peer reads.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -15,75 +15,95 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-/// Something to write, and a receipt that comes back when it was (or could not be) written.
+use super::pace::Pace;
+
+/// Bytes to write, and a receipt that is returned once they were written or could not be.
 #[derive(Debug)]
 pub struct QueuedWrite<T> {
+    /// The bytes, which are written whole.
     pub bytes: Bytes,
+    /// The receipt, given to the `confirm` callback of the thread that flushes.
     pub receipt: Option<T>,
-    /// Set on the pieces of one long line: nothing may come between them.
+    /// The position in a long line, for a piece of one: no other write may come between its pieces.
     pub piece: Option<LinePiece>,
+    /// The speed of the write; at once if `None`.
+    pub pace: Option<Pace>,
 }
 
-/// A piece of a line that streams through lane `lane`.
+/// The position of a piece in a long line, which streams through lane `lane`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinePiece {
+    /// The number of the lane.
     pub lane: u32,
+    /// `true` for the last piece of the line.
     pub last: bool,
 }
 
-/// The end of a connection that takes what goes to one peer.
+/// The outgoing end of a connection: a queue of the writes to one peer.
 pub struct WriterQueue<T> {
     queue: Mutex<Queue<T>>,
     woken: Condvar,
-    /// Wakes the task that empties an queue without a writer …
+    /// Wakes the task that empties a queue without a writer.
     filled: Notify,
-    /// … and those who wait for room in it.
+    /// Wakes the tasks that wait for room in such a queue.
     emptied: Notify,
     writer: Mutex<Option<Box<dyn Sink<T>>>>,
 }
 
-/// What takes the writes of an queue. Everything that bytes can be written to does.
+/// The destination of a queue's writes; implemented for every [`Write`].
 pub trait Sink<T>: Send {
-    /// Takes all writes, in their order.
+    /// Writes a batch in its order.
     ///
     /// # Errors
-    /// When the peer is gone: it is offered nothing any more.
+    /// Fails if the peer is gone; the sink is then dropped.
     fn write_batch(&mut self, writes: &[QueuedWrite<T>]) -> io::Result<()>;
+
+    /// Writes one message at a limited speed, and blocks meanwhile. A sink that takes whole messages
+    /// only gets it at the end of its time.
+    ///
+    /// # Errors
+    /// As for [`Sink::write_batch`].
+    fn write_paced(&mut self, write: &QueuedWrite<T>, pace: Pace) -> io::Result<()> {
+        std::thread::sleep(pace.duration(write.bytes.len()));
+        self.write_batch(std::slice::from_ref(write))
+    }
 }
 
 struct Queue<T> {
     writes: VecDeque<QueuedWrite<T>>,
-    /// The lane whose long line is under way, and what waits for its end.
+    /// The lane whose long line is under way.
     streaming: Option<u32>,
+    /// Writes that wait for the end of that line.
     deferred: VecDeque<QueuedWrite<T>>,
-    /// Somebody queued something and will not flush it.
+    /// Set by a thread that queued writes and leaves flushing to the pump.
     kicked: bool,
-    /// Somebody is writing what is not in the queue any more.
+    /// Set while a thread writes what it has taken out of the queue.
     writing: bool,
-    /// No more writes: the writer is closed when the queue is empty.
+    /// Set when no more writes will come: the writer is closed as soon as the queue is empty.
     ending: bool,
-    /// Its end is to look like that of a connection that broke.
+    /// Set when the end is to look like a broken connection to the peer.
     cut: bool,
     closed: bool,
 }
 
-/// Bytes that may wait in an queue that a task empties, before whoever fills it should wait.
+/// Bytes that may wait in a queue without a writer before [`WriterQueue::room`] makes callers wait.
 const ROOM: usize = 256 << 10;
 
-/// Parcels written with one system call at most.
+/// Maximum number of writes per system call.
 const BATCH: usize = 64;
 
 impl<T> WriterQueue<T> {
+    /// Creates a queue that writes to `writer`.
     pub fn new(writer: impl Sink<T> + 'static) -> Self {
         Self::into(Box::new(writer))
     }
 
-    /// An queue into a sink of any kind.
+    /// Creates a queue that writes to a boxed sink.
     pub fn into(sink: Box<dyn Sink<T>>) -> Self {
         Self::with(Some(sink))
     }
 
-    /// An queue that a task empties.
+    /// Creates a queue without a writer, which a task empties with [`WriterQueue::next`].
     pub fn queue() -> Self {
         Self::with(None)
     }
@@ -107,7 +127,7 @@ impl<T> WriterQueue<T> {
         }
     }
 
-    /// Queues a write. Somebody has to call [`WriterQueue::flush`] or [`WriterQueue::kick`] after it.
+    /// Queues a write. The caller has to call [`WriterQueue::flush`] or [`WriterQueue::kick`] after it.
     pub fn push(&self, write: QueuedWrite<T>) {
         let mut queue = self.queue.lock();
         match (queue.streaming, write.piece) {
@@ -135,18 +155,18 @@ impl<T> WriterQueue<T> {
         self.kick();
     }
 
-    /// Ends in a way that the peer is to see as a connection that broke.
+    /// Ends the queue in a way that looks like a broken connection to the peer.
     pub fn cut(&self) {
         self.queue.lock().cut = true;
         self.end();
     }
 
-    /// Whether it was cut.
+    /// Returns `true` if the queue was cut or abandoned.
     pub fn is_cut(&self) -> bool {
         self.queue.lock().cut
     }
 
-    /// The next write; none when the queue has ended. For the one task that empties it.
+    /// Waits for the next write; returns `None` when the queue has ended. Only one task may empty a queue.
     pub async fn next(&self) -> Option<QueuedWrite<T>> {
         loop {
             {
@@ -161,12 +181,12 @@ impl<T> WriterQueue<T> {
                     return None;
                 }
             }
-            // A push in between has left a permit.
+            // A push since the lock was released has left a permit.
             self.filled.notified().await;
         }
     }
 
-    /// Waits until less is queued than should be.
+    /// Waits until the queue has room for more, or has ended.
     pub async fn room(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -181,7 +201,7 @@ impl<T> WriterQueue<T> {
         }
     }
 
-    /// Closes an queue whose peer is gone, and gives back what it will not get.
+    /// Closes a queue whose peer is gone, and returns the writes that are lost.
     pub fn abandon(&self) -> Vec<QueuedWrite<T>> {
         let mut queue = self.queue.lock();
         queue.closed = true;
@@ -195,33 +215,33 @@ impl<T> WriterQueue<T> {
         left
     }
 
-    /// Whether nothing can be written any more.
+    /// Returns `true` if the queue has ended or its peer is gone.
     pub fn is_closed(&self) -> bool {
         let queue = self.queue.lock();
         queue.closed || queue.ending
     }
 
-    /// Whether nothing is queued and nothing more will be.
+    /// Returns `true` if the queue has ended and is empty.
     pub fn is_over(&self) -> bool {
         let queue = self.queue.lock();
         queue.ending && queue.writes.is_empty() && queue.deferred.is_empty()
     }
 
-    /// Whether everything queued so far was written, or could not be.
+    /// Returns `true` if every write queued so far was written, or could not be.
     pub fn is_idle(&self) -> bool {
         let queue = self.queue.lock();
         queue.closed || (!queue.writing && queue.writes.is_empty() && queue.deferred.is_empty())
     }
 
-    /// Asks the pump to flush.
+    /// Wakes the pump, which then flushes.
     pub fn kick(&self) {
         self.queue.lock().kicked = true;
         self.woken.notify_all();
         self.filled.notify_one();
     }
 
-    /// Writes everything queued. `confirm` gets each receipt and whether its bytes were written.
-    /// Blocks while the peer does not read.
+    /// Writes everything queued, and passes each receipt to `confirm` together with `true` if its bytes
+    /// were written. Blocks while the peer does not read.
     pub fn flush(&self, confirm: &mut dyn FnMut(T, bool)) {
         let mut writer = self.writer.lock();
         let mut batch = Vec::new();
@@ -241,7 +261,7 @@ impl<T> WriterQueue<T> {
                 return;
             }
             let written = match writer.as_mut() {
-                Some(open) => open.write_batch(&batch).is_ok(),
+                Some(open) => write_all(open.as_mut(), &batch).is_ok(),
                 None => false,
             };
             if !written && writer.take().is_some() {
@@ -255,8 +275,8 @@ impl<T> WriterQueue<T> {
         }
     }
 
-    /// Flushes whenever kicked, until [`WriterQueue::end`]. Runs on a thread of its own, and outlives a
-    /// peer that is gone: what still comes is confirmed as unwritten.
+    /// Flushes whenever the queue is kicked, until [`WriterQueue::end`]. Runs on a thread of its own, and
+    /// goes on after the peer is gone, to confirm later writes as unwritten.
     pub fn pump(&self, confirm: &mut dyn FnMut(T, bool)) {
         loop {
             {
@@ -275,8 +295,30 @@ impl<T> WriterQueue<T> {
     }
 }
 
+impl<T> QueuedWrite<T> {
+    /// Creates a write at full speed and without a receipt.
+    pub fn plain(bytes: Bytes) -> Self {
+        Self { bytes, receipt: None, piece: None, pace: None }
+    }
+}
+
+/// Writes a batch, each message at its own pace.
+fn write_all<T>(sink: &mut dyn Sink<T>, mut batch: &[QueuedWrite<T>]) -> io::Result<()> {
+    while let Some(at) = batch.iter().position(|write| write.pace.is_some()) {
+        let (plain, paced) = batch.split_at(at);
+        if !plain.is_empty() {
+            sink.write_batch(plain)?;
+        }
+        if let Some((write, pace)) = paced.first().and_then(|write| Some((write, write.pace?))) {
+            sink.write_paced(write, pace)?;
+        }
+        batch = &batch[at + 1..];
+    }
+    if batch.is_empty() { Ok(()) } else { sink.write_batch(batch) }
+}
+
 impl<T, W: Write + Send> Sink<T> for W {
-    /// Several are written with one call where they are small.
+    /// Writes several small writes with one vectored system call.
     fn write_batch(&mut self, writes: &[QueuedWrite<T>]) -> io::Result<()> {
         if let [only] = writes {
             self.write_all(&only.bytes)?;
@@ -293,6 +335,15 @@ impl<T, W: Write + Send> Sink<T> for W {
             }
         }
         self.flush()
+    }
+
+    fn write_paced(&mut self, write: &QueuedWrite<T>, pace: Pace) -> io::Result<()> {
+        for piece in pace.pieces(write.bytes.clone()) {
+            self.write_all(&piece)?;
+            self.flush()?;
+            std::thread::sleep(pace.duration(piece.len()));
+        }
+        Ok(())
     }
 }
 
@@ -327,7 +378,7 @@ mod tests {
 
     fn write(text: &'static str, receipt: u8, piece: Option<(u32, bool)>) -> QueuedWrite<u8> {
         let piece = piece.map(|(lane, last)| LinePiece { lane, last });
-        QueuedWrite { bytes: Bytes::from_static(text.as_bytes()), receipt: Some(receipt), piece }
+        QueuedWrite { bytes: Bytes::from_static(text.as_bytes()), receipt: Some(receipt), piece, pace: None }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Answering what the server asks its client: elicitation by a form, sampling by hand.
+//! Answers to questions of a server to its client: elicitation by a form or URL, and sampling by
+//! hand.
 
 use ratatui_textarea::TextArea;
 use serde_json::{Map, Value, json};
@@ -11,39 +12,62 @@ use crate::mcp::Kind;
 /// Questions of one frame, answered one after the other.
 #[derive(Debug)]
 pub struct Ask {
+    /// Session of the frame.
     pub session: SessionId,
+    /// Frame that asks.
     pub frame: Seq,
-    /// Questions not answered yet, each with its key in `inputRequests`.
+    /// Unanswered questions, each with its key in `inputRequests`.
     open: Vec<(Option<String>, Value)>,
     answers: Map<String, Value>,
+    /// Question on the screen.
     pub question: Question,
+    /// Mistake in the last answer.
     pub error: Option<String>,
 }
 
-/// The question on the screen.
+/// Question on the screen.
 #[derive(Debug)]
 pub enum Question {
-    /// An elicitation with a form (2025-06-18, client/elicitation).
-    Form { message: String, form: Form },
-    /// An elicitation that sends the person to a page (2025-11-25, client/elicitation).
-    Url { message: String, url: String },
-    /// A message that a model would write.
-    Sampling { prompt: String, text: Box<TextArea<'static>> },
+    /// Elicitation with a form (2025-06-18, client/elicitation).
+    Form {
+        /// Text of the question.
+        message: String,
+        /// Form made from the `requestedSchema`.
+        form: Form,
+    },
+    /// Elicitation that sends the user to a web page (2025-11-25, client/elicitation).
+    Url {
+        /// Text of the question.
+        message: String,
+        /// Address of the page.
+        url: String,
+    },
+    /// Sampling request: the user writes the message in the place of a model.
+    Sampling {
+        /// Messages of the request, one per line, each after its role.
+        prompt: String,
+        /// Result as JSON, to be completed by the user.
+        text: Box<TextArea<'static>>,
+    },
 }
 
-/// What becomes of a question.
+/// User's reaction to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// Sends the answer.
     Accept,
+    /// Declines the question.
     Decline,
+    /// Closes the question without a decision.
     Cancel,
 }
 
-/// What to send when every question is answered.
+/// Answer to the whole frame: a result, or the code and message of a JSON-RPC error.
 pub type Answer = Result<Value, (i64, String)>;
 
 impl Ask {
-    /// The questions in a frame; none when it asks for nothing that a person can give.
+    /// Reads the questions of a frame. Returns `None` if it asks for nothing that a user can give.
+    /// `root` is the working directory of the server.
     pub fn new(session: SessionId, seq: Seq, frame: &Frame, root: &str) -> Option<Self> {
         let value = |token: Option<&[u8]>| serde_json::from_slice::<Value>(token?).ok();
         let mut open = match frame.message.kind() {
@@ -62,7 +86,7 @@ impl Ask {
             _ => return None,
         };
         let mut answers = Map::new();
-        // The working directory answers for itself.
+        // `roots/list` is answered with the working directory, without asking the user.
         open.retain(|(key, request)| {
             let roots = request["method"] == "roots/list";
             if let (true, Some(key)) = (roots, key) {
@@ -74,7 +98,8 @@ impl Ask {
         Some(Self { session, frame: seq, open, answers, question, error: None })
     }
 
-    /// Answers the question on the screen. What is to be sent, once it was the last.
+    /// Answers the question on the screen. Returns the answer to the whole frame after the last
+    /// question. A mistake in the answer is kept in [`Ask::error`].
     pub fn answer(&mut self, action: Action) -> Option<Answer> {
         let answer = match self.question.answer(action) {
             Ok(answer) => answer,
@@ -86,7 +111,7 @@ impl Ask {
         self.error = None;
         let (key, _) = self.open.remove(0);
         let Some(key) = key else { return Some(answer) };
-        // In a result there is no place for an error; declined is the nearest.
+        // A result has no place for an error; a declined question is the nearest.
         self.answers.insert(key, answer.unwrap_or_else(|_| json!({ "action": "decline" })));
         match self.open.first() {
             Some((_, next)) => {

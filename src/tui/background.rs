@@ -1,4 +1,4 @@
-//! What is done outside the screen, while it goes on.
+//! Effects that are carried out in the background while the screen goes on.
 
 use tokio::sync::mpsc;
 
@@ -8,15 +8,15 @@ use crate::clients::{self, Direction, Document, Homes, Wrapper};
 use crate::engine::Engine;
 use crate::tape::library::{self, Catalog, Wanted};
 
-/// Does what an effect asks for, and tells the screen what became of it. Those that need the terminal are
-/// given back.
+/// Carries out an effect in the background and sends its result to the screen. Returns effects that
+/// need the terminal.
 pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<Input>) -> Option<Effect> {
     match effect {
         Effect::Send(command, purpose) => {
             let (engine, sender) = (engine.clone(), sender.clone());
             tokio::spawn(async move {
                 let reply = engine.send(command).await;
-                // The screen may be closed by now.
+                // `Err` means that the screen was closed: drop the reply.
                 let _ = sender.send(Input::Replied(purpose, reply)).await;
             });
         }
@@ -36,7 +36,7 @@ pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<Input>) -> Opt
             Input::Changed(data.and_then(|data| {
                 change.write(&data).map_err(|error| error.to_string())?;
                 let client = change.place.client;
-                Ok(format!("written; {}: {}", client.title, client.restart))
+                Ok(format!("saved; {}: {}", client.title, client.restart))
             }))
         }),
         other => return Some(other),
@@ -47,21 +47,21 @@ pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<Input>) -> Opt
 fn background(sender: &mpsc::Sender<Input>, work: impl FnOnce() -> Input + Send + 'static) {
     let sender = sender.clone();
     tokio::task::spawn_blocking(move || {
-        // The screen may be closed by now.
+        // `Err` means that the screen was closed: drop the result.
         let _ = sender.blocking_send(work());
     });
 }
 
-/// The recordings of the library. One that cannot be read is one without recordings.
+/// Returns the recordings of the library, or none if it cannot be read.
 fn tapes() -> Vec<library::Entry> {
     let found = Catalog::open_settled(&mut |_, _| ()).and_then(|catalog| catalog.find(&Wanted::default()));
     let mut found = found.unwrap_or_default();
-    // What is being recorded runs, and is listed as that.
+    // A tape that is being recorded is listed as a running session already.
     found.retain(|tape| tape.sealed || !library::is_recorded(&tape.path));
     found
 }
 
-/// What changes if we are put in front of a server, or taken out where we are.
+/// Plans to wrap a server in a client's configuration, or to unwrap a wrapped one.
 fn plan(place: &clients::ConfigFile, entry: &clients::Entry) -> Result<clients::Change, String> {
     let document = Document::read(place).map_err(|error| error.to_string())?;
     let direction = if entry.is_wrapped() { Direction::Out } else { Direction::In };
@@ -69,7 +69,8 @@ fn plan(place: &clients::ConfigFile, entry: &clients::Entry) -> Result<clients::
     let data = library::data().ok_or_else(homeless)?;
     let plan = clients::plan(place, document, std::slice::from_ref(entry), direction, &wrapper, &data);
     let refused = plan.refused.first().map(|(entry, why)| format!("{}: {why}", entry.server));
-    plan.change.ok_or_else(|| refused.unwrap_or_else(|| "it is not there any more".into()))
+    plan.change
+        .ok_or_else(|| refused.unwrap_or_else(|| "the server is no longer in the configuration".into()))
 }
 
 fn homeless() -> String {

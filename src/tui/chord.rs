@@ -1,10 +1,10 @@
-//! Keys as they are written and pressed.
+//! Keys: parsing and formatting of their names, and conversion from terminal events.
 
 use std::fmt;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// One key press: a key and whether Ctrl or Alt is down.
+/// Key press: a key, and whether Ctrl or Alt is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chord {
     code: KeyCode,
@@ -28,7 +28,7 @@ const NAMED: [(&str, KeyCode); 13] = [
 ];
 
 impl Chord {
-    /// The digit that it is.
+    /// Returns the digit of the key, if it is one.
     pub fn digit(self) -> Option<u32> {
         match self.code {
             KeyCode::Char(character) => character.to_digit(10),
@@ -36,7 +36,7 @@ impl Chord {
         }
     }
 
-    /// Reads a key as the command table writes it: `j`, `Ctrl-p`, `PgDn`, `Space`.
+    /// Parses a key as the command table writes it: `j`, `Ctrl-p`, `PgDn`, `Space`.
     pub fn parse(text: &str) -> Option<Self> {
         let (modifiers, name) = match text.split_once('-') {
             Some(("Ctrl", name)) if !name.is_empty() => (KeyModifiers::CONTROL, name),
@@ -59,12 +59,12 @@ impl Chord {
         Some(Self { code, modifiers })
     }
 
-    /// Reads a sequence of keys separated by spaces.
+    /// Parses a sequence of keys separated by spaces.
     pub fn sequence(text: &str) -> Option<Vec<Self>> {
         text.split(' ').map(Self::parse).collect()
     }
 
-    /// The event of this key, for scripts of keys.
+    /// Returns the terminal event of this key, for scripted keys.
     pub fn event(self) -> KeyEvent {
         KeyEvent::new(self.code, self.modifiers)
     }
@@ -72,7 +72,7 @@ impl Chord {
 
 impl From<KeyEvent> for Chord {
     fn from(event: KeyEvent) -> Self {
-        // Shift is in the character already; terminals differ in whether they report it too.
+        // Shift is part of the character already; terminals differ in whether they report it too.
         let modifiers = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
         Self { code: event.code, modifiers }
     }

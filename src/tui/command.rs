@@ -1,24 +1,34 @@
-//! The one table of commands: keys, footer, help and palette are all made from it.
+//! Table of commands, from which keys, footer, help and palette are made.
 
 use super::chord::Chord;
 
-/// A place where commands apply: a screen, or the detail pane that several screens share.
+/// Screen, or the detail pane that several screens share; commands apply in some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pane {
+    /// Running engines, sessions and recordings.
     Sessions,
+    /// List of frames.
     Frames,
+    /// Detail pane of the Frames and Tape screens.
     Detail,
+    /// Held frames and breakpoints.
     Intercept,
+    /// Calls and messages of the user.
     Compose,
+    /// Timeline and playhead.
     Tape,
+    /// Comparison of two recordings.
     Diff,
+    /// Stderr of servers, and events.
     Logs,
+    /// Checks of the servers.
     Doctor,
+    /// Keys of the commands, and fields of queries.
     Help,
 }
 
 impl Pane {
-    /// Every place.
+    /// All panes.
     pub const ALL: [Self; 10] = [
         Self::Sessions,
         Self::Frames,
@@ -32,7 +42,7 @@ impl Pane {
         Self::Help,
     ];
 
-    /// The name in the tab bar and in help.
+    /// Returns the name in help and in messages.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Sessions => "Sessions",
@@ -66,35 +76,40 @@ const TEXTS: &[Pane] = &[Pane::Intercept, Pane::Compose];
 
 macro_rules! commands {
     ($($name:ident $id:literal $keys:expr, $places:ident, $short:literal, $help:literal;)+) => {
-        /// Everything a person can tell the screen to do.
+        /// Command that the user can give to the screen.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Cmd { $($name),+ }
+        pub enum Cmd {
+            $(
+                /// Command with the description that [`Cmd::help`] returns.
+                $name
+            ),+
+        }
 
         impl Cmd {
-            /// Every command, in the order of help.
+            /// All commands, in the order of help.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
-            /// The name for `:` and for scripts.
+            /// Returns the name in help and in the palette, unique among commands.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => $id),+ }
             }
 
-            /// The word in the footer.
+            /// Returns the label in the footer.
             pub const fn short(self) -> &'static str {
                 match self { $(Self::$name => $short),+ }
             }
 
-            /// What it does, for help and palette.
+            /// Returns the description in help and in the palette.
             pub const fn help(self) -> &'static str {
                 match self { $(Self::$name => $help),+ }
             }
 
-            /// Its key sequences as written, e.g. `g g` or `Ctrl-p`.
+            /// Returns the key sequences as they are written, such as `g g` or `Ctrl-p`.
             pub const fn keys(self) -> &'static [&'static str] {
                 match self { $(Self::$name => &$keys),+ }
             }
 
-            /// Where it applies.
+            /// Returns the panes in which the command applies.
             pub const fn places(self) -> &'static [Pane] {
                 match self { $(Self::$name => $places),+ }
             }
@@ -116,14 +131,14 @@ commands! {
     Back "nav.back" ["Esc"], EVERYWHERE, "back", "close, clear or go back";
     Zoom "view.zoom" ["z"], MESSAGES, "zoom", "give one pane the whole screen, and back";
 
-    ShowSessions "screen.sessions" ["1"], EVERYWHERE, "Sessions", "what runs, and the recordings of the library";
-    ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "everything on the wire";
-    ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "what is held, and the breakpoints";
-    ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools, send messages of your own";
-    ShowTape "screen.tape" ["5"], EVERYWHERE, "Tape", "time: rewind, play, bookmarks, the state at the playhead";
-    ShowDiff "screen.diff" ["7"], EVERYWHERE, "Diff", "this recording beside another";
-    ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the server, and our own events";
-    ShowDoctor "screen.doctor" ["0"], EVERYWHERE, "Doctor", "what is wrong with this server, and why";
+    ShowSessions "screen.sessions" ["1"], EVERYWHERE, "Sessions", "running sessions and recorded tapes";
+    ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "all frames of all sessions";
+    ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "held frames and breakpoints";
+    ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools and send messages";
+    ShowTape "screen.tape" ["5"], EVERYWHERE, "Tape", "timeline: rewind, play, bookmarks, state at the playhead";
+    ShowDiff "screen.diff" ["7"], EVERYWHERE, "Diff", "compare this recording with another one";
+    ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the servers and events of shadowcat";
+    ShowDoctor "screen.doctor" ["0"], EVERYWHERE, "Doctor", "problems of this server and their causes";
     ShowHelp "screen.help" ["?"], EVERYWHERE, "help", "the keys of this screen";
     Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, "palette", "find any command by name";
 
@@ -134,47 +149,47 @@ commands! {
     FilterNot "filter.not" ["-"], MESSAGES, "not this", "hide frames of this tool or method";
     FilterPop "filter.pop" ["Backspace"], MESSAGES, "unfilter", "remove the newest filter";
     NextMatch "search.next" ["n"], MESSAGES, "next", "go to the next match of the highlight";
-    PreviousMatch "search.previous" ["N"], MESSAGES, "previous", "go to the match before";
-    Operations "view.operations" ["o"], FRAMES, "operations", "one row a call, or every frame";
+    PreviousMatch "search.previous" ["N"], MESSAGES, "previous", "go to the previous match";
+    Operations "view.operations" ["o"], FRAMES, "operations", "one row per operation, or per frame";
     Follow "view.follow" ["f"], FRAMES, "follow", "stay at the newest frame";
-    Pause "view.pause" ["p"], SEEN, "pause view", "stop the list; traffic and recording go on";
-    ViewNext "view.next" ["v"], MESSAGES, "view", "tree, pretty, raw, hex";
-    ViewPrevious "view.previous" ["V"], MESSAGES, "view back", "the view before";
+    Pause "view.pause" ["p"], SEEN, "pause view", "pause the list; traffic and recording continue";
+    ViewNext "view.next" ["v"], MESSAGES, "view", "next view: tree, pretty, raw, hex, http";
+    ViewPrevious "view.previous" ["V"], MESSAGES, "view back", "previous view";
 
     NextInOp "go.next-in-operation" ["]"], MESSAGES, "next in op", "go to the next frame of this operation";
-    PreviousInOp "go.previous-in-operation" ["["], MESSAGES, "prev in op", "go to the frame before in this operation";
+    PreviousInOp "go.previous-in-operation" ["["], MESSAGES, "prev in op", "go to the previous frame of this operation";
     NextError "go.next-error" ["g e"], MESSAGES, "next error", "go to the next error";
-    PreviousError "go.previous-error" ["g E"], MESSAGES, "prev error", "go to the error before";
+    PreviousError "go.previous-error" ["g E"], MESSAGES, "prev error", "go to the previous error";
     Slowest "go.slowest" ["g w"], MESSAGES, "slowest", "go to the slowest answer";
     Pair "go.pair" ["g p"], MESSAGES, "pair", "go from a request to its answer and back";
     OpRoot "go.operation" ["g o"], MESSAGES, "op root", "go to the request that began this operation";
     GoTo "go.number" ["g :"], MESSAGES, "go to #", "go to a frame by its number";
 
     StepBack "tape.back" [","], MESSAGES, "step back", "go one frame back";
-    StepOn "tape.on" ["."], MESSAGES, "step on", "go one frame on";
-    Play "tape.play" ["p"], TAPE, "play", "play from here, or stop";
+    StepOn "tape.on" ["."], MESSAGES, "step on", "go one frame forward";
+    Play "tape.play" ["p"], TAPE, "play", "play from here, or pause";
     Slower "tape.slower" ["<"], MESSAGES, "slower", "play slower";
     Faster "tape.faster" [">"], MESSAGES, "faster", "play faster, up to everything at once";
     GoToTime "tape.time" ["g t"], MESSAGES, "go to time", "go to a time: 12:03:04, +30s, -2m, 40%";
     Tenth "tape.tenth" ["g 0", "g 1", "g 2", "g 3", "g 4", "g 5", "g 6", "g 7", "g 8", "g 9"], MESSAGES, "go to tenth", "go to a tenth of the recording";
-    Wider "tape.wider" ["("], TAPE, "wider", "draw more time";
-    Closer "tape.closer" [")"], TAPE, "closer", "draw less time, around the playhead";
+    Wider "tape.wider" ["("], TAPE, "wider", "zoom out";
+    Closer "tape.closer" [")"], TAPE, "closer", "zoom in on the playhead";
     Mark "mark.set" ["m"], MESSAGES, "bookmark", "set a bookmark on this frame";
     NextMark "mark.next" ["}"], MESSAGES, "next mark", "go to the next bookmark or note";
-    PreviousMark "mark.previous" ["{"], MESSAGES, "prev mark", "go to the bookmark or note before";
+    PreviousMark "mark.previous" ["{"], MESSAGES, "prev mark", "go to the previous bookmark or note";
     GoToMark "mark.go" ["'"], MESSAGES, "go to mark", "go to a bookmark by its letter";
 
     SessionOpen "session.open" ["Enter"], SESSIONS, "frames", "show the frames of this session, or open this recording";
     SessionAll "session.all" ["a"], SESSIONS, "all frames", "show the frames of every session together";
 
-    WrapServer "session.wrap" ["w", "Space s w"], SESSIONS, "wrap", "put shadowcat in front of a server of your client, or take it out";
+    WrapServer "session.wrap" ["w", "Space s w"], SESSIONS, "wrap", "wrap a server in a client's configuration, or unwrap it";
     LaunchServer "session.launch" ["l", "Space s n"], SESSIONS, "launch", "launch a server here";
     OpenTape "tape.open" ["o", "Space t o"], SESSIONS, "open tape", "open a recording by its name or file";
     Demo "app.demo" ["d"], SESSIONS, "demo", "look around in the built-in demo";
 
-    DiffWith "diff.with" ["="], DIFF, "compare with", "name the recording to compare this one with";
-    DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "leave this path out of the comparison";
-    DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame that this is about";
+    DiffWith "diff.with" ["="], DIFF, "compare with", "choose the recording to compare with";
+    DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "ignore this path in the comparison";
+    DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame of this difference";
 
     YankMessage "yank.message" ["y y"], NOTED, "copy JSON", "copy the message";
     YankPath "yank.path" ["y p"], DETAIL, "copy path", "copy the JSONPath of this value";
@@ -185,64 +200,64 @@ commands! {
     BreakToggle "break.toggle" ["Space r t"], SEEN, "toggle breakpoint", "switch a breakpoint on or off by its number";
     BreakClear "break.clear" ["Space r x"], SEEN, "clear breakpoints", "remove every breakpoint";
     Arm "break.arm" ["i"], SEEN, "arm", "arm or disarm all breakpoints";
-    HoldEverything "hold.everything" ["I"], SEEN, "hold all", "hold whatever comes, or release everything";
+    HoldEverything "hold.everything" ["I"], SEEN, "hold all", "hold every frame, or release all";
 
-    Accept "hold.accept" ["a"], INTERCEPT, "accept", "let it go on";
-    AcceptAll "hold.accept-all" ["A"], INTERCEPT, "accept all", "let everything go on";
+    Accept "hold.accept" ["a"], INTERCEPT, "accept", "release the held frame";
+    AcceptAll "hold.accept-all" ["A"], INTERCEPT, "accept all", "release all held frames";
     Edit "hold.edit" ["e"], INTERCEPT, "edit", "edit the held message in place";
     EditOutside "hold.editor" ["E"], INTERCEPT, "$EDITOR", "edit it in your own editor";
-    Drop "hold.drop" ["d"], INTERCEPT, "drop", "keep it from its peer; choose what the peer gets";
-    Answer "hold.answer" ["s"], INTERCEPT, "answer", "answer a held request in the place of the other side";
-    AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, "accept+hold reply", "let it go on and hold its reply";
-    Delay "hold.delay" ["t"], INTERCEPT, "delay", "let it go on after some seconds";
-    KeepHeaders "hold.keep-headers" ["H"], INTERCEPT, "keep headers", "leave the HTTP headers that repeat the body as they came";
-    Compare "hold.compare" ["="], INTERCEPT, "compare", "the message as it came beside your edit";
+    Drop "hold.drop" ["d"], INTERCEPT, "drop", "drop the held frame; choose what the sender gets";
+    Answer "hold.answer" ["s"], INTERCEPT, "answer", "answer a held request instead of the peer";
+    AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, "accept+hold reply", "release the held frame and hold its reply";
+    Delay "hold.delay" ["t"], INTERCEPT, "delay", "release the held frame after some seconds";
+    KeepHeaders "hold.keep-headers" ["H"], INTERCEPT, "keep headers", "keep HTTP headers that repeat the body unchanged";
+    Compare "hold.compare" ["="], INTERCEPT, "compare", "show the original message beside the edit";
 
-    Resend "send.again" ["r"], MESSAGES, "resend", "send this message again as it is";
+    Resend "send.again" ["r"], MESSAGES, "resend", "send this message again, unchanged";
     Compose "send.compose" ["R", "e"], MESSAGES, "compose", "edit a copy and send it";
     Note "note.add" [";"], NOTED, "note", "write a note on this frame";
 
-    Send "compose.send" ["Ctrl-s"], TEXTS, "send", "send what is written";
+    Send "compose.send" ["Ctrl-s"], TEXTS, "send", "send the text or form";
     Form "compose.form" ["Ctrl-t"], COMPOSE, "form/JSON", "switch between the form and JSON";
-    Target "compose.target" ["Ctrl-r"], COMPOSE, "to server/client", "send a written message to the other side";
-    Blank "compose.blank" ["Ctrl-n"], COMPOSE, "blank", "write a message from nothing";
+    Target "compose.target" ["Ctrl-r"], COMPOSE, "to server/client", "switch the recipient: server or client";
+    Blank "compose.blank" ["Ctrl-n"], COMPOSE, "blank", "write a new message";
     ComposeEditor "compose.editor" ["Ctrl-o"], TEXTS, "$EDITOR", "write it in your own editor";
     OtherField "compose.next" ["Tab"], COMPOSE, "next pane", "go to the next field or pane";
-    PreviousField "compose.previous" ["BackTab"], COMPOSE, "previous pane", "go to the field or pane before";
-    Choose "compose.choose" ["Enter"], COMPOSE, "choose", "take this tool, or write in this field";
-    AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer what the server asks you";
+    PreviousField "compose.previous" ["BackTab"], COMPOSE, "previous pane", "go to the previous field or pane";
+    Choose "compose.choose" ["Enter"], COMPOSE, "choose", "choose this tool, or edit this field";
+    AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer the server's question";
 
-    TakeOver "control.decide" ["Space a d"], EVERYWHERE, "decide here", "be the one who decides on what is held";
-    Restart "session.restart" ["Space s r"], RUNNING, "restart server", "start the server again";
+    TakeOver "control.decide" ["Space a d"], EVERYWHERE, "decide here", "take control of held frames";
+    Restart "session.restart" ["Space s r"], RUNNING, "restart server", "restart the server";
     NextTheme "view.theme" ["Space v t"], EVERYWHERE, "theme", "the next theme";
-    Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "plain characters only, or not";
+    Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "toggle ASCII-only mode";
     DoctorCopy "doctor.copy" ["y y"], DOCTOR, "copy report", "copy everything as a bug report";
     ErrorsOnly "logs.errors" ["!"], LOGS, "errors", "show warnings and errors only";
-    Quit "app.quit" ["q"], EVERYWHERE, "quit", "leave; asks when something is held";
-    QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "leave; twice to leave whatever is held";
+    Quit "app.quit" ["q"], EVERYWHERE, "quit", "quit; asks if frames are held";
+    QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "quit; press twice to quit although frames are held";
 }
 
 const LOGS: &[Pane] = &[Pane::Logs];
 const DOCTOR: &[Pane] = &[Pane::Doctor];
 
 impl Cmd {
-    /// The command called `id`.
+    /// Returns the command with this id.
     pub fn find(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|command| command.id() == id)
     }
 
-    /// Its key sequences.
+    /// Returns the key sequences, parsed.
     pub fn chords(self) -> impl Iterator<Item = Vec<Chord>> {
         self.keys().iter().filter_map(|keys| Chord::sequence(keys))
     }
 
-    /// The first of its keys, for the footer.
+    /// Returns the first key sequence, for the footer; empty if there is none.
     pub fn key(self) -> &'static str {
         self.keys().first().copied().unwrap_or_default()
     }
 }
 
-/// The commands that the footer offers in a place, most useful first.
+/// Returns the commands that the footer offers in a pane, most useful first.
 pub fn offered(place: Pane) -> &'static [Cmd] {
     match place {
         Pane::Sessions => &[

@@ -1,4 +1,4 @@
-//! Calling what a server offers, and sending messages written by hand.
+//! Composer screen: calls of what servers offer, and messages written by hand.
 
 use ratatui_textarea::TextArea;
 use serde_json::{Map, Value, json};
@@ -11,65 +11,98 @@ use crate::log::record::{OpId, Role, Seq, SessionId};
 use crate::log::world::{Row, World};
 use crate::mcp::{Direction, Message, json as scan, layout};
 
-/// Something a server offers.
+/// Tool, resource or prompt that a server offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offer {
+    /// Session of the server.
     pub session: SessionId,
+    /// Kind of the offer.
     pub kind: OfferKind,
-    /// The tool's or prompt's name, or the resource's URI.
+    /// Name of the tool or prompt, or URI of the resource.
     pub name: String,
+    /// Description by the server, made safe for the screen.
     pub description: String,
+    /// JSON Schema of the arguments.
     pub schema: Value,
-    /// The tool says that it destroys something.
+    /// `true` if the server says that the tool is destructive (`destructiveHint`).
     pub destructive: bool,
 }
 
-/// What kind of thing is offered.
+/// Kind of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfferKind {
+    /// Tool, listed by `tools/list`.
     Tool,
+    /// Resource, listed by `resources/list`.
     Resource,
+    /// Prompt, listed by `prompts/list`.
     Prompt,
 }
 
-/// What has the keys.
+/// Pane that has the keyboard focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Focus {
+    /// List of offers.
     List,
-    /// The form, or the text.
+    /// Form or text of the draft.
     Draft,
+    /// Reply to the message sent last.
     Reply,
 }
 
-/// What is being written.
+/// Call or message that is being written.
 #[derive(Debug, Clone)]
 pub enum Draft {
-    /// A call of an offer: its arguments as a form or as JSON.
-    Call { offer: Box<Offer>, form: Form, text: TextArea<'static>, as_json: bool },
-    /// A whole message, sent past the peers.
-    Message { session: SessionId, to: Direction, text: TextArea<'static> },
+    /// Call of an offer, with its arguments as a form or as JSON.
+    Call {
+        /// Offer to be called.
+        offer: Box<Offer>,
+        /// Arguments as a form.
+        form: Form,
+        /// Arguments as JSON.
+        text: TextArea<'static>,
+        /// `true` if the JSON is sent rather than the form.
+        as_json: bool,
+    },
+    /// Whole message, injected into a session.
+    Message {
+        /// Session that the message is injected into.
+        session: SessionId,
+        /// Side that the message goes to.
+        to: Direction,
+        /// Message as written so far.
+        text: TextArea<'static>,
+    },
 }
 
-/// The state of the screen.
+/// State of the Composer screen.
 #[derive(Debug)]
 pub struct Composer {
+    /// Offers of all open sessions.
     pub offers: Vec<Offer>,
+    /// Index of the offer under the cursor.
     pub cursor: usize,
+    /// Pane that has the keyboard focus.
     pub focus: Focus,
+    /// Call or message that is being written.
     pub draft: Option<Draft>,
-    /// The call whose reply is shown, and how it is recognised before it is in the log.
+    /// Message whose reply is shown.
     pub sent: Option<Sent>,
-    /// The draft is wrong, and Ctrl-s was pressed once.
+    /// Mistake in the draft for which the first Ctrl-s was refused. The next one sends it all the
+    /// same.
     pub confirm: Option<String>,
-    /// The lists that the offers were made from.
+    /// Frames with the lists that the offers were read from.
     made_from: Vec<Seq>,
 }
 
-/// A call that was sent.
+/// Message that was sent, as far as it was found in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
+    /// Request of the built-in client, by its session and JSON-RPC request id.
     Id(SessionId, String),
+    /// Injected frame.
     Frame(Seq),
+    /// Operation that the message began.
     Operation(OpId),
 }
 
@@ -104,6 +137,7 @@ impl OfferKind {
         }
     }
 
+    /// Returns the name of the kind for the screen.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Tool => "tool",
@@ -114,7 +148,7 @@ impl OfferKind {
 }
 
 impl Composer {
-    /// Takes the offers from the newest lists, if there are newer ones.
+    /// Reads the offers again if the sessions have newer lists.
     pub fn refresh(&mut self, world: &World, log: &Log) {
         let kinds = [OfferKind::Tool, OfferKind::Resource, OfferKind::Prompt];
         let open = || world.sessions.values().filter(|session| session.closed.is_none());
@@ -127,7 +161,7 @@ impl Composer {
         };
         let pages: Vec<_> = kinds.into_iter().flat_map(pages).collect();
         let made_from: Vec<Seq> = pages.iter().map(|(_, _, seq)| *seq).collect();
-        // When the last server has ended, what it offered stays to be read.
+        // After the end of the last server, its offers stay readable.
         if made_from == self.made_from || made_from.is_empty() {
             return;
         }
@@ -135,7 +169,7 @@ impl Composer {
         self.made_from = made_from;
         self.offers =
             pages.into_iter().flat_map(|(session, kind, seq)| offers(session, kind, seq, log)).collect();
-        // A draft for a server that was started again is for the one that runs now.
+        // A draft for a server that was restarted goes to the server that runs now.
         if let Some(Draft::Call { offer, .. }) = &mut self.draft
             && let Some(same) =
                 self.offers.iter().find(|new| new.kind == offer.kind && new.name == offer.name)
@@ -148,11 +182,11 @@ impl Composer {
         self.cursor = self.offers.iter().position(again).unwrap_or(0);
     }
 
-    /// Begins a call of the offer under the cursor.
+    /// Starts a call of the offer under the cursor.
     pub fn choose(&mut self) {
         let Some(offer) = self.offers.get(self.cursor).cloned() else { return };
         self.focus = Focus::Draft;
-        // What was written for it already is still there.
+        // A draft for the same offer keeps its text.
         if matches!(&self.draft, Some(Draft::Call { offer: current, .. }) if **current == offer) {
             return;
         }
@@ -162,7 +196,7 @@ impl Composer {
         self.draft = Some(Draft::Call { offer: Box::new(offer), form, text, as_json: false });
     }
 
-    /// Begins a message from an existing one, or from nothing.
+    /// Starts a message as a copy of `message`, or from a template.
     pub fn write(&mut self, session: SessionId, to: Direction, message: Option<&Message>) {
         let line = message.map_or_else(
             || blank(to).to_owned(),
@@ -177,8 +211,8 @@ impl Composer {
         self.focus = Focus::Draft;
     }
 
-    /// Sends a written message to the other side. A blank that nobody touched becomes the other
-    /// side's.
+    /// Switches the side that a written message goes to. An unchanged template becomes the template
+    /// for the other side.
     pub fn turn(&mut self) {
         let Some(Draft::Message { to, text, .. }) = &mut self.draft else { return };
         if layout::one_line(&text.lines().join("\n")) == blank(*to) {
@@ -190,7 +224,7 @@ impl Composer {
     /// Switches a call between the form and JSON.
     ///
     /// # Errors
-    /// Why what is written does not fit the other.
+    /// Returns the reason if the text is not a JSON object that the form can show.
     pub fn switch(&mut self) -> Result<(), String> {
         let Some(Draft::Call { form, text, as_json, .. }) = &mut self.draft else { return Ok(()) };
         if *as_json {
@@ -204,16 +238,18 @@ impl Composer {
         Ok(())
     }
 
-    /// The command that sends the draft. What is wrong with it must be confirmed by asking again.
+    /// Returns the command that sends the draft, or `None` if there is no draft or it must be
+    /// confirmed. A draft with a mistake, or for a destructive tool, must be confirmed by a second
+    /// call; until then [`Composer::confirm`] has the reason.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// None at present: a draft is never refused.
     pub fn send(&mut self, world: &World) -> Result<Option<Command>, String> {
         let Some(draft) = &self.draft else { return Ok(None) };
         let confirmed = self.confirm.take().is_some();
         match draft {
             Draft::Call { offer, form, text, as_json } => {
-                // The arguments as JSON text: they may be wrong on purpose.
+                // The arguments are kept as JSON text because they may be wrong on purpose.
                 let (text, wrong) = match as_json {
                     true => {
                         let text = text.lines().join("\n");
@@ -227,13 +263,13 @@ impl Composer {
                     },
                 };
                 let destroys =
-                    || offer.destructive.then(|| format!("{} says that it destroys something", offer.name));
+                    || offer.destructive.then(|| format!("{} is marked as destructive", offer.name));
                 if let Some(wrong) = wrong.or_else(destroys).filter(|_| !confirmed) {
                     self.confirm = Some(wrong);
                     return Ok(None);
                 }
                 let Ok(arguments) = serde_json::from_str::<Value>(&text) else {
-                    // The built-in client speaks JSON only; what is none goes past it.
+                    // The built-in client sends JSON only: inject other text without it.
                     let name = Value::from(offer.name.as_str());
                     let method = offer.kind.method();
                     let line = format!(
@@ -275,7 +311,7 @@ impl Composer {
         }
     }
 
-    /// The frame that answers what was sent last, as soon as there is one.
+    /// Returns the frame that answers the message sent last, as soon as there is one.
     pub fn reply(&mut self, world: &World, log: &Log) -> Option<Seq> {
         let op = match self.sent.clone()? {
             Sent::Operation(op) => op,
@@ -300,14 +336,14 @@ impl Composer {
     }
 }
 
-/// A text area with `text` in it and the cursor at its beginning.
+/// Returns a text area that contains `text`, with the cursor at its beginning.
 pub fn text_area(text: &str) -> TextArea<'static> {
     let mut area = TextArea::new(text.lines().map(str::to_owned).collect());
     area.set_cursor_line_style(ratatui::style::Style::new());
     area
 }
 
-/// A message to begin with, of a kind that this side understands.
+/// Returns the template of a message that this side understands.
 const fn blank(to: Direction) -> &'static str {
     match to {
         Direction::ToServer => r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#,
@@ -317,14 +353,15 @@ const fn blank(to: Direction) -> &'static str {
     }
 }
 
-/// What is wrong with a text as JSON, with line and column.
+/// Returns the mistake in a text, with line and column, if it is not JSON.
 pub fn not_json(text: &str) -> Option<String> {
     let flaw = scan::document(text.as_bytes()).err()?;
     let (line, column) = scan::line_column(text, flaw.offset);
     Some(format!("line {line}, column {column}: {}", flaw.reason))
 }
 
-/// What is wrong with a text as a JSON-RPC message, with line and column.
+/// Returns the mistake in a text, with line and column where known, if it is not a JSON-RPC
+/// message.
 pub fn not_a_message(text: &str) -> Option<String> {
     if let Some(wrong) = not_json(text) {
         return Some(wrong);
@@ -335,9 +372,9 @@ pub fn not_a_message(text: &str) -> Option<String> {
     }
 }
 
-/// The first way in which `arguments` do not fit `schema`.
+/// Returns the first reason why `arguments` do not match `schema`.
 fn wrong(schema: &Value, arguments: &Value) -> Option<String> {
-    let validator = jsonschema::validator_for(schema).ok()?;
+    let validator = crate::mcp::schema::validator(schema).ok()?;
     validator.iter_errors(arguments).next().map(|error| {
         let place = error.instance_path().to_string();
         let at = if place.is_empty() { String::new() } else { format!(" at {place}") };
@@ -363,7 +400,8 @@ fn offers(session: SessionId, kind: OfferKind, seq: Seq, log: &Log) -> Vec<Offer
     list.into_iter().filter_map(offer).collect()
 }
 
-/// The arguments of a prompt are a list of names; all of them are texts.
+/// Returns a JSON Schema for the arguments of a prompt, which are a list of names; the values are
+/// strings.
 fn prompt_schema(arguments: &Value) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();

@@ -1,4 +1,4 @@
-//! A pane that shows one message in several views.
+//! Pane that shows one message in one of several formats.
 
 use std::collections::HashSet;
 
@@ -6,21 +6,26 @@ use super::render::{Job, Node, Rendered, Row, Slot, View};
 use crate::log::Log;
 use crate::log::record::{Channel, Seq};
 
-/// The state of the pane.
+/// State of a pane that shows a message.
 #[derive(Debug)]
 pub struct Detail {
     slot: Slot,
+    /// Frame whose message is shown.
     pub seq: Option<Seq>,
+    /// Format of the message.
     pub view: View,
     toggled: HashSet<usize>,
     rendered: Option<Rendered>,
     generation: u64,
+    /// Index of the row under the cursor.
     pub cursor: usize,
+    /// Index of the first row on the screen.
     pub top: usize,
     width: usize,
 }
 
 impl Detail {
+    /// Creates an empty pane.
     pub fn new(slot: Slot, view: View) -> Self {
         Self {
             slot,
@@ -35,7 +40,7 @@ impl Detail {
         }
     }
 
-    /// Shows another message; a job to be rendered if there is anything to do.
+    /// Shows another message. Returns a job if it must be rendered.
     pub fn show(&mut self, seq: Option<Seq>, log: &Log) -> Option<Job> {
         if self.seq == seq {
             return None;
@@ -48,7 +53,7 @@ impl Detail {
         self.job(log)
     }
 
-    /// Shows the message in another view.
+    /// Shows the message in another format.
     pub fn look(&mut self, view: View, log: &Log) -> Option<Job> {
         self.view = view;
         self.cursor = 0;
@@ -56,7 +61,7 @@ impl Detail {
         self.job(log)
     }
 
-    /// Renders for another width, where that matters.
+    /// Renders the message again if the width in columns has changed.
     pub fn resize(&mut self, width: usize, log: &Log) -> Option<Job> {
         if self.width == width {
             return None;
@@ -84,7 +89,7 @@ impl Detail {
         })
     }
 
-    /// Takes in what was rendered, unless something else is wanted by now.
+    /// Takes the rendered rows, unless a newer job is under way.
     pub fn set_rendered(&mut self, rendered: Rendered) {
         if rendered.generation == self.generation {
             self.cursor = self.cursor.min(rendered.rows.len().saturating_sub(1));
@@ -92,18 +97,19 @@ impl Detail {
         }
     }
 
-    /// The rows, as far as they are rendered; the last rendering stays until the next is ready.
+    /// Returns the rows rendered last for this message; they stay until the next rendering is
+    /// ready.
     pub fn rows(&self) -> &[Row] {
         let fits = |rendered: &&Rendered| Some(rendered.seq) == self.seq;
         self.rendered.as_ref().filter(fits).map_or(&[], |rendered| &rendered.rows)
     }
 
-    /// The value under the cursor.
+    /// Returns the value under the cursor.
     pub fn node(&self) -> Option<&Node> {
         self.rows().get(self.cursor)?.node.as_ref()
     }
 
-    /// Folds or unfolds the value under the cursor; none if it cannot be.
+    /// Folds or unfolds the value under the cursor. Returns `None` if it cannot be folded.
     pub fn toggle(&mut self, log: &Log) -> Option<Job> {
         let node = self.node()?;
         node.unfolded?;
@@ -114,7 +120,8 @@ impl Detail {
         self.job(log)
     }
 
-    /// Puts the cursor on the value that holds the one under it.
+    /// Puts the cursor on the value that contains the current one. Returns `false` if there is
+    /// none.
     pub fn go_to_parent(&mut self, height: usize) -> bool {
         let Some(depth) = self.node().map(|node| node.depth) else { return false };
         let is_parent = |row: &Row| row.node.as_ref().is_some_and(|node| node.depth < depth);
@@ -127,7 +134,7 @@ impl Detail {
         }
     }
 
-    /// Puts the cursor on row `at`.
+    /// Puts the cursor on row `at` and scrolls just far enough to show it.
     pub fn go(&mut self, at: usize, height: usize) {
         self.cursor = at.min(self.rows().len().saturating_sub(1));
         let height = height.max(1);

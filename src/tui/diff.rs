@@ -1,4 +1,4 @@
-//! The Diff screen: this recording beside another, or two of its sessions.
+//! Diff screen: this recording beside another one, or two of its sessions.
 
 use std::path::PathBuf;
 
@@ -8,66 +8,77 @@ use crate::tape::compare::{Changed, Report, Side, compare};
 use crate::tape::similarity::{Ignored, brief};
 use crate::tape::{files, library};
 
-/// What is to be compared, outside of the screen.
+/// Comparison of two recordings, to be made in the background.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// How it was: a tape, and one session of it.
+    /// Earlier side: a tape, and one session of it or all.
     pub a: (PathBuf, Option<u32>),
-    /// How it is now.
+    /// Later side: a tape, and one session of it or all.
     pub b: (PathBuf, Option<u32>),
-    /// JSONPaths that are not looked at.
+    /// JSONPaths that are not compared.
     pub ignored: Vec<String>,
 }
 
-/// The state of the screen.
+/// State of the Diff screen.
 #[derive(Debug, Default)]
 pub struct Diff {
+    /// Comparison that was asked for last.
     pub asked: Option<Comparison>,
-    /// What was asked before that: what is shown, until there is an answer.
+    /// Comparison asked for before that. Its report is shown again if the new one fails.
     pub before: Option<Comparison>,
+    /// Result of the comparison.
     pub report: Option<Report>,
-    /// It is being compared.
+    /// `true` while a comparison is being made.
     pub working: bool,
+    /// Lines of the report.
     pub lines: Vec<Line>,
+    /// Index of the line under the cursor.
     pub cursor: usize,
 }
 
-/// A line of the screen.
+/// Line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// Kind of the line.
     pub kind: Kind,
+    /// Text of the line, not yet made safe for the screen.
     pub text: String,
-    /// The frame of this recording that it is about.
+    /// Frame of this recording that the line is about.
     pub frame: Option<Seq>,
-    /// The path that it is about.
+    /// JSONPath that the line is about.
     pub path: Option<String>,
 }
 
-/// What a line is.
+/// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Heading of a section.
     Heading,
+    /// Harmless change, such as an addition.
     Good,
+    /// Change that may break clients.
     Bad,
-    /// A part of the finding above.
+    /// Part of the finding above.
     Detail,
+    /// Fact that is no finding.
     Dim,
 }
 
 impl Comparison {
-    /// What a person wrote: another tape, `name#2` for a session of it, or `#1 #2` for two sessions
-    /// of this one.
+    /// Parses the user's text: the name of another tape, `name#2` for a session of it, or `#1 #2`
+    /// for two sessions of this recording, whose path is `own`.
     ///
     /// # Errors
-    /// Why it cannot be compared.
+    /// Returns the reason if this session is not recorded, there is no such tape, or a session
+    /// number is invalid.
     pub fn parse(text: &str, own: Option<PathBuf>) -> Result<Self, String> {
         let own = own.ok_or("this session is not recorded, so there is nothing to compare")?;
         let session = |word: &str| {
-            word.trim_start_matches('#').parse::<u32>().map_err(|_| format!("{word} is no session"))
+            word.trim_start_matches('#').parse::<u32>().map_err(|_| format!("{word} is not a session number"))
         };
-        // Standard input is the keyboard here.
+        // Standard input, which `-` would name, is the keyboard here.
         let find = |name: &str| match name {
-            "" | "-" => Err("write the name of a tape, or #1 #2 for two sessions of this one".to_owned()),
+            "" | "-" => Err("name a tape, or #1 #2 for two sessions of this one".to_owned()),
             name => library::find(name).map_err(|error| error.to_string()),
         };
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -83,10 +94,11 @@ impl Comparison {
         Ok(Self { a, b, ignored: Vec::new() })
     }
 
-    /// Compares; it takes a while for long recordings.
+    /// Makes the comparison, which takes a while for long recordings.
     ///
     /// # Errors
-    /// Why it could not be done.
+    /// Returns the reason if a tape cannot be opened, a session does not exist, or an ignored path
+    /// is invalid.
     pub fn run(&self) -> Result<Report, String> {
         let open =
             |path: &PathBuf| crate::tape::open(path, &mut |_, _| ()).map_err(|error| error.to_string());
@@ -107,7 +119,7 @@ impl Comparison {
         ))
     }
 
-    /// What is compared, in a few words.
+    /// Returns a short title of the comparison.
     pub fn title(&self) -> String {
         let name = |(path, only): &(PathBuf, Option<u32>)| match only {
             Some(only) => format!("{}#{only}", files::stem(path)),
@@ -118,7 +130,7 @@ impl Comparison {
 }
 
 impl Diff {
-    /// Takes what came out.
+    /// Shows the result of a comparison.
     pub fn set_report(&mut self, report: Report) {
         self.lines = lines(&report);
         self.cursor = self.cursor.min(self.lines.len().saturating_sub(1));
@@ -126,11 +138,12 @@ impl Diff {
         self.working = false;
     }
 
-    /// The line under the cursor.
+    /// Returns the line under the cursor.
     pub fn line(&self) -> Option<&Line> {
         self.lines.get(self.cursor)
     }
 
+    /// Moves the cursor by `by` lines within the report.
     pub fn step(&mut self, by: isize) {
         self.cursor = self.cursor.saturating_add_signed(by).min(self.lines.len().saturating_sub(1));
     }
@@ -142,7 +155,12 @@ fn lines(report: &Report) -> Vec<Line> {
     if let (Some(a), Some(b)) = report.eras
         && a != b
     {
-        line(Kind::Bad, format!("eras differ: {a} then, {b} now; what both have is compared"), None, None);
+        line(
+            Kind::Bad,
+            format!("eras differ: {a} before, {b} now; only common parts are compared"),
+            None,
+            None,
+        );
     }
     line(Kind::Heading, format!("Contract · {} changes", report.contract.len()), None, None);
     let details = |line: &mut dyn FnMut(Kind, String, Option<Seq>, Option<String>),
@@ -166,7 +184,7 @@ fn lines(report: &Report) -> Vec<Line> {
         report.compared.saturating_sub(report.behaviour.iter().filter(|change| change.b.is_some()).count());
     line(
         Kind::Heading,
-        format!("Behaviour · {} changes, {same} calls as they were", report.behaviour.len()),
+        format!("Behaviour · {} changes, {same} unchanged calls", report.behaviour.len()),
         None,
         None,
     );
@@ -175,7 +193,7 @@ fn lines(report: &Report) -> Vec<Line> {
         details(&mut line, &change.differences, change.b);
     }
     if !report.volatile.is_empty() {
-        line(Kind::Heading, "Differs every time, not counted".to_owned(), None, None);
+        line(Kind::Heading, "Volatile values, not counted".to_owned(), None, None);
         for (title, path, why) in &report.volatile {
             line(Kind::Dim, format!("{title} {path} ({why})"), None, Some(path.clone()));
         }
@@ -194,7 +212,7 @@ fn lines(report: &Report) -> Vec<Line> {
             millis(b.p50),
             millis(b.p95)
         );
-        // A little is noise.
+        // Small differences are noise.
         let slower = b.p50 > a.p50.saturating_mul(2) && b.p50 - a.p50 > 5_000_000;
         line(if slower { Kind::Bad } else { Kind::Dim }, text, None, None);
     }

@@ -1,4 +1,4 @@
-//! The Doctor screen: what is wrong with what is looked at.
+//! Doctor screen: checks of the sessions that are shown.
 
 use std::time::Duration;
 
@@ -9,20 +9,22 @@ use crate::log::record::{Seq, SessionId};
 use crate::log::world::World;
 use crate::tape::excerpt;
 
-/// The state of the screen.
+/// State of the Doctor screen.
 #[derive(Debug, Default)]
 pub struct Doctor {
+    /// Results of the checks.
     pub checks: Vec<Check>,
+    /// Index of the first line on the screen.
     pub top: usize,
-    /// The last record that was looked at, of which session, and when.
+    /// Last record that was examined, the session, and the time of the examination.
     seen: Option<(Seq, Option<SessionId>, Stamp)>,
 }
 
-/// How often what grows is looked at again.
+/// Minimum interval between two examinations of a log that grows.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Doctor {
-    /// Looks again if there is something new.
+    /// Makes the checks again if there are new records or another session is chosen.
     pub fn look(&mut self, world: &World, log: &Log, only: Option<SessionId>, now: Stamp) {
         let fresh = self.seen.is_some_and(|(last, of, at)| {
             of == only && (last == world.last || now.since(at) < REFRESH_INTERVAL)
@@ -33,12 +35,12 @@ impl Doctor {
         }
     }
 
-    /// How many checks came out like this.
+    /// Returns the number of checks with this result.
     pub fn count(&self, verdict: CheckResult) -> usize {
         self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 
-    /// A bug report: what was found, and what was said, without secrets.
+    /// Returns a bug report in Markdown: the results and the messages, without secrets.
     pub fn report(&self, title: &str, world: &World, log: &Log, only: Option<SessionId>) -> String {
         excerpt::report(&markdown(title, &self.checks), log, world, only)
     }

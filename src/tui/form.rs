@@ -1,41 +1,55 @@
-//! A form made from a JSON Schema: one field a property, everything else as JSON.
+//! Form made from a JSON Schema: one field per property. Values without a simple type are written
+//! as JSON.
 
 use ratatui_textarea::TextArea;
 use serde_json::{Map, Value};
 
-/// A form for the members of an object.
+/// Form for the members of an object.
 #[derive(Debug, Clone, Default)]
 pub struct Form {
+    /// Fields, one per property of the schema.
     pub fields: Vec<Field>,
+    /// Index of the field under the cursor.
     pub cursor: usize,
-    /// Members that the schema does not name; they are kept when switching from JSON.
+    /// Members that the schema does not name, kept when the user switches back from JSON.
     extra: Map<String, Value>,
 }
 
-/// One property.
+/// Field for one property.
 #[derive(Debug, Clone)]
 pub struct Field {
+    /// Name of the property.
     pub name: String,
+    /// Description or title in the schema, made safe for the screen.
     pub title: String,
+    /// Kind of value that the property takes.
     pub kind: FieldKind,
+    /// `true` if the schema requires the property.
     pub required: bool,
+    /// Text as written so far.
     pub input: TextArea<'static>,
 }
 
-/// What a property takes.
+/// Kind of value that a property takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldKind {
+    /// String.
     Text,
+    /// Number.
     Number,
+    /// Integer.
     Integer,
+    /// `true` or `false`.
     Boolean,
+    /// Choice among these values.
     Choice(Vec<String>),
-    /// Anything that a line cannot hold, written as JSON.
+    /// Any other value, written as JSON.
     Json,
 }
 
 impl Form {
-    /// A form for `schema`; none when it does not describe an object with properties.
+    /// Creates a form for `schema`. The form has no fields if the schema does not describe an
+    /// object with properties.
     pub fn new(schema: &Value) -> Self {
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -50,10 +64,10 @@ impl Form {
         Self { fields: fields.collect(), cursor: 0, extra: Map::new() }
     }
 
-    /// The object that is filled in. Empty fields that are not required are left out.
+    /// Returns the object that is filled in, without empty fields that are not required.
     ///
     /// # Errors
-    /// Which field is wrong, and why.
+    /// Returns the first field that is wrong, and the reason.
     pub fn value(&self) -> Result<Value, String> {
         let mut object = Map::new();
         for field in &self.fields {
@@ -67,7 +81,7 @@ impl Form {
         Ok(object.into())
     }
 
-    /// The object as far as it is filled in: a field that is wrong stands in it as its text.
+    /// Returns the object as far as it is filled in. A field that is wrong is included as its text.
     pub fn draft(&self) -> Value {
         let member = |field: &Field| {
             let value = field.value().unwrap_or_else(|_| Some(Value::from(field.text())))?;
@@ -89,6 +103,7 @@ impl Form {
         }
     }
 
+    /// Returns the field under the cursor.
     pub fn current(&mut self) -> Option<&mut Field> {
         self.fields.get_mut(self.cursor)
     }
@@ -113,7 +128,7 @@ impl FieldKind {
         }
     }
 
-    /// What to write, for an empty field.
+    /// Returns the hint for an empty field.
     pub fn hint(&self) -> String {
         match self {
             Self::Text => "text".into(),
@@ -127,15 +142,17 @@ impl FieldKind {
 }
 
 impl Field {
+    /// Returns the text of the field.
     pub fn text(&self) -> &str {
         self.input.lines().first().map_or("", String::as_str)
     }
 
+    /// Replaces the text of the field.
     pub fn set(&mut self, text: &str) {
         self.input = line(text);
     }
 
-    /// The next of the values that a Space steps through.
+    /// Returns the value that follows the current one when Space is pressed.
     pub fn next_choice(&self) -> Option<String> {
         let choices = match &self.kind {
             FieldKind::Boolean => vec!["true".to_owned(), "false".to_owned()],
@@ -143,7 +160,7 @@ impl Field {
             _ => return None,
         };
         let at = choices.iter().position(|choice| choice == self.text()).map_or(0, |at| at + 1);
-        // After the last comes the empty value where it may be left out.
+        // An optional field has the empty value after its last choice.
         match choices.get(at) {
             Some(choice) => Some(choice.clone()),
             None if !self.required => Some(String::new()),
@@ -151,10 +168,10 @@ impl Field {
         }
     }
 
-    /// Its value; none when it is left out.
+    /// Returns the value of the field; `None` if it is left out.
     ///
     /// # Errors
-    /// When the text is not of its kind.
+    /// Returns the reason if a required field is empty or the text is not of the field's kind.
     pub fn value(&self) -> Result<Option<Value>, String> {
         let text = self.text();
         if text.is_empty() {
@@ -164,7 +181,7 @@ impl Field {
                 (false, _) => Ok(None),
             };
         }
-        let wrong = || format!("{}: {text:?} is no {}", self.name, self.kind.hint());
+        let wrong = || format!("{}: {text:?} is not valid; expected {}", self.name, self.kind.hint());
         let value = match self.kind {
             FieldKind::Text | FieldKind::Choice(_) => Value::from(text),
             FieldKind::Integer => Value::from(text.parse::<i64>().map_err(|_| wrong())?),
@@ -180,7 +197,7 @@ impl Field {
     }
 }
 
-/// A text area of one line.
+/// Returns a text area of one line, with the cursor at its end.
 pub fn line(text: &str) -> TextArea<'static> {
     let mut area = TextArea::new(vec![text.replace('\n', " ")]);
     area.move_cursor(ratatui_textarea::CursorMove::End);
@@ -232,7 +249,7 @@ mod tests {
     fn a_wrong_field_is_named() {
         let mut form = form();
         form.fields[1].set("many");
-        assert_eq!(form.value(), Err("n: \"many\" is no whole number".into()));
+        assert_eq!(form.value(), Err("n: \"many\" is not valid; expected whole number".into()));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! The list of frames: which rows are shown, where the cursor is, and that it never jumps while
-//! one reads.
+//! List of frames: selects the rows to show, and keeps the cursor in place while frames arrive.
 
 use std::collections::HashSet;
 
@@ -9,82 +8,92 @@ use crate::log::record::{OpId, Seq};
 use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::{Row, World};
 
-/// One line of the list.
+/// Line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
-    /// The frame; of an operation its first.
+    /// Frame, or the first frame of an operation.
     pub seq: Seq,
-    /// Whether this line stands for an operation as a whole.
+    /// `true` if the line stands for a whole operation.
     pub whole: bool,
-    /// A frame inside an unfolded operation.
+    /// `true` for a frame inside an unfolded operation.
     pub nested: bool,
 }
 
-/// A filter that is ANDed with the others.
+/// Filter that is combined with the others by AND.
 #[derive(Debug, Clone)]
 pub struct Chip {
+    /// Query that frames must match.
     pub query: Query,
 }
 
-/// The state of the list.
+/// State of the list of frames.
 #[derive(Debug, Default)]
 pub struct Frames {
+    /// Lines of the list.
     pub lines: Vec<Line>,
+    /// Index of the line under the cursor.
     pub cursor: usize,
-    /// The first line on the screen.
+    /// Index of the first line on the screen.
     pub top: usize,
+    /// `true` if the cursor stays on the newest frame.
     pub follow: bool,
-    /// Frames go on arriving, and are not shown.
+    /// `true` if frames that arrive are not added to the list.
     pub paused: bool,
+    /// `true` if the list has one line per operation.
     pub operations: bool,
+    /// Operations whose frames are listed below them.
     pub unfolded: HashSet<OpId>,
+    /// Filters, combined by AND.
     pub chips: Vec<Chip>,
-    /// Shows matches without hiding the rest.
+    /// Query whose matches are marked without hiding other frames.
     pub highlight: Option<Query>,
-    /// Rows of the world that were looked at.
+    /// Number of rows of the world that were matched so far.
     seen: usize,
-    /// Rows that there were when the list was built anew.
+    /// Number of rows in the world when the list was rebuilt last.
     built: usize,
-    /// The frame that the cursor is to stay on while the list is built, and how far down.
+    /// Frame that the cursor is to stay on while the list is rebuilt, and its distance from the
+    /// top.
     sought: Option<(Seq, usize)>,
-    /// The frame that was looked at last, for when nothing is shown.
+    /// Frame that was under the cursor last, for when no line is shown.
     place: Option<Seq>,
 }
 
-/// Rows that are looked at before keys are looked at again …
+/// Maximum number of rows matched between two inputs if the row itself answers the query.
 const CHEAP: usize = 200_000;
-/// … where the tape has to be searched …
+/// Maximum number of rows matched between two inputs if the tape must be searched.
 const SEARCHED: usize = 50_000;
-/// … and where every message has to be read.
+/// Maximum number of messages read between two inputs.
 const READ: usize = 2_000;
 
 impl Frames {
+    /// Creates an empty list that follows the newest frame.
     pub fn new() -> Self {
         Self { follow: true, ..Self::default() }
     }
 
-    /// All filters as one query; none when nothing is filtered.
+    /// Returns all filters as one query; `None` if there is no filter.
     pub fn query(&self) -> Option<Query> {
         self.chips.iter().map(|chip| chip.query.clone()).reduce(|all, next| all.and(&next))
     }
 
-    /// The frame that is looked at, also when the filter hides everything.
+    /// Returns the frame under the cursor, or the last one there if the filter hides all frames.
     pub fn position(&self) -> Option<Seq> {
         self.selected().or(self.place)
     }
 
-    /// The frame under the cursor.
+    /// Returns the frame under the cursor.
     pub fn selected(&self) -> Option<Seq> {
         self.lines.get(self.cursor).map(|line| line.seq)
     }
 
-    /// Rows that have arrived and are not looked at yet.
+    /// Returns the number of rows that have arrived but were not matched yet.
     pub fn unseen(&self, world: &World) -> usize {
         world.rows.len().saturating_sub(self.seen)
     }
 
-    /// Takes in what is new in the world, a part at a time where messages have to be searched;
-    /// `touched` are older frames whose state has changed.
+    /// Adds the rows that are new in the world. The number of rows per call is limited by the cost
+    /// of the query. `touched` are older frames whose state has changed; `height` is the number of
+    /// lines on the screen.
     pub fn sync(&mut self, world: &World, log: &Log, touched: &[Seq], height: usize) {
         if self.paused {
             return;
@@ -119,7 +128,8 @@ impl Frames {
                 continue;
             };
             if world.first(operation).is_none_or(|first| first.seq != row.seq) {
-                // It was looked at where it began, when this frame was not there yet.
+                // The line of the operation was added with its first frame. Rebuild if it also
+                // lists this later frame.
                 let is_new = world.row_index(row.seq).is_some_and(|place| place >= self.built);
                 if is_new && self.unfolded.contains(&operation.id) {
                     self.rebuild(world, log, height);
@@ -127,7 +137,7 @@ impl Frames {
                 }
                 continue;
             }
-            // An operation is shown where it began, when any of its frames matches.
+            // An operation is listed at its first frame if any of its frames matches.
             let family = world.family(operation);
             if family.iter().filter_map(|seq| world.row(*seq)).any(matches) {
                 self.lines.push(Line { seq: row.seq, whole: true, nested: false });
@@ -151,17 +161,17 @@ impl Frames {
         self.reveal(height);
     }
 
-    /// Whether there are rows that were not looked at yet.
+    /// Returns `true` if there are rows that were not matched yet, unless the list is paused.
     pub fn is_scanning(&self, world: &World) -> bool {
         !self.paused && self.seen < world.rows.len()
     }
 
-    /// How much of the world was looked at, in hundredths.
+    /// Returns the share of rows that were matched so far, in percent.
     pub fn scanned(&self, world: &World) -> usize {
         self.seen * 100 / world.rows.len().max(1)
     }
 
-    /// Looks again at frames that changed: they may match now, or not any more.
+    /// Matches frames again that have changed: they may match now, or no longer.
     fn refresh(&mut self, world: &World, log: &Log, query: &Query, touched: &[Seq]) {
         for seq in touched {
             let Some(at) = world.row_index(*seq).filter(|at| *at < self.seen) else { continue };
@@ -184,7 +194,7 @@ impl Frames {
         self.cursor = self.cursor.min(self.lines.len().saturating_sub(1));
     }
 
-    /// Builds the list anew and keeps the cursor on the frame it was on, or the nearest before.
+    /// Rebuilds the list and keeps the cursor on its frame, or on the nearest one before it.
     pub fn rebuild(&mut self, world: &World, log: &Log, height: usize) {
         if let Some(seq) = self.position() {
             self.place = Some(seq);
@@ -197,10 +207,10 @@ impl Frames {
         self.paused = paused;
     }
 
-    /// The line of frame `seq`, if it is shown.
+    /// Returns the index of the line of frame `seq`, if it is listed.
     fn line_of(&self, seq: Seq) -> Option<usize> {
         match self.operations {
-            // The frames of an unfolded operation stand before later ones.
+            // Lines are not sorted: an unfolded operation lists its later frames early.
             true => self.lines.iter().position(|line| line.seq == seq),
             false => self.lines.binary_search_by_key(&seq, |line| line.seq).ok(),
         }
@@ -214,23 +224,23 @@ impl Frames {
         self.line_of(seq).or_else(before).unwrap_or(0)
     }
 
-    /// Puts the cursor on `seq`, or the nearest line before it.
+    /// Puts the cursor on `seq`, or on the nearest line before it.
     pub fn go_near(&mut self, seq: Seq, height: usize) {
         self.go(self.nearest(seq), height);
     }
 
-    /// Puts the cursor on `seq`. Returns whether it is in the list.
+    /// Puts the cursor on `seq`. Returns `true` if `seq` is in the list.
     pub fn select(&mut self, seq: Seq, height: usize) -> bool {
         let Some(at) = self.line_of(seq) else { return false };
         self.go(at, height);
         true
     }
 
-    /// Puts the cursor on line `at`; following ends unless it is the last.
+    /// Puts the cursor on line `at`. The list stops following unless this is the last line.
     pub fn go(&mut self, at: usize, height: usize) {
         let last = self.lines.len().saturating_sub(1);
         self.cursor = at.min(last);
-        // Whoever moves it does not want it back.
+        // The user moved the cursor: do not put it back after the rebuild.
         self.sought = None;
         if self.cursor < last {
             self.follow = false;
@@ -238,7 +248,7 @@ impl Frames {
         self.reveal(height);
     }
 
-    /// Scrolls just as far as it takes to see the cursor.
+    /// Scrolls by the smallest amount that shows the cursor.
     pub fn reveal(&mut self, height: usize) {
         let height = height.max(1);
         if self.cursor < self.top {
@@ -246,7 +256,7 @@ impl Frames {
         } else if self.cursor >= self.top + height {
             self.top = self.cursor + 1 - height;
         }
-        // No empty lines below while there are rows above.
+        // Leave no empty lines below while there are lines above.
         self.top = self.top.min(self.lines.len().saturating_sub(height));
     }
 }

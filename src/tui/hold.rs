@@ -1,4 +1,4 @@
-//! The Intercept screen: what is held, and editing it.
+//! Intercept screen: held frames, and editing them.
 
 use ratatui_textarea::TextArea;
 
@@ -11,28 +11,35 @@ use crate::log::world::World;
 use crate::log::{Log, record::Frame};
 use crate::mcp::{Kind, compose, json, layout};
 
-/// The state of the screen.
+/// State of the Intercept screen.
 #[derive(Debug)]
 pub struct Hold {
+    /// Index of the held frame under the cursor.
     pub cursor: usize,
+    /// Pane that shows the held message.
     pub detail: Detail,
+    /// Edit or answer that is being written.
     pub editing: Option<Editing>,
-    /// Shows the message as it came beside the edit.
+    /// `true` if the original message is shown beside the edit.
     pub compare: bool,
 }
 
-/// A text that goes in the place of a held message, or answers it.
+/// Text that replaces a held message, or answers it.
 #[derive(Debug, Clone)]
 pub struct Editing {
+    /// Held frame.
     pub frame: Seq,
+    /// Text as written so far.
     pub text: TextArea<'static>,
+    /// Text before the first change: the message as it arrived, or the template of an answer.
     pub original: String,
+    /// `true` if the text is an answer rather than a replacement.
     pub answers: bool,
-    /// HTTP headers that repeat the body stay as they came.
+    /// `true` if the HTTP headers that repeat the body stay as they arrived.
     pub keeps_headers: bool,
-    /// The text has the keys.
+    /// `true` if the text has the keyboard focus.
     pub inserting: bool,
-    /// It is wrong, and Ctrl-s was pressed once.
+    /// Mistake for which the first Ctrl-s was refused. The next one sends the text all the same.
     pub confirm: Option<String>,
 }
 
@@ -43,13 +50,14 @@ impl Default for Hold {
 }
 
 impl Hold {
-    /// The held frame under the cursor.
+    /// Returns the held frame under the cursor.
     pub fn selected(&self, world: &World) -> Option<Seq> {
         world.held.get(self.cursor.min(world.held.len().saturating_sub(1))).copied()
     }
 
-    /// Follows what is held. An edit of something that is not held any more stays on the screen
-    /// until it is left: text that a person wrote is not thrown away.
+    /// Follows the held frames and returns a job if a message must be rendered. An edit of a frame
+    /// that is no longer held stays open while its text has the keyboard focus or no other frame is
+    /// held, so that the user's text is not lost.
     pub fn settle(&mut self, world: &World, log: &Log, width: usize) -> Option<Job> {
         self.cursor = self.cursor.min(world.held.len().saturating_sub(1));
         let selected = self.selected(world);
@@ -65,7 +73,7 @@ impl Hold {
         self.detail.resize(width, log).or(shown)
     }
 
-    /// Begins to edit a held message as it was amended, or goes on where it was left.
+    /// Starts to edit a held message, as amended so far, or resumes an edit of the same frame.
     pub fn edit(&mut self, seq: Seq, frame: &Frame, amended: Option<&[u8]>) {
         if let Some(editing) = &mut self.editing
             && editing.frame == seq
@@ -87,7 +95,7 @@ impl Hold {
         }
     }
 
-    /// Begins an answer to a held request; false if it is none.
+    /// Starts an answer to a held request. Returns `false` if the frame is not a request.
     pub fn answer(&mut self, seq: Seq, frame: &Frame) -> bool {
         let Kind::Request { id, method, .. } = frame.message.kind() else { return false };
         let result = match method.as_ref() {
@@ -111,20 +119,21 @@ impl Hold {
 }
 
 impl Editing {
+    /// Returns the text as written so far.
     pub fn written(&self) -> String {
         self.text.lines().join("\n")
     }
 
-    /// What is wrong with it, with line and column.
+    /// Returns the mistake in the text, with line and column, if it is not a JSON-RPC message.
     pub fn wrong(&self) -> Option<String> {
         not_a_message(&self.written())
     }
 
-    /// The command that sends it. Sending what is wrong takes a second request: it is a test, or
-    /// a slip.
+    /// Returns the command that sends the text. Text with a mistake takes a second call, since it
+    /// is either a test or an accident.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the mistake on the first call.
     pub fn send(&mut self) -> Result<Command, String> {
         let confirmed = self.confirm.take().is_some();
         if let Some(wrong) = self.wrong().filter(|_| !confirmed) {

@@ -1,27 +1,29 @@
-//! From key presses to commands.
+//! Key bindings: from key presses to commands.
 
 use super::chord::Chord;
 use super::command::{Cmd, Pane};
 
-/// What a key press leads to.
+/// Result of a key press.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
+    /// Command whose key sequence is complete.
     Command(Cmd),
-    /// A key sequence has begun; these would complete it.
+    /// Key sequence that has begun and can be completed.
     Pending,
+    /// No key sequence; the keys pressed so far are forgotten.
     Nothing,
 }
 
-/// The keys pressed so far of a sequence.
+/// Keys pressed so far of a sequence.
 #[derive(Debug, Clone, Default)]
 pub struct Keymap {
     pending: Vec<Chord>,
-    /// The digit that ended the last sequence, for commands that take one.
+    /// Digit that ended the last sequence, for commands that take one.
     digit: Option<u32>,
 }
 
 impl Keymap {
-    /// Takes a key press in `place`.
+    /// Handles a key press in `place`.
     pub fn press(&mut self, place: Pane, chord: Chord) -> Resolved {
         self.pending.push(chord);
         let mut begun = false;
@@ -42,19 +44,20 @@ impl Keymap {
         Resolved::Nothing
     }
 
-    /// The digit that ended the last sequence, if it was one.
+    /// Takes the digit that ended the last sequence, if it was one.
     pub fn take_digit(&mut self) -> Option<u32> {
         self.digit.take()
     }
 
-    /// Forgets a sequence that has begun. Returns whether there was one.
+    /// Forgets a sequence that has begun. Returns `true` if there was one.
     pub fn cancel(&mut self) -> bool {
         let had = !self.pending.is_empty();
         self.pending.clear();
         had
     }
 
-    /// Commands that the keys pressed so far can lead to, each with the keys still missing.
+    /// Returns the commands that the keys pressed so far can lead to, each with the keys still
+    /// missing.
     pub fn completions(&self, place: Pane) -> Vec<(String, Cmd)> {
         if self.pending.is_empty() {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Keys and mouse where they are not commands: text, menus, the palette, clicks.
+//! Keys and mouse events that are not commands: text, menus, the palette, clicks.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui_textarea::TextArea;
@@ -18,7 +18,8 @@ fn control(key: KeyEvent, character: char) -> bool {
 }
 
 impl App {
-    /// Takes a key where text is written or a choice is open; false where keys are commands.
+    /// Handles a key if text is written or an overlay is open. Returns `false` if keys are
+    /// commands.
     pub(super) fn text_key(&mut self, key: KeyEvent) -> bool {
         match self.overlay.take() {
             Some(Overlay::Prompt(prompt)) => {
@@ -136,7 +137,10 @@ impl App {
                     Some(command) if command.places().contains(&place) => self.run(command),
                     Some(command) => {
                         let place = command.places()[0];
-                        self.say(Level::Info, format!("{} works on {}", command.short(), place.title()));
+                        self.say(
+                            Level::Info,
+                            format!("{} is available on the {} screen", command.short(), place.title()),
+                        );
                     }
                     None => {}
                 }
@@ -156,7 +160,7 @@ impl App {
         let action = match key.code {
             KeyCode::Esc => {
                 self.overlay = None;
-                self.say(Level::Info, "the server still waits; Space q answers it");
+                self.say(Level::Info, "the server is still waiting; Space q answers it");
                 return;
             }
             _ if control(key, 's') => Action::Accept,
@@ -186,7 +190,7 @@ impl App {
             self.overlay = None;
             self.send(
                 Command::Respond { session, frame, answer: result.into() },
-                Purpose::Say("the server has its answer".into()),
+                Purpose::Say("answer sent to the server".into()),
             );
         }
     }
@@ -260,7 +264,8 @@ impl App {
         }
         let over_detail = self.areas.detail.contains(at);
         if matches!(self.screen, Pane::Frames | Pane::Tape) && over_detail != self.in_detail {
-            // The wheel scrolls what is under it and leaves the keys where they are.
+            // The wheel scrolls the pane under the pointer and leaves the keyboard focus where it
+            // is.
             let keys = std::mem::replace(&mut self.in_detail, over_detail);
             self.step(by);
             self.in_detail = keys;
@@ -305,7 +310,7 @@ impl App {
     }
 }
 
-/// Takes a key in a text of one line, with the habits of a shell.
+/// Handles a key in a one-line text. As in a shell, Ctrl-u deletes up to the beginning.
 pub(super) fn line_key(line: &mut TextArea<'static>, key: KeyEvent) {
     if control(key, 'u') {
         line.delete_line_by_head();
@@ -314,7 +319,7 @@ pub(super) fn line_key(line: &mut TextArea<'static>, key: KeyEvent) {
     }
 }
 
-/// Takes a key in a form; false where the form has no use for it.
+/// Handles a key in a form. Returns `false` if the form has no use for it.
 fn form_key(form: &mut Form, key: KeyEvent) -> bool {
     let last = form.fields.len().saturating_sub(1);
     match key.code {

@@ -1,26 +1,34 @@
-//! The Logs screen: stderr of the servers and our own events, in the order of time.
+//! Logs screen: stderr of the servers, and events of shadowcat, in the order of time.
 
 use crate::clock::Stamp;
 use crate::log::record::{Channel, FrameKind, Level, Origin, Seq, SessionId};
 use crate::log::world::World;
 
-/// One line of the screen.
+/// Line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// Record that the line shows.
     pub seq: Seq,
+    /// Time of the record.
     pub at: Stamp,
+    /// Session of the record.
     pub session: SessionId,
+    /// Level of the line; lines on stderr have [`Level::Info`].
     pub level: Level,
-    /// Our own events have their text here; a frame's is in the log.
+    /// Text of an event. A line on stderr has `None`, since its text is in the log.
     pub text: Option<String>,
 }
 
-/// The state of the screen.
+/// State of the Logs screen.
 #[derive(Debug, Default)]
 pub struct Logs {
+    /// Lines of all levels.
     pub lines: Vec<Line>,
+    /// Index of the first line on the screen, while it does not follow.
     pub top: usize,
+    /// `true` if only warnings and errors are shown.
     pub errors_only: bool,
+    /// `true` if the screen does not follow new lines.
     pub scrolled: bool,
     rows: usize,
     notes: usize,
@@ -28,7 +36,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Takes in what is new.
+    /// Adds the lines that are new in the world.
     pub fn sync(&mut self, world: &World) {
         let before = self.lines.len();
         for row in &world.rows[self.rows..] {
@@ -41,7 +49,7 @@ impl Logs {
                     text: None,
                 });
             } else if row.kind == FrameKind::Invalid && row.origin() == Origin::Wire {
-                let text = Some("stdout line that is no message".to_owned());
+                let text = Some("line on stdout that is not an MCP message".to_owned());
                 self.lines.push(Line {
                     seq: row.seq,
                     at: row.at,
@@ -70,12 +78,12 @@ impl Logs {
         self.lines[before..].sort_by_key(|line| line.seq);
     }
 
-    /// The lines that are shown.
+    /// Returns the lines that are shown.
     pub fn shown(&self) -> Vec<&Line> {
         self.lines.iter().filter(|line| !self.errors_only || line.level > Level::Info).collect()
     }
 
-    /// Scrolls by `by` lines; at the end it follows again.
+    /// Scrolls by `by` lines on a screen of `height` lines. At the end, the screen follows again.
     pub fn scroll(&mut self, by: isize, height: usize) {
         let count = self.shown().len();
         let last = count.saturating_sub(height);
@@ -84,7 +92,7 @@ impl Logs {
         self.scrolled = self.top < last;
     }
 
-    /// The first line on a screen of `height` lines.
+    /// Returns the index of the first line on a screen of `height` lines.
     pub fn first(&self, height: usize) -> usize {
         let last = self.shown().len().saturating_sub(height);
         if self.scrolled { self.top.min(last) } else { last }

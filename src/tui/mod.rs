@@ -1,4 +1,5 @@
-//! The screen: a fold of the log, drawn. It knows an engine only by its handle.
+//! Terminal user interface. Its state is a fold of the log; it knows an engine only by its handle,
+//! [`Engine`](crate::engine::Engine).
 
 mod act;
 pub mod app;

@@ -1,4 +1,4 @@
-//! What opens over a screen: prompts, menus, the palette.
+//! Overlays, which open over a screen: prompts, menus, the palette, questions and reviews.
 
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher};
@@ -12,95 +12,128 @@ use crate::engine::Tell;
 use crate::log::query::{Completion, Query, QueryError};
 use crate::log::record::{Seq, SessionId};
 
-/// Frames that are asked while a query is typed: enough to be useful, few enough not to be felt.
+/// Number of newest frames that a query is matched against while it is typed: enough to be useful,
+/// few enough not to delay typing.
 pub const COUNTED: usize = 20_000;
 
-/// What is open over the screen.
+/// Overlay that is open.
 #[derive(Debug)]
 pub enum Overlay {
+    /// Input of one line.
     Prompt(Prompt),
+    /// Menu of a few choices.
     Menu(Menu),
+    /// Command palette.
     Palette(Palette),
+    /// Questions of a server.
     Ask(Box<Ask>),
+    /// Review of a planned change.
     Review(Box<Review>),
 }
 
-/// A change of a file of a client, to be looked at before it is made.
+/// Change of a client's configuration file, reviewed before it is made.
 #[derive(Debug)]
 pub struct Review {
+    /// Planned change.
     pub change: Change,
+    /// Lines of the difference, each with its sign: `-`, `+` or a space.
     pub lines: Vec<(char, String)>,
+    /// Index of the first row on the screen.
     pub top: usize,
 }
 
-/// One line to be written.
+/// Input of one line.
 #[derive(Debug)]
 pub struct Prompt {
+    /// Purpose of the text.
     pub wants: Wants,
+    /// Text as typed so far.
     pub input: TextArea<'static>,
-    /// For a query: what is wrong with it.
+    /// Mistake in a query.
     pub error: Option<QueryError>,
-    /// For a query: how many frames it matches.
+    /// Number of frames that a query matches.
     pub count: Option<usize>,
+    /// Completion at the cursor of a query.
     pub completion: Option<Completion>,
-    /// Which candidate was put in last.
+    /// Index of the candidate that Tab inserts next.
     pub candidate: usize,
-    /// For a filter: hide what does not match, or only mark what does.
+    /// `true` if a filter hides other frames, `false` if it only highlights matches.
     pub narrow: bool,
 }
 
-/// What a prompt is for.
+/// Purpose of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wants {
+    /// Query to filter or highlight frames with.
     Filter,
+    /// Query of a new breakpoint.
     Breakpoint,
+    /// Number of a breakpoint to enable or disable.
     ToggleBreakpoint,
+    /// Note on this frame, or on the session.
     Note(Option<Seq>),
+    /// Seconds after which this held frame is released.
     Delay(Seq),
+    /// Number of a frame to go to.
     FrameNumber,
+    /// Time to go to.
     Time,
+    /// Letter and label of a bookmark on this frame.
     Mark(Seq),
+    /// Letter of a bookmark to go to.
     Letter,
+    /// Recording, or sessions, to compare.
     Other,
-    /// The command line of a server.
+    /// Command line of a server.
     Launch,
-    /// A recording, by its name or file.
+    /// Name or path of a recording.
     Recording,
 }
 
-/// A few choices, each with its key.
+/// Menu of a few choices.
 #[derive(Debug, Clone)]
 pub struct Menu {
+    /// Title of the menu.
     pub title: String,
+    /// Items: key, text and action.
     pub items: Vec<(char, String, Choice)>,
 }
 
-/// What a menu item does.
+/// Action of a menu item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
+    /// Drops this held frame. [`Tell`] decides what its sender gets.
     Drop(Seq, Tell),
+    /// Sets a breakpoint on this query.
     Break(String),
+    /// Holds every frame from now on.
     HoldEverything,
-    /// Puts us in front of a server of a client, or takes us out, by its place in the list.
+    /// Wraps or unwraps the server at this index of the list.
     Wrap(usize),
-    /// Starts the server of a session again, whoever shares it.
+    /// Restarts the server of this session, even if other sessions share it.
     Restart(SessionId),
-    /// Leaves, and what is held stays held as long as its breakpoint lets it.
+    /// Leaves; held frames stay held for as long as their breakpoints allow.
     QuitKeeping,
+    /// Leaves and releases held frames.
     QuitReleasing,
+    /// Leaves and drops held frames.
     QuitDropping,
 }
 
-/// Every command, found by name.
+/// Command palette, which finds any command by name.
 #[derive(Debug)]
 pub struct Palette {
+    /// Text to search for.
     pub input: TextArea<'static>,
+    /// Commands that match, best match first.
     pub found: Vec<Cmd>,
+    /// Index of the selected command.
     pub cursor: usize,
 }
 
 impl Review {
-    /// Its lines on a screen of this many columns: longer ones go on below, without a sign.
+    /// Returns the lines on a screen of `width` columns. Longer lines are wrapped, and each part
+    /// keeps the sign of its line.
     pub fn rows(&self, width: usize) -> Vec<(char, String)> {
         let width = width.saturating_sub(2).max(1);
         let mut rows = Vec::new();
@@ -115,6 +148,7 @@ impl Review {
 }
 
 impl Prompt {
+    /// Creates a prompt with an initial text.
     pub fn new(wants: Wants, text: &str) -> Self {
         Self {
             wants,
@@ -127,16 +161,18 @@ impl Prompt {
         }
     }
 
+    /// Returns the text as typed so far.
     pub fn text(&self) -> &str {
         self.input.lines().first().map_or("", String::as_str)
     }
 
-    /// Whether it takes a query.
+    /// Returns `true` if the prompt takes a query.
     pub fn is_query(&self) -> bool {
         matches!(self.wants, Wants::Filter | Wants::Breakpoint)
     }
 
-    /// The query as far as it is written, and keeps what is wrong with it.
+    /// Parses the text as a query. Returns `None` if it has a mistake, which is kept in
+    /// [`Prompt::error`].
     pub fn query(&mut self) -> Option<Query> {
         match Query::parse(self.text()) {
             Ok(query) => {
@@ -150,7 +186,7 @@ impl Prompt {
         }
     }
 
-    /// What it asks for; `number` is what frames are called.
+    /// Returns the label of the prompt. `number` returns the number by which a frame is known.
     pub fn title(&self, number: impl Fn(Seq) -> String) -> String {
         match &self.wants {
             Wants::Filter if self.narrow => "filter".into(),
@@ -159,12 +195,12 @@ impl Prompt {
             Wants::ToggleBreakpoint => "breakpoint number".into(),
             Wants::Note(Some(seq)) => format!("note on {}", number(*seq)),
             Wants::Note(None) => "note".into(),
-            Wants::Delay(seq) => format!("seconds until {} goes on", number(*seq)),
+            Wants::Delay(seq) => format!("delay in seconds before {} is released", number(*seq)),
             Wants::FrameNumber => "go to #".into(),
             Wants::Time => "go to time (12:03:04, +30s, -2m, 40%)".into(),
-            Wants::Mark(seq) => format!("bookmark on {}: a letter, and what it is", number(*seq)),
+            Wants::Mark(seq) => format!("bookmark on {}: letter and label", number(*seq)),
             Wants::Letter => "go to bookmark".into(),
-            Wants::Other => "compare with a tape (or #1 #2: two sessions)".into(),
+            Wants::Other => "compare with recording (or sessions #1 #2)".into(),
             Wants::Launch => "launch".into(),
             Wants::Recording => "open recording".into(),
         }
@@ -172,13 +208,14 @@ impl Prompt {
 }
 
 impl Palette {
+    /// Creates a palette that lists the commands of `place` first.
     pub fn new(place: Pane) -> Self {
         let mut palette = Self { input: form::line(""), found: Vec::new(), cursor: 0 };
         palette.search(place);
         palette
     }
 
-    /// Finds the commands that fit what is written, those of this place first.
+    /// Finds the commands that match the text, those of `place` first.
     pub fn search(&mut self, place: Pane) {
         let text = self.input.lines().first().cloned().unwrap_or_default();
         let pattern = Pattern::parse(&text, CaseMatching::Ignore, Normalization::Smart);

@@ -1,4 +1,4 @@
-//! Prompts: one line that is written, and what it was wanted for.
+//! Prompts: one-line inputs, and the actions that they start.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::Row;
 
 impl App {
-    /// Looks again at what is written in the prompt: its validity, matches and completions.
+    /// Checks the text of the prompt again: its validity, matches and completions.
     pub(super) fn check_prompt(&mut self) {
         let Some(Overlay::Prompt(mut prompt)) = self.overlay.take() else { return };
         if prompt.is_query() {
@@ -41,7 +41,7 @@ impl App {
         self.overlay = Some(Overlay::Prompt(prompt));
     }
 
-    /// The values that a field has had so far.
+    /// Returns the values that a field has had so far.
     fn values_seen(&self, field: Field) -> Vec<String> {
         let mut values: Vec<String> = match field {
             Field::Tool => self
@@ -81,7 +81,7 @@ impl App {
                 let written =
                     format!("{}{word}{}", &text[..completion.span.start], &text[completion.span.end..]);
                 prompt.input = super::form::line(&written);
-                // A second Tab puts the next candidate in the same place.
+                // A second Tab inserts the next candidate in the same place.
                 if count > 1 && !word.ends_with(':') {
                     prompt.candidate = at + 1;
                     let span = completion.span.start..completion.span.start + word.len();
@@ -110,7 +110,7 @@ impl App {
         let text = prompt.text().trim().to_owned();
         match prompt.wants.clone() {
             Wants::Filter | Wants::Breakpoint if prompt.query().is_none() => {
-                // Stays open: what is wrong is marked in it.
+                // Keep the prompt open: it marks the mistake.
                 self.overlay = Some(Overlay::Prompt(prompt));
             }
             Wants::Filter if prompt.narrow => self.narrow(&text),
@@ -126,7 +126,7 @@ impl App {
             }
             Wants::ToggleBreakpoint => match text.parse() {
                 Ok(id) => self.send(Command::ToggleBreakpoint { id }, Purpose::Quiet),
-                Err(_) => self.say(Level::Warning, format!("{text:?} is no number")),
+                Err(_) => self.say(Level::Warning, format!("{text:?} is not a number")),
             },
             Wants::Note(frame) => {
                 let session =
@@ -134,14 +134,14 @@ impl App {
                 if let Some(session) = session.filter(|_| !text.is_empty()) {
                     self.send(
                         Command::Note { session, frame, mark: None, text },
-                        Purpose::Say("the note is kept with the tape".into()),
+                        Purpose::Say("note saved in the recording".into()),
                     );
                 }
             }
             Wants::Delay(frame) => {
                 match text.parse::<f64>().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok()) {
                     Some(by) => self.send(Command::Delay { frame, by }, Purpose::Quiet),
-                    None => self.say(Level::Warning, format!("{text:?} is no number of seconds")),
+                    None => self.say(Level::Warning, format!("{text:?} is not a number of seconds")),
                 }
             }
             Wants::Time => self.go_to_written_time(&text),
@@ -160,7 +160,7 @@ impl App {
             Wants::Recording => self.lead(NextScreen::Recording(text)),
             Wants::FrameNumber => match self.numbered(&text) {
                 Some(seq) => self.jump_to(seq),
-                None => self.say(Level::Warning, format!("{text:?} is the number of no frame here")),
+                None => self.say(Level::Warning, format!("there is no frame {text:?}")),
             },
         }
     }

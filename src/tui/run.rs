@@ -1,5 +1,5 @@
-//! The event loop: inputs in, effects out, drawn when something changed and at most sixty times
-//! a second.
+//! Event loop: feeds inputs to the screen, carries out its effects, and redraws after changes, at
+//! most about sixty times a second.
 
 use std::io;
 use std::pin::Pin;
@@ -15,36 +15,48 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::app::{App, Effect, Input};
 use super::{background, view};
 
-/// What the loop runs on: the person's terminal, or a buffer and a script of keys.
+/// Terminal that the event loop uses.
 pub trait Console {
+    /// Ratatui backend that draws to the terminal.
     type Backend: Backend<Error = io::Error>;
 
+    /// Returns the terminal to draw to.
     fn terminal(&mut self) -> &mut Terminal<Self::Backend>;
-    /// Opens the stream of key presses. The loop drops it while an editor has the terminal.
+    /// Opens the stream of terminal events. The loop drops it while an external editor uses the
+    /// terminal.
     fn events(&mut self) -> Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
+    /// Starts a drawing, which the terminal shows all at once.
+    ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Fails if the terminal is gone.
     fn begin(&mut self) -> io::Result<()>;
+    /// Ends a drawing.
+    ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Fails if the terminal is gone.
     fn end(&mut self) -> io::Result<()>;
+    /// Copies a text to the clipboard of the terminal.
+    ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Fails if the terminal is gone.
     fn copy(&mut self, text: &str) -> io::Result<()>;
+    /// Opens an external editor on a text, waits for its end and returns the edited text.
+    ///
     /// # Errors
-    /// When the editor could not be run or failed.
+    /// Fails if the editor cannot be run or reports a failure.
     fn edit(&mut self, text: &str) -> io::Result<String>;
 }
 
-/// The shortest time between two drawings.
+/// Minimum interval between two redraws.
 const FRAME: Duration = Duration::from_millis(16);
-/// Answers that may wait for the loop.
+/// Maximum number of results that wait for the loop.
 const INBOX: usize = 256;
 
-/// Runs the screen until the person leaves it, the terminal goes away or `stop` is ready.
+/// Runs the screen until the user leaves it, the terminal goes away or `stop` completes. Returns
+/// the final state of the screen.
 ///
 /// # Errors
-/// When the terminal cannot be drawn to any more.
+/// Fails if the terminal cannot be drawn to any more.
 pub async fn run(
     console: &mut impl Console,
     mut app: App,
@@ -71,7 +83,7 @@ pub async fn run(
                     outbox = app.update(Input::Edited(edited));
                     dirty = true;
                 }
-                // These are errands.
+                // Other effects were carried out in the background.
                 _ => {}
             }
         }
@@ -80,7 +92,8 @@ pub async fn run(
             news.seek(app.log().last() + 1);
             let moved = draw(console, &mut app)?;
             next_frame = Instant::now() + FRAME;
-            // A flood is folded in part by part; what moved has another size to scroll in.
+            // Redraw if a flood is not folded in completely, or if an area has changed, since
+            // scrolling depends on its size.
             dirty = moved || app.behind() > 0 || app.is_scanning();
             if !outbox.is_empty() {
                 continue;
@@ -127,7 +140,7 @@ fn input(event: Event) -> Option<Input> {
     }
 }
 
-/// Draws, and tells whether something is elsewhere than it was.
+/// Draws the screen. Returns `true` if an area has moved or changed its size.
 fn draw(console: &mut impl Console, app: &mut App) -> io::Result<bool> {
     console.begin()?;
     let mut areas = app.areas;

@@ -1,6 +1,6 @@
-//! The playhead: where in a recording, or in a session that still grows, the screen looks.
+//! Playhead: the position that the screen shows in a recording, or in a session that still grows.
 //!
-//! The frame under the list's cursor and the playhead are one: each follows the other.
+//! The cursor of the list and the playhead are one position: each follows the other.
 
 use std::time::Duration;
 
@@ -11,79 +11,101 @@ use crate::log::world::{Operation, Row, World};
 use crate::mcp::{Direction, json};
 use crate::tape::player::{Player, Speed};
 
-/// The state of the playhead and what is drawn around it.
+/// State of the playhead, and the timeline and the card around it.
 pub struct Scrub {
+    /// Player that moves the playhead.
     pub player: Player,
-    /// The frame where the player was put last.
+    /// Frame to which the player was moved last.
     at: Option<Seq>,
-    /// How often the width of time that is drawn was halved.
+    /// Number of times that the visible time span was halved.
     pub zoom: u32,
+    /// Timeline.
     pub lanes: Lanes,
+    /// State at the playhead.
     pub card: Card,
 }
 
-/// Rows of the picture of a recording: how much there was in each column of time.
+/// Timeline of a recording: counts for each column of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lanes {
+    /// Beginning of the visible time span.
     pub from: Stamp,
+    /// End of the visible time span.
     pub until: Stamp,
     width: usize,
     rows: usize,
+    /// Numbers of frames to the server, without notifications and stderr.
     pub to_server: Vec<u32>,
+    /// Numbers of frames to the client, without notifications and stderr.
     pub to_client: Vec<u32>,
+    /// Numbers of notifications.
     pub notices: Vec<u32>,
+    /// Numbers of lines on stderr.
     pub stderr: Vec<u32>,
+    /// Numbers of errors.
     pub errors: Vec<u32>,
+    /// Numbers of frames that were held at some time.
     pub held: Vec<u32>,
-    /// The most operations that were under way at once.
+    /// Numbers of operations in flight during the column.
     pub in_flight: Vec<u32>,
-    /// Operations that are drawn one by one, where they are few enough.
+    /// Operations that are drawn one by one, as far as there is room.
     pub spans: Vec<Span>,
 }
 
-/// An operation in the picture.
+/// Operation in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
+    /// Number of the operation.
     pub op: u32,
+    /// First column.
     pub from: usize,
+    /// Last column.
     pub until: usize,
-    /// Which of the rows for operations it is drawn in.
+    /// Row that the operation is drawn in, less than [`SLOTS`].
     pub slot: usize,
 }
 
-/// Rows for operations that are drawn one by one.
+/// Number of rows for operations that are drawn one by one.
 pub const SLOTS: usize = 2;
 
-/// How things stood at the playhead, in words.
+/// State at the playhead, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Card {
     at: Option<(Seq, Seq)>,
+    /// Open sessions.
     pub sessions: Vec<SessionSummary>,
-    /// Operations without an answer: number, what it is, since when.
+    /// Operations without an answer: number, description and start.
     pub in_flight: Vec<(u32, String, Stamp)>,
-    /// How many there are beyond those.
+    /// Number of further operations without an answer.
     pub more: usize,
+    /// Subscriptions in force.
     pub subscriptions: Vec<String>,
-    /// Estimated: bytes so far, by four.
+    /// Estimated number of tokens so far: bytes divided by four.
     pub tokens: u64,
 }
 
-/// A session at the playhead, in words.
+/// Session at the playhead, in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionSummary {
+    /// Name and number of the session.
     pub title: String,
+    /// Protocol version, or else the era.
     pub era: String,
-    /// Each side: its name, and what it can do.
+    /// Client and server, as far as known: name and capabilities.
     pub sides: Vec<(String, String)>,
+    /// Names of the tools in the newest list.
     pub tools: Vec<String>,
+    /// Names of the tools that the first list did not have.
     pub added: Vec<String>,
+    /// Names of the tools that only the first list had.
     pub removed: Vec<String>,
 }
 
-/// Operations in flight that are named.
+/// Maximum number of operations in flight that are described.
 const NAMED: usize = 12;
 
 impl Scrub {
+    /// Creates a playhead at the beginning that plays by `clock`.
     pub fn new(clock: Clock) -> Self {
         Self {
             player: Player::new(clock, Speed::NORMAL),
@@ -94,7 +116,7 @@ impl Scrub {
         }
     }
 
-    /// Lets the player follow the cursor, if that was moved.
+    /// Moves the player to the cursor if the cursor was moved.
     pub fn follow(&mut self, world: &World, selected: Option<Seq>) {
         if selected == self.at {
             return;
@@ -105,38 +127,38 @@ impl Scrub {
         }
     }
 
-    /// The frame that the player has come to, if it has come to another.
+    /// Advances the player and returns the last frame that it passed, if any.
     pub fn advance(&mut self, world: &World) -> Option<Seq> {
         let came = self.player.advance(&world.rows[..]);
         let seq = world.rows.get(came.end.checked_sub(1)?).filter(|_| !came.is_empty())?.seq;
         Some(seq)
     }
 
-    /// Tells where the cursor is now, after it followed the player.
+    /// Stores the frame under the cursor after the cursor followed the player.
     pub fn arrived(&mut self, selected: Option<Seq>) {
         self.at = selected;
     }
 
-    /// Whether there is nothing left to play.
+    /// Returns `true` if there is nothing left to play.
     pub fn is_over(&self, world: &World) -> bool {
         self.player.passed() >= world.rows.len()
     }
 
-    /// How long until the next frame is due.
+    /// Returns the time until the next frame is due; `None` if the player is paused or at the end.
     pub fn wait(&self, world: &World) -> Option<Duration> {
         self.player.wait(&world.rows[..])
     }
 
-    /// The time of the playhead: while it plays, it moves between frames.
+    /// Returns the time of the playhead, which moves between frames while it plays.
     pub fn time(&self, world: &World, selected: Option<Seq>) -> Stamp {
-        // Where it was stopped it stays, also between frames.
+        // A playhead that was stopped between two frames stays there.
         match self.player.is_playing() || (selected.is_some() && selected == self.at) {
             true => self.player.position().min(world.now),
             false => selected.and_then(|seq| world.row(seq)).map_or(world.now, |row| row.at),
         }
     }
 
-    /// Draws the picture anew if it is another one, `width` columns wide, around `time`.
+    /// Redraws the timeline if it has changed, `width` columns wide and around `time`.
     pub fn picture(&mut self, world: &World, width: usize, time: Stamp) {
         let begin = world.rows.first().map_or(Stamp::default(), |row| row.at);
         let whole = world.now.max(time).since(begin).max(Duration::from_millis(1));
@@ -153,7 +175,7 @@ impl Scrub {
             }
         };
         let until = from + shown;
-        // A session that grows changes its picture all the time; a little late is soon enough.
+        // A large session that grows is redrawn only after it has grown by 2 %.
         let grown = world.rows.len() - self.lanes.rows.min(world.rows.len());
         let fresh = grown * 50 <= world.rows.len() && (grown == 0 || world.rows.len() > 50_000);
         let same_window = self.zoom == 0 && self.lanes.from == from || self.lanes.until == until;
@@ -163,7 +185,7 @@ impl Scrub {
         self.lanes = Lanes::draw(world, width, from, until);
     }
 
-    /// Writes the card anew if things are looked at from elsewhere.
+    /// Rewrites the card if the position or the world has changed.
     pub fn describe(&mut self, world: &World, log: &Log, seq: Seq) {
         if self.card.at != Some((seq, world.last)) {
             self.card = Card::new(world, log, seq);
@@ -217,7 +239,7 @@ impl Lanes {
         lanes
     }
 
-    /// The column of a time; none when it is not drawn.
+    /// Returns the column of a time; `None` if the time is not visible.
     pub fn column(&self, time: Stamp) -> Option<usize> {
         let shown = self.until.since(self.from).as_nanos().max(1);
         if time < self.from || time > self.until || self.width == 0 {
@@ -235,7 +257,7 @@ impl Lanes {
             if end < self.from || operation.started > self.until {
                 continue;
             }
-            // What began before is under way at the edge.
+            // An operation that began earlier is drawn from the left edge.
             let from = self.column(operation.started).unwrap_or(0);
             let until = self.column(end).unwrap_or(self.width - 1);
             change[from] += 1;
@@ -310,7 +332,7 @@ impl Card {
     }
 }
 
-/// The names of the tools on the pages of a list.
+/// Returns the names of the tools on the pages of a list.
 fn tools(log: &Log, pages: &[Seq]) -> Vec<String> {
     let mut names = Vec::new();
     for record in pages.iter().filter_map(|page| log.get(*page)) {
@@ -323,7 +345,7 @@ fn tools(log: &Log, pages: &[Seq]) -> Vec<String> {
     names
 }
 
-/// The same, unless it is the list that is known already.
+/// Returns the names of the tools, unless the pages are those of the `known` list.
 fn tools_if(log: &Log, pages: &[Seq], known: &[Seq]) -> Option<Vec<String>> {
     (pages != known).then(|| tools(log, pages))
 }
@@ -334,7 +356,7 @@ fn keys(object: &str) -> Vec<String> {
     json::members(text, 0..text.len()).filter_map(key).collect()
 }
 
-/// The bookmarks of a world, the newest of each letter, in the order of their frames.
+/// Returns the bookmarks of a world, the newest for each letter, in the order of their frames.
 pub fn bookmarks(world: &World) -> Vec<(char, Seq, &str)> {
     let mut marks: Vec<(char, Seq, &str)> = Vec::new();
     for (_, _, _, Note { frame, mark, text, .. }) in &world.notes {

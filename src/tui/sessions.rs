@@ -1,4 +1,4 @@
-//! The Sessions screen: what runs, what has ended, and the recordings of the library.
+//! Sessions screen: running engines, running and ended sessions, and the recordings of the library.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,48 +9,51 @@ use crate::log::record::SessionId;
 use crate::log::world::{Session, World};
 use crate::tape::library::Entry;
 
-/// The state of the screen.
+/// State of the Sessions screen.
 #[derive(Debug, Default)]
 pub struct Sessions {
+    /// Index of the line under the cursor.
     pub cursor: usize,
-    /// The newest recordings of the library.
+    /// Newest recordings of the library, newest first.
     pub tapes: Vec<Entry>,
-    /// What runs and has had no session yet.
+    /// Running engines that have had no session yet.
     pub idle: Vec<RunningEngine>,
-    /// When the library was read last.
+    /// Time at which the library was read last.
     pub listed: Stamp,
     paces: BTreeMap<SessionId, Pace>,
     sampled: Stamp,
 }
 
-/// A line of the list.
+/// Line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
+    /// Session that runs or has ended.
     Session(SessionId),
-    /// Something that runs and has had no session yet, by its place among what runs.
+    /// Running engine without a session, by its index in [`Sessions::idle`].
     Engine(usize),
+    /// Recording, by its index in [`Sessions::tapes`].
     Tape(usize),
 }
 
-/// How much a session has said lately.
+/// Rate of frames in a session.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    /// Frames in all when it was looked at last.
+    /// Total number of frames at the last sample.
     frames: u64,
-    /// Frames of each of the last seconds, the newest at the end.
+    /// Numbers of frames in the last seconds, newest last.
     pub seconds: [u64; SECONDS],
-    /// When the newest frame was noticed.
+    /// Time at which the newest frame was noticed.
     pub last: Stamp,
 }
 
-/// Seconds whose pace is shown.
+/// Number of seconds whose rate is shown.
 pub const SECONDS: usize = 8;
-/// Recordings that are listed.
+/// Maximum number of recordings that are listed.
 const TAPES: usize = 200;
 
 impl Sessions {
-    /// The lines: sessions that run, the newest first, what runs without one, those that have ended, then
-    /// recordings.
+    /// Returns the lines: running sessions, newest first, engines without a session, ended
+    /// sessions, then recordings.
     pub fn lines(&self, world: &World) -> Vec<Line> {
         let running = |runs: bool| {
             let fits = move |session: &&Session| session.closed.is_none() == runs;
@@ -61,13 +64,13 @@ impl Sessions {
         running(true).chain(idle).chain(running(false)).chain(tapes).collect()
     }
 
-    /// The line under the cursor.
+    /// Returns the line under the cursor.
     pub fn selected(&self, world: &World) -> Option<Line> {
         let lines = self.lines(world);
         lines.get(self.cursor.min(lines.len().saturating_sub(1))).copied()
     }
 
-    /// The session under the cursor.
+    /// Returns the session under the cursor.
     pub fn session(&self, world: &World) -> Option<SessionId> {
         match self.selected(world)? {
             Line::Session(id) => Some(id),
@@ -75,18 +78,19 @@ impl Sessions {
         }
     }
 
+    /// Moves the cursor by `by` lines within the list.
     pub fn step(&mut self, world: &World, by: isize) {
         let last = self.lines(world).len().saturating_sub(1);
         self.cursor = self.cursor.min(last).saturating_add_signed(by).min(last);
     }
 
-    /// Takes the recordings of the library, the newest first.
+    /// Replaces the recordings by those of the library, which are sorted newest first.
     pub fn set_recordings(&mut self, mut tapes: Vec<Entry>) {
         tapes.truncate(TAPES);
         self.tapes = tapes;
     }
 
-    /// Counts what was said in the last second, once it is over.
+    /// Counts the frames of the last second, once per second.
     pub fn sample(&mut self, world: &World, now: Stamp) {
         const SECOND: Duration = Duration::from_secs(1);
         if now.since(self.sampled) < SECOND {
@@ -99,7 +103,7 @@ impl Sessions {
             let more = session.frames - pace.frames.min(session.frames);
             pace.frames = session.frames;
             pace.seconds.rotate_left(1);
-            // What was said before it was looked at was not said in this second.
+            // Frames from before the first sample do not count for this second.
             pace.seconds[SECONDS - 1] = if is_new { 0 } else { more };
             if more > 0 {
                 pace.last = if is_new { world.now } else { now };
@@ -107,15 +111,16 @@ impl Sessions {
         }
     }
 
+    /// Returns the rate of frames in a session, if it was sampled.
     pub fn pace(&self, session: SessionId) -> Option<&Pace> {
         self.paces.get(&session)
     }
 }
 
-/// What a client pays to know the tools of a session, in estimated tokens; none while it has not
-/// asked for them.
+/// Estimates the tokens that a client spends on the tool definitions of a session. Returns `None`
+/// if the client has not asked for them.
 pub fn context_cost(world: &World, session: &Session) -> Option<u64> {
-    /// Bytes that a token stands for, roughly.
+    /// Approximate number of bytes per token.
     const BYTES: u64 = 4;
     let pages = session.list("tools/list", u64::MAX);
     let size: u64 = pages.iter().filter_map(|seq| world.row(*seq)).map(|row| row.size).sum();

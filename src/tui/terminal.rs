@@ -1,4 +1,4 @@
-//! The terminal: taken over for the screen, and given back whatever happens.
+//! Terminal of the user: set up for the screen, and restored whatever happens.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::pin::Pin;
@@ -17,19 +17,19 @@ use ratatui::backend::CrosstermBackend;
 
 use super::run::Console;
 
-/// The person's own terminal.
+/// Terminal of the user, in raw mode and on its alternate screen.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
 impl Screen {
-    /// Takes the terminal over. It is given back when the screen is dropped, and on a panic.
+    /// Sets up the terminal. It is restored when the value is dropped, and on a panic.
     ///
     /// # Errors
-    /// When standard input or output is no terminal.
+    /// Fails if standard input or output is not a terminal, or if the terminal cannot be set up.
     pub fn open() -> io::Result<Self> {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Err(io::Error::other("standard input and output are no terminal"));
+            return Err(io::Error::other("standard input and output must be a terminal"));
         }
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -53,7 +53,7 @@ fn take_over() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide)
 }
 
-/// Gives the terminal back. What fails here fails because there is no terminal any more.
+/// Restores the terminal. Errors mean that the terminal is gone and are ignored.
 fn give_back() {
     let _ = execute!(
         io::stdout(),
@@ -73,12 +73,12 @@ impl Drop for Screen {
 }
 
 impl Screen {
-    /// Begins with an empty terminal, of which nothing is known: something else was on it.
+    /// Clears the terminal and forgets its contents, because something else was drawn on it.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// Fails if the terminal is gone.
     pub fn renew(&mut self) -> io::Result<()> {
-        // Without asking the terminal for anything: its answer would be taken for keys.
+        // Send no query to the terminal: its answer would be taken for keys.
         execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
         self.terminal = Terminal::new(backend)?;
@@ -119,7 +119,7 @@ impl Console for Screen {
     }
 }
 
-/// Opens `$VISUAL`, `$EDITOR` or `vi` on a text and returns what it was left as.
+/// Opens `$VISUAL`, `$EDITOR` or `vi` on a text and returns the edited text.
 fn edit_outside(text: &str) -> io::Result<String> {
     let editor = ["VISUAL", "EDITOR"]
         .into_iter()
@@ -132,14 +132,14 @@ fn edit_outside(text: &str) -> io::Result<String> {
         file.write_all(text.as_bytes())
     };
     write()?;
-    // The variable may hold arguments, as in `code --wait`; it is the person's own, never a peer's.
+    // The variable may contain arguments, as in `code --wait`; the user sets it, never a peer.
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
     let status = std::process::Command::new(program).args(words).arg(&path).status();
     let result = match status {
         Ok(status) if status.success() => std::fs::read_to_string(&path),
-        Ok(status) => Err(io::Error::other(format!("{editor} ended with {status}; the text is as it was"))),
-        Err(error) => Err(io::Error::other(format!("start {editor}: {error}; set EDITOR"))),
+        Ok(status) => Err(io::Error::other(format!("{editor} failed with {status}; the text is unchanged"))),
+        Err(error) => Err(io::Error::other(format!("cannot start {editor}: {error}; set EDITOR"))),
     };
     let _ = std::fs::remove_file(&path);
     result

@@ -6,8 +6,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::mcp::layout;
 
-/// Replaces what could move the cursor, hide or reorder text: control characters and the
-/// bidirectional overrides. What a server says is never trusted to be harmless to a terminal.
+/// Replaces characters that could move the cursor, or hide or reorder text: control characters and
+/// bidirectional controls. Text of a server is never trusted to be harmless to a terminal.
 pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -18,7 +18,7 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
-/// Cuts `text` to `width` columns, with a mark where something is missing.
+/// Cuts `text` to `width` columns, with `ellipsis` where something is missing.
 pub fn fit(text: &str, width: usize, ellipsis: char) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -39,7 +39,7 @@ pub fn fit(text: &str, width: usize, ellipsis: char) -> String {
     out
 }
 
-/// Cuts or fills `text` to exactly `width` columns.
+/// Cuts or pads `text` to exactly `width` columns.
 pub fn pad(text: &str, width: usize, ellipsis: char) -> String {
     let mut out = fit(text, width, ellipsis);
     let missing = width.saturating_sub(out.width());
@@ -47,7 +47,7 @@ pub fn pad(text: &str, width: usize, ellipsis: char) -> String {
     out
 }
 
-/// A duration in four or five columns: `84ms`, `1.2s`, `3m04`.
+/// Formats a duration in about five columns: `84ms`, `1.2s`, `3m04`.
 pub fn duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
@@ -59,7 +59,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A count in four columns: `212`, `18k`, `1.2M`.
+/// Formats a count in about four columns: `212`, `18k`, `1.2M`.
 pub fn count(count: u64) -> String {
     match count {
         0..1_000 => count.to_string(),

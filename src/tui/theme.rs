@@ -1,4 +1,4 @@
-//! Themes: files that give each role a style.
+//! Themes: files that give a style to each role.
 //!
 //! A theme is a TOML table `role = "colour"` or `role = { fg = …, bg = …, bold = true }`. Roles
 //! that a user's theme leaves out come from `dark`. Colours are names of the sixteen terminal
@@ -14,15 +14,20 @@ use toml::Spanned;
 
 macro_rules! roles {
     ($($role:ident $word:literal),+ $(,)?) => {
-        /// What a piece of the screen is, which a theme gives a style.
+        /// Role of a part of the screen, to which a theme gives a style.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Role { $($role),+ }
+        pub enum Role {
+            $(
+                /// Role with the name in theme files that [`Role::word`] returns.
+                $role
+            ),+
+        }
 
         impl Role {
-            /// Every role.
+            /// All roles.
             pub const ALL: &[Self] = &[$(Self::$role),+];
 
-            /// The word in theme files and snapshots.
+            /// Returns the name in theme files and snapshots.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$role => $word),+ }
             }
@@ -61,14 +66,15 @@ roles! {
     JsonPunctuation "json_punctuation",
 }
 
-/// The styles of all roles.
+/// Styles of all roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Theme {
+    /// Name of the theme.
     pub name: String,
     styles: BTreeMap<Role, Style>,
 }
 
-/// Themes that come with the program.
+/// Names and texts of the themes that come with the program.
 pub const BUILT_IN: [(&str, &str); 4] = [
     ("dark", include_str!("../../themes/dark.toml")),
     ("light", include_str!("../../themes/light.toml")),
@@ -76,15 +82,37 @@ pub const BUILT_IN: [(&str, &str); 4] = [
     ("16-colour", include_str!("../../themes/16-colour.toml")),
 ];
 
-/// Why a theme could not be used.
+/// Reason why a theme cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThemeError {
+    /// Mistake in a theme file.
     #[error("{}:{line}:{column}: {message}", path.display())]
-    File { path: PathBuf, line: usize, column: usize, message: String },
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// Line of the mistake, counted from 1.
+        line: usize,
+        /// Column of the mistake, counted from 1.
+        column: usize,
+        /// Description of the mistake.
+        message: String,
+    },
+    /// Theme file that cannot be read.
     #[error("read {}: {message}", path.display())]
-    Unreadable { path: PathBuf, message: String },
+    Unreadable {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        message: String,
+    },
+    /// Name that no theme has.
     #[error("there is no theme {name:?}; there are {}", known.join(", "))]
-    Unknown { name: String, known: Vec<String> },
+    Unknown {
+        /// Name that was asked for.
+        name: String,
+        /// Names of all themes.
+        known: Vec<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -113,18 +141,18 @@ struct Detailed {
 }
 
 impl Theme {
-    /// The theme that is used when no other can be.
+    /// Returns the default theme, which is used when no other can be.
     pub fn dark() -> Self {
         let (name, text) = BUILT_IN[0];
-        // A test holds every built-in theme to be readable.
+        // A test checks that every built-in theme can be read.
         Self::parse(name, text, Path::new("themes/dark.toml"))
             .unwrap_or_else(|_| Self { name: name.to_owned(), styles: BTreeMap::new() })
     }
 
-    /// Reads a theme. Roles it leaves out are those of `dark`.
+    /// Parses a theme. Roles that it leaves out come from `dark`. `path` is for error messages.
     ///
     /// # Errors
-    /// The first mistake, with its line and column.
+    /// Returns the first mistake, with its line and column.
     pub fn parse(name: &str, text: &str, path: &Path) -> Result<Self, ThemeError> {
         let at = |offset: usize, message: String| {
             let (line, column) = crate::mcp::json::line_column(text, offset);
@@ -147,10 +175,10 @@ impl Theme {
         Ok(Self { name: name.to_owned(), styles })
     }
 
-    /// The theme called `name`: a file in `directory` before one that comes with the program.
+    /// Finds the theme called `name`: a file in `directory`, else one that comes with the program.
     ///
     /// # Errors
-    /// When there is none, or its file is broken.
+    /// Fails if there is no such theme, or its file cannot be read or has a mistake.
     pub fn find(name: &str, directory: Option<&Path>) -> Result<Self, ThemeError> {
         if let Some(path) = directory.map(|directory| directory.join(format!("{name}.toml")))
             && path.exists()
@@ -165,7 +193,7 @@ impl Theme {
         }
     }
 
-    /// The names of all themes.
+    /// Returns the names of all themes: those of the program, then those in `directory`.
     pub fn names(directory: Option<&Path>) -> Vec<String> {
         let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
         let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
@@ -180,7 +208,8 @@ impl Theme {
         names
     }
 
-    /// The same without colours (`NO_COLOR`): what they told apart is told by weight.
+    /// Returns the theme without colours (`NO_COLOR`). Bold, underlined and reversed text replace
+    /// the distinctions that colours made.
     #[must_use]
     pub fn without_colour(mut self) -> Self {
         for (role, style) in &mut self.styles {
@@ -196,12 +225,12 @@ impl Theme {
         self
     }
 
-    /// The style of a role.
+    /// Returns the style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.styles.get(&role).copied().unwrap_or_default()
     }
 
-    /// The role that has this style, for snapshots that name roles instead of colours.
+    /// Returns the role that has this style, for snapshots that name roles instead of colours.
     pub fn role_of(&self, style: Style) -> Option<Role> {
         let same = |candidate: &Style| {
             candidate.fg.unwrap_or(Color::Reset) == style.fg.unwrap_or(Color::Reset)
@@ -216,7 +245,9 @@ impl Entry {
     fn style(self) -> Result<Style, String> {
         let colour = |text: &str| {
             Color::from_str(text).map_err(|_| {
-                format!("{text:?} is no colour; write a name such as \"light blue\", \"#rrggbb\" or a number")
+                format!(
+                    "{text:?} is not a colour; write a name such as \"light blue\", \"#rrggbb\" or a number"
+                )
             })
         };
         match self {
@@ -261,7 +292,7 @@ mod tests {
     fn a_mistake_is_named_with_its_place() {
         let error = |text: &str| Theme::parse("mine", text, Path::new("mine.toml")).unwrap_err().to_string();
         assert_eq!(error("text = \"red\"\ntxet = \"red\""), "mine.toml:2:1: there is no role \"txet\"");
-        assert!(error("text = \"reddish\"").starts_with("mine.toml:1:8: \"reddish\" is no colour"));
+        assert!(error("text = \"reddish\"").starts_with("mine.toml:1:8: \"reddish\" is not a colour"));
         assert!(error("text = {\n").starts_with("mine.toml:"));
     }
 

@@ -1,4 +1,4 @@
-//! The official conformance suite, directly and through `forward http`: it must see the same.
+//! Tests with the official conformance suite, directly and through shadowcat: the results must be equal.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::peers;
 
-/// A process that ends with its test.
+/// Process that is killed at the end of its test.
 pub struct Running(pub Child);
 
 impl Drop for Running {
@@ -17,22 +17,23 @@ impl Drop for Running {
     }
 }
 
-/// Starts a server and returns the URL that it names in its first line, behind `said`.
+/// Starts a server and returns the URL in the first line that it prints, behind the prefix `said`.
 pub fn start(command: &mut Command, said: &str) -> (Running, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    // Whoever prints its URL alone prints it to standard output.
+    // Fixture servers print only their URL, to stdout; shadowcat prints its line to stderr.
     let mut output: Box<dyn BufRead + Send> = match said.is_empty() {
         true => Box::new(BufReader::new(child.stdout.take().unwrap())),
         false => Box::new(BufReader::new(child.stderr.take().unwrap())),
     };
     output.read_line(&mut line).unwrap();
-    // A pipe that nobody reads would stop it.
+    // A full pipe would block the process, so drain it.
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     let url = line.trim().strip_prefix(said).unwrap_or_else(|| panic!("{line}")).to_owned();
     (Running(child), url)
 }
 
+/// Returns the path of an example binary.
 pub fn example(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_shadowcat")).parent().unwrap().join("examples").join(name);
     assert!(path.is_file(), "run `cargo build --examples` first");
@@ -52,7 +53,7 @@ fn suite(words: &[&str], out: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// How often each check of each scenario came out how.
+/// Number of results by scenario, check and status.
 type Checks = BTreeMap<(String, String, String), usize>;
 
 fn checks(out: &Path) -> Checks {
@@ -83,11 +84,12 @@ fn passed(checks: &Checks) -> usize {
     checks.iter().filter(|((_, _, status), _)| status == "SUCCESS").map(|(_, count)| count).sum()
 }
 
-/// A check for which the suite waits only a moment: on a busy machine it gives up even on a server
-/// that nothing stands before.
+/// Check for which the suite waits only a moment: on a busy machine it warns even without shadowcat
+/// in between.
 const HASTY: &str = "sep-2575-server-sends-tools-list-changed-on-subscription";
 
-/// What the suite says of the server at `url`, and its checks. It is asked again when it was too hasty.
+/// Runs the suite on the server at `url`, and returns its output and checks. The suite runs again,
+/// up to five times in all, if the hasty check gave up.
 fn judged(url: &str, revision: &str, out: &Path) -> (String, Checks) {
     let mut tries = (1..=5).map(|number| {
         let out = out.join(number.to_string());
@@ -105,7 +107,7 @@ fn judged(url: &str, revision: &str, out: &Path) -> (String, Checks) {
     last
 }
 
-/// The suite as client, our fixture as server.
+/// Compares the results of the suite for the fixture server, directly and through `forward http`.
 fn judge_server(revision: &str, reachable: usize) {
     let out = tempfile::tempdir().unwrap();
     let (_fixture, direct) = start(Command::new(example("fixture_server")).args(["http", "127.0.0.1:0"]), "");
@@ -119,21 +121,22 @@ fn judge_server(revision: &str, reachable: usize) {
         assert!(passed(&checks) >= reachable, "{revision} {name}: {said}");
         seen.push(checks);
     }
-    assert_eq!(seen[0], seen[1], "{revision}: the suite sees that we are there");
+    assert_eq!(seen[0], seen[1], "{revision}: the results differ through shadowcat");
 }
 
 #[test]
-fn the_suite_cannot_tell_that_we_stand_before_a_server_of_2025() {
+fn results_for_a_2025_server_are_equal_through_forward_http() {
     judge_server("2025-11-25", 83);
 }
 
 #[test]
-fn the_suite_cannot_tell_that_we_stand_before_a_server_of_2026() {
+fn results_for_a_2026_server_are_equal_through_forward_http() {
     judge_server("2026-07-28", 197);
 }
 
-/// The suite as client, our fixture behind the gateway: over HTTP it sees the same; over stdio all
-/// but `lost`, the scenarios whose every check is about what an HTTP server does by itself.
+/// Compares the results of the suite for the fixture server, directly and through the gateway,
+/// without the scenarios in `lost`: over stdio, those whose checks are all about what an HTTP
+/// server does by itself.
 fn judge_gateway(revision: &str, over_stdio: bool, lost: &[&str]) {
     let out = tempfile::tempdir().unwrap();
     let fixture = example("fixture_server");
@@ -150,26 +153,26 @@ fn judge_gateway(revision: &str, over_stdio: bool, lost: &[&str]) {
         seen.push(checks);
     }
     assert!(seen[0].len() > 60, "{:#?}", seen[0]);
-    assert_eq!(seen[0], seen[1], "{revision}: the suite sees the gateway");
+    assert_eq!(seen[0], seen[1], "{revision}: the results differ through the gateway");
 }
 
 #[test]
-fn the_suite_judges_the_gateway_before_an_http_server() {
+fn results_for_an_http_server_are_equal_through_the_gateway() {
     judge_gateway("2025-11-25", false, &[]);
     judge_gateway("2026-07-28", false, &[]);
 }
 
 /// A server on stdio has no streams of its own to close (sse-polling), and the gateway answers with
-/// plain JSON where nothing comes before the answer, which the suite does not count (multiple-streams).
+/// plain JSON if nothing precedes the answer, which the suite does not count (multiple-streams).
 #[test]
-fn the_suite_judges_the_gateway_before_a_stdio_server() {
+fn results_for_a_stdio_server_are_equal_through_the_gateway() {
     let lost = ["server-server-sse-polling", "server-server-sse-multiple-streams"];
     judge_gateway("2025-11-25", true, &lost);
     judge_gateway("2026-07-28", true, &lost);
 }
 
-/// The suite as server, our fixture as client, through a hop with `options`. The check `differs`
-/// may come out differently.
+/// Compares the results of the suite for the fixture client, directly and through a hop with
+/// `options`. The check `differs` may come out differently.
 fn judge_client(revision: &str, scenarios: &[impl AsRef<str>], options: &str, differs: &str) {
     let client = example("fixture_client").display().to_string();
     let script = peers().join("through.sh").display().to_string();
@@ -206,8 +209,8 @@ fn judge_client(revision: &str, scenarios: &[impl AsRef<str>], options: &str, di
                 false => Err(format!("{revision} {scenario}: the suite sees that we are there: {seen:#?}")),
             }
         };
-        // The suite gives a client a moment only, which is too short on a machine that is busy: it then
-        // fails without us in between as well.
+        // The time limit of the suite is too short for a client on a busy machine, with or without
+        // shadowcat in between: try up to three times.
         let verdicts = std::iter::repeat_with(judge).take(3);
         let mut failures = Vec::new();
         let passed = verdicts.into_iter().any(|verdict| verdict.map_err(|why| failures.push(why)).is_ok());
@@ -216,13 +219,13 @@ fn judge_client(revision: &str, scenarios: &[impl AsRef<str>], options: &str, di
 }
 
 #[test]
-fn a_client_of_2025_cannot_tell_that_we_stand_before_the_suite() {
+fn results_for_a_2025_client_are_equal_through_forward_http() {
     let scenarios = ["initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"];
     judge_client("2025-11-25", &scenarios, "", "");
 }
 
 #[test]
-fn a_client_of_2026_cannot_tell_that_we_stand_before_the_suite() {
+fn results_for_a_2026_client_are_equal_through_forward_http() {
     let scenarios = [
         "tools_call",
         "request-metadata",
@@ -235,7 +238,7 @@ fn a_client_of_2026_cannot_tell_that_we_stand_before_the_suite() {
     judge_client("2026-07-28", &scenarios, "", "");
 }
 
-/// The required client scenarios of a revision that authorize.
+/// Returns the required client scenarios of a revision that involve authorization.
 fn authorizing(revision: &str) -> Vec<String> {
     let file = format!("node_modules/@modelcontextprotocol/conformance/requirements/{revision}.yaml");
     let text = std::fs::read_to_string(peers().join(file)).unwrap();
@@ -244,16 +247,17 @@ fn authorizing(revision: &str) -> Vec<String> {
     named.filter(|name| name.starts_with("auth/")).map(str::to_owned).collect()
 }
 
-/// OAuth through `--rewrite-origin`. One check differs, and must: where the authorization server
-/// is on another origin, the client asks it for a token for our address, since that is the one it
-/// dialled, and nobody stands between those two.
+/// Compares OAuth through `--rewrite-origin`. One check necessarily differs: if the authorization
+/// server is on another origin, the client asks it for a token for the address of shadowcat, to
+/// which it has connected, and shadowcat does not stand between those two.
 fn judge_authorization(revision: &str) {
     let scenarios = authorizing(revision);
     assert!(scenarios.len() > 10, "{scenarios:?}");
     judge_client(revision, &scenarios, "--rewrite-origin", "resource-parameter-matches-prm");
 }
 
-/// The suite as authorization server and server, ourselves as the client that it judges: `--login`.
+/// Runs the authorization scenarios of the suite with `--login`, so that the suite judges shadowcat
+/// as the client.
 fn judge_login(revision: &str) {
     let script = peers().join("login.sh").display().to_string();
     let client = example("fixture_client").display().to_string();
@@ -270,7 +274,7 @@ fn judge_login(revision: &str) {
 }
 
 #[test]
-fn the_suite_judges_how_we_log_in() {
+fn login_passes_the_authorization_scenarios() {
     judge_login("2026-07-28");
     if std::env::var_os("SHADOWCAT_SOAK").is_some() {
         judge_login("2025-11-25");
@@ -278,7 +282,7 @@ fn the_suite_judges_how_we_log_in() {
 }
 
 #[test]
-fn clients_authorize_through_a_rewritten_origin() {
+fn authorization_results_are_equal_through_rewrite_origin() {
     judge_authorization("2026-07-28");
     if std::env::var_os("SHADOWCAT_SOAK").is_some() {
         judge_authorization("2025-11-25");

@@ -10,10 +10,10 @@ use rmcp::transport::StreamableHttpClientTransport;
 use crate::conformance::{Running, example, start};
 use crate::{client, peers, run};
 
-/// A server of the name given, and its URL.
+/// Starts the server called `name`, waits until it accepts connections, and returns its URL.
 fn server(name: &str) -> (Running, String) {
     let (running, url) = started(name);
-    // Some say where they will be before they are there.
+    // A server may print its URL before it listens.
     let authority = url.strip_prefix("http://").and_then(|url| url.split('/').next()).unwrap();
     for _ in 0..1000 {
         if std::net::TcpStream::connect(authority).is_ok() {
@@ -27,7 +27,7 @@ fn server(name: &str) -> (Running, String) {
 fn started(name: &str) -> (Running, String) {
     match name {
         "everything" => {
-            // It does not say which port it took, so one is chosen that is free now.
+            // The server does not report a port that it chose itself, so choose one that is free now.
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = Command::new(peers().join("node_modules/.bin/mcp-server-everything"));
             command.arg("streamableHttp").env("PORT", port.to_string());
@@ -40,14 +40,14 @@ fn started(name: &str) -> (Running, String) {
     }
 }
 
-/// What one client sees, without what arrives on streams of its own and so at its own time.
+/// Returns what a client sees, without the messages of its other streams, whose order varies.
 fn sees(client_name: &str, era: &str, to: &[String]) -> serde_json::Value {
     let words: Vec<String> = [client(client_name), vec![era.to_owned()], to.to_vec()].concat();
     let output = run(&words);
     let mut seen: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{words:?}: {error}\n{}", String::from_utf8_lossy(&output.stderr)));
     seen["messages"] = serde_json::Value::Null;
-    // server-everything adds tools some time after the client has said what it can do.
+    // server-everything adds tools some time after the client has declared its capabilities.
     const LATE: [&str; 3] =
         ["trigger-elicitation-request", "trigger-url-elicitation", "simulate-research-query"];
     if let Some(tools) = seen["tools"]["tools"].as_array_mut() {
@@ -65,7 +65,7 @@ fn compare(client_name: &str, server_name: &str, era: &str) {
     let alone = sees(client_name, era, std::slice::from_ref(&direct));
     assert!(alone["calls"].as_array().is_some_and(|calls| calls.len() > 3), "{alone}");
     assert_eq!(sees(client_name, era, &[through]), alone, "{client_name} and {server_name} in {era}, HTTP");
-    // Over stdio the client may not do all that it does over HTTP, but calls are calls.
+    // Over stdio, the client may behave differently than over HTTP, but calls must give the same results.
     let place = format!("SHADOWCAT_DATA_DIR={}", data.path().display());
     let bridge = ["env", &place, env!("CARGO_BIN_EXE_shadowcat"), "forward", "stdio", "--upstream", &direct];
     let bridged = sees(client_name, era, &bridge.map(str::to_owned));
@@ -73,10 +73,10 @@ fn compare(client_name: &str, server_name: &str, era: &str) {
         assert_eq!(bridged[key], alone[key], "{client_name} and {server_name} in {era}, bridged: {key}");
     }
     let tapes = std::fs::read_dir(data.path().join("tapes")).unwrap().count();
-    assert!(tapes > 1, "they went through us");
+    assert!(tapes > 1, "the sessions went through shadowcat");
 }
 
-/// What a client sees of a stdio server through the gateway, against what it sees of it directly.
+/// Compares what a client sees of a stdio server through the gateway and directly.
 fn compare_gateway(client_name: &str, server: &[String], era: &str) {
     let data = tempfile::tempdir().unwrap();
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
@@ -91,7 +91,7 @@ fn compare_gateway(client_name: &str, server: &[String], era: &str) {
 }
 
 #[test]
-fn sdk_clients_see_through_the_gateway_what_they_see_of_a_stdio_server() {
+fn sdk_clients_see_the_same_stdio_server_through_the_gateway() {
     let everything = crate::server("everything", std::path::Path::new(""));
     let fixture = [example("fixture_server").display().to_string(), "stdio".to_owned()];
     for client in ["py", "ts1", "ts2"] {
@@ -104,7 +104,7 @@ fn sdk_clients_see_through_the_gateway_what_they_see_of_a_stdio_server() {
 }
 
 #[test]
-fn the_python_client_sees_over_http_what_it_sees_without_us() {
+fn python_client_sees_the_same_over_http() {
     for (server, era) in [
         ("everything", "2025"),
         ("fixture", "2025"),
@@ -118,7 +118,7 @@ fn the_python_client_sees_over_http_what_it_sees_without_us() {
 }
 
 #[test]
-fn the_typescript_client_of_2025_sees_over_http_what_it_sees_without_us() {
+fn typescript_2025_client_sees_the_same_over_http() {
     compare("ts1", "everything", "2025");
     compare("ts1", "fixture", "2025");
     compare("ts1", "py", "2025");
@@ -126,7 +126,7 @@ fn the_typescript_client_of_2025_sees_over_http_what_it_sees_without_us() {
 }
 
 #[test]
-fn the_typescript_client_of_2026_sees_over_http_what_it_sees_without_us() {
+fn typescript_2026_client_sees_the_same_over_http() {
     for (server, era) in
         [("everything", "auto"), ("fixture", "2025"), ("fixture", "2026"), ("py", "2026"), ("ts2", "2026")]
     {
@@ -134,7 +134,7 @@ fn the_typescript_client_of_2026_sees_over_http_what_it_sees_without_us() {
     }
 }
 
-/// The Rust SDK's client, in this process.
+/// Runs the client of the Rust SDK in this process, and returns what it sees.
 async fn ask(url: &str, lifecycle: ClientLifecycleMode) -> String {
     let transport = StreamableHttpClientTransport::from_uri(url.to_owned());
     let client = ().serve_with_lifecycle(transport, lifecycle).await.unwrap();
@@ -147,7 +147,7 @@ async fn ask(url: &str, lifecycle: ClientLifecycleMode) -> String {
 }
 
 #[tokio::test]
-async fn the_rust_client_sees_over_http_what_it_sees_without_us() {
+async fn rust_client_sees_the_same_over_http() {
     let discover = || ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
     for (name, stateless) in
         [("everything", false), ("fixture", false), ("fixture", true), ("py", true), ("ts2", true)]
@@ -161,8 +161,8 @@ async fn the_rust_client_sees_over_http_what_it_sees_without_us() {
     }
 }
 
-/// Resumption after a stream that was cut, cancellation and subscriptions, by the SDKs: directly, and
-/// through us. Returns what `tape show` finds on the tape for `filter`.
+/// Compares resumption after a cut stream, cancellation and subscriptions of an SDK, directly and
+/// through shadowcat. Returns the frames that `tape show` finds for `filter`.
 fn streams(words: &[&str], server_name: &str, filter: &str) -> serde_json::Value {
     let data = tempfile::tempdir().unwrap();
     let (_server, direct) = server(server_name);
@@ -183,7 +183,7 @@ fn streams(words: &[&str], server_name: &str, filter: &str) -> serde_json::Value
         seen.push(saw);
     }
     assert_eq!(seen[0], seen[1], "{words:?} {server_name}");
-    // The tape is whole when it has ended.
+    // The tape is complete once the process has ended.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(hop.0.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     hop.0.wait().unwrap();
@@ -193,10 +193,12 @@ fn streams(words: &[&str], server_name: &str, filter: &str) -> serde_json::Value
 }
 
 #[test]
-fn streams_are_resumed_cancelled_and_subscribed_to_through_us() {
+fn streams_resume_cancel_and_subscribe_through_forward_http() {
     let (ts1, ts2, py) = ("streams_ts1.mjs", "streams_ts2.mjs", "streams_py.py");
     let python = peers().join("venv/bin/python").display().to_string();
-    let some = |found: serde_json::Value| assert!(!found.as_array().unwrap().is_empty(), "it is on the tape");
+    let some = |found: serde_json::Value| {
+        assert!(!found.as_array().unwrap().is_empty(), "no frame on the tape matches")
+    };
     some(streams(&["node", ts1], "fixture", "http:last-event-id*"));
     some(streams(&["node", ts1], "everything", "method:notifications/cancelled"));
     some(streams(&["node", ts2], "fixture", "method:notifications/tools/list_changed http:stream"));
@@ -207,8 +209,8 @@ fn streams_are_resumed_cancelled_and_subscribed_to_through_us() {
     some(streams(&[&python, py, "2026"], "py", "status:lost tool:sleep"));
 }
 
-/// What an exchange was: status line, headers with their case and order, and the body without its
-/// transfer coding.
+/// Exchange as it was received: status line, headers with their case and order, and the body
+/// without its transfer coding.
 #[derive(Debug, PartialEq, Eq)]
 struct Exchanged {
     status: String,
@@ -216,8 +218,8 @@ struct Exchanged {
     body: String,
 }
 
-/// Headers that may differ, and why: they belong to a hop (RFC 9110, 7.6.1), name a moment, or are
-/// another session's.
+/// Headers that may differ because they belong to a hop (RFC 9110, 7.6.1), contain the time, or
+/// name a session.
 const DIFFER: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", "date", "mcp-session-id"];
 
 fn exchange(url: &str, method: &str, headers: &str, body: &str) -> (Exchanged, Option<String>) {
@@ -230,7 +232,8 @@ fn exchange(url: &str, method: &str, headers: &str, body: &str) -> (Exchanged, O
         "{method} /mcp HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // Some servers keep the connection for seconds, although they are asked not to.
+    // Servers may keep the connection open for seconds despite `Connection: close`, so stop at the
+    // end of the response.
     let mut all = Vec::new();
     let mut chunk = [0; 65536];
     while !is_whole(&all) {
@@ -257,10 +260,10 @@ fn exchange(url: &str, method: &str, headers: &str, body: &str) -> (Exchanged, O
     } else {
         rest.clone_into(&mut body);
     }
-    // Ids of events are made up anew in each session.
+    // Event ids differ in each session.
     let body = body.split('\n').map(|line| if line.starts_with("id: ") { "id: MASKED" } else { line });
     let body = body.collect::<Vec<_>>().join("\n");
-    // A 204 must not have a length, and loses it on the way (RFC 9110, 8.6).
+    // A 204 response must not have Content-Length, and loses it on the way (RFC 9110, 8.6).
     let no_content = status.contains(" 204 ");
     let differs = |name: &str| {
         DIFFER.iter().any(|each| name.eq_ignore_ascii_case(each))
@@ -270,7 +273,7 @@ fn exchange(url: &str, method: &str, headers: &str, body: &str) -> (Exchanged, O
     (Exchanged { status, headers, body }, session)
 }
 
-/// Whether a response says that it is there whole.
+/// Returns `true` if a response is complete by its own framing.
 fn is_whole(response: &[u8]) -> bool {
     let text = String::from_utf8_lossy(response).to_ascii_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
@@ -282,7 +285,7 @@ fn is_whole(response: &[u8]) -> bool {
 }
 
 #[test]
-fn recorded_exchanges_are_the_same_byte_by_byte_and_header_by_header() {
+fn raw_exchanges_are_equal_byte_by_byte() {
     let json = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
     let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
     let discover = r#"{"jsonrpc":"2.0","id":"d","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;

@@ -1,5 +1,5 @@
-//! `--login` against a real authorization server: by a browser that comes back, by a pasted answer,
-//! and from what was kept.
+//! Tests of `--login` with a real authorization server: with a browser redirect, with a pasted
+//! answer, and with stored tokens.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::conformance::{Running, start};
 use crate::peers;
 
-/// The authorization server, with an MCP server that takes its tokens.
+/// Starts the authorization server, whose tokens live for `lives` seconds, and an MCP server that
+/// accepts them.
 fn authority(lives: &str) -> (Running, String) {
     let peers = peers();
     let mut command = Command::new(peers.join("node_modules/.bin/node"));
@@ -29,7 +30,7 @@ fn hop(data: &Path, upstream: &str) -> Command {
     command
 }
 
-/// Who the server takes us for.
+/// Returns the answer of the server, which names the user of the token.
 fn whoami(url: &str) -> String {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     let output =
@@ -39,14 +40,14 @@ fn whoami(url: &str) -> String {
 
 const ADA: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"sub":"ada"}}"#;
 
-/// Starts the hop and returns its URL, whatever else it says before.
+/// Starts the hop and returns its URL, skipping earlier output.
 fn listening(mut command: Command) -> (Running, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
     let running = Running(child);
     loop {
         let mut line = String::new();
-        assert_ne!(std::io::BufRead::read_line(&mut said, &mut line).unwrap(), 0, "it ended");
+        assert_ne!(std::io::BufRead::read_line(&mut said, &mut line).unwrap(), 0, "the hop ended");
         if let Some(url) = line.trim().strip_prefix("listening on ") {
             let url = url.to_owned();
             std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
@@ -56,18 +57,18 @@ fn listening(mut command: Command) -> (Running, String) {
 }
 
 #[test]
-fn a_browser_logs_in_and_what_was_given_is_kept_and_renewed() {
+fn browser_login_tokens_are_stored_and_renewed() {
     let data = tempfile::tempdir().unwrap();
     let (_authority, upstream) = authority("2");
     let mut first = hop(data.path(), &upstream);
     first.env("BROWSER", browser(""));
     let (running, url) = listening(first);
     assert_eq!(whoami(&url), ADA);
-    // Longer than a token lives.
+    // Wait longer than a token lives.
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(whoami(&url), ADA, "it was renewed");
+    assert_eq!(whoami(&url), ADA, "the token was renewed");
     drop(running);
-    // Nobody is there any more, and nobody needs to be.
+    // The second hop uses the stored tokens, since its browser always fails.
     let mut second = hop(data.path(), &upstream);
     second.env("BROWSER", "false");
     let (_running, url) = listening(second);
@@ -89,10 +90,10 @@ fn a_browser_logs_in_and_what_was_given_is_kept_and_renewed() {
     }
 }
 
-/// Each token is renewed once, whoever finds first that it has ended: the server would take a second
-/// use of what renews it for theft.
+/// Programs that share a login renew each token only once: the authorization server would take a
+/// second use of a refresh token for theft.
 #[test]
-fn programs_that_share_a_login_do_not_revoke_each_other() {
+fn programs_that_share_a_login_renew_each_token_once() {
     let data = tempfile::tempdir().unwrap();
     let (_authority, upstream) = authority("2");
     let mut first = hop(data.path(), &upstream);
@@ -118,7 +119,7 @@ fn programs_that_share_a_login_do_not_revoke_each_other() {
 }
 
 #[test]
-fn an_answer_is_pasted_where_no_browser_comes_back() {
+fn callback_url_can_be_pasted_without_a_browser() {
     let data = tempfile::tempdir().unwrap();
     let (_authority, upstream) = authority("3600");
     let size = portable_pty::PtySize { rows: 24, cols: 1000, pixel_width: 0, pixel_height: 0 };

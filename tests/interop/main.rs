@@ -12,12 +12,12 @@ mod login;
 mod tapes;
 mod wrapped;
 
+#[path = "../it/pty_terminal.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod pty_terminal;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod support;
-#[path = "../it/terminal.rs"]
-#[expect(dead_code, reason = "the other tests use the rest of it")]
-mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -32,7 +32,7 @@ fn peers() -> PathBuf {
 }
 
 fn through(data: &Path) -> Vec<String> {
-    // SDKs give a server a trimmed environment, so what it needs stands on its command line.
+    // SDKs start a server with a trimmed environment, so the command line passes the data directory.
     let data = format!("SHADOWCAT_DATA_DIR={}", data.display());
     ["env", &data, env!("CARGO_BIN_EXE_shadowcat"), "forward", "stdio", "--"].map(str::to_owned).to_vec()
 }
@@ -69,7 +69,7 @@ fn run(words: &[String]) -> Output {
     command.output().unwrap()
 }
 
-/// What one client sees of one server, directly and through us.
+/// Compares what a client sees of a server, directly and through shadowcat.
 fn compare(client_name: &str, server_name: &str, era: &str) {
     let data = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
@@ -86,7 +86,7 @@ fn compare(client_name: &str, server_name: &str, era: &str) {
     }
     assert_eq!(seen[0], seen[1], "{client_name} and {server_name} in {era}");
     let tapes = std::fs::read_dir(data.path().join("tapes")).unwrap().count();
-    assert!(tapes > 0, "it went through us");
+    assert!(tapes > 0, "the session went through shadowcat");
 }
 
 fn matrix(client: &str, short: &[(&str, &str)], eras: &[&str]) {
@@ -105,24 +105,24 @@ fn matrix(client: &str, short: &[(&str, &str)], eras: &[&str]) {
 }
 
 #[test]
-fn the_python_client_sees_what_it_sees_without_us() {
+fn python_client_sees_the_same_over_stdio() {
     let short = [("everything", "2025"), ("time", "2026"), ("git", "auto"), ("ts2", "auto"), ("ts2", "2025")];
     matrix("py", &short, &["2025", "2026", "auto"]);
 }
 
 #[test]
-fn the_typescript_client_of_2025_sees_what_it_sees_without_us() {
+fn typescript_2025_client_sees_the_same_over_stdio() {
     matrix("ts1", &[("everything", "2025"), ("filesystem", "2025"), ("ts2", "2025")], &["2025"]);
 }
 
 #[test]
-fn the_typescript_client_of_2026_sees_what_it_sees_without_us() {
+fn typescript_2026_client_sees_the_same_over_stdio() {
     let short =
         [("ts2", "2026"), ("ts2", "auto"), ("memory", "2025"), ("time", "2026"), ("everything", "auto")];
     matrix("ts2", &short, &["2025", "2026", "auto"]);
 }
 
-/// The Rust SDK's client, in this process.
+/// Runs the client of the Rust SDK in this process, and returns what it sees.
 async fn ask(words: &[String], lifecycle: rmcp::service::ClientLifecycleMode) -> String {
     use rmcp::service::ClientServiceExt;
     let mut command = tokio::process::Command::new(&words[0]);
@@ -143,7 +143,7 @@ async fn ask(words: &[String], lifecycle: rmcp::service::ClientLifecycleMode) ->
 }
 
 #[tokio::test]
-async fn the_rust_client_sees_what_it_sees_without_us() {
+async fn rust_client_sees_the_same_over_stdio() {
     use rmcp::model::ProtocolVersion;
     use rmcp::service::ClientLifecycleMode;
     let discover = || ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
@@ -156,9 +156,9 @@ async fn the_rust_client_sees_what_it_sees_without_us() {
     }
 }
 
-/// Both directions, byte for byte: what the server got, and what it said.
+/// The input that the server gets and its output must be equal byte for byte, with and without shadowcat.
 #[test]
-fn bytes_are_the_same_with_and_without_us() {
+fn bytes_are_equal_with_and_without_shadowcat() {
     let data = tempfile::tempdir().unwrap();
     let lines = [
         r#"{"jsonrpc": "2.0", "id": 1.0, "method": "initialize", "params": {"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#,

@@ -1,5 +1,5 @@
-//! Recordings of real servers: tested against them and against others, answering real clients in
-//! their place, and shown in a real browser.
+//! Tests with recordings of real servers: `tape test` with the same and other servers, replay to
+//! real clients, and the HTML page in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{client, peers, run, server, through};
 
-/// What a client saw of a server, and the tape of it.
+/// Records a client and a server, and returns what the client saw and the tape.
 fn recorded(data: &Path, client_name: &str, server_name: &str, era: &str) -> (Value, PathBuf) {
     let memory = tempfile::tempdir().unwrap();
     let words =
@@ -17,7 +17,7 @@ fn recorded(data: &Path, client_name: &str, server_name: &str, era: &str) -> (Va
     let saw = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{words:?}: {error}\n{}", String::from_utf8_lossy(&output.stderr)));
     let tapes = std::fs::read_dir(data.join("tapes")).unwrap().map(|entry| entry.unwrap().path());
-    // Some clients look at a server once before they begin: the longest is the session.
+    // A client may probe the server in a session of its own first, so take the longest tape.
     let tape = tapes.filter(|path| path.extension().is_some_and(|ending| ending == "tape"));
     (saw, tape.max_by_key(|path| path.metadata().unwrap().len()).unwrap())
 }
@@ -29,7 +29,7 @@ fn shadowcat(data: &Path, arguments: &[&str], more: &[String]) -> Output {
 }
 
 #[test]
-fn recorded_servers_have_not_drifted_from_themselves() {
+fn tape_test_finds_no_drift_in_unchanged_servers() {
     for (client_name, server_name, era) in [
         ("ts1", "everything", "2025"),
         ("ts1", "filesystem", "2025"),
@@ -49,11 +49,11 @@ fn recorded_servers_have_not_drifted_from_themselves() {
 }
 
 #[test]
-fn the_drift_of_a_changed_server_is_named() {
+fn tape_test_names_the_drift_of_a_changed_server() {
     let data = tempfile::tempdir().unwrap();
     let (_, tape) = recorded(data.path(), "ts1", "filesystem", "2025");
     let tape = tape.to_str().unwrap();
-    // Other data …
+    // Replace the data of the server.
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("hello.txt"), "changed").unwrap();
     let mut words = server("filesystem", data.path());
@@ -62,7 +62,7 @@ fn the_drift_of_a_changed_server_is_named() {
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.contains("tools/call list_allowed_directories: changed"), "{report}");
-    // … and another server.
+    // A different server.
     let output = shadowcat(
         data.path(),
         &["tape", "test", tape, "--output", "json", "--"],
@@ -79,11 +79,11 @@ fn the_drift_of_a_changed_server_is_named() {
     assert!(change("read_text_file", "removed") && change("get_current_time", "added"), "{report:#}");
 }
 
-/// A client against the tape instead of the server: it must see what it saw.
+/// Checks that a client sees from a tape what it saw from the recorded server.
 fn replayed(client_name: &str, server_name: &str, era: &str) {
     let data = tempfile::tempdir().unwrap();
     let (mut saw, tape) = recorded(data.path(), client_name, server_name, era);
-    // The clients' plans name the server's last argument; a shell keeps it for us.
+    // The call plans of the clients use the last argument of the server command, so pass it to the shell.
     let last = server(server_name, data.path()).pop().unwrap();
     let replay = format!("exec {} tape replay {} --speed 1", env!("CARGO_BIN_EXE_shadowcat"), tape.display());
     let stand_in = ["sh", "-c", &replay, "sh", &last].map(str::to_owned).to_vec();
@@ -92,7 +92,8 @@ fn replayed(client_name: &str, server_name: &str, era: &str) {
     let mut sees: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{words:?}: {error}\n{}", String::from_utf8_lossy(&output.stderr)));
     if era == "2026" {
-        // What the client asked another process is not on this tape: it is made of what is.
+        // The discovery request went to another process and is not on this tape, so the stand-in
+        // derives its answer from the recording.
         for seen in [&mut saw, &mut sees] {
             seen["capabilities"] = Value::Null;
             seen.as_object_mut().unwrap().remove("instructions");
@@ -102,7 +103,7 @@ fn replayed(client_name: &str, server_name: &str, era: &str) {
 }
 
 #[test]
-fn clients_see_from_a_tape_what_they_saw_from_its_server() {
+fn clients_see_the_same_from_a_replayed_tape() {
     replayed("ts1", "everything", "2025");
     replayed("ts1", "memory", "2025");
     replayed("py", "git", "2025");
@@ -110,7 +111,7 @@ fn clients_see_from_a_tape_what_they_saw_from_its_server() {
 }
 
 #[test]
-fn the_page_works_in_a_browser_without_the_network() {
+fn html_page_works_in_a_browser_offline() {
     let data = tempfile::tempdir().unwrap();
     let (_, tape) = recorded(data.path(), "ts1", "everything", "2025");
     let page = data.path().join("page.html");

@@ -1,16 +1,16 @@
-//! Real clients with a configuration of their own, wrapped: what they say is stopped, edited and released
-//! from elsewhere, and their results show it.
+//! Tests of real clients whose configuration is wrapped: another process holds, edits and releases
+//! their messages, and their results show the edit.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::pty_terminal::Terminal;
 use super::support::{eventually, program, shadowcat};
-use super::terminal::Terminal;
 use super::{client, peers, run, server};
 
-/// A home with the configuration of Claude Desktop, in which a server is wrapped.
+/// Home directory with a configuration of Claude Desktop in which a server is wrapped.
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -27,7 +27,7 @@ impl Home {
         std::fs::create_dir_all(home.file().parent().unwrap()).unwrap();
         std::fs::create_dir_all(home.data()).unwrap();
         std::fs::write(home.file(), text).unwrap();
-        // The first call is held, whether or not somebody is there yet.
+        // Hold the first call even if no controller is attached yet.
         let config = home.0.path().join(".config/shadowcat");
         std::fs::create_dir_all(&config).unwrap();
         let breaks = "break = [\"tool:echo kind:req\"]\nhold_unattended = \"1m\"\n";
@@ -47,14 +47,14 @@ impl Home {
         self.0.path().join(".config/Claude/claude_desktop_config.json")
     }
 
-    /// What the client starts for its server.
+    /// Returns the configuration entry of the server.
     fn entry(&self) -> Value {
         let text = std::fs::read_to_string(self.file()).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["mcpServers"]["everything"].clone()
     }
 }
 
-/// Starts a client without a terminal, as one with a window is.
+/// Starts a client without a terminal, as a desktop application runs.
 fn alone(words: &[String], environment: &Value) -> Child {
     let mut command = Command::new("setsid");
     command.args(words).current_dir(peers());
@@ -70,7 +70,7 @@ fn result(child: Child) -> String {
 }
 
 #[test]
-fn the_inspector_sees_what_a_person_made_of_its_call() {
+fn inspector_result_shows_the_edit_of_a_user() {
     let home = Home::new();
     let mut terminal = Terminal::open(&home.data(), &["tui"]);
     terminal.sees("Nothing is running yet");
@@ -111,7 +111,7 @@ fn edited_by_a_script(client_name: &str, era: &str) {
     let mut words = client(client_name);
     words.extend([era.to_owned(), entry["command"].as_str().unwrap().to_owned()]);
     words.extend(entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()));
-    // SDKs give a server a trimmed environment; a client with a configuration gives it what that says.
+    // SDKs start a server with a trimmed environment, so set the variables of the configuration with env(1).
     let environment = entry["env"].as_object().unwrap();
     let set: Vec<String> = environment.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap())).collect();
     let at = client(client_name).len() + 1;
@@ -136,14 +136,14 @@ fn edited_by_a_script(client_name: &str, era: &str) {
 }
 
 #[test]
-fn sdk_clients_see_what_a_script_made_of_their_calls() {
+fn sdk_client_results_show_the_edits_of_a_script() {
     edited_by_a_script("ts1", "2025");
     edited_by_a_script("py", "2025");
     edited_by_a_script("ts2", "2025");
 }
 
 #[test]
-fn a_wrapped_configuration_is_unwrapped_to_the_byte() {
+fn unwrap_restores_the_original_command() {
     let home = Home::new();
     let wrapped = std::fs::read_to_string(home.file()).unwrap();
     assert!(wrapped.contains("forward"));
@@ -153,11 +153,12 @@ fn a_wrapped_configuration_is_unwrapped_to_the_byte() {
     assert_eq!(home.entry()["command"], server("everything", Path::new("/"))[0].as_str());
 }
 
-/// Clients of several SDKs at once, on one process that a screen launched, see what each sees of a
-/// process of its own.
+/// Clients of several SDKs that share a process launched by a screen see what each of them sees of
+/// a process of its own.
 #[test]
 fn sdk_clients_share_a_server_that_a_screen_launched() {
-    // A server of 2025 asks its questions of the only client that waits for anything, and counts them.
+    // In the 2025 era, the server sends its requests only to a single waiting client and counts
+    // their ids, so run one client at a time.
     let (all, share) = (&["py", "ts2", "py"][..], Some("--share"));
     for (era, share, names) in [("2026", None, all), ("2025", share, &["py"]), ("2025", share, &["ts2"])] {
         let data = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
-//! The doctor, on real processes: what is wrong is found, named and explained.
+//! Tests of `shadowcat doctor` on real processes: problems are found and explained.
 
 use serde_json::{Value, json};
 
-use crate::control::Wrapped;
+use crate::control_socket::Wrapped;
+use crate::pty_terminal::Terminal;
 use crate::support::{program, run, shadowcat, tapes};
-use crate::terminal::Terminal;
 
 fn examine(arguments: &[&str]) -> (Value, Option<i32>) {
     let data = tempfile::tempdir().unwrap();
@@ -20,7 +20,7 @@ fn check(report: &Value, id: &str) -> Value {
     report["checks"].as_array().unwrap().iter().find(|check| check["id"] == id).unwrap().clone()
 }
 
-/// A server of the 2025 era as a shell script that answers in order.
+/// Returns a shell script that serves the 2025 era and then runs `more`.
 fn server(tools: &Value, more: &str) -> String {
     let initialized = json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {}, "prompts": {} }, "serverInfo": { "name": "sick", "version": "1" } });
     format!(
@@ -38,7 +38,7 @@ done
 }
 
 #[test]
-fn what_is_wrong_is_found_with_evidence_and_a_fix() {
+fn problems_are_reported_with_evidence_and_a_fix() {
     let tools = json!([
         { "name": "bad name", "description": "x", "inputSchema": { "type": "string" } },
         { "name": "fine", "description": "x", "inputSchema": { "type": "object", "properties": {} } },
@@ -59,12 +59,12 @@ fn what_is_wrong_is_found_with_evidence_and_a_fix() {
     seen("schemas", "failed", "fine: inputSchema: [] has less than 1 item");
     seen("names", "warned", "fine is listed 2 times");
     seen("capabilities", "warned", "declares prompts, and prompts/list fails");
-    seen("shutdown", "warned", "went on");
+    seen("shutdown", "warned", "was still running");
     seen("context-cost", "passed", "tokens");
 }
 
 #[test]
-fn a_server_that_does_not_start_or_speak_is_explained() {
+fn server_that_does_not_start_or_answer_is_diagnosed() {
     let (report, code) = examine(&["--", "sh", "-c", "echo 'ModuleNotFoundError: x' >&2; exit 3"]);
     assert_eq!(code, Some(1));
     assert!(check(&report, "spawn")["evidence"].to_string().contains("ModuleNotFoundError"), "{report:#}");
@@ -79,7 +79,7 @@ fn a_server_that_does_not_start_or_speak_is_explained() {
 }
 
 #[test]
-fn a_session_and_its_recording_are_looked_at_as_well() {
+fn running_session_and_its_tape_are_examined() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
@@ -93,7 +93,7 @@ fn a_session_and_its_recording_are_looked_at_as_well() {
     let text = String::from_utf8_lossy(&live.stdout).into_owned();
     assert_eq!(live.status.code(), Some(1));
     assert!(text.contains("classname=\"stdout\"") && text.contains("failures=\"1\""), "{text}");
-    // The screen says the same.
+    // The screen shows the same findings.
     let mut terminal = Terminal::open(data, &["tui"]);
     terminal.sees("1 session runs");
     terminal.press("0");
@@ -106,12 +106,12 @@ fn a_session_and_its_recording_are_looked_at_as_well() {
     drop(wrapped.stdin.take());
     wrapped.child.wait().unwrap();
     let tape = doctor(&["--tape", tapes(data)[0].to_str().unwrap()]);
-    assert!(String::from_utf8_lossy(&tape.stdout).contains("FAIL  standard output is for messages alone"));
-    assert_eq!(doctor(&["--session", "calc"]).status.code(), Some(3), "it has ended");
+    assert!(String::from_utf8_lossy(&tape.stdout).contains("FAIL  standard output carries only messages"));
+    assert_eq!(doctor(&["--session", "calc"]).status.code(), Some(3), "the session has ended");
 }
 
 #[test]
-fn a_bug_report_has_a_tape_without_secrets_in_it() {
+fn bug_report_contains_a_redacted_tape() {
     let data = tempfile::tempdir().unwrap();
     let mut doctor = shadowcat(data.path());
     let token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789";

@@ -1,33 +1,35 @@
-//! Behaviour through the public interface and the binary. One test binary, so that linking stays
-//! cheap.
+//! Integration tests of the library and the binary. A single test binary keeps linking cheap.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod agent;
-mod bytes;
-mod care;
-mod clients;
-mod control;
+mod client_config;
+mod control_socket;
+mod demo_screen;
 mod doctor;
-mod events;
-mod export;
-mod faults;
-mod formats;
-mod forward;
-mod holds;
-mod home;
+mod forward_faults;
+mod forward_stdio;
+mod gateway;
+mod gateway_faults;
+mod guide;
+mod hold_order;
 mod house;
-mod http;
-mod library;
-mod pty;
-mod readme;
-mod restart;
-mod reverse;
-mod reverse_trouble;
+mod http_proxy;
+mod http_upstream;
+mod http_verdicts;
+mod interception;
+mod mcp_agent;
+mod parser_properties;
+mod plays;
+mod pty_terminal;
+mod raw_http;
 mod screens;
-mod standin;
+mod server_restart;
+mod sse_properties;
 mod support;
-mod tapes;
-mod terminal;
-mod tls;
-mod wire;
+mod tape_care;
+mod tape_export;
+mod tape_format;
+mod tape_library;
+mod tape_properties;
+mod tape_replay;
+mod tui_attach;

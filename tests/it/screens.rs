@@ -1,5 +1,5 @@
-//! Screens by script: keys in, a buffer out. The engine, the session and the messages are real;
-//! only the terminal is a buffer.
+//! Tests of the screens: scripted keys in, a buffer of cells out. The engine, the session and the
+//! messages are real; only the terminal is replaced by a buffer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use ratatui::backend::TestBackend;
 use shadowcat::clock::Clock;
 use shadowcat::engine::{Engine, Who};
 use shadowcat::host::{Host, Settings};
+use shadowcat::intercept::Chain;
 use shadowcat::log::Log;
 use shadowcat::log::record::{LaneId, Opened};
 use shadowcat::log::store::DEFAULT_BOUND;
@@ -23,7 +24,7 @@ use shadowcat::tui::{App, Appearance, Effect, Input, Purpose, Theme, render, vie
 
 use crate::support::Sink;
 
-/// A person at a screen with an engine behind it.
+/// Screen under test, with the engine and the session behind it.
 struct ResponseRouter {
     app: App,
     clock: Clock,
@@ -47,10 +48,12 @@ impl ResponseRouter {
         let log = Log::new(clock.clone(), DEFAULT_BOUND);
         let (host, engine) = {
             let _inside = runtime.enter();
-            Host::start(log, Settings::default())
+            let settings = Settings::default();
+            let chain = Chain::of_breakpoints(&settings.breakpoints);
+            Host::start(log, settings, chain)
         };
-        let seat = host.breakpoints().attend("test");
-        let engine = engine.of(Who { seat: Some(seat), ..Who::person() });
+        let controller = host.controllers().attach("test");
+        let engine = engine.of(Who { controller: Some(controller), ..Who::person() });
         let session = host.open(Opened {
             name: "weather".into(),
             target: vec!["weather-server".into()],
@@ -87,7 +90,7 @@ impl ResponseRouter {
         desk
     }
 
-    /// Says something on the wire.
+    /// Sends a message on the wire.
     fn say(&mut self, direction: Direction, text: &str) {
         let lane = if direction == Direction::ToServer { self.there } else { self.back };
         self.session.receive(lane, format!("{text}\n").into());
@@ -102,7 +105,7 @@ impl ResponseRouter {
         }
     }
 
-    /// Takes in an input and does what it leads to, until nothing is left to do.
+    /// Handles an input and its effects until no effect is left.
     fn settle(&mut self, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
@@ -121,13 +124,14 @@ impl ResponseRouter {
                     Effect::Compare(comparison) => {
                         inputs.push(Input::Compared(comparison.run().map(Box::new)));
                     }
-                    // Screens are tested without the library and the clients of whoever runs the tests.
+                    // The tests must not depend on the tape library and the client configurations
+                    // of the machine.
                     Effect::ListTapes | Effect::FindServers | Effect::Plan(..) | Effect::Change(_) => {}
                     Effect::Quit => self.left = true,
                 }
             }
         }
-        // The areas that scrolling and the mouse go by are those of the last drawing.
+        // Scrolling and the mouse use the areas of the last drawing.
         self.draw();
     }
 
@@ -194,7 +198,7 @@ impl ResponseRouter {
         self
     }
 
-    /// The screen with the roles of its colours, one letter a cell, below it.
+    /// Returns the screen, and below it the colour role of each cell as one letter.
     fn painted(&mut self) -> String {
         let buffer = self.draw();
         let theme = self.app.appearance.theme.clone();
@@ -217,7 +221,7 @@ impl ResponseRouter {
 const CALL: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"forecast","arguments":{"city":"Bern","days":[1,2]}}}"#;
 const REPLY: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"sun"}]}}"#;
 
-/// A desk with a short handling on its screen.
+/// Returns a screen under test that shows a short session.
 fn told(width: u16, height: u16, theme: Theme) -> ResponseRouter {
     use Direction::{ToClient, ToServer};
     let mut desk = ResponseRouter::new(width, height, theme);
@@ -237,12 +241,12 @@ fn light() -> Theme {
     Theme::find("light", None).unwrap()
 }
 
-/// Hour and minute are those of the machine's time zone, and no part of a screen.
+/// Masks hours and minutes, which depend on the time zone of the machine.
 fn timeless(text: &str) -> String {
     let mut characters: Vec<char> = text.chars().collect();
     for at in 1..characters.len().saturating_sub(5) {
         let digits = |from: usize| characters[from..from + 2].iter().all(char::is_ascii_digit);
-        // Something open over the screen may hide all but the hour.
+        // An overlay may hide everything but the hour.
         let begins = !characters[at - 1].is_alphanumeric() && characters[at - 1] != ':';
         if begins && digits(at) && characters[at + 2] == ':' {
             let minutes = digits(at + 3);
@@ -295,7 +299,7 @@ snapshots! {
 }
 
 #[test]
-fn a_held_call_is_edited_and_goes_on_changed() {
+fn held_call_is_forwarded_as_edited() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter").sees("ARMED 1");
     desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
@@ -312,7 +316,7 @@ fn invalid_json_needs_a_second_confirmation_and_then_works() {
     desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
     let before = desk.server.bytes().len();
     desk.keys("3 e '{ Ctrl-s").sees("line 1, column 2").sees("Ctrl-s again");
-    assert_eq!(desk.server.bytes().len(), before, "nothing was sent yet");
+    assert_eq!(desk.server.bytes().len(), before, "nothing has been sent yet");
     desk.keys("Ctrl-s");
     let sent = desk.server.bytes();
     assert!(sent[before..].starts_with(b"{{"), "{}", String::from_utf8_lossy(&sent[before..]));
@@ -320,12 +324,12 @@ fn invalid_json_needs_a_second_confirmation_and_then_works() {
 }
 
 #[test]
-fn a_drop_tells_the_peer_what_was_chosen() {
+fn drop_sends_the_chosen_error_to_the_peer() {
     for (key, expected) in [("2", "\"code\":-32603"), ("3", "\"isError\":true")] {
         let mut desk = told(130, 30, Theme::dark());
         desk.keys("Space r b 'tool:forecast Enter");
         desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-        desk.keys("3 d").sees("what does the peer get?").keys(key);
+        desk.keys("3 d").sees("what does the sender get?").keys(key);
         let told = desk.client.lines().pop().unwrap();
         assert!(told.contains(expected) && told.contains("\"id\":5"), "{told}");
         assert!(!desk.server.lines().iter().any(|line| line.contains("\"id\":5")));
@@ -333,17 +337,17 @@ fn a_drop_tells_the_peer_what_was_chosen() {
 }
 
 #[test]
-fn an_answer_is_written_in_the_place_of_the_server() {
+fn answer_is_sent_in_place_of_the_server() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
     desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
     desk.keys("3 s").sees("answer to").keys("Ctrl-s");
     assert!(desk.client.lines().pop().unwrap().contains("\"id\":5,\"result\""));
-    desk.keys("2").sees("answered").sees("by us");
+    desk.keys("2").sees("answered").sees("composed");
 }
 
 #[test]
-fn the_reply_of_a_call_let_through_is_held_too() {
+fn reply_is_held_when_its_call_is_released_with_w() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Space 'dir:c2s Enter");
     desk.keys("Space r b 'kind:req Space 'tool:forecast Enter");
@@ -358,7 +362,7 @@ fn the_reply_of_a_call_let_through_is_held_too() {
 #[test]
 fn hold_everything_asks_first_and_releases_in_order() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("I").sees("Stop the world?").keys("y").sees("HOLD ALL");
+    desk.keys("I").sees("Hold every message?").keys("y").sees("HOLD ALL");
     for id in 10..13 {
         desk.say(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#));
     }
@@ -371,7 +375,7 @@ fn hold_everything_asks_first_and_releases_in_order() {
 }
 
 #[test]
-fn the_list_never_jumps_while_one_reads() {
+fn list_position_stays_while_frames_arrive() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("g g j j");
     let selected = desk.app.frames_selected();
@@ -383,7 +387,7 @@ fn the_list_never_jumps_while_one_reads() {
 }
 
 #[test]
-fn a_paused_view_stands_still_while_frames_arrive() {
+fn paused_view_does_not_change_while_frames_arrive() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("p");
     desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":50,"method":"later/on"}"#);
@@ -391,7 +395,7 @@ fn a_paused_view_stands_still_while_frames_arrive() {
 }
 
 #[test]
-fn filters_narrow_complete_and_say_what_is_wrong() {
+fn filters_narrow_complete_and_report_errors() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("/ 'stauts:x").sees("no field 'stauts'").keys("Esc");
     desk.keys("/ 'tool:fo Tab").sees("tool:forecast").sees("2 match").keys("Enter").sees("2/9 frames");
@@ -401,7 +405,7 @@ fn filters_narrow_complete_and_say_what_is_wrong() {
 }
 
 #[test]
-fn a_filter_on_a_state_follows_the_state() {
+fn status_filter_follows_status_changes() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("/ 'status:pending Enter").sees("tools/call radar").sees("1/9 frames");
     desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":4,"result":{}}"#);
@@ -428,7 +432,7 @@ fn values_and_paths_are_copied() {
 }
 
 #[test]
-fn an_injected_message_reaches_the_server_alone_and_is_marked() {
+fn injected_message_reaches_its_receiver_and_is_marked() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("4 Ctrl-n").sees("message to the server").keys("Ctrl-s");
     assert!(desk.server.lines().pop().unwrap().contains("\"method\":\"tools/list\""));
@@ -438,7 +442,7 @@ fn an_injected_message_reaches_the_server_alone_and_is_marked() {
 }
 
 #[test]
-fn a_resent_request_gets_an_id_of_ours_and_its_answer_stays_here() {
+fn resent_request_gets_a_new_id_and_its_answer_is_not_forwarded() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("g g j j j j r");
     let sent = desk.server.lines().pop().unwrap();
@@ -451,18 +455,18 @@ fn a_resent_request_gets_an_id_of_ours_and_its_answer_stays_here() {
 }
 
 #[test]
-fn quitting_with_held_frames_asks() {
+fn quitting_with_held_frames_asks_first() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
     desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
     desk.keys("q").sees("1 message is held").keys("Esc");
     assert!(!desk.left);
     desk.keys("q r");
-    assert!(desk.left && !desk.app.drops_held, "who runs the screen releases what is held");
+    assert!(desk.left && !desk.app.drops_held, "the caller of the screen releases the held frames");
 }
 
 #[test]
-fn ctrl_c_twice_leaves_whatever_is_held() {
+fn second_ctrl_c_quits_despite_held_frames() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
     desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
@@ -473,7 +477,7 @@ fn ctrl_c_twice_leaves_whatever_is_held() {
 }
 
 #[test]
-fn small_screens_say_what_they_need() {
+fn too_small_screen_shows_the_required_size() {
     let mut desk = told(60, 15, Theme::dark());
     desk.sees("tools/call").sees("2 Frames");
     desk.settle(Input::Resize(59, 15));
@@ -501,7 +505,7 @@ fn every_command_runs_on_every_screen_of_every_size() {
 }
 
 #[test]
-fn plain_characters_are_plain() {
+fn ascii_mode_draws_only_ascii() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space v a");
     for screen in ["1", "2", "3", "4", "9", "0"] {
@@ -520,11 +524,11 @@ fn the_mouse_selects_and_scrolls() {
     desk.settle(click(5, 7));
     assert_eq!(desk.app.frames_selected(), desk.app.frame_at(2));
     desk.settle(click(27, 1));
-    desk.sees("Nothing held");
+    desk.sees("No frame is held");
 }
 
 #[test]
-fn a_hostile_server_cannot_reach_the_terminal() {
+fn server_output_cannot_inject_terminal_escapes() {
     let mut desk = told(130, 30, Theme::dark());
     desk.say(Direction::ToClient, "\u{1b}[2J\u{1b}]52;c;AAAA\u{7} \u{202e}evil");
     desk.say(
@@ -540,23 +544,27 @@ fn a_hostile_server_cannot_reach_the_terminal() {
 }
 
 #[test]
-fn a_refused_command_says_why() {
+fn refused_command_shows_its_reason() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("3 a").sees("nothing is held");
+    desk.keys("3 a").sees("no frame is held");
     let refused = Err(shadowcat::engine::Refusal("because".into()));
     desk.settle(Input::Replied(Purpose::Quiet, refused));
     desk.sees("because");
 }
 
 #[test]
-fn a_live_session_is_rewound_noted_and_left_again() {
+fn live_session_is_rewound_bookmarked_and_resumed() {
     let mut desk = told(150, 40, Theme::dark());
     desk.keys("5").sees("live edge").sees("As of #").sees("2025-11-25");
     desk.keys(", , ,").sees("G returns to the live edge");
     let selected = desk.app.frames_selected().unwrap();
     desk.keys("m 'auth Enter").sees("a▲ auth").sees("bookmark a on");
     desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":900,"method":"later/frame"}"#);
-    assert_eq!(desk.app.frames_selected(), Some(selected), "scrubbing back stops nothing, and nothing jumps");
+    assert_eq!(
+        desk.app.frames_selected(),
+        Some(selected),
+        "while scrubbed back, new frames arrive and the selection stays"
+    );
     desk.keys("; 'look Enter").sees("look");
     desk.keys("G").sees("live edge").sees("later/frame").sees("In flight 2");
     desk.press(KeyCode::Char('\''), KeyModifiers::NONE);
@@ -572,14 +580,14 @@ fn a_live_session_is_rewound_noted_and_left_again() {
 }
 
 #[test]
-fn a_session_is_played_at_the_speed_that_was_chosen() {
+fn playback_follows_the_chosen_speed() {
     let mut desk = told(150, 40, Theme::dark());
     desk.keys("5 g g").sees("frame 1/");
     let rows: Vec<_> = desk.app.world.rows.iter().map(|row| (row.seq, row.at)).collect();
     desk.keys("p").sees("▶ 1x");
     let wait = desk.app.wake().unwrap();
     assert!(wait <= rows[1].1.since(rows[0].1));
-    // To the moment of the third frame, and not a moment before.
+    // Playback reaches the third frame exactly at its time, not before.
     let until = rows[2].1.since(rows[0].1);
     desk.clock.advance(until - Duration::from_nanos(1));
     desk.settle(Input::Tick);
@@ -590,7 +598,7 @@ fn a_session_is_played_at_the_speed_that_was_chosen() {
     desk.keys("> > >").sees("10x").keys("p").sees("‖ 10x");
     desk.clock.advance(Duration::from_secs(9));
     desk.settle(Input::Tick);
-    assert_eq!(desk.app.frames_selected(), Some(rows[2].0), "it stands still");
+    assert_eq!(desk.app.frames_selected(), Some(rows[2].0), "paused playback stays at its frame");
     desk.keys("p");
     desk.clock.advance((rows[3].1.since(rows[2].1)) / 10 + Duration::from_nanos(1));
     desk.settle(Input::Tick);
@@ -601,19 +609,19 @@ fn a_session_is_played_at_the_speed_that_was_chosen() {
 }
 
 #[test]
-fn times_are_gone_to_as_people_write_them() {
+fn seek_prompt_accepts_human_time_formats() {
     let mut desk = told(150, 40, Theme::dark());
     desk.keys("5 g 0").sees("frame 1/");
     let last = desk.app.world.rows.len();
     desk.keys("g t '100% Enter").sees(&format!("frame {last}/{last}"));
     desk.keys("g t '-1h Enter").sees("frame 1/").keys("g t '+1h Enter").sees(&format!("frame {last}/"));
-    desk.keys("g t 'soon Enter").sees("is no time");
+    desk.keys("g t 'soon Enter").sees("is not a time");
     desk.keys(") ) )").sees("8x closer").keys("( ( (").misses("closer)");
     desk.keys("Esc ; 'x Enter g g }").misses("no bookmark");
 }
 
 #[test]
-fn an_unfolded_operation_ends_nothing() {
+fn unfolded_operation_survives_new_frames() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("o g g Enter j Enter");
     desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
@@ -621,7 +629,7 @@ fn an_unfolded_operation_ends_nothing() {
 }
 
 #[test]
-fn two_recordings_are_beside_each_other() {
+fn diff_screen_compares_two_recordings() {
     use shadowcat::tape::TapeWriter;
     use shadowcat::tape::writer::Subject;
     let directory = tempfile::tempdir().unwrap();
@@ -638,9 +646,9 @@ fn two_recordings_are_beside_each_other() {
     let after = save("after.tape", desk.app.log());
     let status = Status { path: Some(after), ..Status::default() };
     desk.app.recording = tokio::sync::watch::channel(status).1;
-    desk.keys("7").sees("names the recording to compare");
+    desk.keys("7").sees("choose a recording to compare");
     desk.keys(&format!("= '{} Enter", before.display()));
     desk.sees("before → after").sees("Contract · 0 changes").sees("tools/call forecast new");
     desk.keys("j j Enter").sees("Frames");
-    desk.keys("7 = 'nothing-like-it Enter").sees("no tape called");
+    desk.keys("7 = 'nothing-like-it Enter").sees("no tape \"");
 }

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the test modules share.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,24 +7,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shadowcat::clock::Clock;
-use shadowcat::intercept::{Breakpoints, Chain, Interceptor};
+use shadowcat::intercept::{Breakpoints, Chain, SharedChain};
 use shadowcat::log::record::{LaneId, Opened, SessionId};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Log, Query};
 use shadowcat::mcp::Direction;
-use shadowcat::session::Receipt;
-use shadowcat::session::{Lane, Scope, Session};
+use shadowcat::session::{Hooks, Lane, Receipt, Scope, Session};
 use shadowcat::transport::WriterQueue;
 
-/// A sink that keeps what was written, and when it was closed.
+/// Writer that keeps everything written to it.
 #[derive(Clone, Default)]
 pub struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
+    /// Returns the bytes written so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().clone()
     }
 
+    /// Returns the bytes written so far as lines of text.
     pub fn lines(&self) -> Vec<String> {
         String::from_utf8_lossy(&self.bytes()).lines().map(str::to_owned).collect()
     }
@@ -41,32 +42,51 @@ impl Write for Sink {
     }
 }
 
-/// A session without threads: what is received is flushed at once, in the order of decisions.
+/// Futures of pending verdicts that the session has spawned.
+type Pending = Arc<Mutex<Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>>>;
+
+/// Session without threads: queued writes are flushed at once, in the order of the decisions.
 pub struct Bench {
+    /// Log of the session.
     pub log: Arc<Log>,
+    /// Session under test.
     pub session: Arc<Session>,
+    /// Breakpoints of the session, with one controller attached.
     pub breakpoints: Arc<Breakpoints>,
+    /// Interceptor chain, which tests may replace.
+    pub chain: Arc<SharedChain>,
+    pending: Pending,
     ports: Vec<Arc<WriterQueue<Receipt>>>,
 }
 
 impl Bench {
+    /// Opens a session with a manual clock and a chain of breakpoints.
     pub fn new() -> Self {
         let log = Log::new(Clock::manual(1_700_000_000_000_000), DEFAULT_BOUND);
         let breakpoints = Breakpoints::new();
-        breakpoints.attend("test");
-        let chain = Chain::default().with(0, Arc::clone(&breakpoints) as Arc<dyn Interceptor>);
+        breakpoints.controllers().attach("test");
+        let chain = SharedChain::new(Chain::of_breakpoints(&breakpoints));
         let opened =
             Opened { name: "bench".into(), target: vec![], directory: None, pid: None, own_client: false };
-        let later = Box::new(|_, _| ());
-        let session = Session::open(SessionId(1), opened, Arc::clone(&log), chain, Arc::default(), later);
-        Self { log, session, breakpoints, ports: Vec::new() }
+        let pending = Arc::new(Mutex::new(Vec::new()));
+        let (tasks, shown) = (Arc::clone(&pending), Arc::clone(&breakpoints));
+        let hooks = Hooks {
+            spawn: Arc::new(move |task| tasks.lock().unwrap().push(task)),
+            held: Arc::default(),
+            amended: Arc::new(move |frame, text| shown.show_amended(frame, text)),
+        };
+        let (own_log, own_chain) = (Arc::clone(&log), Arc::clone(&chain));
+        let session = Session::open(SessionId(1), opened, own_log, own_chain, Arc::default(), hooks);
+        Self { log, session, breakpoints, chain, pending, ports: Vec::new() }
     }
 
+    /// Adds a breakpoint.
     pub fn break_on(&self, query: &str) {
         self.breakpoints.add(Query::parse(query).unwrap(), None);
     }
 
-    /// Two lanes between two sinks. With `exchange` their ids are their own, as over HTTP.
+    /// Opens two lanes between two sinks. With `exchange`, the lanes have an id scope of their own,
+    /// as over HTTP.
     pub fn link(&mut self, exchange: bool) -> Link {
         let (server, client) = (Sink::default(), Sink::default());
         let to_server = Arc::new(WriterQueue::new(server.clone()));
@@ -82,18 +102,29 @@ impl Bench {
         Link { there, back, server, client }
     }
 
+    /// Passes a line to the session as if a peer had sent it, and flushes.
     pub fn receive(&self, lane: LaneId, line: &str) {
         self.session.receive(lane, bytes::Bytes::copy_from_slice(line.as_bytes()));
         self.flush();
     }
 
+    /// Runs the pending verdicts to their end, and flushes.
+    pub async fn run_pending(&self) {
+        let tasks = std::mem::take(&mut *self.pending.lock().unwrap());
+        for task in tasks {
+            task.await;
+        }
+        self.flush();
+    }
+
+    /// Writes all queued frames to the sinks.
     pub fn flush(&self) {
         for port in &self.ports {
             port.flush(&mut |receipt, written| self.session.confirm(receipt, written));
         }
     }
 
-    /// The records of the log, as lines of a tape without their times.
+    /// Returns the records of the log as tape lines, without their times.
     pub fn handling(&self) -> Vec<String> {
         let line = |record: &shadowcat::log::Record| {
             let mut line = Vec::new();
@@ -104,27 +135,31 @@ impl Bench {
     }
 }
 
-/// Two lanes and what came out of them.
+/// Two lanes of a connection and the sinks that they write to.
 pub struct Link {
+    /// Lane to the server.
     pub there: LaneId,
+    /// Lane to the client.
     pub back: LaneId,
+    /// Bytes that the server received.
     pub server: Sink,
+    /// Bytes that the client received.
     pub client: Sink,
 }
 
-/// The binary under test.
+/// Returns the path of the binary under test.
 pub fn program() -> &'static str {
     env!("CARGO_BIN_EXE_shadowcat")
 }
 
-/// A command of the binary that keeps its tapes in `data`.
+/// Returns a command for the binary with `data` as its data directory.
 pub fn shadowcat(data: &Path) -> Command {
     let mut command = Command::new(program());
     command.env("SHADOWCAT_DATA_DIR", data);
     command
 }
 
-/// `forward stdio` in front of a shell script.
+/// Returns a `forward stdio` command in front of a shell script.
 pub fn forward(data: &Path, script: &str) -> Command {
     let mut command = shadowcat(data);
     command.args(["forward", "stdio", "--name", "test", "--", "sh", "-c", script]);
@@ -132,20 +167,21 @@ pub fn forward(data: &Path, script: &str) -> Command {
     command
 }
 
-/// Kills a process that is not done in time: a test that waits for it fails then, and hangs nobody.
-/// It is done when this is dropped.
+/// Watchdog that kills a process after a time limit, so that a test that waits for the process
+/// fails instead of hanging. Dropping the watchdog cancels it.
 pub struct Deadline {
     _done: std::sync::mpsc::SyncSender<()>,
 }
 
 impl Deadline {
+    /// Watches `child` for five minutes.
     pub fn of(child: &Child) -> Self {
         const PATIENCE: Duration = Duration::from_secs(300);
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
         let (done, told) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             if told.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                // It may have ended this moment.
+                // The process may have ended in the meantime; ignore the error.
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             }
         });
@@ -153,21 +189,21 @@ impl Deadline {
     }
 }
 
-/// Runs a command with `input` on its standard input.
+/// Runs a command with `input` on its standard input, and returns its output.
 pub fn run(mut command: Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let _deadline = Deadline::of(&child);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // The other side may end before it has read everything.
+    // The process may end before it has read everything; ignore the error.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     output
 }
 
-/// The tapes in a data directory.
+/// Returns the sorted paths of the tapes in a data directory.
 pub fn tapes(data: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(data.join("tapes")) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -176,7 +212,7 @@ pub fn tapes(data: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Waits until `done` says so; the bound is only there for a test that fails.
+/// Waits until `done` returns `true`, and panics after about 20 seconds.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..4000 {
         if done() {
@@ -187,7 +223,7 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
-/// Whether a process exists and is no zombie.
+/// Returns `true` if a process exists and is not a zombie.
 pub fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))

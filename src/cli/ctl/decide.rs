@@ -1,4 +1,4 @@
-//! Doing: breakpoints, verdicts on what is held, messages of one's own.
+//! Commands that change something: breakpoints, decisions on held frames, messages of the user's own.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ use crate::mcp::{Direction, compose, layout, patch};
 /// Arguments of `ctl hold`.
 #[derive(Debug, Args)]
 pub struct HoldArguments {
-    /// What to hold.
+    /// Query for the messages to hold.
     query: String,
-    /// How long what it holds waits while no screen is there that decides; 60s if not given.
+    /// Time that a held message waits while no screen is there that decides; 60s if not given.
     #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     patience: Option<Duration>,
 }
@@ -32,12 +32,12 @@ pub struct HoldArguments {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct AcceptArguments {
-    /// The frame, as `held` lists it.
+    /// Id of the frame, as `held` lists it.
     id: Option<Seq>,
-    /// Everything that is held.
+    /// Accept everything that is held.
     #[arg(long)]
     all: bool,
-    /// This frame, and hold the reply to it.
+    /// Accept this frame, and hold the reply to it.
     #[arg(long, value_name = "ID")]
     hold_reply: Option<Seq>,
 }
@@ -45,12 +45,12 @@ pub struct AcceptArguments {
 /// Arguments of `ctl edit`.
 #[derive(Debug, Args)]
 pub struct EditArguments {
-    /// The frame, as `held` lists it.
+    /// Id of the frame, as `held` lists it.
     id: Seq,
-    /// A JSON Patch (RFC 6902), e.g. '[{"op":"replace","path":"/params/arguments/q","value":"x"}]'.
+    /// JSON Patch (RFC 6902), e.g. '[{"op":"replace","path":"/params/arguments/q","value":"x"}]'.
     #[arg(long, value_name = "JSON-PATCH", required_unless_present = "file", conflicts_with = "file")]
     patch: Option<String>,
-    /// The whole message; - is standard input. It need not be valid.
+    /// File with the whole message, which need not be valid; - is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -58,12 +58,12 @@ pub struct EditArguments {
 /// Arguments of `ctl drop`.
 #[derive(Debug, Args)]
 pub struct DropArguments {
-    /// The frame, as `held` lists it.
+    /// Id of the frame, as `held` lists it.
     id: Seq,
-    /// Tell whoever waits for an answer this JSON-RPC error: a message, or CODE:MESSAGE.
+    /// Answer the waiting peer with this JSON-RPC error: a message, or CODE:MESSAGE.
     #[arg(long, value_name = "ERROR", num_args = 0..=1, allow_hyphen_values = true, default_missing_value = "dropped by shadowcat", conflicts_with_all = ["tool_error", "close"])]
     error: Option<String>,
-    /// Tell it that the tool failed, with this text.
+    /// Answer the waiting peer that the tool failed, with this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "close")]
     tool_error: Option<String>,
     /// Close the connection.
@@ -74,12 +74,12 @@ pub struct DropArguments {
 /// Arguments of `ctl inject`.
 #[derive(Debug, Args)]
 pub struct InjectArguments {
-    /// The session: its number or its name, as `sessions` lists it.
+    /// Number or name of the session, as `sessions` lists it.
     to_session: String,
-    /// Where to.
+    /// Side that receives the message.
     #[arg(long, value_enum)]
     to: Side,
-    /// The message; - is standard input.
+    /// File with the message; - is standard input.
     #[arg(long, value_name = "FILE", default_value = "-")]
     file: PathBuf,
 }
@@ -90,31 +90,45 @@ enum Side {
     Client,
 }
 
-/// What is done with breakpoints.
+/// Actions on breakpoints.
 #[derive(Debug, Subcommand)]
 pub enum Rules {
-    /// The breakpoints, and who decides.
+    /// List the breakpoints, and who decides.
     List {
+        /// Output format of the list.
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Add one: the same as `hold`.
+    /// Add a breakpoint: the same as `hold`.
     Add(HoldArguments),
-    /// Remove one.
-    Remove { id: u32 },
-    /// Multiplexer one on.
-    Enable { id: u32 },
-    /// Multiplexer one off.
-    Disable { id: u32 },
-    /// Let all of them hold.
+    /// Remove a breakpoint.
+    Remove {
+        /// Id of the breakpoint, as `list` shows it.
+        id: u32,
+    },
+    /// Switch a breakpoint on.
+    Enable {
+        /// Id of the breakpoint, as `list` shows it.
+        id: u32,
+    },
+    /// Switch a breakpoint off.
+    Disable {
+        /// Id of the breakpoint, as `list` shows it.
+        id: u32,
+    },
+    /// Arm all breakpoints.
     Arm,
-    /// Let none of them hold.
+    /// Disarm all breakpoints: none of them holds.
     Disarm,
 }
 
-/// The longest message that is read from a file.
+/// Maximum length in bytes of a message that is read from a file.
 const MAX_MESSAGE_BYTES: u64 = 64 << 20;
 
+/// Sets a breakpoint, and prints its number.
+///
+/// # Errors
+/// Fails if the query is empty or invalid, or not exactly one engine can be reached.
 pub async fn hold(selector: &EngineSelector, arguments: HoldArguments) -> Result<ExitCode, Failure> {
     let HoldArguments { query, patience } = arguments;
     if query.trim().is_empty() {
@@ -130,6 +144,10 @@ pub async fn hold(selector: &EngineSelector, arguments: HoldArguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
+/// Releases one held frame, or everything that is held in all engines.
+///
+/// # Errors
+/// Fails if no engine runs, or none holds the frame.
 pub async fn accept(selector: &EngineSelector, arguments: AcceptArguments) -> Result<ExitCode, Failure> {
     match arguments {
         AcceptArguments { id: Some(frame), .. } => {
@@ -146,7 +164,7 @@ pub async fn accept(selector: &EngineSelector, arguments: AcceptArguments) -> Re
             let mut outcome = Ok(ExitCode::SUCCESS);
             for engine in all {
                 if let Err(error) = engine.command(&Command::AcceptAll {}).await {
-                    // The others still let go.
+                    // A failure in one engine does not keep the others from releasing.
                     output::say(&format!("{}: {error}", engine.title()));
                     outcome = Ok(ExitCode::from(Kind::Check as u8));
                 }
@@ -156,6 +174,10 @@ pub async fn accept(selector: &EngineSelector, arguments: AcceptArguments) -> Re
     }
 }
 
+/// Changes a held frame, which stays held.
+///
+/// # Errors
+/// Fails if no engine holds the frame, or the patch or the file is invalid.
 pub async fn edit(selector: &EngineSelector, arguments: EditArguments) -> Result<ExitCode, Failure> {
     let EditArguments { id: frame, patch, file } = arguments;
     let Some(patch) = patch else {
@@ -173,6 +195,10 @@ pub async fn edit(selector: &EngineSelector, arguments: EditArguments) -> Result
     done(&engine, Command::Amend { frame, line: Bytes::from(message) }).await
 }
 
+/// Drops a held frame, and answers the waiting peer as the arguments ask.
+///
+/// # Errors
+/// Fails if no engine holds the frame.
 pub async fn drop_held(selector: &EngineSelector, arguments: &DropArguments) -> Result<ExitCode, Failure> {
     let DropArguments { id: frame, error, tool_error, close } = arguments;
     let tell = match (error, tool_error, close) {
@@ -191,17 +217,25 @@ pub async fn drop_held(selector: &EngineSelector, arguments: &DropArguments) -> 
     done(&selector.holder(*frame).await?, Command::Drop { frame: *frame, tell }).await
 }
 
+/// Answers a held request with the contents of `file`.
+///
+/// # Errors
+/// Fails if no engine holds the frame, it is not a request, or the file has no message.
 pub async fn answer(selector: &EngineSelector, frame: Seq, file: &Path) -> Result<ExitCode, Failure> {
     let text = read(file)?;
     let engine = selector.holder(frame).await?;
     let line = match serde_json::from_slice::<Value>(&text) {
-        // A result alone becomes the answer to this request.
+        // A result alone becomes the response to this request.
         Ok(value) if value.get("jsonrpc").is_none() => engine.answer(frame, &value).await?,
         _ => one_line(&text),
     };
     done(&engine, Command::Answer { frame, line }).await
 }
 
+/// Sends a message of the user's own, and prints its number.
+///
+/// # Errors
+/// Fails if the file has no message, or the session does not exist or takes no message.
 pub async fn inject(selector: &EngineSelector, arguments: InjectArguments) -> Result<ExitCode, Failure> {
     let InjectArguments { to_session, to, file } = arguments;
     let line = one_line(&read(&file)?);
@@ -234,6 +268,10 @@ pub async fn inject(selector: &EngineSelector, arguments: InjectArguments) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
+/// Restarts the server of a session, of the newest one if `number` is `None`.
+///
+/// # Errors
+/// Fails if there is no such session, or its server cannot be restarted.
 pub async fn restart(selector: &EngineSelector, number: Option<u32>) -> Result<ExitCode, Failure> {
     let engine = selector.one().await?;
     let sessions = engine.sessions().await?;
@@ -243,12 +281,16 @@ pub async fn restart(selector: &EngineSelector, number: Option<u32>) -> Result<E
     done(&engine, Command::Restart { session }).await
 }
 
+/// Carries out an action on breakpoints.
+///
+/// # Errors
+/// Fails if not exactly one engine can be reached, or it has no such breakpoint.
 pub async fn rules(selector: &EngineSelector, rules: Rules) -> Result<ExitCode, Failure> {
     let command = match rules {
         Rules::Add(arguments) => return hold(selector, arguments).await,
         Rules::List { output } => return list(selector, output).await,
-        Rules::Enable { id } => return multiplexer(selector, id, true).await,
-        Rules::Disable { id } => return multiplexer(selector, id, false).await,
+        Rules::Enable { id } => return set_enabled(selector, id, true).await,
+        Rules::Disable { id } => return set_enabled(selector, id, false).await,
         Rules::Remove { id } => Command::RemoveBreakpoint { id },
         Rules::Arm => Command::Arm { armed: true },
         Rules::Disarm => Command::Arm { armed: false },
@@ -256,7 +298,7 @@ pub async fn rules(selector: &EngineSelector, rules: Rules) -> Result<ExitCode, 
     done(&selector.one().await?, command).await
 }
 
-async fn multiplexer(selector: &EngineSelector, id: u32, on: bool) -> Result<ExitCode, Failure> {
+async fn set_enabled(selector: &EngineSelector, id: u32, on: bool) -> Result<ExitCode, Failure> {
     let engine = selector.one().await?;
     let points: Points = engine.ask(&Ask::Breakpoints {}).await?;
     match points.points.iter().find(|point| point.id == id) {
@@ -292,7 +334,7 @@ async fn list(selector: &EngineSelector, format: Format) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-/// A message from a file, or from standard input.
+/// Reads a message from a file, or from standard input if `path` is `-`.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let taken = match path.as_os_str() == "-" {
@@ -303,12 +345,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     taken.map_err(|error| Failure::usage(format!("read {}: {error}", path.display())))?;
     match text.trim_ascii().is_empty() {
-        true => Err(Failure::usage(format!("{} has no message in it", path.display()))),
+        true => Err(Failure::usage(format!("{} is empty", path.display()))),
         false => Ok(text),
     }
 }
 
-/// A message on one line: that is how it goes out. What is no text goes as it is.
+/// Puts a message on one line, as stdio framing needs it. Bytes that are not UTF-8 stay as they are.
 fn one_line(text: &[u8]) -> Bytes {
     let text = text.trim_ascii();
     match std::str::from_utf8(text) {

@@ -1,4 +1,4 @@
-//! `shadowcat ctl`: what a screen shows and does, for scripts.
+//! `shadowcat ctl`: the functions of the screen, for scripts.
 
 mod decide;
 mod pipe;
@@ -29,18 +29,18 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What is running: every session of every shadowcat.
+    /// List the sessions of every running shadowcat.
     Sessions {
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
-    /// The frames of a running session; in JSON one object a line with --follow.
+    /// List the frames of a running session; in JSON one object a line with --follow.
     Frames(read::FramesArguments),
-    /// Wait for a frame that a query matches; exits with 1 when none comes in time.
+    /// Wait for a frame that matches a query; exits with 1 when none comes in time.
     Wait(read::WaitArguments),
-    /// Arm a breakpoint: what this query matches is held.
+    /// Arm a breakpoint: messages that match its query are held.
     Hold(decide::HoldArguments),
-    /// What is held.
+    /// List the held messages.
     Held {
         #[arg(long, value_enum, default_value_t)]
         output: Format,
@@ -53,20 +53,20 @@ enum What {
     Drop(decide::DropArguments),
     /// Answer a held request in the place of the other side.
     Answer {
-        /// The frame, as `held` lists it.
+        /// Id of the frame, as `held` lists it.
         id: Seq,
-        /// The answer: a JSON-RPC message, or the result alone; - is standard input.
+        /// File with the answer: a JSON-RPC message, or the result alone; - is standard input.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Send a message of your own past the peers.
+    /// Send a message of your own to the server or the client.
     Inject(decide::InjectArguments),
     /// Start a server again.
     Restart {
-        /// The session, as `sessions` lists it; the newest if not given.
+        /// Number of the session, as `sessions` lists it; the newest if not given.
         number: Option<u32>,
     },
-    /// The breakpoints.
+    /// List and change breakpoints.
     #[command(subcommand)]
     Rules(decide::Rules),
     /// Print the control protocol as an OpenRPC document.
@@ -75,11 +75,14 @@ enum What {
     Pipe,
 }
 
-/// How long a breakpoint of a script holds while nobody decides: a script that died must not stop
-/// its server for ever.
+/// Time that a breakpoint of a script holds a message while no controller decides: a script that died
+/// must not stop its server for ever.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the command.
+/// Runs a `ctl` command.
+///
+/// # Errors
+/// Fails if the engine cannot be reached, refuses the command, or an argument is invalid.
 pub async fn run(Arguments { selector, what }: Arguments) -> Result<ExitCode, Failure> {
     let selector: EngineSelector = selector.into();
     match what {
@@ -103,7 +106,7 @@ pub async fn run(Arguments { selector, what }: Arguments) -> Result<ExitCode, Fa
     }
 }
 
-/// A command that wants nothing but to be done.
+/// Sends a command that has no result to print.
 async fn done(engine: &Reached, command: Command) -> Result<ExitCode, Failure> {
     engine.command(&command).await?;
     Ok(ExitCode::SUCCESS)

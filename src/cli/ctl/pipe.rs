@@ -1,4 +1,4 @@
-//! `ctl pipe`: standard input and output joined to a control socket, for whoever is elsewhere.
+//! `ctl pipe`: standard input and output joined to a control socket, for a screen on another machine.
 
 use std::io;
 use std::process::ExitCode;
@@ -9,7 +9,10 @@ use tokio::net::UnixStream;
 use crate::cli::failure::Failure;
 use crate::control::reach::EngineSelector;
 
-/// Copies both ways until one side ends.
+/// Copies in both directions until one side ends, then exits the process.
+///
+/// # Errors
+/// Fails if not exactly one engine can be reached.
 pub async fn run(selector: &EngineSelector) -> Result<ExitCode, Failure> {
     let stream = UnixStream::connect(selector.one().await?.path).await.map_err(Failure::peer)?;
     let (mut read, mut write) = stream.into_split();
@@ -23,16 +26,16 @@ pub async fn run(selector: &EngineSelector) -> Result<ExitCode, Failure> {
                 return io::Result::Ok(());
             }
             output.write_all(&buffer[..length]).await?;
-            // What waits in a buffer may be what the other end waits for.
+            // The peer may wait for bytes in the buffer: flush each chunk.
             output.flush().await?;
         }
     };
-    // A side that is gone is how this ends.
+    // A side that is gone ends the copy normally, even with an error.
     let _ = tokio::select! {
         ended = up => ended,
         ended = down => ended,
     };
-    // The thread that reads standard input may be blocked in its read, which only the end of the
-    // process ends.
+    // The thread that reads standard input may be blocked in its read; only the end of the process
+    // ends it.
     std::process::exit(0)
 }

@@ -1,4 +1,4 @@
-//! Which of the running engines is meant, as the command line says it.
+//! Selection of a running engine by the command line.
 
 use clap::Args;
 
@@ -6,13 +6,13 @@ use crate::cli::failure::Failure;
 use crate::control::client::CallError;
 use crate::control::reach::{EngineSelector, ReachError};
 
-/// Which engine.
+/// Options that select an engine.
 #[derive(Debug, Clone, Args)]
 pub struct SelectorArguments {
-    /// Where several run: the name of a server or session, a process id, or the path of a socket.
+    /// If several run: name of a server or session, process id, or path of a socket.
     #[arg(long = "session", value_name = "NAME", global = true, env = "SHADOWCAT_SESSION")]
     name: Option<String>,
-    /// What the log calls whoever does this.
+    /// Name in the log for the author of the command.
     #[arg(long = "as", value_name = "NAME", global = true, default_value = "ctl")]
     by: String,
 }
@@ -27,12 +27,12 @@ impl From<ReachError> for Failure {
     fn from(error: ReachError) -> Self {
         match error {
             ReachError::Nobody(_) => Self::peer(error).hint(
-                "`shadowcat ctl sessions` lists what runs; `shadowcat forward stdio -- CMD` starts one",
+                "`shadowcat ctl sessions` lists running sessions; `shadowcat forward stdio -- CMD` starts one",
             ),
             ReachError::Several(_) => {
-                Self::usage(error).hint("say which with --session NAME, or its process id")
+                Self::usage(error).hint("select one with --session NAME, or its process id")
             }
-            ReachError::NotHeld(_) => Self::usage(error).hint("`shadowcat ctl held` lists what is"),
+            ReachError::NotHeld(_) => Self::usage(error).hint("`shadowcat ctl held` lists held frames"),
             ReachError::NoRequest(_) => {
                 Self::usage(error).hint("`shadowcat ctl edit` changes it, `shadowcat ctl drop` keeps it back")
             }
@@ -45,7 +45,7 @@ impl From<ReachError> for Failure {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
-            // The engine understood and says no: what was wanted is wrong.
+            // The engine understood and refuses, so the command is wrong.
             CallError::Refused(failure) => Self::usage(failure),
             other => Self::peer(other),
         }

@@ -1,4 +1,4 @@
-//! Looking: sessions, frames, what is held.
+//! Commands that read: sessions, frames, held frames.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -19,19 +19,19 @@ use crate::log::record::Seq;
 /// Arguments of `ctl frames`.
 #[derive(Debug, Args)]
 pub struct FramesArguments {
-    /// Only what this query matches.
+    /// Only frames that match this query.
     #[arg(long, value_name = "QUERY", default_value = "")]
     filter: String,
-    /// Go on with what comes, until the engine ends.
+    /// Go on with new frames until the engine ends.
     #[arg(short, long)]
     follow: bool,
-    /// From this position on.
+    /// Position of the first frame.
     #[arg(long, value_name = "SEQ")]
     from: Option<Seq>,
-    /// Up to this position.
+    /// Position of the last frame.
     #[arg(long, value_name = "SEQ")]
     to: Option<Seq>,
-    /// At most so many: the newest ones, or with --from the first.
+    /// Maximum number of frames: the newest ones, or with --from the first.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     #[arg(long, value_enum, default_value_t)]
@@ -41,23 +41,26 @@ pub struct FramesArguments {
 /// Arguments of `ctl wait`.
 #[derive(Debug, Args)]
 pub struct WaitArguments {
-    /// What to wait for.
+    /// Query for the frame to wait for.
     #[arg(long, value_name = "QUERY")]
     filter: String,
-    /// How long, e.g. 30s.
+    /// Time limit, e.g. 30s.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
-    /// From this position on; 1 takes what was there before too.
+    /// Position to start at; 1 includes frames that were there before.
     #[arg(long, value_name = "SEQ")]
     from: Option<Seq>,
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// Frames that are looked at again, since what becomes of them may make them match.
+/// Number of frames that are matched again, because later records may make them match.
 const RECHECKED_FRAMES: Seq = 5000;
 
 /// Lists every session of every engine.
+///
+/// # Errors
+/// Fails if no engine has the selected name, or an engine does not answer.
 pub async fn sessions(selector: &EngineSelector, format: Format) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
     let all = selector.all().await;
@@ -73,7 +76,7 @@ pub async fn sessions(selector: &EngineSelector, format: Format) -> Result<ExitC
     }
     if rows.is_empty() && format == Format::Table {
         output::say(
-            "nothing is running; `shadowcat forward stdio -- CMD` or `shadowcat tui -- CMD` starts something",
+            "no session is running; start one with `shadowcat forward stdio -- CMD` or `shadowcat tui -- CMD`",
         );
     }
     let header =
@@ -121,7 +124,10 @@ fn session_row(engine: &Reached, session: Option<&SessionFacts>) -> (Vec<String>
     (cells, value)
 }
 
-/// Lists the frames of one engine, and goes on.
+/// Lists the frames of one engine, and with `--follow` goes on until the engine ends.
+///
+/// # Errors
+/// Fails if the query is invalid, or not exactly one engine can be reached.
 pub async fn frames(selector: &EngineSelector, arguments: FramesArguments) -> Result<ExitCode, Failure> {
     let FramesArguments { filter, follow, from, to, limit, output } = arguments;
     check(&filter)?;
@@ -144,7 +150,7 @@ pub async fn frames(selector: &EngineSelector, arguments: FramesArguments) -> Re
         let newest = shown.last().copied().unwrap_or_default();
         let start = newest.saturating_sub(RECHECKED_FRAMES).max(from.unwrap_or(began));
         let frames = match engine.matching(&filter, start).await {
-            // It ended meanwhile; what it said last is on its tape.
+            // The engine has ended meanwhile; its last frames are on its tape.
             Err(CallError::Gone | CallError::Io(_)) => break,
             frames => frames?,
         };
@@ -158,7 +164,10 @@ pub async fn frames(selector: &EngineSelector, arguments: FramesArguments) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a frame.
+/// Waits for a frame that matches a query, and prints it. The exit code is 1 if none comes in time.
+///
+/// # Errors
+/// Fails if the query is invalid, or the engine cannot be reached.
 pub async fn wait(selector: &EngineSelector, arguments: WaitArguments) -> Result<ExitCode, Failure> {
     let WaitArguments { filter, timeout, from, output } = arguments;
     check(&filter)?;
@@ -180,7 +189,8 @@ pub async fn wait(selector: &EngineSelector, arguments: WaitArguments) -> Result
 
 fn check(filter: &str) -> Result<(), Failure> {
     Query::parse(filter).map(drop).map_err(|error| {
-        Failure::usage(format!("{filter:?}: {error}")).hint("the README has the fields of the query language")
+        Failure::usage(format!("{filter:?}: {error}"))
+            .hint("docs/src/queries.md lists the fields of the query language")
     })
 }
 
@@ -215,7 +225,10 @@ fn show(frame: &FrameFacts, format: Format) -> Result<(), Failure> {
     output::print(&text).map_err(Failure::usage)
 }
 
-/// Lists what is held, in every engine.
+/// Lists the held frames of every engine.
+///
+/// # Errors
+/// Fails if an engine does not answer.
 pub async fn held(selector: &EngineSelector, format: Format) -> Result<ExitCode, Failure> {
     let mut rows = Vec::new();
     for engine in selector.all().await {
@@ -245,7 +258,7 @@ fn held_row(engine: &Reached, held: &HeldFrame) -> (Vec<String>, Value) {
     (cells, value)
 }
 
-/// Microseconds since the Unix epoch.
+/// Returns the wall time in microseconds since the Unix epoch.
 fn now() -> u64 {
     Clock::system().wall(Stamp::default())
 }

@@ -1,4 +1,4 @@
-//! `shadowcat forward`: between a client and a server, and nobody can tell.
+//! `shadowcat forward`: a proxy between a client and a server that neither of them notices.
 
 mod http;
 mod stdio;
@@ -18,13 +18,17 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Transport {
-    /// A stdio server: put this in the place of its command in the client's configuration.
+    /// Forward to a stdio server: put this command in the place of the server's in the client's
+    /// configuration.
     Stdio(stdio::Arguments),
-    /// An HTTP server: give clients our address in the place of its own.
+    /// Forward to an HTTP server: give clients the address of shadowcat in the place of the server's.
     Http(http::Arguments),
 }
 
-/// Forwards until one side ends it.
+/// Forwards until one side ends.
+///
+/// # Errors
+/// Fails if an argument is invalid, or the server cannot be started or reached.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.transport {
         Transport::Stdio(arguments) => stdio::run(arguments).await,

@@ -1,4 +1,4 @@
-//! `shadowcat forward stdio`: a stdio server, and its client on our own standard streams.
+//! `shadowcat forward stdio`: a stdio server, and its client on the standard streams of this process.
 
 use std::io;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use crate::cli::http::{UpstreamArguments, service, target};
 use crate::cli::{record, socket};
 use crate::host::Host;
 use crate::http::{Bridge, ProxyOptions};
+use crate::intercept::Chain;
 use crate::stdio::lifecycle;
 use crate::stdio::link::End;
 use crate::stdio::restart::RestartableServer;
@@ -24,50 +25,55 @@ use crate::transport::{memory, stdio};
 pub struct Arguments {
     #[command(flatten)]
     record: record::Recording,
-    /// The URL of an HTTP server: its client here speaks stdio all the same.
+    /// URL of an HTTP server; its client here speaks stdio all the same.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
     #[command(flatten)]
     way: UpstreamArguments,
-    /// When the server ends, stay: what its client asks is answered with an error until the server is
-    /// started again (`Space s r` in the screen, `shadowcat ctl restart`).
+    /// Stay when the server ends: requests of the client are answered with an error until the server
+    /// is started again (`Space s r` in the screen, `shadowcat ctl restart`).
     #[arg(long, conflicts_with = "upstream")]
     stay: bool,
-    /// The server's command line.
+    /// Command line of the server.
     #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
 }
 
-/// How long closing the streams may take.
+/// Time limit for closing the streams.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// Forwards until the server has ended, and exits as it did.
+/// Forwards until the server has ended, then exits the process with the server's exit status.
+///
+/// # Errors
+/// Fails if the server cannot be started or reached, or an argument is invalid.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { record, upstream, way, stay, command } = arguments;
     if let Some(upstream) = upstream {
         return bridge(&upstream, &way, &record).await;
     }
-    // From the client's bytes to the server and back, outermost first:
-    // the log, that everything is recorded in before anyone rules on it …
+    // Layers from the client's bytes to the server and back, outermost first:
+    // the log, which records every message before an interceptor rules on it …
     let log = record.log();
-    // … the tape, which follows it at its own pace …
+    // … the tape, which follows the log at its own pace …
     let mut recorder = record.record(&log, &command);
-    // … the engine, which holds what breakpoints match while somebody is there to decide …
-    let (host, engine) = Host::start(log, record.settings());
-    record.arm(&host);
+    // … the chain, whose only stage so far holds what breakpoints match while a controller is there …
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    // … the engine, which opens sessions and carries out commands …
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
     // … the server, in a process group of its own …
     let target = host.cleaner().command(&command);
     let spec = Spec { command, directory: None };
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let (server, streams) = RestartableServer::start(&spec, stay).map_err(|error| {
-        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+        Failure::peer(error).hint("the command after -- is run directly, without a shell")
     })?;
-    // … and the client, on our own standard streams.
+    // … and the client, on the standard streams of this process.
     let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let watched = lifecycle::ClientWatch { input: input.watch(), output: output.watch() };
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
     let client = End { source: Box::new(input), sink: Box::new(output) };
-    // Whoever wants to look or decide comes by the control socket.
+    // Screens and scripts attach by the control socket.
     let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target, None);
     let name = record.name_for(&spec.command);
     let (session, threads) =
@@ -76,13 +82,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
     let ended = host.run_restartable(&server, &session, &threads, Some(&watched), &mut signals).await;
     let stop = async {
-        // Whoever asks a second time does not want to wait for the client.
+        // A signal after the server's end means: do not wait for the client.
         signals.recv().await;
     };
     lifecycle::wind_down(&session, &threads, || watched.output.is_hung_up(), stop).await;
     session.close("the server ended", Some(ended.into()));
     threads.closed(CLOSE).await;
-    // Before those who follow are let go: what they were not told they read from the tape.
+    // Finish the tape before followers of the control socket are disconnected: they read the records
+    // that they missed from the tape.
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
@@ -90,14 +97,16 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     exit_as(ended)
 }
 
-/// Bridges our standard streams to an HTTP server until the client has closed them.
+/// Bridges the standard streams to an HTTP server until the client has closed them, then exits the
+/// process.
 async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) -> Result<ExitCode, Failure> {
-    /// Chunks in flight between our streams and the bridge.
+    /// Capacity of each pipe between the standard streams and the bridge, in chunks.
     const PIPE_CHUNKS: usize = 64;
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
-    let (host, engine) = Host::start(log, record.settings());
-    record.arm(&host);
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
     let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)], None);
     let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
@@ -107,7 +116,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let (mut to_bridge, from_client) = memory::pipe(PIPE_CHUNKS);
     let (to_client, mut from_bridge) = memory::pipe(PIPE_CHUNKS);
     let watched = output.watch();
-    // Blocking copies: both streams may be of any kind.
+    // Blocking copies work on streams of any kind.
     let reading = move || io::copy(&mut input, &mut to_bridge);
     std::thread::Builder::new().name("stdin".into()).spawn(reading).map_err(Failure::peer)?;
     let writing = move || io::copy(&mut from_bridge, &mut output);
@@ -115,7 +124,8 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let bridge = Bridge::new(Arc::clone(&service), to_client, way.headers()?);
     let interrupted = tokio::select! {
         () = Arc::clone(&bridge).run(from_client, record.bounds.inspect_limit) => None,
-        // A client that is gone cannot be told from one that is silent until something is written.
+        // Reading does not tell a client that is gone from a silent one: poll for the hang-up of
+        // stdout.
         () = hung_up(&watched) => Some(None),
         signal = signals.recv() => Some(signal),
     };
@@ -125,7 +135,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     drop(bridge);
     service.close("the client ended");
     if interrupted.is_none() {
-        // A writer that fails has lost its client.
+        // A writer that fails has lost its client; ignore the error.
         let _ = tokio::task::spawn_blocking(move || written.join()).await;
     }
     if let Some(recorder) = &mut recorder {
@@ -133,13 +143,13 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     }
     socket::close(control).await;
     match interrupted {
-        // The thread that reads may be blocked in its read, which only the end of the process ends.
+        // The thread that reads may be blocked in its read; only the end of the process ends it.
         None | Some(None) => std::process::exit(0),
         Some(Some(signal)) => exit_as(Ended::Signal(signal as i32)),
     }
 }
 
-/// Ready when nobody reads our standard output any more.
+/// Completes when nothing reads standard output any more.
 async fn hung_up(output: &stdio::Watch) {
     const POLL_INTERVAL: Duration = Duration::from_millis(100);
     while !output.is_hung_up() {
@@ -147,13 +157,14 @@ async fn hung_up(output: &stdio::Watch) {
     }
 }
 
-/// Ends this process the way the server ended. The lane that reads the client may be blocked in
-/// its read, which only the end of the process ends.
+/// Ends this process the way the server ended. The thread that reads the client may be blocked in its
+/// read, which only the end of the process ends.
 fn exit_as(ended: Ended) -> Result<ExitCode, Failure> {
     match ended {
         Ended::Code(code) => std::process::exit(code),
         Ended::Signal(signal) => {
-            // Dies of the same signal where that is possible; else says it as shells do.
+            // Die of the same signal if possible; otherwise exit with 128 plus its number, as shells
+            // do.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
             std::process::exit(128 + signal)
         }

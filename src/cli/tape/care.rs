@@ -1,4 +1,4 @@
-//! `tape compress` and `tape migrate`: the files themselves.
+//! `tape compress` and `tape migrate`: conversions of tape files.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,21 +27,24 @@ pub struct CompressArguments {
 pub struct MigrateArguments {
     #[command(flatten)]
     tape: TapeName,
-    /// The new tape; beside the old file if not given, which stays as it is.
+    /// New tape; if not given, beside the old file, which stays as it is.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 /// Compresses recordings in place.
+///
+/// # Errors
+/// Fails if a tape cannot be found or written, is of an older version, or is being recorded.
 pub fn compress(arguments: &CompressArguments) -> Result<ExitCode, Failure> {
     for name in &arguments.tapes {
         let path = library::find(name).map_err(explain)?;
-        // Behind a link is the file itself.
+        // Compress the file that a symbolic link leads to, not the link.
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         let opened = PartFile::open(&path).map_err(|error| explain(error.into()))?;
         if opened.migrated.is_some() {
-            return Err(Failure::usage(format!("{} is of an older version", path.display()))
-                .hint("`tape migrate` writes it as it is written today"));
+            return Err(Failure::usage(format!("{} has an older version", path.display()))
+                .hint("convert it with `tape migrate`"));
         }
         if library::is_recorded(&path) {
             return Err(
@@ -66,16 +69,19 @@ pub fn compress(arguments: &CompressArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a recording of an older version in the present one.
+/// Converts a recording of an older version to the present one.
+///
+/// # Errors
+/// Fails if the tape cannot be found, or the new one cannot be written or exists already.
 pub fn migrate(arguments: &MigrateArguments) -> Result<ExitCode, Failure> {
     let path = library::find(&arguments.tape.tape).map_err(explain)?;
     let part = PartFile::open(&path).map_err(|error| explain(error.into()))?;
     let Some(version) = part.migrated else {
-        output::say(&format!("{} is of version {} already", path.display(), format::VERSION));
+        output::say(&format!("{} already has version {}", path.display(), format::VERSION));
         return Ok(ExitCode::SUCCESS);
     };
     if arguments.output.is_none() && path.as_os_str() == "-" {
-        return Err(Failure::usage("standard input has no place beside it").hint("name a file with -o"));
+        return Err(Failure::usage("no default output for standard input").hint("name a file with -o"));
     }
     let to = arguments.output.clone().unwrap_or_else(|| {
         let name = match files::is_tape(&path) {

@@ -1,4 +1,4 @@
-//! `tape clean`, `tape delete`, `tape name` and `tape tag`: what becomes of recordings.
+//! `tape clean`, `tape delete`, `tape name` and `tape tag`: deletion and labels of recordings.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -20,22 +20,22 @@ use crate::tape::notes::{self, Label};
 /// Arguments of `tape clean`.
 #[derive(Debug, Args)]
 pub struct CleanArguments {
-    /// Delete what is older than this, e.g. 30d.
+    /// Delete tapes that are older than this, e.g. 30d.
     #[arg(long, value_name = "AGE", value_parser = crate::cli::values::duration)]
     older: Option<Duration>,
-    /// Keep the newest of at most so many bytes in all, e.g. 2g.
+    /// Keep the newest tapes of at most so many bytes in all, e.g. 2g.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     keep_bytes: Option<usize>,
-    /// Keep at most so many, the newest.
+    /// Keep at most so many tapes, the newest.
     #[arg(long, value_name = "COUNT")]
     keep: Option<usize>,
-    /// Delete also what was named, tagged or noted.
+    /// Also delete tapes that were named, tagged or noted.
     #[arg(long)]
     all: bool,
-    /// Say what would be deleted, and delete nothing.
+    /// Print what would be deleted, and delete nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
@@ -46,7 +46,7 @@ pub struct DeleteArguments {
     /// Files, or beginnings of names or ids in the library.
     #[arg(required = true, value_name = "TAPE")]
     tapes: Vec<String>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
 }
@@ -56,7 +56,7 @@ pub struct DeleteArguments {
 pub struct NameArguments {
     #[command(flatten)]
     tape: super::TapeName,
-    /// What to call it; empty takes the name away.
+    /// New name of the tape; empty removes the name.
     name: String,
 }
 
@@ -65,22 +65,27 @@ pub struct NameArguments {
 pub struct TagArguments {
     #[command(flatten)]
     tape: super::TapeName,
-    /// Tags to add; with - in front, to take away.
+    /// Tags to add; with - in front, to remove.
     #[arg(required = true, allow_hyphen_values = true)]
     tags: Vec<String>,
 }
 
 /// Deletes old recordings.
+///
+/// # Errors
+/// Fails if no option says what to delete, the index cannot be read, a tape cannot be deleted, or no
+/// terminal is there to confirm at.
 pub fn clean(arguments: &CleanArguments) -> Result<ExitCode, Failure> {
     if arguments.older.is_none() && arguments.keep_bytes.is_none() && arguments.keep.is_none() {
-        return Err(Failure::usage("nothing says what is to go")
-            .hint("give --older 30d, --keep-bytes 2g or --keep 100; --dry-run shows what would go"));
+        return Err(Failure::usage("no option says what to delete")
+            .hint("give --older 30d, --keep-bytes 2g or --keep 100; --dry-run shows what would be deleted"));
     }
     let clock = Clock::system();
     let now = clock.wall(clock.now());
     let tapes = super::catalog(false)?.find(&Wanted::default()).map_err(Failure::usage)?;
     let (mut kept, mut kept_bytes) = (0, 0);
-    // From the first that does not fit on: what is kept is the newest, not what fits best.
+    // After the first tape that does not fit all older ones go: the newest are kept, not those that
+    // fit best.
     let mut is_much = false;
     let mut goes = Vec::new();
     for tape in tapes {
@@ -105,13 +110,17 @@ pub fn clean(arguments: &CleanArguments) -> Result<ExitCode, Failure> {
     delete_all(&goes, arguments.yes, arguments.dry_run)
 }
 
-/// Deletes the recordings that are named.
+/// Deletes the named recordings.
+///
+/// # Errors
+/// Fails if a name is not a tape, a tape is being recorded or cannot be deleted, or no terminal is there
+/// to confirm at.
 pub fn delete(arguments: &DeleteArguments) -> Result<ExitCode, Failure> {
     let mut goes: Vec<Entry> = Vec::new();
     for name in &arguments.tapes {
         let path = library::find(name).map_err(explain)?;
         let item = library::item(&path).ok_or_else(|| {
-            Failure::usage(format!("{} is no tape", path.display())).hint("other files are for `rm`")
+            Failure::usage(format!("{} is not a tape", path.display())).hint("use `rm` for other files")
         })?;
         if library::is_recorded(&path) {
             return Err(
@@ -147,10 +156,14 @@ fn delete_all(goes: &[Entry], yes: bool, dry_run: bool) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the person; without one there is nobody who could say yes.
+/// Asks the user a question on the terminal, and returns `true` for yes.
+///
+/// # Errors
+/// Fails if there is no terminal to ask at, or the user interrupts.
 pub fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask at").hint("--yes does it without asking"));
+        return Err(Failure::usage("cannot ask for confirmation without a terminal")
+            .hint("use --yes to skip the confirmation"));
     }
     match inquire::Confirm::new(question).with_default(false).prompt() {
         Ok(answer) => Ok(answer),
@@ -162,13 +175,11 @@ pub fn confirmed(question: &str) -> Result<bool, Failure> {
     }
 }
 
-/// The file of a tape that something is to be said of.
+/// Returns the path of a tape that is to be labelled.
 fn labelled(name: &str) -> Result<PathBuf, Failure> {
     let path = library::find(name).map_err(explain)?;
     match path.as_os_str() == "-" {
-        true => {
-            Err(Failure::usage("standard input has no place where this could be kept").hint("name a file"))
-        }
+        true => Err(Failure::usage("standard input cannot be labelled").hint("name a file")),
         false => Ok(path),
     }
 }
@@ -180,17 +191,23 @@ fn label(path: &std::path::Path, label: Label) -> Result<(), Failure> {
 }
 
 /// Names a recording.
+///
+/// # Errors
+/// Fails if the tape cannot be found, or its notes cannot be written.
 pub fn name(arguments: &NameArguments) -> Result<ExitCode, Failure> {
     label(&labelled(&arguments.tape.tape)?, Label::Name(arguments.name.clone()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tags a recording.
+/// Adds tags to a recording, or removes them.
+///
+/// # Errors
+/// Fails if the tape cannot be found, a tag is not one word, or the notes cannot be written.
 pub fn tag(arguments: &TagArguments) -> Result<ExitCode, Failure> {
     let path = labelled(&arguments.tape.tape)?;
     for tag in &arguments.tags {
         if tag.trim_start_matches('-').is_empty() || tag.contains(char::is_whitespace) {
-            return Err(Failure::usage(format!("{tag:?} is no tag")).hint("a tag is one word"));
+            return Err(Failure::usage(format!("{tag:?} is not a tag")).hint("a tag is one word"));
         }
     }
     for tag in &arguments.tags {

@@ -1,4 +1,4 @@
-//! `tape diff`: two recordings compared.
+//! `tape diff`: a comparison of two recordings.
 
 use std::process::ExitCode;
 
@@ -15,9 +15,9 @@ use crate::tape::similarity::Ignored;
 /// Arguments of `tape diff`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The recording as it was: a file, or the beginning of a name or id in the library.
+    /// Recording as it was: a file, or the beginning of a name or id in the library.
     a: String,
-    /// The recording as it is now.
+    /// Recording as it is now.
     b: String,
     /// Leave this part of answers out: a JSONPath into `{"result": …}` or `{"error": …}`.
     #[arg(long, value_name = "PATH")]
@@ -29,7 +29,10 @@ pub struct Arguments {
     output: Judgement,
 }
 
-/// Compares two recordings; the exit code says whether they differ.
+/// Compares two recordings. The exit code is 1 if they differ.
+///
+/// # Errors
+/// Fails if a recording cannot be opened or has no such session, or a path to ignore is invalid.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Arguments { a, b, ignore, session, output } = arguments;
     let ignored = Ignored::parse(ignore).map_err(Failure::usage)?;

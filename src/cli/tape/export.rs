@@ -1,4 +1,4 @@
-//! `tape export`: a recording in the form of others.
+//! `tape export`: a recording in the format of another tool.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,16 +20,16 @@ use crate::tape::export::{Form, Source};
 pub struct Arguments {
     #[command(flatten)]
     tape: TapeName,
-    /// The form.
+    /// Format of the export.
     #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
     format: String,
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only frames that this query matches.
+    /// Only frames that match this query.
     #[arg(long, value_name = "QUERY", default_value = "")]
     filter: String,
-    /// Leave secrets out: tokens and keys of the known forms, and members whose names tell.
+    /// Leave secrets out: tokens and keys of known forms, and members with sensitive names.
     #[arg(long)]
     redact: bool,
     #[command(flatten)]
@@ -37,13 +37,17 @@ pub struct Arguments {
 }
 
 /// Exports a recording.
+///
+/// # Errors
+/// Fails if the format or the filter is invalid, the tape cannot be opened, or the output cannot be
+/// written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Some(form) = Form::find(&arguments.format) else {
-        return Err(Failure::usage(format!("there is no form {:?}", arguments.format)));
+        return Err(Failure::usage(format!("unknown format {:?}", arguments.format)));
     };
     let query = query(&arguments.filter)?;
     let bar = Bar::new("exporting", 0);
-    // What is exported without secrets is a tape without secrets first.
+    // An export without secrets is made from a temporary tape without secrets.
     let clean = tempfile::tempdir().map_err(Failure::usage)?;
     let tape = match arguments.redact || arguments.secrets.is_asked() {
         true => {

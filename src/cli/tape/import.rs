@@ -1,4 +1,4 @@
-//! `tape import`: what others recorded, as a tape.
+//! `tape import`: recordings of other tools, as tapes.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ use crate::tape::{library, writer};
 /// Arguments of `tape import`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The file, or - for standard input.
+    /// File to import, or - for standard input.
     file: PathBuf,
-    /// The form; told by what is in the file if not given.
+    /// Format of the file; detected from its contents if not given.
     #[arg(long, value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
     format: Option<String>,
-    /// What to call the server.
+    /// Name of the server.
     #[arg(long)]
     name: Option<String>,
     /// Write the tape here (- for standard output) instead of to the library.
@@ -31,10 +31,13 @@ pub struct Arguments {
     output: Option<PathBuf>,
 }
 
-/// The largest file that is read.
+/// Maximum number of bytes that are read of a file.
 const LARGEST: u64 = 2 << 30;
 
 /// Imports a recording.
+///
+/// # Errors
+/// Fails if the file cannot be read or has an unknown format, or the tape cannot be written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Arguments { file, format, name, output: to } = arguments;
     let shown = file.display();
@@ -50,10 +53,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let name = name.clone().unwrap_or_else(|| if stem == "-" { "imported".into() } else { stem.to_owned() });
     let form = match format {
         Some(format) => {
-            Form::find(format).ok_or_else(|| Failure::usage(format!("there is no form {format:?}")))?
+            Form::find(format).ok_or_else(|| Failure::usage(format!("unknown format {format:?}")))?
         }
         None => Form::recognise(&text).map_err(|error| {
-            Failure::usage(format!("{shown}: {error}")).hint("name the form with --format")
+            Failure::usage(format!("{shown}: {error}")).hint("set the format with --format")
         })?,
     };
     let bar = Bar::waiting("importing");
@@ -81,7 +84,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A place in the library for a new tape.
+/// Returns a path in the library for a new tape. Creates the directory of the library.
+///
+/// # Errors
+/// Fails if the user has no home directory, or the directory cannot be created.
 pub fn in_library(name: &str) -> Result<PathBuf, Failure> {
     let directory = library::directory()
         .ok_or_else(|| Failure::usage("this user has no home directory").hint("name a file with -o"))?;

@@ -1,4 +1,4 @@
-//! `tape list` and `tape search`.
+//! `tape list` and `tape search`: tapes of the library.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,37 +17,37 @@ use crate::log::subject::{Prefilter, RowSubject};
 use crate::tape::files;
 use crate::tape::library::{Entry, Wanted};
 
-/// Which tapes.
+/// Selection of tapes of the library.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Which {
-    /// Only of this server.
+    /// Only tapes of this server.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
-    /// Only over stdio, or HTTP.
+    /// Only tapes of stdio, or of HTTP.
     #[arg(long, value_parser = ["stdio", "http"])]
     transport: Option<String>,
-    /// Only of this protocol era.
+    /// Only tapes of this protocol era.
     #[arg(long, value_parser = ["2025", "2026"])]
     era: Option<String>,
-    /// Only begun at or after this: 2026-11-20, 2026-11-20T12:00:00, or an age such as 7d.
+    /// Only tapes begun at or after this: 2026-11-20, 2026-11-20T12:00:00, or an age such as 7d.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only begun before this.
+    /// Only tapes begun before this.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only those that went on for at least this long, e.g. 10s.
+    /// Only tapes that lasted for at least this long, e.g. 10s.
     #[arg(long, value_name = "DURATION", value_parser = crate::cli::values::duration)]
     longer: Option<Duration>,
-    /// Only those of at least so many bytes, e.g. 10m.
+    /// Only tapes of at least so many bytes, e.g. 10m.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     larger: Option<usize>,
-    /// Only those with at least so many frames.
+    /// Only tapes with at least so many frames.
     #[arg(long, value_name = "COUNT")]
     frames: Option<u64>,
-    /// Only those with errors, at least so many.
+    /// Only tapes with errors, at least so many.
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
     errors: Option<u64>,
-    /// Only those with this tag.
+    /// Only tapes with this tag.
     #[arg(long)]
     tag: Option<String>,
 }
@@ -57,7 +57,7 @@ pub struct Which {
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// Make the library's index anew from the files first.
+    /// Rebuild the library's index from the files first.
     #[arg(long)]
     reindex: bool,
     #[arg(long, value_enum, default_value_t)]
@@ -76,7 +76,10 @@ pub struct SearchArguments {
 }
 
 impl Which {
-    /// What is looked for.
+    /// Returns the selection in the form that the index takes.
+    ///
+    /// # Errors
+    /// Fails if `--since` or `--until` is not a time.
     pub fn wanted(&self) -> Result<Wanted, Failure> {
         let which = self.clone();
         Ok(Wanted {
@@ -95,7 +98,7 @@ impl Which {
     }
 }
 
-/// A date, a time, or how long ago, in microseconds since the Unix epoch.
+/// Parses a date, a time or an age into microseconds since the Unix epoch.
 fn time(text: &str) -> Result<u64, Failure> {
     if let Some(ago) = clock::duration(text) {
         let clock = Clock::system();
@@ -104,12 +107,15 @@ fn time(text: &str) -> Result<u64, Failure> {
             .saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)));
     }
     clock::parse(text).or_else(|| clock::parse(&format!("{text}T00:00:00"))).ok_or_else(|| {
-        Failure::usage(format!("{text:?} is no time"))
+        Failure::usage(format!("{text:?} is not a time"))
             .hint("write 2026-11-20, 2026-11-20T12:00:00, or 7d for a week ago")
     })
 }
 
 /// Lists the library, newest first.
+///
+/// # Errors
+/// Fails if an option is invalid, or the index cannot be read.
 pub fn list(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let catalog = super::catalog(arguments.reindex)?;
     let found = catalog.find(&arguments.which.wanted()?).map_err(Failure::usage)?;
@@ -117,14 +123,17 @@ pub fn list(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let all = catalog.count().map_err(Failure::usage)?;
         output::say(&match all {
             0 => "no tapes yet; `shadowcat demo` records one, and so does every forwarded session".to_owned(),
-            all => format!("none of the {all} tapes fits"),
+            all => format!("none of the {all} tapes matches"),
         });
     }
     let rows = found.into_iter().map(|entry| (cells(&entry), value(&entry, &[]))).collect();
     show(arguments.output, rows)
 }
 
-/// Searches the library for a text: what tapes are called, and what is in them.
+/// Searches the library for a text in the labels of tapes and in their frames.
+///
+/// # Errors
+/// Fails if an option is invalid, or the index cannot be read.
 pub fn search(arguments: &SearchArguments) -> Result<ExitCode, Failure> {
     let catalog = super::catalog(false)?;
     let wanted = arguments.which.wanted()?;
@@ -138,7 +147,7 @@ pub fn search(arguments: &SearchArguments) -> Result<ExitCode, Failure> {
     for entry in entries {
         done += entry.bytes;
         bar.at(done);
-        // One that cannot be opened any more has no frames to be found in.
+        // A tape that cannot be opened any more has no frames to search.
         let Ok(tape) = crate::tape::open(&entry.path, &mut |_, _| ()) else { continue };
         let (world, log) = (&tape.world, &tape.log);
         let prefilter = Prefilter::new(&query, log, 1, tape.last);
@@ -163,14 +172,14 @@ pub fn search(arguments: &SearchArguments) -> Result<ExitCode, Failure> {
     }
     bar.done();
     if rows.is_empty() && arguments.output == Format::Table {
-        output::say(&format!("{:?} is in no tape", arguments.text));
+        output::say(&format!("no tape contains {:?}", arguments.text));
     }
     show(arguments.output, rows)
 }
 
 fn show(format: Format, rows: Vec<(Vec<String>, Value)>) -> Result<ExitCode, Failure> {
     let header = [
-        "TAPE", "NAME", "STARTED", "LASTED", "VIA", "ERA", "FRAMES", "ERRORS", "SIZE", "STATE", "TAGS",
+        "TAPE", "NAME", "STARTED", "DURATION", "VIA", "ERA", "FRAMES", "ERRORS", "SIZE", "STATE", "TAGS",
         "FOUND IN",
     ];
     let found = rows.first().is_some_and(|(cells, _)| cells.len() == header.len());

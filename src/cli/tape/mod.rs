@@ -1,4 +1,4 @@
-//! `shadowcat tape`: looking at recordings.
+//! `shadowcat tape`: commands for recordings.
 
 mod care;
 mod clean;
@@ -37,11 +37,11 @@ pub struct Arguments {
 enum Action {
     /// List the library, newest first.
     List(list::Arguments),
-    /// Search the library: what tapes are called, and what is in their frames.
+    /// Search the library: the labels of tapes, and the contents of their frames.
     Search(list::SearchArguments),
-    /// Count calls: how often, how fast, how large; of a tape or of the library.
+    /// Count calls, their times and their sizes, of a tape or of the library.
     Stats(stats::Arguments),
-    /// Call a tape something.
+    /// Name a tape.
     Name(clean::NameArguments),
     /// Tag a tape.
     Tag(clean::TagArguments),
@@ -53,7 +53,7 @@ enum Action {
     Show {
         #[command(flatten)]
         tape: TapeName,
-        /// Only frames that this query matches, e.g. 'tool:search status:error'.
+        /// Only frames that match this query, e.g. 'tool:search status:error'.
         #[arg(long, value_name = "QUERY", default_value = "")]
         filter: String,
         #[arg(long, value_enum, default_value_t)]
@@ -63,40 +63,43 @@ enum Action {
     Validate {
         #[command(flatten)]
         tape: TapeName,
-        /// Write it anew from what is whole; the damaged files are kept beside it.
+        /// Rewrite the tape from what is whole; the damaged files are kept beside it.
         #[arg(long)]
         repair: bool,
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Print the frames of a tape at the pace at which they came.
+    /// Print the frames of a tape at their recorded pace.
     Play(play::Arguments),
     /// Answer in the place of the recorded server, on standard input and output or over HTTP.
     Replay(replay::Arguments),
-    /// Say to a server what the recorded client said, and compare the answers.
+    /// Send to a server what the recorded client sent, and compare the answers.
     Test(test::Arguments),
     /// Compare two recordings.
     Diff(diff::Arguments),
-    /// Write a tape in the form of others: HAR, CSV, a page to look at …
+    /// Convert a tape to another format: HAR, CSV, a page to look at …
     Export(export::Arguments),
-    /// Read what others recorded: HAR, MCP Inspector, mcpsnoop, Claude Desktop.
+    /// Import recordings of other tools: HAR, MCP Inspector, mcpsnoop, Claude Desktop.
     Import(import::Arguments),
     /// Compress tapes in place; they open as before, and `zstd -dc` reads them.
     Compress(care::CompressArguments),
-    /// Write a tape of an older version in the present one.
+    /// Convert a tape of an older version to the present one.
     Migrate(care::MigrateArguments),
     /// Write a tape without its secrets.
     Redact(redact::Arguments),
 }
 
-/// Which tape.
+/// Selection of a tape.
 #[derive(Debug, Clone, Args)]
 pub struct TapeName {
-    /// A file, the beginning of a name or id in the library, or - for standard input.
+    /// File, the beginning of a name or id in the library, or - for standard input.
     pub tape: String,
 }
 
 /// Runs a tape command.
+///
+/// # Errors
+/// Fails if an argument is invalid, or a tape cannot be found, read or written.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.action {
         Action::List(arguments) => list::list(&arguments),
@@ -120,7 +123,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The library's index, brought up to date, or made anew from the files.
+/// Opens the library's index and brings it up to date, or rebuilds it from the files.
 fn catalog(anew: bool) -> Result<Catalog, Failure> {
     let bar = progress::Bar::new("reading the library", 0);
     let mut progress = |done, total| {
@@ -139,15 +142,18 @@ fn find(name: &str) -> Result<Reader, Failure> {
 
 fn explain(error: FindError) -> Failure {
     let hint = match &error {
-        FindError::None(_) => "`shadowcat tape list` shows what there is",
-        FindError::Several { .. } => "give more of the name",
+        FindError::None(_) => "`shadowcat tape list` lists the tapes",
+        FindError::Several { .. } => "write more of the name",
         FindError::Open(OpenError::NoHeader { .. }) => "only files that shadowcat recorded can be opened",
         FindError::Open(_) => "check the path and its permissions",
     };
     Failure::usage(error).hint(hint)
 }
 
-/// Opens a tape to be looked at.
+/// Opens a tape to show it, and warns if it is not whole.
+///
+/// # Errors
+/// Fails if the tape cannot be found, or the file is not a tape.
 pub fn opened(name: &str) -> Result<Opened, Failure> {
     let path = library::find(name).map_err(explain)?;
     let bar = progress::Bar::new("making an index", 0);
@@ -163,7 +169,7 @@ pub fn opened(name: &str) -> Result<Opened, Failure> {
     Ok(opened)
 }
 
-/// What is missing at the end of a tape, in words; none where it is whole.
+/// Describes what is missing at the end of a tape; `None` if the tape is whole.
 pub fn unfinished(tape: &Opened) -> Option<String> {
     let name = crate::tape::files::stem(&tape.path);
     match (&tape.seal, tape.torn) {
@@ -171,12 +177,14 @@ pub fn unfinished(tape: &Opened) -> Option<String> {
         _ if library::is_recorded(&tape.path) => {
             Some(format!("{name} is being recorded right now: this is what is there so far"))
         }
-        (_, 0) => Some(format!("{name} has no end: its recorder was killed")),
-        (_, torn) => Some(format!("{name} is torn: {torn} bytes behind the last whole line are not shown")),
+        (_, 0) => Some(format!("{name} is not sealed: its recorder was killed")),
+        (_, torn) => {
+            Some(format!("{name} is truncated: {torn} bytes after the last complete line are ignored"))
+        }
     }
 }
 
-/// The session of a tape that is named by its number.
+/// Returns the session of a tape with this number.
 fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failure> {
     let Some(number) = number else { return Ok(None) };
     if tape.world.sessions.contains_key(&SessionId(number)) {
@@ -186,12 +194,12 @@ fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failur
     Err(Failure::usage(format!("the recording has no session {number}; it has {}", there.join(", "))))
 }
 
-/// Reads a filter.
+/// Parses a filter.
 fn query(filter: &str) -> Result<Query, Failure> {
     Query::parse(filter).map_err(|error| {
         let mark = " ".repeat(filter[..error.span.start.min(filter.len())].chars().count());
         Failure::usage(format!("the filter is wrong: {error}\n  {filter}\n  {mark}^")).hint(
-            "fields are tool: method: status: kind: dir: dur: size: body: json: and more; see the README",
+            "fields are tool: method: status: kind: dir: dur: size: body: json: and more; docs/src/queries.md lists them",
         )
     })
 }

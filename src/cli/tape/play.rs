@@ -1,4 +1,4 @@
-//! `tape play`: a recording in the terminal, at the pace at which it came.
+//! `tape play`: a recording printed at its recorded pace.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::tape::player::{Player, Speed};
 pub struct Arguments {
     #[command(flatten)]
     tape: TapeName,
-    /// How fast: 0.1, 0.5, 1, 2, 10 or max.
+    /// Speed: 0.1, 0.5, 1, 2, 10 or max.
     #[arg(long, default_value = "1")]
     speed: Speed,
-    /// Only frames that this query matches.
+    /// Only frames that match this query.
     #[arg(long, value_name = "QUERY", default_value = "")]
     filter: String,
     /// Wait no longer than this between frames, e.g. 2s.
@@ -34,6 +34,9 @@ pub struct Arguments {
 }
 
 /// Prints each frame when it is due.
+///
+/// # Errors
+/// Fails if the filter is invalid, or the tape cannot be opened.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let query = query(&arguments.filter)?;
     let Opened { header, world, log, .. } = opened(&arguments.tape.tape)?;
@@ -43,7 +46,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let rows: Vec<Row> = world.rows.iter().filter(asked).cloned().collect();
     let mut player = Player::new(Clock::system(), arguments.speed);
-    // Nothing comes before the first frame.
+    // Skip the time before the first frame.
     if let Some(first) = rows.first() {
         player.seek(first.at, &rows[..0]);
     }
@@ -73,7 +76,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Number, time, direction, operation, what it is and how it stands.
+/// Formats the chosen cells of a frame as one line: number, time, direction, operation, kind, method,
+/// target, state, and the summary.
 fn line(cells: &[String]) -> String {
     const SHOWN: [(usize, usize); 8] = [(0, 6), (1, 12), (3, 3), (4, 4), (5, 6), (6, 28), (7, 20), (9, 20)];
     let cell =

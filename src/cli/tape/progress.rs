@@ -1,18 +1,18 @@
-//! A bar for what takes over a second, on a terminal.
+//! Progress bars for operations that take over a second, on a terminal.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How far something has come.
+/// Progress bar on standard error.
 pub struct Bar(ProgressBar);
 
-/// What takes less than this is not worth a bar.
+/// Time after which a bar appears: shorter operations are not worth one.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 impl Bar {
-    /// A bar for so much, in whatever is counted. It is seen when it is still there after a second.
+    /// Creates a bar for an operation of `total` units of any kind. The bar appears after a second.
     pub fn new(what: &'static str, total: u64) -> Self {
         let target = match std::io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr_with_hz(8),
@@ -25,8 +25,7 @@ impl Bar {
         Self(bar)
     }
 
-    /// A sign that something goes on of which nobody knows how much there is. It is seen when it still
-    /// does after a second.
+    /// Creates a spinner for an operation of unknown length. The spinner appears after a second.
     pub fn waiting(what: &'static str) -> Self {
         const TURN: Duration = Duration::from_millis(125);
         let Self(bar) = Self::new(what, 0);
@@ -42,21 +41,21 @@ impl Bar {
         Self(bar)
     }
 
-    /// Tells how much is done.
+    /// Sets the number of units that are done.
     pub fn at(&self, done: u64) {
         if self.0.elapsed() > SHOWN_AFTER {
             self.0.set_position(done);
         }
     }
 
-    /// Tells how much there is.
+    /// Sets the total number of units.
     pub fn of(&self, total: u64) {
         if self.0.length() != Some(total) && self.0.elapsed() > SHOWN_AFTER {
             self.0.set_length(total);
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn done(self) {
         self.0.finish_and_clear();
     }

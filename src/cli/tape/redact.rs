@@ -24,23 +24,27 @@ pub struct Arguments {
     tape: TapeName,
     #[command(flatten)]
     secrets: Secrets,
-    /// The new tape; beside the old one, called x.redacted.tape, if not given.
+    /// New tape; if not given, x.redacted.tape beside the old one.
     #[arg(short, long, value_name = "FILE", conflicts_with = "in_place")]
     output: Option<PathBuf>,
-    /// Replace the tape itself. What was in it is gone then.
+    /// Replace the tape itself; its old contents are lost.
     #[arg(long)]
     in_place: bool,
     #[arg(long = "report", value_enum, default_value_t)]
     format: Format,
 }
 
-/// What was replaced, and in how many records.
+/// Result of a redaction: the replaced values, and the number of frames that had some.
 pub struct Redacted {
     found: Found,
     frames: u64,
 }
 
-/// Redacts a recording and says what was replaced, and where.
+/// Redacts a recording, and prints what was replaced and where.
+///
+/// # Errors
+/// Fails if the tape cannot be found or read, the output exists or cannot be written, or a secret
+/// would be left.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let path = library::find(&arguments.tape.tape).map_err(super::explain)?;
     let is_pipe = |path: &Path| path.as_os_str() == "-";
@@ -56,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.in_place
         && PartFile::open(&path).map_err(|error| super::explain(error.into()))?.migrated.is_some()
     {
-        return Err(Failure::usage(format!("{} is of an older version", path.display()))
+        return Err(Failure::usage(format!("{} has an older version", path.display()))
             .hint("without --in-place a new tape is written beside it"));
     }
     if arguments.in_place && library::is_recorded(&path) {
@@ -96,13 +100,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the recording called `name` to `to` without its secrets, with what people said of it, and
-/// looks through what was written once more.
+/// Writes the recording called `name` to `to` without its secrets, together with its notes and
+/// labels, and looks through the written records once more.
+///
+/// # Errors
+/// Fails if the tape cannot be read or written, or a secret would be left; then nothing is written.
 pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Failure> {
     let redactor = secrets.redactor()?;
     let mut reader = find(name)?;
     let length = reader.length();
-    // Once through all of it first: what turns out to be a secret later may have been said before.
+    // Read all records once first: a value that is recognised late may occur earlier too.
     let bar = Bar::new("looking for secrets", length);
     let mut before = reader.again().map_err(|error| super::explain(error.into()))?;
     redactor.learn();
@@ -113,7 +120,7 @@ pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Fail
     bar.done();
     redactor.begin();
     let from = reader.header().clone();
-    // It is another recording than the one that it was made from.
+    // The new tape is another recording than its parent, so it gets an id of its own.
     let header = redactor.header(&Header {
         tape: uuid::Uuid::now_v7().to_string(),
         parent: Some(from.tape.clone()),
@@ -139,7 +146,7 @@ pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Fail
     bar.done();
     if !left.is_empty() {
         left.truncate(10);
-        return Err(Failure::new(Kind::Check, format!("secrets would be left in {}", left.join(", ")))
+        return Err(Failure::new(Kind::Check, format!("secrets would remain in {}", left.join(", ")))
             .hint("nothing was written; name them with --redact-key, --redact-path or --redact-pattern"));
     }
     let path = library::find(name).map_err(super::explain)?;
@@ -150,7 +157,7 @@ pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Fail
     if to.to_str().is_some_and(|name| name.ends_with(files::ENDINGS[1])) {
         care::compress(to, &mut |_| ()).map_err(failed)?;
     }
-    // Read back what is on the disk: it is what somebody else will read.
+    // Open the file that others will read, to be sure that it can be read.
     PartFile::open(to).map_err(|error| super::explain(error.into()))?;
     Ok(Redacted { found: redactor.found(), frames })
 }
@@ -160,7 +167,7 @@ impl Redacted {
         self.found.values().sum()
     }
 
-    /// Says beside the result what was replaced, and where.
+    /// Prints what was replaced and where, beside the result.
     pub fn say(&self) {
         const SHOWN: usize = 50;
         output::say(&format!("redacted: {} values in {} frames", self.count(), self.frames));

@@ -30,12 +30,12 @@ use crate::transport::stdio;
 pub struct Arguments {
     #[command(flatten)]
     tape: TapeName,
-    /// What a request is answered that the recording does not have.
+    /// Answer to a request that the recording does not have.
     #[arg(long, value_enum, default_value_t)]
     on_miss: MissChoice,
     /// Keep the times of the recording, this much faster or slower (0.1 to 10, max); without it
-    /// everything is answered at once. Some clients drop progress that comes together with its result:
-    /// they need the times.
+    /// everything is answered at once. Some clients drop progress that comes together with its
+    /// result: they need the times.
     #[arg(long, value_name = "SPEED")]
     speed: Option<Speed>,
     /// Leave this part of the arguments out when requests are matched: a JSONPath into `params`.
@@ -44,42 +44,48 @@ pub struct Arguments {
     /// Answer for one session of the recording only.
     #[arg(long, value_name = "NUMBER")]
     session: Option<u32>,
-    /// With --on-miss pass-through: record what is said to this new tape.
+    /// With --on-miss pass-through: record the traffic to this new tape.
     #[arg(long, value_name = "FILE", requires = "command")]
     learn: Option<PathBuf>,
     /// Serve over HTTP here, at /mcp, instead of on standard input and output.
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "learn")]
     listen: Option<SocketAddr>,
-    /// The real server that is asked with --on-miss pass-through.
+    /// Command line of the real server that is asked with --on-miss pass-through.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum MissChoice {
-    /// An error that names the nearest recorded request.
+    /// Error that names the nearest recorded request.
     #[default]
     Error,
-    /// What the nearest request of the same method was answered.
+    /// Recorded answer to the nearest request of the same method.
     Nearest,
-    /// What the real server answers.
+    /// Answer of the real server.
     PassThrough,
 }
 
-/// Stands in for the server until the client has ended.
+/// Stands in for the server until the client has ended, then exits the process.
+///
+/// # Errors
+/// Fails if the options do not fit together, the tape cannot be opened or has no requests, or the new
+/// tape cannot be created.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let passes = arguments.on_miss == MissChoice::PassThrough;
     if passes == arguments.command.is_empty() {
-        return Err(Failure::usage("--on-miss pass-through and the real server's command line go together")
-            .hint("shadowcat tape replay TAPE --on-miss pass-through -- CMD"));
+        return Err(Failure::usage(
+            "--on-miss pass-through needs the real server's command line, and the other way round",
+        )
+        .hint("shadowcat tape replay TAPE --on-miss pass-through -- CMD"));
     }
     if let Some(address) = arguments.listen {
         return listen(&arguments, address).await;
     }
-    // The recording, and what was said in it …
+    // The recording, and the requests and answers in it …
     let tape = opened(&arguments.tape.tape)?;
     let (script, ignored) = read(&tape, &arguments)?;
-    // … the stand-in that says it again …
+    // … the stand-in that gives the answers again …
     let on_miss = match arguments.on_miss {
         MissChoice::Error => OnMiss::Error,
         MissChoice::Nearest => OnMiss::Nearest,
@@ -102,7 +108,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let builder = learnt.as_mut().and_then(|(builder, _)| builder.take());
     let config = StandInConfig { standin, real, builder, limit: record::INSPECT_LIMIT };
-    // … on our own standard streams.
+    // … and the client, on the standard streams of this process.
     let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let standing = StandInServer::new(config);
@@ -113,7 +119,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         played = &mut played => (played, false),
         () = lifecycle::stopped(&mut signals) => {
             stop.stop();
-            // A client that does not read must not keep us.
+            // A client that does not read must not delay the exit.
             (tokio::time::timeout(lifecycle::TERM_GRACE, played).await.unwrap_or(Ok(Ok(()))), true)
         }
     };
@@ -128,21 +134,24 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Kind::Peer as i32
         }
     };
-    // The thread that reads the client may be blocked in its read.
+    // The thread that reads the client may be blocked in its read; only the end of the process ends
+    // it.
     std::process::exit(code)
 }
 
-/// What was said in the recording, and what of it is not looked at.
+/// Reads the requests and answers of the recording, and the paths that matching ignores.
 fn read(tape: &Opened, arguments: &Arguments) -> Result<(Script, Ignored), Failure> {
     let ignored = Ignored::parse(&arguments.ignore).map_err(Failure::usage)?;
     let script = Script::read(&tape.world, &tape.log, scope(tape, arguments.session)?);
     if script.requests().next().is_none() {
-        return Err(Failure::usage("nobody asks anything in this recording, so it answers nothing"));
+        return Err(Failure::usage(
+            "the recording has no requests, so there is nothing to test / to answer it answers nothing",
+        ));
     }
     Ok((script, ignored))
 }
 
-/// A builder that is told to a new tape.
+/// Creates a tape builder whose records go to a new tape.
 fn learn(
     path: &std::path::Path,
     subject: Subject,
@@ -155,7 +164,7 @@ fn learn(
     Ok((Some(TapeBuilder::on(Arc::clone(&log), subject)), recorder))
 }
 
-/// Serves over HTTP: the gateway before a process of this kind for each session.
+/// Serves over HTTP: the gateway, in front of one process like this one for each session.
 async fn listen(arguments: &Arguments, address: SocketAddr) -> Result<ExitCode, Failure> {
     #[derive(Parser)]
     struct Gateway {
@@ -164,11 +173,11 @@ async fn listen(arguments: &Arguments, address: SocketAddr) -> Result<ExitCode, 
     }
     if arguments.tape.tape == "-" {
         return Err(Failure::usage(
-            "each client is answered from the file again, and standard input is none",
+            "--listen reads the tape again for each client, which standard input does not allow",
         )
         .hint("write it to a file first"));
     }
-    // Found here once, so that a wrong name is told before anybody connects.
+    // Open the tape here once, so that a wrong name is reported before a client connects.
     let tape = opened(&arguments.tape.tape)?;
     read(&tape, arguments)?;
     let own = std::env::current_exe().map_err(Failure::usage)?;

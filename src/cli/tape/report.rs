@@ -1,4 +1,4 @@
-//! A comparison for people, programs and CI.
+//! Output formats of a comparison, for people, programs and CI.
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -8,30 +8,33 @@ use crate::doctor::escape;
 use crate::tape::compare::{CallChange, Change};
 use crate::tape::compare::{Changed, OF_ONE_ERA, OfferChange, Quantiles, Report};
 
-/// The form of a judgement.
+/// Output format of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Judgement {
+    /// Text, for people.
     #[default]
     #[value(alias = "table")]
     Text,
+    /// JSON, for programs.
     Json,
+    /// YAML, for people and programs.
     Yaml,
-    /// For CI: one test case a finding.
+    /// JUnit, for CI: one test case per finding.
     Junit,
-    /// For code scanning.
+    /// SARIF, for code scanning.
     Sarif,
 }
 
-/// One thing that is not as it was.
+/// Difference between the recordings.
 struct Finding {
-    /// What kind of thing, as a rule of SARIF is called.
+    /// Kind of the difference, as the id of a SARIF rule.
     rule: &'static str,
     name: String,
     text: String,
     lines: Vec<String>,
 }
 
-/// The report in a form; `title` says what was compared.
+/// Formats a report; `title` names what was compared.
 pub fn render(report: &Report, title: &str, form: Judgement) -> String {
     match form {
         Judgement::Text => text(report, title),
@@ -63,7 +66,7 @@ fn findings(report: &Report) -> Vec<Finding> {
         },
         name: format!("{} {}", change.offer.word(), change.name).trim_end().to_owned(),
         text: match change.change {
-            Change::Flipped => "says something else about its danger (annotations)".to_owned(),
+            Change::Flipped => "changed its safety annotations".to_owned(),
             other => other.word().to_owned(),
         },
         lines: lines(&change.differences),
@@ -85,7 +88,7 @@ fn findings(report: &Report) -> Vec<Finding> {
 fn text(report: &Report, title: &str) -> String {
     let mut text = format!("{title}\n");
     let mut line = |depth: usize, words: &str| {
-        // What peers say must not reach the terminal as commands.
+        // Text of peers must not control the terminal.
         text.push_str(&"  ".repeat(depth));
         text.push_str(&output::harmless(words));
         text.push('\n');
@@ -96,7 +99,7 @@ fn text(report: &Report, title: &str) -> String {
         line(
             0,
             &format!(
-                "eras differ: {a} then, {b} now; what both have is compared (without {}, and rounds of input as one call)",
+                "eras differ: {a} before, {b} now; only common parts are compared (without {}, and rounds of input as one call)",
                 OF_ONE_ERA.join(", ")
             ),
         );
@@ -107,9 +110,9 @@ fn text(report: &Report, title: &str) -> String {
             .filter(|finding| (finding.rule != "behaviour") == contract)
             .collect();
         match (found.is_empty(), contract) {
-            (true, true) => line(0, "Contract: as it was"),
+            (true, true) => line(0, "Contract: unchanged"),
             (true, false) if report.compared == 0 => line(0, "Behaviour: no call was compared"),
-            (true, false) => line(0, &format!("Behaviour: {} calls, answered as they were", report.compared)),
+            (true, false) => line(0, &format!("Behaviour: {} calls, same answers", report.compared)),
             (false, _) => line(0, heading),
         }
         for finding in found {
@@ -118,7 +121,7 @@ fn text(report: &Report, title: &str) -> String {
         }
     }
     if !report.volatile.is_empty() {
-        line(0, "Differs every time, not counted");
+        line(0, "Volatile values, not counted");
         for (title, path, why) in &report.volatile {
             line(1, &format!("{title} {path} ({why})"));
         }
@@ -173,7 +176,7 @@ fn junit(report: &Report, title: &str) -> String {
     )
 }
 
-/// SARIF 2.1.0 (OASIS): findings for code scanning.
+/// Formats the findings as SARIF 2.1.0 (OASIS), for code scanning.
 fn sarif(report: &Report, title: &str) -> Value {
     let result = |finding: &Finding| {
         let text =

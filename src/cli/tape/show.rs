@@ -1,4 +1,4 @@
-//! `tape show`.
+//! `tape show`: the frames of a tape, in a table or for programs.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,10 @@ use crate::mcp::{Kind, Opaque};
 use crate::tape::Opened;
 use crate::tape::format::write_record;
 
+/// Prints the frames of a tape that match `filter`, and what is missing from the tape.
+///
+/// # Errors
+/// Fails if the filter is invalid, or the tape cannot be opened.
 pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failure> {
     let query = query(filter)?;
     let Opened { header, world, log, seal, torn, last, .. } = opened(name)?;
@@ -46,7 +50,7 @@ pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failur
         output::say("the tape is not sealed: it is still being recorded, or its recorder was killed");
     }
     if torn > 0 {
-        output::say(&format!("its last line is torn: {torn} bytes of it are not shown"));
+        output::say(&format!("the last line is truncated: {torn} bytes are ignored"));
     }
     for gap in &world.gaps {
         output::say(&format!("records {} to {} were lost before they could be written", gap.first, gap.last));
@@ -67,6 +71,8 @@ fn state(world: &World, row: &Row) -> String {
     words.join(",")
 }
 
+/// Returns the table cells of a frame. `anchor` is the wall time of the tape's record time zero, in
+/// microseconds since the Unix epoch.
 pub fn cells(world: &World, row: &Row, frame: &Frame, anchor: u64) -> Vec<String> {
     let time = clock::format(anchor.saturating_add(row.at.nanos() / 1000), "%H:%M:%S%.3f");
     let origin = match row.origin().of() {
@@ -94,7 +100,7 @@ pub fn cells(world: &World, row: &Row, frame: &Frame, anchor: u64) -> Vec<String
     ]
 }
 
-/// What a frame says, in a few words that are safe to print.
+/// Summarizes a frame in a few words that are safe to print.
 fn summary(frame: &Frame) -> String {
     let text = |bytes: &[u8]| -> String {
         let text = String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
@@ -109,8 +115,10 @@ fn summary(frame: &Frame) -> String {
     }
 }
 
+/// Returns a frame as JSON: its line of the tape with members that the tape leaves to the reader.
+/// `anchor` is the wall time of the tape's record time zero, in microseconds since the Unix epoch.
 pub fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> Value {
-    // The tape's own line is the one description of a frame that programs need to know.
+    // Programs need only one description of a frame: the line of the tape.
     let mut line = Vec::new();
     write_record(&mut line, record, anchor.saturating_add(row.at.nanos() / 1000));
     let mut value: Value = serde_json::from_slice(&line).unwrap_or_default();

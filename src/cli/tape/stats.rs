@@ -1,4 +1,4 @@
-//! `tape stats`: how often, how fast, how large; of a tape or of the library.
+//! `tape stats`: counts, times and sizes of calls, of a tape or of the library.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use crate::tape::library::Wanted;
 /// Arguments of `tape stats`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A file, or the beginning of a name or id in the library; the whole library if not given.
+    /// File, or the beginning of a name or id in the library; the whole library if not given.
     tape: Option<String>,
     #[command(flatten)]
     which: Which,
@@ -39,7 +39,11 @@ struct Calls {
     answered: u64,
 }
 
-/// Counts the calls of a tape or of all that are asked for.
+/// Counts the calls of a tape, or of all tapes that the options select.
+///
+/// # Errors
+/// Fails if the tape cannot be opened, a tape and a selection are both given, or the index cannot be
+/// read.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut calls: BTreeMap<String, Calls> = BTreeMap::new();
     let (mut tapes, mut frames, mut errors, mut size) = (0_u64, 0, 0, 0);
@@ -53,8 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.tape {
         Some(name) => {
             if arguments.which.wanted()? != Wanted::default() {
-                return Err(Failure::usage("one tape is named and others are asked for")
-                    .hint("leave out the tape, or what chooses among the library"));
+                return Err(Failure::usage("a tape and filters of the library are both given")
+                    .hint("remove the tape or the filters"));
             }
             let tape = opened(name)?;
             add(&tape.world, tape.bytes);
@@ -67,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             for entry in entries {
                 done += entry.bytes;
                 bar.at(done);
-                // One that was deleted meanwhile has nothing to count.
+                // A tape that was deleted meanwhile has nothing to count.
                 if let Ok(tape) = crate::tape::open(&entry.path, &mut |_, _| ()) {
                     add(&tape.world, entry.bytes);
                 }
@@ -86,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         output::print(&(output::pretty(&value) + "\n")).map_err(Failure::usage)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let header = ["CALL", "COUNT", "ERRORS", "P50", "P95", "P99", "ASKED", "ANSWERED"];
+    let header = ["CALL", "COUNT", "ERRORS", "P50", "P95", "P99", "SENT", "RECEIVED"];
     output::list(arguments.output, &header, rows).map_err(Failure::usage)?;
     output::say(&total);
     Ok(ExitCode::SUCCESS)
@@ -97,12 +101,12 @@ fn count(world: &World, calls: &mut BTreeMap<String, Calls>) {
     for row in world.rows.iter().filter(|row| row.method.is_some()) {
         let title = || {
             let method = world.text(row.method).unwrap_or_default();
-            // Each file would be a kind of its own.
+            // Resources are counted together: a row for each URI would be too many.
             let target = world.text(row.target).filter(|_| !method.starts_with("resources/"));
             target.map_or_else(|| method.to_owned(), |target| format!("{method} {target}"))
         };
         match (row.kind, row.role) {
-            // A later round belongs to the call that it goes on with.
+            // A retry is a later round of its call, not another call.
             (FrameKind::Request, Role::Retry) => calls.entry(title()).or_default().asked += row.size,
             (FrameKind::Response, Role::InputRequired) => {
                 *rounds.entry(row.op()).or_default() += row.duration().unwrap_or_default();
@@ -116,7 +120,7 @@ fn count(world: &World, calls: &mut BTreeMap<String, Calls>) {
             (FrameKind::Response, Role::Response) => {
                 let calls = calls.entry(title()).or_default();
                 calls.errors += u64::from(row.is_error);
-                // What the server took, not the person in between.
+                // Count the time of the server in all rounds, not the time of the user in between.
                 let before = rounds.remove(&row.op()).unwrap_or_default();
                 calls.durations.extend(row.duration().map(|duration| duration + before));
                 calls.answered += row.size;

@@ -1,4 +1,4 @@
-//! `tape test`: a recording against a server of now.
+//! `tape test`: a recorded client replayed against a server.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use crate::cli::http::{UpstreamArguments, service, target};
 use crate::cli::{output, record};
 use crate::host::{Host, Settings};
 use crate::http::{Bridge, ProxyOptions};
+use crate::intercept::Chain;
 use crate::log::Log;
 use crate::log::record::{Body, Channel, Closed, Origin, SessionId};
 use crate::log::world::World;
@@ -35,7 +36,7 @@ use crate::transport::memory;
 pub struct Arguments {
     #[command(flatten)]
     tape: TapeName,
-    /// The URL of an HTTP server to test.
+    /// URL of an HTTP server to test.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
     #[command(flatten)]
@@ -43,27 +44,30 @@ pub struct Arguments {
     /// Leave this part of answers out: a JSONPath into `{"result": …}` or `{"error": …}`.
     #[arg(long, value_name = "PATH")]
     ignore: Vec<String>,
-    /// Say only what the client said in this session of the recording.
+    /// Send only what the client sent in this session of the recording.
     #[arg(long, value_name = "NUMBER")]
     session: Option<u32>,
-    /// How long an answer may take, e.g. 30s.
+    /// Time limit for an answer, e.g. 30s.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
-    /// Record what is said now to this tape.
+    /// Record the test to this tape.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     output: Judgement,
-    /// The command line of a stdio server to test.
+    /// Command line of a stdio server to test.
     #[arg(last = true, required_unless_present = "upstream", value_name = "CMD")]
     command: Vec<String>,
 }
 
-/// Chunks in flight between the client and the server.
+/// Capacity of each pipe between the client and the server, in chunks.
 const PIPE_CHUNKS: usize = 64;
 
-/// Says what the recorded client said, and compares the answers. The exit code says whether they
-/// are as they were.
+/// Sends what the recorded client sent, and compares the answers. The exit code is 1 if they differ.
+///
+/// # Errors
+/// Fails if the recording cannot be opened or has no requests, the server answers nothing, or the new
+/// tape cannot be created.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let ignored = Ignored::parse(&arguments.ignore).map_err(Failure::usage)?;
     // The recording, session by session …
@@ -73,7 +77,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(only) => vec![only],
         None => tape.world.sessions.keys().copied().collect(),
     };
-    // … an engine for what is said now, and a tape of that if it is wanted …
+    // … an engine for the test, and a tape of it if one is wanted …
     let log = Log::new(crate::clock::Clock::system(), usize::MAX);
     let mut recorder = match &arguments.record {
         Some(path) => {
@@ -87,7 +91,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let (host, _engine) = Host::start(Arc::clone(&log), Settings::default());
+    let (host, _engine) = Host::start(Arc::clone(&log), Settings::default(), Chain::new());
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     // … each session on a server of its own, as it was recorded …
     let mut silent = Vec::new();
@@ -102,7 +106,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         let outcome = tokio::select! {
             outcome = rehearse(&host, &arguments, &tape, &script) => outcome?,
             () = lifecycle::stopped(&mut signals) => {
-                host.hang_up();
+                host.close_inputs();
                 for process in host.processes() {
                     process.terminate(TERM_GRACE).await;
                 }
@@ -113,16 +117,16 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             }
         };
         if outcome.answered == 0 || !has_spoken(&log) {
-            return Err(Failure::peer(format!("the server answered nothing{}", last_words(&log)))
-                .hint("run it by hand; `--record FILE` keeps what was said on a tape"));
+            return Err(Failure::peer(format!("the server did not answer{}", last_words(&log)))
+                .hint("run the server by hand; `--record FILE` records the test on a tape"));
         }
         if outcome.cut_short {
-            output::say(&format!("the server was gone before all of session {} was said", session.0));
+            output::say(&format!("the server ended before all requests of session {} were sent", session.0));
         }
         silent.extend(outcome.silent);
     }
     if asked == 0 {
-        return Err(Failure::usage("nobody asks anything in this recording, so there is nothing to test"));
+        return Err(Failure::usage("the recording has no requests, so there is nothing to test"));
     }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
@@ -142,8 +146,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(if report.has_drift() { ExitCode::from(Kind::Check as u8) } else { ExitCode::SUCCESS })
 }
 
-/// Whether the server has said anything by itself: what we answer where it cannot be reached is no
-/// answer of it.
+/// Returns `true` if the server itself has sent a message. An answer that shadowcat makes in the
+/// place of an unreachable server does not count.
 fn has_spoken(log: &Log) -> bool {
     let records = log.window(1, usize::MAX);
     let mut frames = records.iter().filter_map(|record| record.frame());
@@ -155,8 +159,8 @@ fn has_spoken(log: &Log) -> bool {
     })
 }
 
-/// What was heard last of a server that answers nothing: how it ended and its stderr, or why it
-/// cannot be reached.
+/// Describes the end of a server that answers nothing: its exit status and stderr, or the reason why
+/// it cannot be reached.
 fn last_words(log: &Log) -> String {
     const LINES: usize = 5;
     let mut said: Vec<String> = Vec::new();
@@ -198,14 +202,14 @@ async fn rehearse(
         let bridge = Bridge::new(Arc::clone(&service), to_client, arguments.way.headers()?);
         let running = tokio::spawn(bridge.run(from_client, record::INSPECT_LIMIT));
         let outcome = rehearsal.run().await;
-        // It ends by itself now that its client is gone.
+        // The bridge ends by itself, since its client is gone.
         let _ = running.await;
-        service.close("everything was said");
+        service.close("all requests were sent");
         return Ok(outcome);
     }
     let spec = Spec { command: arguments.command.clone(), directory: None };
     let child = spec.spawn().map_err(|error| {
-        Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+        Failure::peer(error).hint("the command after -- is run directly, without a shell")
     })?;
     let process = child.process.clone();
     let client = End { source: Box::new(from_client), sink: Box::new(to_client) };
@@ -217,7 +221,7 @@ async fn rehearse(
         process.terminate(TERM_GRACE).await;
     }
     let ended = process.wait().await;
-    session.close("everything was said", Some(ended.into()));
+    session.close("all requests were sent", Some(ended.into()));
     threads.closed(TERM_GRACE).await;
     Ok(outcome)
 }

@@ -1,4 +1,4 @@
-//! `tape validate`.
+//! `tape validate`: a check of a tape, and its repair.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,11 @@ use crate::log::record::{Body, Gap};
 use crate::tape::care::{self, Repaired};
 use crate::tape::library;
 
-/// Reads all of a tape and says what is wrong with it; repairs it, if that is wanted.
+/// Reads all of a tape and prints what is wrong with it, then repairs it if `repairs` is set. The
+/// exit code is 1 if the tape is not whole and was not repaired.
+///
+/// # Errors
+/// Fails if the tape cannot be found, read or repaired, or is being recorded.
 pub fn validate(name: &str, repairs: bool, format: Format) -> Result<ExitCode, Failure> {
     let mut reader = find(name)?;
     let bar = Bar::new("reading", reader.length());
@@ -36,7 +40,8 @@ pub fn validate(name: &str, repairs: bool, format: Format) -> Result<ExitCode, F
         .map(|damage| format!("{}:{}: {}", damage.path.display(), damage.offset, damage.what))
         .collect();
     if ending.torn > 0 {
-        problems.push(format!("torn: the last line is not whole ({} bytes of it are there)", ending.torn));
+        problems
+            .push(format!("truncated: the last line is incomplete ({} bytes of it are there)", ending.torn));
     }
     if ending.seal.is_none() {
         problems.push("not sealed: still being recorded, or its recorder was killed".to_owned());
@@ -79,7 +84,7 @@ fn repair(name: &str) -> Result<ExitCode, Failure> {
     }
     let Repaired { records, damages, kept } = care::repair(&path).map_err(|error| explain(error.into()))?;
     output::say(&format!(
-        "repaired: {records} records can be read, {damages} notes on the tape say what was wrong; the damaged file is kept as {}",
+        "repaired: {records} records can be read, {damages} notes on the tape describe the damage; the damaged file is kept as {}",
         kept.display()
     ));
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `shadowcat tui`: whatever runs, looked at together.
+//! `shadowcat tui`: one screen for all running sessions.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,16 +19,19 @@ use crate::tui::{App, Appearance, NextScreen};
 use super::remote::Remote;
 use crate::cli::screens::TerminalSession;
 
-/// How often it is looked for engines that have started.
+/// Interval between searches for new engines.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
-/// The same on another machine, where each look is a connection.
+/// Interval between searches on another machine, each of which opens a connection.
 const LOOK_FAR: Duration = Duration::from_secs(5);
-/// How often it is tried to reach one that does not listen.
+/// Number of failed attempts after which a socket is not tried again.
 const TRIES: u32 = 30;
-/// How long a first answer may take.
+/// Time limit for the first answer of an engine.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Shows what runs here, or on another machine, until the person leaves.
+/// Shows the running sessions of this machine, or of the machine `via`, until the user leaves.
+///
+/// # Errors
+/// Fails if `via` is not an `ssh://` address, that machine cannot be reached, or there is no terminal.
 pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCode, Failure> {
     let remote = via.map(Remote::parse).transpose()?;
     appearance.waiting = Some(match (&remote, sockets::directory()) {
@@ -43,11 +46,13 @@ pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCo
     let app = App::at_home(engine, recording, hub.running(), appearance.clone(), size, via.is_some());
     let mut terminal = TerminalSession::open()?;
     let mut app = terminal.show(app).await?;
-    // Something else is looked at for a while; what runs is still there afterwards.
+    // The chosen screen takes the terminal for a while; the running sessions are still there
+    // afterwards.
     while let Some(next) = app.leads_to.take() {
         match lead(&mut terminal, next.clone(), appearance.clone()).await {
             Ok(farewell) => app.say(Level::Info, farewell),
-            // What runs is no worse for it.
+            // A failure of another screen does not affect the running sessions: report it and ask
+            // again.
             Err(error) => {
                 app.say(Level::Error, error.to_string());
                 app.ask_again(&next);
@@ -57,25 +62,25 @@ pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCo
     }
     drop(terminal);
     if app.releases_held {
-        // Whoever decides here may be somebody else; then it is theirs.
+        // The engine refuses this if another controller decides; the frames are left to that one.
         let _ = app.engine.send(Command::AcceptAll {}).await;
     }
     if app.drops_held {
         for frame in app.world.held.clone() {
-            // It may have been decided by someone else meanwhile.
+            // The frame may have been decided by another controller meanwhile; ignore the error.
             let _ = app.engine.send(Command::Drop { frame, tell: Tell::Silence }).await;
         }
     }
     finding.abort();
     output::say(&match hub.living() {
         0 => "nothing is running".to_owned(),
-        1 => "detached; 1 shadowcat goes on".to_owned(),
-        living => format!("detached; {living} shadowcats go on"),
+        1 => "detached; 1 shadowcat process keeps running".to_owned(),
+        living => format!("detached; {living} shadowcat processes keep running"),
     });
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows what the person chose, until they come back.
+/// Shows the screen that the user chose, until the user comes back. Returns its summary line.
 async fn lead(
     terminal: &mut TerminalSession,
     next: NextScreen,
@@ -84,7 +89,7 @@ async fn lead(
     appearance.waiting = None;
     match next {
         NextScreen::Recording(name) => {
-            // Opening may take a while, and everything else goes on.
+            // Opening a recording may take a while, and must not block the runtime.
             let opened = tokio::task::spawn_blocking(move || tape::opened(&name)).await;
             super::tape::show(terminal, opened.map_err(Failure::peer)??, appearance, true).await
         }
@@ -96,21 +101,22 @@ async fn lead(
     }
 }
 
-/// What engines and other screens know this one as.
+/// Returns the name by which engines and other screens know this screen.
 fn name() -> String {
     let terminal = std::fs::read_link("/proc/self/fd/0").or_else(|_| std::fs::read_link("/proc/self/fd/1"));
     let place = terminal.ok().map(|path| path.display().to_string());
     match place.as_deref().and_then(|path| path.strip_prefix("/dev/")) {
-        Some(terminal) => format!("person at {terminal}"),
-        None => "person".to_owned(),
+        Some(terminal) => format!("user at {terminal}"),
+        None => "user".to_owned(),
     }
 }
 
-/// The wall time at which the oldest of what runs began: the time that is looked at begins there.
+/// Returns the wall time at which the oldest running engine began, where the log of the hub begins
+/// too, in microseconds since the Unix epoch.
 async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
     let now = Clock::system().wall(Stamp::default());
     if let Some(remote) = remote {
-        // Their clock may be behind ours.
+        // Allowance in microseconds for a remote clock that is behind the local one.
         const SLACK: u64 = 60_000_000;
         let started = remote.sessions().await?.into_iter().map(|session| session.anchor).min();
         return Ok(started.unwrap_or(now).min(now).saturating_sub(SLACK));
@@ -124,7 +130,7 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
     Ok(anchors.into_iter().flatten().fold(now, u64::min))
 }
 
-/// Takes in every engine that is there, and those that start later.
+/// Attaches every running engine to `hub`, and every engine that starts later.
 async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
     let mut failed: HashMap<PathBuf, u32> = HashMap::new();
     loop {
@@ -133,7 +139,7 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
             None => {
                 let new: Vec<PathBuf> = sockets::doors()
                     .into_iter()
-                    // What is launched from here is looked at on a screen of its own.
+                    // A server launched from this screen is shown on a screen of its own.
                     .filter(|door| door.pid != std::process::id())
                     .map(|door| door.path)
                     .filter(|path| !hub.knows(path))
@@ -142,11 +148,13 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
                 for (path, error) in hub.attach(&new).await {
                     tracing::debug!("{}: {error}", path.display());
                     match error {
-                        // One that was stopped may go on.
+                        // A stopped process may be continued later: try without limit.
                         CallError::Silent => {}
-                        // It is just being made, or was left by one that was killed.
+                        // The socket is just being made, or was left by a process that was killed:
+                        // try a few times.
                         CallError::Io(_) | CallError::Gone => *failed.entry(path).or_default() += 1,
-                        // It speaks another version, and will not come to speak ours.
+                        // A different version, a refusal or a foreign socket will not change: do not try
+                        // again.
                         CallError::Planted(_) | CallError::Refused(_) | CallError::Strange(_) => {
                             failed.insert(path, TRIES);
                         }

@@ -1,4 +1,4 @@
-//! `shadowcat tui`: a server under the debugger, a recording, or whatever runs.
+//! `shadowcat tui`: a screen for a server, a recording, or all running sessions.
 
 mod home;
 mod remote;
@@ -15,12 +15,13 @@ use super::failure::Failure;
 use super::http::{HttpEndpoint, ListenArguments, UpstreamArguments, target};
 use super::output::Color;
 use super::record;
-use super::screens::{Showing, TerminalSession, seated};
+use super::screens::{Showing, TerminalSession, attached};
 use super::socket;
 use crate::client::Attendance;
 use crate::host::Host;
 use crate::host::launch::{Launch, launch};
-use crate::http::{Call, call_on};
+use crate::http::BuiltInClient;
+use crate::intercept::Chain;
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
@@ -30,7 +31,7 @@ use crate::tui::Appearance;
 /// Arguments of `tui`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The protocol era to speak with the server.
+    /// Protocol era to speak with the server.
     #[arg(long, value_enum, default_value_t)]
     era: EraChoice,
     #[command(flatten)]
@@ -40,20 +41,20 @@ pub struct Arguments {
     /// Debug the HTTP server at this URL; clients connect to --listen.
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream: Option<String>,
-    /// With --upstream, connect no client of our own.
+    /// With --upstream, do not connect the built-in client.
     #[arg(long, requires = "upstream")]
     no_client: bool,
     #[command(flatten)]
     way: UpstreamArguments,
     #[command(flatten)]
     listen: ListenArguments,
-    /// A recording to look at: a file, or the beginning of a name or id in the library.
+    /// Recording to show: a file, or the beginning of a name or id in the library.
     #[arg(value_name = "TAPE", conflicts_with_all = ["upstream", "command"])]
     recording: Option<String>,
-    /// Appearance at what runs on another machine, by running `shadowcat ctl` there.
+    /// Show what runs on another machine, by running `shadowcat ctl` there.
     #[arg(long, value_name = "ssh://HOST", conflicts_with_all = ["upstream", "command", "recording"])]
     via: Option<String>,
-    /// The server's command line.
+    /// Command line of the server.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
 }
@@ -63,7 +64,7 @@ enum EraChoice {
     /// Ask with server/discover, fall back to initialize.
     #[default]
     Auto,
-    /// initialize, up to 2025-11-25.
+    /// Handshake with initialize, up to 2025-11-25.
     #[value(name = "2025")]
     Stateful,
     /// No handshake, 2026-07-28.
@@ -71,7 +72,10 @@ enum EraChoice {
     Stateless,
 }
 
-/// Runs what is asked for until the person leaves.
+/// Shows the screen that the arguments ask for, until the user leaves.
+///
+/// # Errors
+/// Fails if an argument is invalid, a server cannot be started or reached, or there is no terminal.
 pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure> {
     let Arguments { era, record, appearance, upstream, no_client, way, listen, recording, via, command } =
         arguments;
@@ -92,7 +96,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         .await
 }
 
-/// A command line whose program is there.
+/// Returns the spec of a command line whose program exists.
 fn found(command: Vec<String>) -> Result<Spec, Failure> {
     let spec = Spec { command, directory: None };
     spec.find().map_err(not_started)?;
@@ -100,11 +104,11 @@ fn found(command: Vec<String>) -> Result<Spec, Failure> {
 }
 
 fn not_started(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::peer(error).hint("the command after -- is started as it stands, without a shell")
+    Failure::peer(error).hint("the command after -- is run directly, without a shell")
 }
 
-/// Runs a server under the debugger until the person leaves, and says how it was. `returns_home` is whether
-/// another screen comes then.
+/// Runs a server under the debugger until the user leaves, and returns a summary line. `returns_home`
+/// is `true` if another screen follows.
 async fn run_server(
     terminal: &mut TerminalSession,
     spec: Spec,
@@ -117,15 +121,16 @@ async fn run_server(
     // The log, and the tape that follows it …
     let log = record.log();
     let recorder = record.record(&log, &command);
-    // … the engine, with a person who decides …
-    let (host, engine) = Host::start(log, record.settings());
-    let engine = seated(&host, &engine);
-    record.arm(&host);
-    // … and others who may watch …
+    // … the engine, with a controller at the screen …
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
+    let engine = attached(&host, &engine);
+    // … the control socket, for other screens and for clients that attach …
     let target = host.cleaner().command(&command);
     let attach = attach::with_server(&host, record.name_for(&command), command.clone());
     let control = socket::serve(&engine, record, recorder.as_ref(), "tui", &target, Some(attach));
-    // … the server, and the client of our own …
+    // … the server, and the built-in client …
     let server = Launch { name: record.name_for(&command), spec, era, attendance: Attendance::Person };
     launch(&host, server, |_| ()).map_err(not_started)?;
     // … and the screen on top.
@@ -133,46 +138,45 @@ async fn run_server(
     showing.until_left(terminal, || socket::close(control)).await
 }
 
-/// What it takes to stand in front of an HTTP server.
+/// Parameters of a screen in front of an HTTP server.
 struct Stand {
     upstream: String,
     way: UpstreamArguments,
     listen: ListenArguments,
     record: record::Recording,
-    /// Whether a client of our own connects, and the era it speaks.
+    /// Era of the built-in client, `Some(None)` to find it out; `None` if that client does not connect.
     client: Option<Option<Era>>,
 }
 
-/// Runs the screen in front of an HTTP server until the person leaves.
+/// Runs the screen in front of an HTTP server until the user leaves.
 async fn stand_before(stand: Stand, appearance: Appearance) -> Result<ExitCode, Failure> {
     let Stand { upstream, way, listen, record, client } = stand;
-    // The log, and the engine with a person who decides …
+    // The log, and the engine with a controller at the screen …
     let log = record.log();
-    let (host, engine) = Host::start(log, record.settings());
-    let engine = seated(&host, &engine);
-    // … the listener that clients connect to, and the service between it and the server …
+    let breakpoints = record.breakpoints(&log);
+    let chain = Chain::of_breakpoints(&breakpoints);
+    let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
+    let engine = attached(&host, &engine);
+    // … the listener that clients connect to, and the proxy service between it and the server …
     let HttpEndpoint { listener, service, url, tokens } =
         listen.open(&host, &way, &upstream, record.name.as_deref()).await?;
     host.note(SessionId(0), Level::Info, format!("clients connect to {}", target(&url)));
     // … the tape …
     let recorder = record.record(host.log(), &[target(&upstream)]);
-    record.arm(&host);
     let control = socket::serve(&engine, &record, recorder.as_ref(), "tui", &[target(&upstream)], None);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = Arc::clone(&service);
     let served = tokio::spawn(listener.serve(
         move |request, peer| Arc::clone(&serving).handle(request, peer),
         async {
-            // Told, or forgotten by whoever would tell: it ends either way.
+            // `Err` means that the sender was dropped: stop too.
             let _ = stopped.await;
         },
     ));
-    // … a client of our own beside those that connect …
-    let given = way.headers()?;
-    let client = client.map(|era| {
-        let call = Call { given, era, attendance: Attendance::Person };
-        call_on(&service, call, |_| ())
-    });
+    // … the built-in client, beside those that connect …
+    let headers = way.headers()?;
+    let client = client
+        .map(|era| service.connect(BuiltInClient { headers, era, attendance: Attendance::Person }, |_| ()));
     // … and the screen on top.
     if let Some(tokens) = &tokens {
         tokens.leave_terminal();
@@ -183,7 +187,7 @@ async fn stand_before(stand: Stand, appearance: Appearance) -> Result<ExitCode, 
         drop(client);
         service.close("the screen was closed");
         drop(stop);
-        // It has a bound of its own.
+        // No time-out is needed: the listener bounds its shutdown itself.
         let _ = served.await;
         socket::close(control).await;
     };

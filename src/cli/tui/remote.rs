@@ -1,4 +1,4 @@
-//! What runs on another machine, reached through `ssh`.
+//! Engines on another machine, reached through `ssh`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,36 +12,39 @@ use tokio::process::{Child, Command};
 use crate::cli::failure::Failure;
 use crate::control::{Client, Hub};
 
-/// Another machine.
+/// Remote machine, and the command that reaches it.
 #[derive(Debug, Clone)]
 pub struct Remote {
     host: String,
-    /// The program that is run to get there: `ssh`, unless a test says otherwise.
+    /// Command that reaches the machine: `ssh` and its port option. `SHADOWCAT_SSH` replaces the
+    /// program in tests.
     through: Vec<String>,
 }
 
-/// An engine there, as `ctl sessions` tells it.
+/// Engine on another machine, as `ctl sessions` prints it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Engine {
+    /// Path of the control socket on that machine.
     pub socket: PathBuf,
-    /// The wall time of its record time zero, microseconds since the Unix epoch.
+    /// Wall time of the engine's record time zero, in microseconds since the Unix epoch.
     pub anchor: u64,
 }
 
-/// How long the way there may take.
+/// Time limit for connecting to the machine and listing its sessions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Remote {
-    /// The machine that `ssh://[USER@]HOST[:PORT]` names.
+    /// Parses `ssh://[USER@]HOST[:PORT]`.
     ///
     /// # Errors
-    /// When it names none.
+    /// Fails if `text` does not have this form.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = || {
-            Failure::usage(format!("--via {text:?} names no machine")).hint("write it like ssh://user@host")
+            Failure::usage(format!("--via {text:?} is not an ssh:// address"))
+                .hint("example: ssh://user@host")
         };
         let place = text.strip_prefix("ssh://").ok_or_else(wrong)?.trim_end_matches('/');
-        // What begins with a dash would be an option of ssh.
+        // `ssh` would take a host that begins with a dash for an option.
         if place.is_empty() || place.starts_with('-') || place.contains(char::is_whitespace) {
             return Err(wrong());
         }
@@ -59,17 +62,18 @@ impl Remote {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.through[0]);
-        // Nobody is at the terminal to type a password: the screen has it.
+        // `ssh` cannot ask for a password, because the screen has the terminal.
         command.args(&self.through[1..]).args(["-o", "BatchMode=yes", "--", &self.host, "shadowcat", "ctl"]);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
         command
     }
 
-    /// What runs there.
+    /// Lists the engines that run on the machine.
     ///
     /// # Errors
-    /// When the machine cannot be reached, or has no shadowcat.
+    /// Fails if the machine does not answer within 20 seconds, refuses the login, or has no
+    /// `shadowcat`.
     pub async fn sessions(&self) -> Result<Vec<Engine>, Failure> {
         let failed = |why: String| {
             Failure::peer(format!("{self}: {why}"))
@@ -81,7 +85,9 @@ impl Remote {
         let output = output.map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(said.lines().last().unwrap_or("it failed without a word").to_owned()));
+            return Err(failed(
+                said.lines().last().unwrap_or("ssh failed without an error message").to_owned(),
+            ));
         }
         let mut engines: Vec<Engine> =
             serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
@@ -89,9 +95,10 @@ impl Remote {
         Ok(engines)
     }
 
-    /// Takes in the engines there that `hub` does not know yet.
+    /// Attaches the engines of the machine that `hub` does not know yet. Errors are ignored, since
+    /// the next call tries again.
     pub async fn attach_new(&self, hub: &Arc<Hub>) {
-        // What cannot be reached now may be reached later; the screen shows what is there.
+        // An unreachable machine may be reached later; the screen keeps what it has.
         let Ok(engines) = self.sessions().await else { return };
         for engine in engines {
             let path = PathBuf::from(format!("{self}{}", engine.socket.display()));
@@ -113,9 +120,9 @@ impl Remote {
     }
 }
 
-/// Keeps the process until it has ended by itself: it is killed when it is let go.
+/// Keeps the process until it has ended by itself: dropping it would kill it.
 async fn outlast(mut child: Child) {
-    // How it ended is told by its streams.
+    // The streams of the process report its end; the exit status adds nothing.
     let _ = child.wait().await;
 }
 

@@ -1,4 +1,4 @@
-//! `shadowcat tui TAPE`: a recording at its scrubber.
+//! `shadowcat tui TAPE`: a recording on the screen, with its scrubber.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,14 +16,20 @@ use crate::log::{Log, breakpoint};
 use crate::tape::{Opened, Status, notes};
 use crate::tui::{App, Appearance};
 
-/// Shows the recording called `name` until the person leaves.
+/// Shows the recording called `name` until the user leaves.
+///
+/// # Errors
+/// Fails if the recording cannot be found or opened, or there is no terminal.
 pub async fn run(name: &str, appearance: Appearance) -> Result<ExitCode, Failure> {
     let opened = tape::opened(name)?;
     TerminalSession::alone(async |terminal| show(terminal, opened, appearance, false).await).await
 }
 
-/// Shows a recording until the person leaves, and says how it was. `returns_home` is whether another screen
-/// comes then.
+/// Shows a recording until the user leaves, and returns a summary line. `returns_home` is `true` if
+/// another screen follows.
+///
+/// # Errors
+/// Fails if the terminal has gone.
 pub async fn show(
     terminal: &mut TerminalSession,
     opened: Opened,
@@ -55,7 +61,7 @@ pub async fn show(
     Ok(screens::farewell(&app.world, Some(&status)))
 }
 
-/// The engine of a recording: it keeps notes, and runs nothing.
+/// Engine of a recording: it stores notes and refuses every other command.
 struct Reader {
     path: PathBuf,
     log: Arc<Log>,
@@ -65,7 +71,7 @@ struct Reader {
 impl Reader {
     async fn serve(self, mut requests: mpsc::Receiver<Request>) {
         while let Some(Request { command, who, reply }) = requests.recv().await {
-            // Whoever asked may be gone by now.
+            // The sender of the request may be gone by now; ignore the error.
             let _ = reply.send(self.carry_out(command, &who));
         }
     }

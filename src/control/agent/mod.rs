@@ -1,5 +1,5 @@
-//! The debugger as an MCP server, for agents: what a person sees and does, as tools and resources.
-//! What an agent does is marked as its doing wherever it is seen.
+//! The debugger as an MCP server for agents: the functions of a screen as tools and resources. The
+//! log names the agent as the author of its commands, so they are marked wherever they are shown.
 
 mod results;
 mod tools;
@@ -21,28 +21,28 @@ use super::api::{Ask, FrameFacts};
 use super::library;
 use super::reach::EngineSelector;
 
-/// The server.
+/// The MCP server for agents.
 #[derive(Debug, Clone, Copy)]
 pub struct Agent {
-    /// Whether tools that change what goes on are there.
+    /// `true` to offer tools that change the traffic.
     pub control: bool,
 }
 
-/// Why serving ended.
+/// Error that ended the server, as a sentence.
 #[derive(Debug, thiserror::Error)]
-#[error("the agent cannot be served: {0}")]
+#[error("the MCP server for agents failed: {0}")]
 pub struct AgentError(String);
 
 const INSTRUCTIONS: &str = "Shadowcat stands between MCP clients and servers. list_sessions says what runs; \
     list_frames and wait_for_frame show what was said; recordings are tapes. With control, `hold` stops \
     messages that match a query, list_held shows them, and edit, accept, drop and answer decide on them.";
-/// Frames of a session that a resource gives.
+/// Maximum number of frames in a resource.
 const FRAMES: usize = 200;
 
-/// Serves on standard input and output until the client has ended.
+/// Serves MCP on standard input and output until the client has ended.
 ///
 /// # Errors
-/// When the client does not speak MCP.
+/// If the client does not speak MCP, or if the task of the server fails.
 pub async fn serve(control: bool) -> Result<(), AgentError> {
     let failed = |error: String| AgentError(error);
     let agent = Agent { control };
@@ -51,7 +51,7 @@ pub async fn serve(control: bool) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// What the log calls an agent: by the name that it gave.
+/// Returns the name of an agent for the log, which contains the name that its client reports.
 fn name(cx: &RequestContext<RoleServer>) -> String {
     let client = cx.meta.client_info().map(|info| info.name.clone());
     let client = client.or_else(|| cx.peer.peer_info().map(|info| info.client_info.name.clone()));
@@ -108,7 +108,8 @@ impl ServerHandler for Agent {
             Err(error @ (ToolError::Unknown(_) | ToolError::NotAllowed(_))) => {
                 Err(ErrorData::invalid_params(error.to_string(), None))
             }
-            // Something that the agent can do otherwise.
+            // The agent can react to these errors, so they are tool results rather than protocol
+            // errors.
             Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),
         }
     }
@@ -124,12 +125,12 @@ impl ServerHandler for Agent {
         };
         let selector = EngineSelector { name: None, by: name(&cx) };
         let mut resources =
-            vec![one("shadowcat://sessions".into(), "sessions".into(), "Everything that runs".into())];
+            vec![one("shadowcat://sessions".into(), "sessions".into(), "All running sessions".into())];
         for engine in selector.all().await {
             resources.push(one(
                 format!("shadowcat://sessions/{}/frames", engine.facts.pid),
                 format!("frames of {}", engine.title()),
-                "What was said, the newest messages".into(),
+                "The newest messages".into(),
             ));
         }
         let tapes = tools::in_background(|| library::tapes(None, TAPES)).await.unwrap_or_default();

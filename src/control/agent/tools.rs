@@ -1,4 +1,4 @@
-//! What an agent can look at and do: each variant is a tool, its fields are the tool's arguments.
+//! Tools for agents: each variant is a tool, and its fields are the tool's arguments.
 
 use std::time::Duration;
 
@@ -21,163 +21,189 @@ use crate::log::Query;
 use crate::log::record::{Seq, SessionId};
 use crate::mcp::{Direction, compose, layout, patch};
 
-/// Tools that change nothing.
+/// Tools that only read.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum ReadTool {
-    /// Lists every session of every running shadowcat: its server, client, era, counts of frames, errors and held messages. Begin here.
+    /// Lists every session of every running shadowcat: its server, client, era, and counts of
+    /// frames, errors and held messages. Begin here.
     #[serde(rename = "list_sessions")]
     Sessions {},
-    /// Lists frames (messages) of a running session, the newest that match. Queries look like `tool:search status:error`, `kind:req method:tools/call`, `dur:>500ms`, `status:held`.
+    /// Lists frames (messages) of a running session: the newest that match. Queries look like
+    /// `tool:search status:error`, `kind:req method:tools/call`, `dur:>500ms`, `status:held`.
     #[serde(rename = "list_frames")]
     Frames {
-        /// The name of a server, or the process id of its shadowcat. Needed where several run.
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
-        /// A query; everything where empty.
+        /// Query; if empty, every frame matches.
         #[serde(default)]
         filter: String,
-        /// The first position that is looked at.
+        /// First position to look at.
         #[serde(default)]
         from: Option<Seq>,
-        /// At most so many; 50 if not given.
+        /// Maximum number of frames; 50 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
-    /// Waits for a frame that a query matches, of a session that runs or is about to start, and returns it. Nothing found in time is an error.
+    /// Waits for a frame that matches a query, in a session that runs or is about to start, and
+    /// returns it. It is an error if none matches in time.
     #[serde(rename = "wait_for_frame")]
     Wait {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
-        /// A query, e.g. `tool:search status:held`.
+        /// Query, e.g. `tool:search status:held`.
         filter: String,
-        /// Seconds; 30 if not given, 300 at most.
+        /// Time limit in seconds: 30 if not given, 300 at most.
         #[serde(default)]
         timeout: Option<u64>,
-        /// From this position on; 1 takes what was there before too.
+        /// First position to look at; 1 includes earlier frames. Only new frames if not given.
         #[serde(default)]
         from: Option<Seq>,
     },
-    /// Lists what is held: messages that wait for a verdict, each with its id, its age and the message.
+    /// Lists held messages, which wait for a verdict: each with its id, its age and the message.
     #[serde(rename = "list_held")]
     Held {
+        /// Name of a server, or process id of its shadowcat. All if not given.
         #[serde(default)]
         server: Option<String>,
     },
-    /// Lists the breakpoints of a session's shadowcat, and who decides there.
+    /// Lists the breakpoints of a session's shadowcat, and the controllers that can decide there.
     #[serde(rename = "list_breakpoints")]
     Breakpoints {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
     },
-    /// Lists recordings of the library, the newest first.
+    /// Lists recordings of the library, newest first.
     #[serde(rename = "list_tapes")]
     Tapes {
-        /// Text in a name, a server or a tag.
+        /// Text in a name, a target or a tag.
         #[serde(default)]
         text: Option<String>,
-        /// At most so many; 20 if not given.
+        /// Maximum number of recordings; 20 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
-    /// Lists frames of a recording, the newest that match.
+    /// Lists frames of a recording: the newest that match.
     #[serde(rename = "list_tape_frames")]
     TapeFrames {
-        /// A name, a file, or the beginning of an id.
+        /// Name, file path, or beginning of the file name or id of the recording.
         tape: String,
+        /// Query; if empty, every frame matches.
         #[serde(default)]
         filter: String,
+        /// Maximum number of frames; 50 if not given.
         #[serde(default)]
         limit: Option<usize>,
     },
 }
 
-/// Tools that change what goes on.
+/// Tools that change the traffic.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum ControlTool {
-    /// Arms a breakpoint: messages that the query matches are held until somebody decides, for at most `patience` seconds while nobody at a screen does. Returns its number.
+    /// Arms a breakpoint: messages that match the query are held until someone decides, or for at
+    /// most `patience` seconds while no screen is attached. Returns its number.
     #[serde(rename = "hold")]
     Hold {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
-        /// A query, e.g. `tool:search kind:req`.
+        /// Query, e.g. `tool:search kind:req`.
         query: String,
-        /// Seconds; 60 if not given.
+        /// Time limit in seconds; 60 if not given.
         #[serde(default)]
         patience: Option<u64>,
     },
-    /// Removes a breakpoint by its number.
+    /// Removes a breakpoint.
     #[serde(rename = "remove_breakpoint")]
     RemoveBreakpoint {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
+        /// Number of the breakpoint, as hold returned it.
         number: u32,
     },
-    /// Lets a held message go on, as it is or as it was edited.
+    /// Accepts a held message: sends it unchanged, or as it was edited.
     #[serde(rename = "accept")]
     Accept {
+        /// Name of a server, or process id of its shadowcat. Required if several hold such an id.
         #[serde(default)]
         server: Option<String>,
-        /// The id that list_held gives.
+        /// Id of the message, as list_held returns it.
         id: Seq,
-        /// Hold the reply to it as well.
+        /// Hold the reply to the message as well.
         #[serde(default)]
         hold_reply: bool,
     },
-    /// Changes a held message, by a JSON Patch (RFC 6902) or as a whole. It stays held until it is accepted.
+    /// Changes a held message by a JSON Patch (RFC 6902) or replaces it. It stays held until
+    /// accepted.
     #[serde(rename = "edit")]
     Edit {
+        /// Name of a server, or process id of its shadowcat. Required if several hold such an id.
         #[serde(default)]
         server: Option<String>,
+        /// Id of the message, as list_held returns it.
         id: Seq,
-        /// Operations such as {"op":"replace","path":"/params/arguments/q","value":"x"}.
+        /// JSON Patch, e.g. `[{"op":"replace","path":"/params/arguments/q","value":"x"}]`.
         #[serde(default)]
         patch: Option<Value>,
-        /// The whole message.
+        /// New message as a whole.
         #[serde(default)]
         message: Option<Value>,
     },
-    /// Keeps a held message from its peer. With an error, whoever waits for an answer gets that.
+    /// Drops a held message: its receiver does not get it. With `error`, the peer that waits for an
+    /// answer gets that error.
     #[serde(rename = "drop")]
     Drop {
+        /// Name of a server, or process id of its shadowcat. Required if several hold such an id.
         #[serde(default)]
         server: Option<String>,
+        /// Id of the message, as list_held returns it.
         id: Seq,
-        /// The text of a JSON-RPC error; nothing is told if not given.
+        /// Text of a JSON-RPC error; if not given, the waiting peer gets no answer.
         #[serde(default)]
         error: Option<String>,
     },
-    /// Answers a held request in the place of the other side.
+    /// Answers a held request in place of its receiver.
     #[serde(rename = "answer")]
     Answer {
+        /// Name of a server, or process id of its shadowcat. Required if several hold such an id.
         #[serde(default)]
         server: Option<String>,
+        /// Id of the message, as list_held returns it.
         id: Seq,
-        /// The result, or {"error": {"code": …, "message": …}}.
+        /// Result, or {"error": {"code": …, "message": …}}.
         result: Value,
     },
-    /// Sends a message of your own past the peers, marked as injected. What is answered to a request of yours is not seen by them.
+    /// Sends a message of your own to one side, marked as injected. The peers do not see the answer
+    /// to a request of yours.
     #[serde(rename = "inject")]
     Inject {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
-        /// The number of the session.
+        /// Number of the session, as list_sessions returns it.
         session: u32,
+        /// Side that receives the message.
         to: To,
-        /// A JSON-RPC message.
+        /// JSON-RPC message. A string is sent as it is.
         message: Value,
     },
-    /// Starts the server of a session again, where shadowcat is its client.
+    /// Restarts the server of a session, if shadowcat started it.
     #[serde(rename = "restart")]
     Restart {
+        /// Name of a server, or process id of its shadowcat. Required if several run.
         #[serde(default)]
         server: Option<String>,
+        /// Number of the session, as list_sessions returns it.
         session: u32,
     },
 }
 
-/// The side that a message goes to.
+/// Side that receives a message: `server` or `client`.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum To {
@@ -185,27 +211,35 @@ pub enum To {
     Client,
 }
 
-/// A tool, as it is offered.
+/// A tool as it is offered to agents.
 pub struct Tool {
+    /// Name of the tool.
     pub name: String,
+    /// Description of the tool, from the doc comment of its variant.
     pub description: String,
+    /// Schema of its arguments.
     pub schema: Value,
-    /// The schema of its result.
+    /// Schema of its result.
     pub result: Value,
+    /// `true` if the tool only reads.
     pub read_only: bool,
-    /// Whether something is lost by it.
+    /// `true` if the tool discards a message or ends a process.
     pub destructive: bool,
 }
 
-/// Why a tool gave no result.
+/// Error from calling a tool.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
+    /// No tool has this name.
     #[error("there is no tool {0:?}")]
     Unknown(String),
-    #[error("{0:?} changes what goes on, which needs `shadowcat mcp --allow-control`")]
+    /// The tool with this name changes the traffic, which is not allowed.
+    #[error("{0:?} changes the traffic and requires `shadowcat mcp --allow-control`")]
     NotAllowed(String),
+    /// The arguments do not fit the tool.
     #[error("{0}")]
     Arguments(String),
+    /// The tool could not do what it should.
     #[error("{0}")]
     Failed(String),
 }
@@ -213,8 +247,8 @@ pub enum ToolError {
 impl From<ReachError> for ToolError {
     fn from(error: ReachError) -> Self {
         Self::Failed(match error {
-            ReachError::Several(_) => format!("{error}; say which with `server`"),
-            ReachError::Nobody(_) => format!("{error}; list_sessions says what runs"),
+            ReachError::Several(_) => format!("{error}; select one with `server`"),
+            ReachError::Nobody(_) => format!("{error}; list_sessions lists running sessions"),
             other => other.to_string(),
         })
     }
@@ -226,7 +260,7 @@ impl From<CallError> for ToolError {
     }
 }
 
-/// The tools that are offered.
+/// Returns the tools to offer; those that change the traffic only if `control` is set.
 pub fn offered(control: bool) -> Vec<Tool> {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
@@ -250,10 +284,10 @@ pub fn offered(control: bool) -> Vec<Tool> {
     tools
 }
 
-/// Calls a tool in the name of `by`.
+/// Calls the tool `name` on behalf of `by`.
 ///
 /// # Errors
-/// When there is no such tool, its arguments are wrong, or it cannot do what it should.
+/// If there is no such tool or it is not allowed, if its arguments are wrong, or if it fails.
 pub async fn call(name: &str, arguments: Value, by: &str, control: bool) -> Result<Value, ToolError> {
     let known = |tools: Vec<Tool>| tools.iter().any(|tool| tool.name == name);
     let tagged = json!({ "method": name, "params": arguments });
@@ -279,7 +313,7 @@ fn checked(filter: &str) -> Result<(), ToolError> {
 }
 
 async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
-    /// Frames that are given if it is not said how many.
+    /// Number of frames to return if the call gives none.
     const FRAMES: usize = 50;
     const TAPES: usize = 20;
     const LONGEST: u64 = 300;
@@ -342,7 +376,7 @@ async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
     }
 }
 
-/// Reads files elsewhere than where messages are answered.
+/// Reads files on a blocking thread, so that other messages are answered meanwhile.
 pub(super) async fn in_background<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, ToolError> {
@@ -351,7 +385,7 @@ pub(super) async fn in_background<T: Send + 'static>(
 }
 
 fn line(message: &Value) -> Bytes {
-    // A text is sent as it is: it need not be JSON.
+    // A string is sent as a line of text: it need not be JSON.
     match message {
         Value::String(text) => Bytes::from(layout::one_line(text)),
         other => Bytes::from(other.to_string()),

@@ -1,5 +1,5 @@
-//! What has left the memory of a hub's log: asked for again at its engine, or read from the engine's
-//! tape when it is gone.
+//! Archive of a hub's log: records that were evicted from memory are requested from their engine,
+//! or read from the engine's tape if it is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::log::Log;
 use crate::log::record::{Record, Seq};
 use crate::log::store;
 
-/// Records that are asked for at once.
+/// Number of records per request.
 const BLOCK: usize = 256;
-/// How long an engine may take: a screen waits for it.
+/// Time limit for the answer of an engine; short, because a screen waits for it.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Archive {
     inner: Arc<Mutex<Inner>>,
     runtime: Handle,
-    /// The records that came last: readers go on from where they are.
+    /// Engine and records of the last answer: most readers continue where they are.
     block: Mutex<(usize, Vec<Record>)>,
 }
 
@@ -29,7 +29,7 @@ impl Archive {
         Arc::new(Self { inner, runtime: Handle::current(), block: Mutex::default() })
     }
 
-    /// Record `remote` of an engine, in its own numbers.
+    /// Returns record `remote` of engine `at`, in the engine's own numbers.
     fn fetch(&self, at: usize, remote: Seq) -> Option<Record> {
         {
             let block = self.block.lock();
@@ -48,9 +48,9 @@ impl Archive {
             return self.on_tape(at, remote);
         }
         let ask = async { tokio::time::timeout(READ_TIMEOUT, client.records(remote, BLOCK)).await };
-        // Readers are synchronous; this one may wait for the engine.
+        // Readers of a log are synchronous, so the thread has to wait for the engine.
         let Ok(Ok(records)) = tokio::task::block_in_place(|| self.runtime.block_on(ask)) else {
-            // It has just ended, or is busy; what it told a while ago is on its tape.
+            // The engine has just ended or is busy; its older records are on its tape.
             return self.on_tape(at, remote);
         };
         let record = records.iter().find(|record| record.seq == remote).cloned();
@@ -62,7 +62,8 @@ impl Archive {
         self.shelf(at, remote)?.get(remote).map(|record| Record::clone(&record))
     }
 
-    /// The tape of an engine that has record `remote`. While the engine lived it may have been shorter.
+    /// Returns the tape of engine `at`. A tape that was opened while the engine lived may lack
+    /// record `remote`; it is opened again.
     fn shelf(&self, at: usize, remote: Seq) -> Option<Arc<Log>> {
         let path = {
             let inner = self.inner.lock();

@@ -1,5 +1,5 @@
-//! Engines that come to a hub: each is greeted, tells its past in the order of time with that of the
-//! others, and then goes on by itself.
+//! Attaching engines to a hub: the handshake, then the past records of all new engines merged in
+//! order of time, then the notifications of each.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,28 +15,28 @@ use crate::control::numbers::Numbers;
 use crate::engine::{Command, Reply};
 use crate::log::record::Record;
 
-/// How long an engine that has more to tell of the past is waited for, before the others go on.
+/// Time limit for the next past record of an engine; after it the others go on without this one.
 const STALL: Duration = Duration::from_secs(1);
 
-/// How long an engine may take to greet.
+/// Time limit for the handshake with an engine.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An engine that has been greeted and is about to tell its past.
+/// An engine after the handshake, whose past records are about to arrive.
 struct Arrival {
     path: PathBuf,
     machine: Machine,
     facts: Facts,
     client: Client,
-    seat: Option<u32>,
+    controller: Option<u32>,
     told: mpsc::Receiver<Notice>,
 }
 
 impl Hub {
-    /// Takes in the engines behind these sockets. What they have to tell of the past is told in the
-    /// order of time; then this returns, and they go on. Sockets that nobody answers at are left out,
-    /// with the reason.
+    /// Attaches the engines behind these sockets. Returns when their past records are in the log,
+    /// with the sockets that failed and the reasons; later records are followed in the background.
     pub async fn attach(self: &Arc<Self>, sockets: &[PathBuf]) -> Vec<(PathBuf, CallError)> {
-        // One that does not answer keeps nobody from the others.
+        // Connect to all at the same time: an engine that does not answer does not delay the
+        // others.
         let meet = |path: &PathBuf| {
             let path = path.clone();
             async {
@@ -60,10 +60,10 @@ impl Hub {
         self.greet(path, Machine::Ours, met).await
     }
 
-    /// Takes in an engine that is reached in another way, as `path`.
+    /// Attaches an engine over an existing connection; `path` identifies the engine.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If it does not answer.
     pub async fn attach_over(
         self: &Arc<Self>,
         path: PathBuf,
@@ -81,28 +81,29 @@ impl Hub {
         machine: Machine,
         (client, facts, told): (Client, Facts, mpsc::Receiver<Notice>),
     ) -> Result<Arrival, CallError> {
-        let seat = match self.decides {
+        let controller = match self.decides {
             true => client.command(&Command::Attend { name: self.name.clone() }).await?,
             false => Reply::Done,
         };
-        let seat = match seat {
+        let controller = match controller {
             Reply::Seat(seat) => Some(seat),
             _ => None,
         };
         let wanted = self.inner.lock().wanted.clone();
         let known = |query: &String| facts.breakpoints.points.iter().any(|point| point.query == *query);
         for query in wanted.into_iter().filter(|query| !known(query)) {
-            // One that this engine does not understand is of a newer program.
+            // The engine may be older and not understand the query; ignore the error.
             let _ = client.command(&Command::Break { query, patience: None }).await;
         }
         client.subscribe(1).await?;
-        Ok(Arrival { path, machine, facts, client, seat, told })
+        Ok(Arrival { path, machine, facts, client, controller, told })
     }
 
-    /// Tells what engines have recorded so far, the oldest first, and then lets each go on by itself.
+    /// Appends the past records of new engines in order of time, then follows each engine in a
+    /// task.
     async fn tell_past(self: &Arc<Self>, arrivals: Vec<Arrival>) {
         let mut told = Vec::new();
-        for Arrival { path, machine, facts, client, seat, told: notices } in arrivals {
+        for Arrival { path, machine, facts, client, controller, told: notices } in arrivals {
             let mut inner = self.inner.lock();
             inner.members.push(HubEngine {
                 path,
@@ -111,7 +112,7 @@ impl Hub {
                 tape: facts.tape.clone(),
                 facts,
                 client,
-                seat,
+                controller,
                 numbers: Numbers::default(),
                 gone: false,
                 behind: Duration::ZERO,
@@ -128,7 +129,7 @@ impl Hub {
                         Ok(Some(Notice::Record(record))) => *head = Some(record),
                         Ok(Some(Notice::CaughtUp)) | Err(_) => *is_past = false,
                         Ok(Some(other)) => self.heard(*at, other),
-                        // That it is gone is found again below.
+                        // The tasks below handle the closed connection.
                         Ok(None) => *is_past = false,
                     }
                 }
@@ -150,7 +151,8 @@ impl Hub {
                     hub.heard(at, notice);
                 }
                 let ending = Arc::clone(&hub);
-                // What it could not tell any more is on its tape. A tape that cannot be read is none.
+                // Records that the engine could not send any more are on its tape. `Err` means that
+                // reading it panicked; the records are lost then.
                 let _ = tokio::task::spawn_blocking(move || ending.read_rest(at)).await;
                 hub.lost(at);
             });

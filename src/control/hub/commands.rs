@@ -1,4 +1,4 @@
-//! What is wanted of a hub, and which of its engines it is about.
+//! Commands to a hub, and the engines that they are sent to.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::control::client::{CallError, Client};
 use crate::engine::{Command, Refusal, Reply, Request};
 use crate::log::record::{Seq, SessionId};
 
-/// EngineSelector a command goes to.
+/// The engines that a command is sent to.
 enum Address {
     One(usize),
     All,
-    /// Every engine, to the seat that we have there.
+    /// Every engine, with the hub's number as a controller there.
     Seats,
-    /// The engines that have a breakpoint on this query.
+    /// Engines that have a breakpoint with this query.
     Point(String),
 }
 
-/// What one engine is told.
+/// A command to one engine.
 struct Order {
     at: usize,
     client: Client,
     command: Command,
 }
 
-/// How long an engine may take to do what needs no waiting.
+/// Time limit for the answer to a command that does not wait for time or a peer.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) {
@@ -38,11 +38,11 @@ pub(super) async fn serve(hub: Arc<Hub>, mut requests: mpsc::Receiver<Request>) 
         let hub = Arc::clone(&hub);
         let mut doing = Box::pin(async move {
             let outcome = hub.carry_out(command).await;
-            // Whoever asked may not care for the answer any more.
+            // The sender may have been cancelled; ignore the error.
             let _ = reply.send(outcome);
         });
-        // What is wanted goes out in the order in which it is wanted; one engine that is slow to answer
-        // does not hold up the others.
+        // Poll each command once so that commands are sent in order. A task then waits for the
+        // answers: an engine that is slow to answer does not delay other commands.
         let is_done = std::future::poll_fn(|cx| Poll::Ready(doing.as_mut().poll(cx).is_ready())).await;
         if !is_done {
             tokio::spawn(doing);
@@ -61,13 +61,13 @@ impl Hub {
         };
         if orders.is_empty() {
             return Err(match address {
-                Address::One(_) => Refusal("its shadowcat has ended; what it said stays readable".into()),
-                // It is kept for whatever starts.
+                Address::One(_) => Refusal("its shadowcat has ended; its records stay readable".into()),
+                // The query is kept for engines that are attached later.
                 Address::All if matches!(command, Command::Break { .. }) => {
                     self.show();
                     return Ok(Reply::Done);
                 }
-                // It was kept for whatever starts, and is no more.
+                // The query was kept for engines that are attached later, and no longer is.
                 Address::Point(_) if matches!(command, Command::RemoveBreakpoint { .. }) => {
                     self.show();
                     return Ok(Reply::Done);
@@ -89,17 +89,17 @@ impl Hub {
             match answer {
                 Ok(reply) => (outcome, done) = (Ok(self.replied(*at, command, reply).await), true),
                 Err(error) if !done => outcome = Err(Refusal(error.to_string())),
-                // Some did; the others say why not in their logs.
+                // Success in one engine is enough: the error of another is not reported.
                 Err(_) => {}
             }
         }
         outcome
     }
 
-    /// A reply in our own numbers.
+    /// Converts a reply of engine `at` to the numbers of the hub.
     async fn replied(&self, at: usize, command: &Command, reply: Reply) -> Reply {
         match reply {
-            // The record may come after the answer.
+            // The record may arrive after the answer: wait for it.
             Reply::Frame(remote) => Reply::Frame(self.arrived(at, remote).await),
             Reply::Breakpoint(_) => match command {
                 Command::Break { query, .. } => Reply::Breakpoint(self.inner.lock().point(query)),
@@ -124,7 +124,7 @@ impl Hub {
 }
 
 impl Inner {
-    /// Keeps what engines that come later are to break on.
+    /// Keeps the queries of breakpoints for engines that are attached later.
     fn remember(&mut self, command: &Command) {
         match command {
             Command::Break { query, .. } => {
@@ -140,7 +140,8 @@ impl Inner {
         }
     }
 
-    /// EngineSelector a command is about, whose numbers it is given.
+    /// Returns the engines that a command concerns, and converts its numbers to those of the
+    /// engine.
     fn address(&self, command: &mut Command) -> Result<Address, Refusal> {
         match command {
             Command::Accept { frame }
@@ -160,13 +161,15 @@ impl Inner {
             Command::Note { session, frame, .. } => match frame {
                 Some(frame) => {
                     let address = self.frame(frame)?;
-                    // The engine knows the session of its frame; a note needs it only without one.
+                    // The frame alone identifies the engine, so an unknown session is no error.
                     self.session(session).or(Ok(address))
                 }
                 None if *session == SessionId(0) => Ok(Address::All),
                 None => self.session(session),
             },
-            Command::RemoveBreakpoint { id } | Command::ToggleBreakpoint { id } => {
+            Command::RemoveBreakpoint { id }
+            | Command::ToggleBreakpoint { id }
+            | Command::SetBreakpoint { id, .. } => {
                 let at = usize::try_from(*id).unwrap_or(usize::MAX).checked_sub(1);
                 let query = at.and_then(|at| self.points.get(at)).cloned();
                 query.map(Address::Point).ok_or_else(|| Refusal(format!("there is no breakpoint {id}")))
@@ -177,12 +180,12 @@ impl Inner {
             | Command::Break { .. } => Ok(Address::All),
             Command::TakeOver { .. } => Ok(Address::Seats),
             Command::Attend { .. } | Command::Leave { .. } => {
-                Err(Refusal("the seats of a hub are its own".into()))
+                Err(Refusal("seats of a hub cannot be taken or left".into()))
             }
         }
     }
 
-    /// What each of the engines is told, in its own numbers.
+    /// Returns the command for each addressed engine, with the engine's own numbers.
     fn orders(&self, address: &Address, command: &Command) -> Vec<Order> {
         let mut orders = Vec::new();
         for (at, member) in self.members.iter().enumerate().filter(|(_, member)| !member.gone) {
@@ -193,17 +196,22 @@ impl Inner {
                 Address::One(_) => {}
                 Address::All => order(command.clone()),
                 Address::Seats => {
-                    member.seat.into_iter().for_each(|seat| order(Command::TakeOver { seat }));
+                    member
+                        .controller
+                        .into_iter()
+                        .for_each(|controller| order(Command::TakeOver { controller }));
                 }
                 Address::Point(query) => {
                     let is_enabled = self.is_enabled(query);
-                    // Its numbers as they are now: it may have been removed and added again.
+                    // Use the current numbers: the breakpoint may have been removed and added
+                    // again.
                     for point in member.points.points.iter().filter(|point| point.query == *query) {
                         match command {
                             Command::RemoveBreakpoint { .. } => {
                                 order(Command::RemoveBreakpoint { id: point.id });
                             }
-                            // What is toggled is what is seen: those that are otherwise are as wanted.
+                            // Toggle only breakpoints in the state that is shown; the others are in
+                            // the wanted state already.
                             Command::ToggleBreakpoint { .. } if point.enabled == is_enabled => {
                                 order(Command::ToggleBreakpoint { id: point.id });
                             }
@@ -216,14 +224,16 @@ impl Inner {
         orders
     }
 
-    /// Whether a query breaks in any of the engines, which is how it is shown.
+    /// Returns `true` if any engine has an enabled breakpoint with this query, which is the state
+    /// that is shown.
     fn is_enabled(&self, query: &str) -> bool {
         let living = self.members.iter().filter(|member| !member.gone);
         living.flat_map(|member| &member.points.points).any(|point| point.query == query && point.enabled)
     }
 
     fn frame(&self, frame: &mut Seq) -> Result<Address, Refusal> {
-        let (at, remote) = self.owner(*frame).ok_or_else(|| Refusal(format!("#{frame} is of no engine")))?;
+        let (at, remote) =
+            self.owner(*frame).ok_or_else(|| Refusal(format!("#{frame} belongs to no engine")))?;
         *frame = remote;
         Ok(Address::One(at))
     }

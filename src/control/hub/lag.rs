@@ -1,4 +1,4 @@
-//! How far what engines told is behind them.
+//! Measurement of the delay between engines and the hub.
 
 use std::collections::VecDeque;
 use std::sync::Weak;
@@ -11,12 +11,12 @@ use crate::clock::Stamp;
 use crate::control::api::{Ask, Facts};
 use crate::log::record::Seq;
 
-/// How often they are asked, and how long an answer may take.
+/// Interval between two probes of an engine, and time limit for each answer.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Asks every engine where it is, as long as somebody looks.
+/// Asks every engine for its newest position, for as long as the hub exists.
 pub(super) async fn mind(hub: Weak<Hub>) {
-    // Where each was when, as far as it has not told that yet.
+    // Positions of each engine, with the time of the probe, whose records have not arrived yet.
     let mut lags: Vec<VecDeque<(Seq, Stamp)>> = Vec::new();
     loop {
         tokio::time::sleep(PROBE_INTERVAL).await;
@@ -40,7 +40,7 @@ pub(super) async fn mind(hub: Weak<Hub>) {
             let member = &mut inner.members[at];
             let told = member.numbers.last();
             let lag = &mut lags[at];
-            // One that does not answer is not known to have said more.
+            // An engine that does not answer adds no position.
             lag.extend(last.map(|last| (last, now)));
             while lag.front().is_some_and(|(last, _)| *last <= told) {
                 lag.pop_front();

@@ -1,5 +1,5 @@
-//! Several engines that are looked at as one: their records are told again in one log, in the order
-//! of time, and what is wanted goes to the engine that it is about.
+//! Several engines that are presented as one: their records are merged into one log in order of
+//! time, and each command goes to the engine that it concerns.
 
 mod archive;
 mod arrival;
@@ -26,56 +26,59 @@ use crate::log::record::{Body, Closed, Level, Note, Record, Seq, SessionId};
 use crate::log::{Log, store::DEFAULT_BOUND};
 use crate::tape::Status;
 
-/// The seat that whoever looks through a hub has in it: in each engine it has another.
-pub const OWN_SEAT: u32 = 0;
+/// Number of the hub's user as a controller of the hub itself; each engine gives the hub another.
+pub const OWN_CONTROLLER: u32 = 0;
 
-/// Engines that are looked at as one.
+/// Engines that are presented as one.
 pub struct Hub {
     log: Arc<Log>,
     inner: Arc<Mutex<Inner>>,
     shown: watch::Sender<Snapshot>,
     recording: watch::Sender<Status>,
     running: watch::Sender<Vec<RunningEngine>>,
-    /// What the engines know this one as.
+    /// Name under which the engines know the hub.
     name: String,
-    /// Whether it can decide on what is held.
+    /// `true` if the hub registers as a controller of each engine, so that it can decide on held
+    /// frames.
     decides: bool,
 }
 
 #[derive(Default)]
 struct Inner {
     members: Vec<HubEngine>,
-    /// Whose each record of the log is, by its position less one, and which of theirs.
+    /// Engine of each record of the log and the record's position there, by position minus one;
+    /// `None` for records of the hub itself.
     owners: Vec<Option<(u16, Seq)>>,
-    /// The queries of breakpoints, by their number here less one: those of several engines on the same
-    /// query are one.
+    /// Queries of breakpoints, by their number in the hub minus one. Breakpoints of several engines
+    /// with the same query share a number.
     points: Vec<String>,
-    /// Queries that were broken on here: engines that come later break on them too.
+    /// Queries of breakpoints that were set in the hub; engines that are attached later get them
+    /// too.
     wanted: BTreeSet<String>,
     free: Free,
 }
 
-/// One of the engines.
+/// An attached engine.
 struct HubEngine {
     path: PathBuf,
     machine: Machine,
     facts: Facts,
     client: Client,
-    seat: Option<u32>,
+    controller: Option<u32>,
     numbers: Numbers,
     points: Points,
     tape: Tape,
-    /// Whether it has ended, or cannot be reached any more.
+    /// `true` if the engine has ended or cannot be reached any more.
     gone: bool,
-    /// How far what it told is behind it.
+    /// Delay between a record in the engine and its arrival here.
     behind: Duration,
-    /// Its sessions that have not ended, by their number here.
+    /// Open sessions, by their number in the hub.
     open: Vec<SessionId>,
-    /// Its tape, opened when it is gone and something of it is wanted.
+    /// Log of the engine's tape, opened when the engine does not send a record that is needed.
     shelf: Option<Arc<Log>>,
 }
 
-/// Where an engine runs. Only here are its files ours to open.
+/// The machine on which an engine runs: tapes can only be opened on this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Machine {
     Ours,
@@ -83,13 +86,21 @@ enum Machine {
 }
 
 impl Hub {
-    /// A hub without engines, whose log begins at the wall time `anchor`, and the handle on it. It is
-    /// known to engines as `name`.
+    /// Creates a hub without engines, whose log begins at the wall-clock time `anchor`
+    /// (microseconds since the Unix epoch), and returns it with a handle for front ends and the
+    /// state of the recordings. Engines know it as `name`.
+    ///
+    /// # Panics
+    /// If called outside of a Tokio runtime.
     pub fn new(name: &str, anchor: u64) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
         Self::start(name, anchor, true)
     }
 
-    /// The same for one who only looks: nothing is held for it.
+    /// Creates a hub that only reads, like [`Hub::new`]: it is no controller of the engines, so no
+    /// frames are held for it.
+    ///
+    /// # Panics
+    /// If called outside of a Tokio runtime.
     pub fn watching(name: &str, anchor: u64) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
         Self::start(name, anchor, false)
     }
@@ -100,7 +111,7 @@ impl Hub {
         log.set_archive(archive::Archive::new(Arc::clone(&inner)));
         let shown = watch::Sender::new(Snapshot { armed: true, ..Snapshot::default() });
         let (engine, requests) = Engine::new(Arc::clone(&log), shown.subscribe());
-        let engine = engine.of(Who { seat: Some(OWN_SEAT), ..Who::person() });
+        let engine = engine.of(Who { controller: Some(OWN_CONTROLLER), ..Who::person() });
         let engine = engine.numbered(Arc::new(Origins(Arc::clone(&inner))));
         let recording = watch::Sender::new(Status::default());
         let status = recording.subscribe();
@@ -111,27 +122,27 @@ impl Hub {
         (hub, engine, status)
     }
 
-    /// Follows what runs.
+    /// Returns a receiver of the list of running engines.
     pub fn running(&self) -> watch::Receiver<Vec<RunningEngine>> {
         self.running.subscribe()
     }
 
-    /// What engines know this one as.
+    /// Returns the name under which the engines know the hub.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether the engine behind the socket at `path` is one of these, and alive.
+    /// Returns `true` if the engine behind the socket at `path` is attached and has not ended.
     pub fn knows(&self, path: &Path) -> bool {
         self.inner.lock().members.iter().any(|member| member.path == path && !member.gone)
     }
 
-    /// How many of the engines live.
+    /// Returns the number of attached engines that have not ended.
     pub fn living(&self) -> usize {
         self.inner.lock().members.iter().filter(|member| !member.gone).count()
     }
 
-    /// The time here of what an engine stamped.
+    /// Converts a time stamp of engine `at` to the clock of the hub.
     fn stamp(&self, at: usize, stamp: Stamp) -> Stamp {
         let anchor = self.inner.lock().members[at].facts.anchor;
         let zero = self.log.clock().stamp(anchor);
@@ -153,7 +164,7 @@ impl Hub {
         }
     }
 
-    /// Tells a record of an engine again.
+    /// Appends a record of engine `at` to the log of the hub.
     fn tell(&self, at: usize, record: &Record) {
         let stamp = self.stamp(at, record.at);
         let mut inner = self.inner.lock();
@@ -173,7 +184,7 @@ impl Hub {
             member.numbers.told(record, seq)
         });
         own(owners, appended.seq, u16::try_from(at).ok().map(|at| (at, record.seq)));
-        // What was told can be asked for again.
+        // The engine can send this record again, so the log may evict it.
         self.log.archived(appended.seq);
         if was_idle && !is_idle {
             let running = inner.running();
@@ -181,13 +192,13 @@ impl Hub {
         }
     }
 
-    /// Says something of our own.
+    /// Appends a record of the hub itself.
     fn remark(&self, inner: &mut Inner, session: SessionId, body: Body) {
         let seq = self.log.append(session, body);
         own(&mut inner.owners, seq, None);
     }
 
-    /// Tells what an engine that has ended recorded and did not tell.
+    /// Appends the records that an engine wrote to its tape before it ended, but did not send.
     fn read_rest(&self, at: usize) {
         let (path, told, pid) = {
             let inner = self.inner.lock();
@@ -205,25 +216,25 @@ impl Hub {
         self.inner.lock().members[at].shelf = Some(opened.log);
     }
 
-    /// An engine has ended, or cannot be reached any more. What it said stays.
+    /// Marks engine `at` as gone and closes its open sessions. Its records stay in the log.
     fn lost(&self, at: usize) {
         let mut inner = self.inner.lock();
         inner.members[at].gone = true;
         let open = std::mem::take(&mut inner.members[at].open);
         if !open.is_empty() {
-            let text = format!("the shadowcat of {} does not answer any more", inner.members[at].facts.name);
+            let text = format!("the shadowcat of {} no longer answers", inner.members[at].facts.name);
             let note = Note { frame: None, mark: None, level: Level::Warning, by: "shadowcat".into(), text };
             self.remark(&mut inner, SessionId(0), Body::Note(note));
         }
         for session in open {
-            let reason = "its shadowcat does not answer any more".to_owned();
+            let reason = "its shadowcat no longer answers".to_owned();
             self.remark(&mut inner, session, Body::Closed(Closed { reason, exit: None }));
         }
         drop(inner);
         self.show();
     }
 
-    /// Shows the breakpoints and recordings of all engines as one.
+    /// Publishes the merged state of the engines: breakpoints, recordings and the list of engines.
     fn show(&self) {
         let mut inner = self.inner.lock();
         let snapshot = inner.snapshot();
@@ -236,7 +247,7 @@ impl Hub {
     }
 }
 
-/// What frames are called in the engines that they come from.
+/// Conversion between frame numbers of the hub and those of its engines.
 struct Origins(Arc<Mutex<Inner>>);
 
 impl engine::Numbers for Origins {
@@ -260,13 +271,14 @@ impl engine::Numbers for Origins {
             let Facts { name, pid, .. } = &member.facts;
             place.is_none_or(|place| name == place || pid.to_string() == place)
         };
-        // Of several the newest; whoever means another says which.
+        // Of several matching engines the newest is meant; `place` can select another.
         let found = inner.members.iter().rev().filter(is_it).map(|member| member.numbers.seq(seq));
         found.into_iter().find(|local| *local > 0)
     }
 }
 
-/// Waits until a process has ended, and with it what it writes; not for long, it may do something else.
+/// Waits until a process has ended and written its tape. Gives up after 2 s: the process may go on
+/// with other work.
 fn wait_for_end(pid: u32) {
     const POLL_INTERVAL: Duration = Duration::from_millis(20);
     const STEPS: u32 = 100;
@@ -278,7 +290,7 @@ fn wait_for_end(pid: u32) {
     }
 }
 
-/// Notes whose the record at `seq` is. The log may have said something by itself before it.
+/// Notes the owner of the record at `seq`. The log may have appended gaps of its own before it.
 fn own(owners: &mut Vec<Option<(u16, Seq)>>, seq: Seq, owner: Option<(u16, Seq)>) {
     let at = usize::try_from(seq.saturating_sub(1)).unwrap_or(usize::MAX);
     if owners.len() <= at {
@@ -288,21 +300,21 @@ fn own(owners: &mut Vec<Option<(u16, Seq)>>, seq: Seq, owner: Option<(u16, Seq)>
 }
 
 impl HubEngine {
-    /// Its tape, where it is ours to open.
+    /// Returns the path of the engine's tape, if it is on this machine.
     fn recording(&self) -> Option<PathBuf> {
         self.tape.path.clone().filter(|_| self.machine == Machine::Ours)
     }
 }
 
 impl Inner {
-    /// The engine of a record and its position there.
+    /// Returns the engine of the record at `seq` and the record's position there.
     fn owner(&self, seq: Seq) -> Option<(usize, Seq)> {
         let at = usize::try_from(seq.checked_sub(1)?).ok()?;
         let (member, remote) = (*self.owners.get(at)?)?;
         Some((usize::from(member), remote))
     }
 
-    /// The number here of the breakpoints on a query.
+    /// Returns the hub's number of the breakpoints with this query, which is assigned if needed.
     fn point(&mut self, query: &str) -> u32 {
         let known = self.points.iter().position(|known| known == query);
         let index = known.unwrap_or_else(|| {
@@ -338,14 +350,14 @@ impl Inner {
                 snapshot.amended.insert(member.numbers.seq(amended.frame), line);
             }
             for controller in &member.points.controllers {
-                if Some(controller.seat) == member.seat {
+                if Some(controller.id) == member.controller {
                     decides &= controller.decides;
                 } else {
                     *controllers.entry(controller.name.clone()).or_default() |= controller.decides;
                 }
             }
         }
-        // What is to be broken on in whatever comes next.
+        // Add the breakpoints that are kept for engines that are attached later.
         for query in self.wanted.clone() {
             let id = self.point(&query);
             if snapshot.points.iter().all(|point| point.id != id) {
@@ -353,8 +365,8 @@ impl Inner {
                 snapshot.points.extend(point.breakpoint(id));
             }
         }
-        let own = Controller { seat: OWN_SEAT, name: "you".into(), decides };
-        let others = (1..).zip(controllers).map(|(seat, (name, decides))| Controller { seat, name, decides });
+        let own = Controller { id: OWN_CONTROLLER, name: "you".into(), decides };
+        let others = (1..).zip(controllers).map(|(id, (name, decides))| Controller { id, name, decides });
         snapshot.controllers = std::iter::once(own).chain(others).collect();
         snapshot
     }

@@ -1,4 +1,4 @@
-//! One peer: what it asks, wants and follows.
+//! A connection of one peer: its requests, commands and subscription.
 
 use std::io;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::engine::{Engine, Who};
 use crate::log::{Seq, Tail};
 use crate::tape::format::write_record;
 
-/// One peer.
+/// A connection of one peer.
 pub(super) struct Connection {
     shared: Arc<ServerState>,
-    /// Who it is, once it has said so.
+    /// Handle in the name of the peer; `None` until the peer has sent hello.
     engine: Option<Engine>,
     tail: Option<Subscription>,
 }
 
 struct Subscription {
     tail: Tail,
-    /// Up to here it is told what was there before.
+    /// Newest record when the subscription began; `None` once `log/caughtUp` has been sent.
     until: Option<Seq>,
 }
 
@@ -39,19 +39,21 @@ impl Connection {
         shared: Arc<ServerState>,
         ended: watch::Receiver<bool>,
     ) {
-        // What follows the first line may be for somebody else than us: not a byte of it is read.
+        // Bytes behind the first line may be for the server that the peer attaches to: do not read
+        // them.
         let Some(first) = first_line(&mut stream).await else { return };
         let Some((stream, first)) = join(stream, first, &shared).await else { return };
         let (read, write) = stream.into_split();
         let (lines, incoming) = mpsc::channel(UNDER_WAY);
         let reader = tokio::spawn(read_lines(read, lines));
         let mut connection = Self { shared, engine: None, tail: None };
-        // A peer that is gone is no failure of ours.
+        // `Err` means that the peer is gone, which needs no handling.
         let _ = connection.run(first, write, incoming, ended).await;
         reader.abort();
     }
 
-    /// Goes on until the peer says no more and has its answers, or is gone.
+    /// Serves the connection until the peer has closed its side and received its answers, or is
+    /// gone.
     async fn run(
         &mut self,
         first: Vec<u8>,
@@ -62,7 +64,8 @@ impl Connection {
         let (answers, mut outgoing) = mpsc::channel(UNDER_WAY);
         let (jobs, wanted) = mpsc::channel(UNDER_WAY);
         let mut jobs = Some(jobs);
-        // It outlives this, to do what was asked and to leave its seat.
+        // The worker outlives this task: it finishes the commands and removes the peer as a
+        // controller.
         tokio::spawn(work(Arc::clone(&self.shared), wanted, answers));
         let mut breakpoints = self.shared.engine.watch();
         let mut recording = self.shared.recording.clone();
@@ -86,7 +89,7 @@ impl Connection {
                     Some(line) => write.write_all(&line).await?,
                     None => return Ok(()),
                 },
-                // The engine ends: what it said last is told first.
+                // The engine ends: send the remaining records before closing.
                 true = is_true(&mut ended), if self.is_told_everything() => return Ok(()),
                 () = news(&mut self.tail) => write.write_all(&self.records()).await?,
                 Ok(()) = breakpoints.changed(), if self.engine.is_some() => {
@@ -104,21 +107,22 @@ impl Connection {
         }
     }
 
-    /// Whether nothing is left to send of the log.
+    /// Returns `true` if the subscription has no more records to send.
     fn is_told_everything(&self) -> bool {
         self.tail.as_ref().is_none_or(|subscription| subscription.tail.behind() == 0)
     }
 
-    /// What is new in the log, and that everything has been sent when it has.
+    /// Returns the lines of new records, followed by `log/caughtUp` once all earlier records are
+    /// sent.
     fn records(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let Some(Subscription { tail, until }) = &mut self.tail else { return out };
         let log = self.shared.engine.log();
-        // Records are of any size: one by one, so that few are in memory at a time.
+        // Records can be large: read them one by one to keep few of them in memory.
         for record in std::iter::from_fn(|| tail.read(1).pop()).take(BATCH) {
             out.extend_from_slice(wire::RECORD.as_bytes());
             write_record(&mut out, &record, log.clock().wall(record.at));
-            // It ends its line; here it ends inside of one.
+            // Remove the line terminator of `write_record`: this record stands inside a line.
             out.pop();
             out.extend_from_slice(b"}\n");
             if out.len() >= BATCH_BYTES {
@@ -132,7 +136,8 @@ impl Connection {
         out
     }
 
-    /// Takes a request. What takes a while is answered later.
+    /// Handles a request. Returns the answer, or `None` if the worker answers later or no answer is
+    /// due.
     fn handle_line(&mut self, line: &[u8], permit: mpsc::Permit<'_, Job>) -> Option<Vec<u8>> {
         if line.trim_ascii().is_empty() {
             return None;
@@ -144,7 +149,7 @@ impl Connection {
                 return Some(wire::answer(&Value::Null, Err(Failure::new(code, error.to_string()))));
             }
         };
-        // What has no id wants no answer.
+        // A message without id is a notification. Peers have no notifications to send: ignore it.
         let id = request.id.clone()?;
         match self.begin(request) {
             Ok(Begun::Now) => Some(wire::answer(&id, Ok(wire::result(&json!({}))))),
@@ -159,7 +164,7 @@ impl Connection {
     fn begin(&mut self, request: Incoming) -> Result<Begun, Failure> {
         let Incoming { jsonrpc, method, params, .. } = request;
         if jsonrpc != "2.0" {
-            return Err(Failure::new(wire::INVALID_REQUEST, "this is JSON-RPC 2.0"));
+            return Err(Failure::new(wire::INVALID_REQUEST, "jsonrpc must be \"2.0\""));
         }
         let Some(table) = schema::table(&method) else {
             let text = format!("there is no method {method:?}; `shadowcat ctl schema` lists them");
@@ -177,11 +182,11 @@ impl Connection {
         if let Some(Ask::Attach { .. }) = &ask {
             return Err(Failure::new(
                 wire::INVALID_REQUEST,
-                "client/attach is the first message of its connection",
+                "client/attach must be the first message of its connection",
             ));
         }
         let Some(engine) = &self.engine else {
-            return Err(Failure::new(wire::INVALID_REQUEST, "the first request is hello"));
+            return Err(Failure::new(wire::INVALID_REQUEST, "the first request must be hello"));
         };
         match ask {
             Some(Ask::Subscribe { from }) => {
@@ -205,18 +210,18 @@ impl Connection {
         check_version(version)?;
         const LONGEST_NAME: usize = 100;
         let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
-        self.engine = Some(self.shared.engine.of(Who { name: name.into(), seat: None }));
+        self.engine = Some(self.shared.engine.of(Who { name: name.into(), controller: None }));
         Ok(Begun::Later(Work::Ask(Ask::Facts {})))
     }
 }
 
-/// How a request goes on.
+/// Outcome of the first step of a request.
 enum Begun {
     Now,
     Later(Work),
 }
 
-/// The next line, once there is room for what it wants.
+/// Returns the next line as soon as there is room for the job that it may contain.
 async fn next<'a>(
     jobs: &'a Option<mpsc::Sender<Job>>,
     early: &mut Option<io::Result<Vec<u8>>>,
@@ -231,15 +236,16 @@ async fn next<'a>(
     Some((permit, line))
 }
 
-/// Ready when it is so, or nobody is there who could say so.
+/// Waits until the value is `true`; returns `false` if the sender was dropped.
 async fn is_true(told: &mut watch::Receiver<bool>) -> bool {
     told.wait_for(|told| *told).await.is_ok()
 }
 
-/// Ready when the subscription has something to send.
+/// Waits until the subscription has something to send.
 async fn news(subscription: &mut Option<Subscription>) {
     match subscription {
-        // An empty log is caught up with at once.
+        // No records precede the subscription (e.g. the log is empty): `log/caughtUp` is due at
+        // once.
         Some(Subscription { until: Some(last), tail }) if tail.position() > *last => {}
         Some(Subscription { tail, .. }) => tail.changed().await,
         None => std::future::pending().await,

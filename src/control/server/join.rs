@@ -1,4 +1,4 @@
-//! The first message of a connection, and those that want to be a client's streams.
+//! The first message of a connection, and connections that become a client's standard streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +12,31 @@ use crate::control::api::{Ask, VERSION};
 use crate::control::wire::{self, Failure, Incoming};
 use crate::log::record::{Body, Level, Note, SessionId};
 
+/// Checks the version of the control protocol that a peer speaks.
+///
 /// # Errors
-/// When a peer speaks another version of the protocol.
+/// If it is not the version of this program; the message says which side to update.
 pub(super) fn check_version(version: u32) -> Result<(), Failure> {
     let program = concat!("shadowcat ", env!("CARGO_PKG_VERSION"));
     let next = match version.cmp(&VERSION) {
         std::cmp::Ordering::Equal => return Ok(()),
         std::cmp::Ordering::Greater => "restart it with the newer program",
-        std::cmp::Ordering::Less => "update the program that asks",
+        std::cmp::Ordering::Less => "update the client program",
     };
     let text = format!(
-        "this engine ({program}) speaks version {VERSION} of the control protocol and you speak {version}: {next}"
+        "this engine ({program}) speaks version {VERSION} of the control protocol ; the peer speaks {version}: {next}"
     );
     Err(Failure::new(wire::INCOMPATIBLE, text))
 }
 
-/// The first line of a connection, without its end; none of a peer that says nothing.
+/// Reads the first line of a connection, without its terminator; `None` if none arrives in time.
 pub(super) async fn first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
     const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
     tokio::time::timeout(FIRST_MESSAGE_TIMEOUT, read_first_line(stream)).await.ok().flatten()
 }
 
 async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
-    /// A first message is a short one.
+    /// Maximum length of the first message in bytes.
     const MAX_FIRST_MESSAGE: usize = 64 << 10;
     let mut line = Vec::new();
     loop {
@@ -43,15 +45,16 @@ async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
             byte => line.push(byte),
         }
         if line.len() > MAX_FIRST_MESSAGE {
-            let failure = Failure::new(wire::INVALID_REQUEST, "the first line is longer than is taken");
-            // It may have left.
+            let failure = Failure::new(wire::INVALID_REQUEST, "the first line is longer than 64 KiB");
+            // The peer may be gone; ignore the error.
             let _ = stream.write_all(&wire::answer(&Value::Null, Err(failure))).await;
             return None;
         }
     }
 }
 
-/// Joins a client to a server, if that is what it wants. Gives the connection back otherwise.
+/// Attaches the peer to a server as a client if `first` asks for that; otherwise returns the
+/// connection.
 pub(super) async fn join(
     mut stream: UnixStream,
     first: Vec<u8>,
@@ -64,22 +67,22 @@ pub(super) async fn join(
     let tagged = json!({ "method": request.method, "params": request.params.unwrap_or_else(|| json!({})) });
     let asked = match serde_json::from_value(tagged) {
         Ok(Ask::Attach { version, name, share }) => check_version(version).map(|()| (name, share)),
-        Ok(_) => Err(Failure::new(wire::INVALID_REQUEST, "client/attach was asked for")),
+        Ok(_) => Err(Failure::new(wire::INVALID_REQUEST, "expected client/attach")),
         Err(error) => Err(Failure::new(wire::INVALID_PARAMS, error.to_string())),
     };
     let able = shared.attach.clone().ok_or_else(|| {
-        Failure::new(wire::REFUSED, "this shadowcat launched no server that clients can attach to")
+        Failure::new(wire::REFUSED, "this shadowcat has no server that clients can attach to")
     });
     let joined = match asked.and_then(|asked| Ok((asked, able?))) {
         Ok(((name, shares), attach)) => {
-            // The answer goes first: behind it comes what the server says.
+            // Send the answer first: everything behind it comes from the server.
             stream.write_all(&wire::answer(&id, Ok(wire::result(&json!({}))))).await.ok()?;
             let stream = stream.into_std().ok()?;
             stream.set_nonblocking(false).ok()?;
             attach(Guest { stream, name, shares })
         }
         Err(failure) => {
-            // It may have left.
+            // The peer may be gone; ignore the error.
             let _ = stream.write_all(&wire::answer(&id, Err(failure))).await;
             return None;
         }
@@ -90,7 +93,7 @@ pub(super) async fn join(
             mark: None,
             level: Level::Error,
             by: "shadowcat".into(),
-            text: format!("nobody was attached: {why}"),
+            text: format!("the client could not be attached: {why}"),
         };
         shared.engine.log().append(SessionId(0), Body::Note(note));
     }

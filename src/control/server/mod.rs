@@ -1,7 +1,7 @@
-//! The socket of an engine: connections that ask, command and follow.
+//! The control socket of an engine: connections for requests, commands and subscriptions.
 //!
-//! Nothing here can stop the engine: a connection that does not read waits by itself, as a reader
-//! of the log, and a socket that is deleted is made again.
+//! No peer can stop the engine: a connection that is not read waits by itself, as a reader of the
+//! log, and a socket that is deleted is created again.
 
 mod connection;
 mod join;
@@ -32,40 +32,50 @@ use crate::engine::Engine;
 use crate::log::query::Query;
 use crate::tape::Status;
 
-/// What an engine says of itself that its log does not.
+/// Facts of an engine that its log does not contain.
 #[derive(Debug, Clone)]
 pub struct About {
+    /// Display name of the server; part of the socket's path.
     pub name: String,
-    /// The command that runs.
+    /// Running command, e.g. `forward stdio`.
     pub mode: String,
+    /// Command line or URL of the server.
     pub target: Vec<String>,
 }
 
-/// A socket that is served until this is dropped.
+/// A control socket, which is served until this value is dropped.
 pub struct Server {
     path: PathBuf,
     task: JoinHandle<()>,
-    /// Its own: whatever a peer asks for takes no turn of those who carry frames.
+    /// Separate runtime, so that requests of peers do not delay the tasks that carry frames.
     _runtime: Apart,
-    /// Every connection listens to this.
+    /// Signal to every connection that the engine ends.
     ending: watch::Sender<bool>,
 }
 
-/// Whether a client was joined to a server, and why not.
-pub type Joined = Result<(), String>;
-/// Joins a client to a server.
+/// Reason why a client cannot be attached to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttachRefused {
+    /// The screen that launched the server is being closed.
+    #[error("the screen is being closed")]
+    Closing,
+}
+/// Outcome of attaching a client to a server.
+pub type Joined = Result<(), AttachRefused>;
+/// Callback that attaches a client to a server.
 pub type Attach = Arc<dyn Fn(Guest) -> Joined + Send + Sync>;
 
-/// A client that wants to be joined to a server.
+/// A client that asks to be attached to a server.
 pub struct Guest {
-    /// Its standard streams.
+    /// Socket that carries the client's standard input and output.
     pub stream: std::os::unix::net::UnixStream,
+    /// Name that the client gave in its request.
     pub name: String,
-    /// Whether it shares the process that runs, also where each client could have its own.
+    /// `true` to share the running process even if each client could have a process of its own.
     pub shares: bool,
 }
 
-/// What every connection shares.
+/// State that all connections share.
 struct ServerState {
     engine: Engine,
     about: About,
@@ -74,19 +84,21 @@ struct ServerState {
     reading: Arc<Mutex<Reading>>,
 }
 
-/// How often it is looked whether the socket is still there.
+/// Interval between checks that the socket still exists, and pause after a failed `accept`.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// Requests of one connection that may be under way.
+/// Maximum number of pending requests of one connection.
 const UNDER_WAY: usize = 64;
-/// Records that are sent between two looks at what else there is.
+/// Maximum number of records that are sent before other events are handled.
 const BATCH: usize = 256;
-/// The same in bytes, about.
+/// Approximate maximum size of such a batch of records in bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Serves `engine` on a socket of its own. Clients that attach are joined to a server by `attach`.
+/// Serves `engine` on a control socket of its own. `attach` handles clients that ask to be attached
+/// to a server.
 ///
 /// # Errors
-/// When there is no place for one that is ours alone.
+/// If there is no directory that only this user can enter, or if the socket cannot be created in
+/// it.
 pub fn serve(
     engine: Engine,
     about: About,
@@ -102,7 +114,7 @@ pub fn serve(
         let _within = runtime.handle().enter();
         bind(&path).map_err(failed)?
     };
-    // In the background: one of them may listen and not answer.
+    // In the background: connecting to a socket blocks while its process does not accept.
     runtime.handle().spawn_blocking(sockets::sweep);
     let reading = Arc::new(Mutex::new(Reading::new(engine.log())));
     let (ending, ended) = watch::channel(false);
@@ -111,7 +123,7 @@ pub fn serve(
     Ok(Server { path, task, _runtime: runtime, ending })
 }
 
-/// A runtime that can be dropped anywhere: what runs on it is not waited for.
+/// A runtime that can be dropped in any context: its tasks are not waited for.
 struct Apart(Option<Runtime>, Handle);
 
 impl Apart {
@@ -140,17 +152,18 @@ impl Drop for Apart {
 }
 
 impl Server {
-    /// Takes nobody new, and lets those who follow the log read to its end, for a while.
+    /// Stops accepting connections, and gives subscribers up to 500 ms to read the end of the log.
     pub async fn close(self) {
         const PATIENCE: Duration = Duration::from_millis(500);
         self.task.abort();
-        // It may be gone already.
+        // The file may be gone already; ignore the error.
         let _ = fs::remove_file(&self.path);
         self.ending.send_replace(true);
-        // A reader that does not read is no reason to stay.
+        // A subscriber that does not read must not delay the end.
         let _ = tokio::time::timeout(PATIENCE, self.ending.closed()).await;
     }
 
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -159,13 +172,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
-        // It may be gone already.
+        // The file may be gone already; ignore the error.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 fn bind(path: &Path) -> io::Result<UnixListener> {
-    // Left by a process of the same number; one that is alive would be us.
+    // An earlier process with the same id left this socket; a living owner would be this process.
     if sockets::is_ours(path) {
         fs::remove_file(path)?;
     }
@@ -187,9 +200,10 @@ async fn listen(
                 Ok((stream, _)) if is_ours(&stream) => {
                     tokio::spawn(Connection::serve(stream, Arc::clone(&shared), ended.clone()));
                 }
-                // Another user: the directory should have kept it out already.
-                Ok(_) => tracing::warn!("another user was turned away from the control socket"),
-                // No descriptors are left: that passes.
+                // The peer is another user, whom the directory's permissions should have kept out
+                // already.
+                Ok(_) => tracing::warn!("refused a connection of another user to the control socket"),
+                // No file descriptors are left, which is usually temporary: try again later.
                 Err(_) => tokio::time::sleep(CHECK_INTERVAL).await,
             },
             _ = look.tick() => {
@@ -211,7 +225,7 @@ fn is_ours(stream: &UnixStream) -> bool {
 
 impl ServerState {
     fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
-        /// Recordings that are told if it is not said how many.
+        /// Number of recordings to return if the request gives none.
         const TAPES: usize = 100;
         let folded = || {
             let mut reading = self.reading.lock();
@@ -236,7 +250,7 @@ impl ServerState {
                     .map_err(|error| Failure::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
                 library::frames(tape, filter, *limit).map(|frames| wire::result(&frames)).map_err(refused)
             }
-            // These are of a connection, not of the log.
+            // The connection handles these itself; they do not depend on the log.
             Ask::Subscribe { .. } | Ask::Unsubscribe {} | Ask::Attach { .. } => Ok(wire::result(&json!({}))),
         }
     }
@@ -260,7 +274,7 @@ impl ServerState {
     }
 }
 
-/// Who started this process, as far as the system tells.
+/// Returns the name of the process that started this one, if the system reports it.
 fn parent() -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{}/comm", nix::unistd::getppid())).ok()?;
     Some(name.trim().to_owned())
@@ -281,7 +295,7 @@ mod tests {
             bind(&path)
         };
         assert!(bound.is_err());
-        // Dropped among tasks, as where serving fails.
+        // Drop it in an async context, as happens when serving fails.
         drop(apart);
     }
 }

@@ -1,4 +1,4 @@
-//! What one peer asked for, done in the order in which it was asked.
+//! Execution of one peer's requests, in the order in which they arrived.
 
 use std::sync::Arc;
 
@@ -10,35 +10,38 @@ use crate::control::api::Ask;
 use crate::control::wire::{self, Failure};
 use crate::engine::{Command, Engine, Refusal, Reply, Who};
 
-/// Something to be done, and the id that its answer has.
+/// A request to carry out.
 pub(super) struct Job {
+    /// Id of the request, for its answer.
     pub id: Value,
+    /// Parsed request.
     pub work: Work,
 }
 
+/// A parsed request that the worker carries out.
 pub(super) enum Work {
     Ask(Ask),
-    /// For the one whose handle this is.
+    /// A command, with the handle that names its author.
     Command(Engine, Command),
 }
 
-/// The seat that a connection has, and the handle that took it.
-struct Seat {
+/// The peer as a controller: its number, and the handle that registered it.
+struct Attached {
     engine: Engine,
     number: u32,
 }
 
-/// Does what comes in, one after the other, and leaves the seat that was taken. What waits for a
-/// peer is answered when that has answered, and holds nothing up.
+/// Carries out jobs one after the other, and removes the peer as a controller at the end. Commands
+/// that wait for another peer run in tasks of their own, so that they do not delay the next job.
 pub(super) async fn work(
     shared: Arc<ServerState>,
     mut jobs: mpsc::Receiver<Job>,
     answers: mpsc::Sender<Vec<u8>>,
 ) {
-    let mut seat: Option<Seat> = None;
+    let mut attached: Option<Attached> = None;
     while let Some(Job { id, work }) = jobs.recv().await {
         let outcome = match work {
-            // Nobody is there to read it.
+            // The peer is gone and cannot read the answer: skip the request.
             Work::Ask(_) if answers.is_closed() => continue,
             Work::Ask(ask) => {
                 let shared = Arc::clone(&shared);
@@ -46,45 +49,49 @@ pub(super) async fn work(
                 answer.unwrap_or_else(|_| Err(Failure::new(wire::REFUSED, "the engine is ending")))
             }
             Work::Command(engine, command) => {
-                let number = seat.as_ref().map(|seat| seat.number);
-                let engine = engine.of(Who { seat: number, ..engine.who().clone() });
+                let number = attached.as_ref().map(|seat| seat.number);
+                let engine = engine.of(Who { controller: number, ..engine.who().clone() });
                 if command.waits() {
                     let answers = answers.clone();
                     tokio::spawn(async move {
                         let outcome = said(engine.send(command).await);
-                        // The peer may be gone.
+                        // The peer may be gone; ignore the error.
                         let _ = answers.send(wire::answer(&id, outcome)).await;
                     });
                     continue;
                 }
-                said(carry_out(engine, command, &mut seat).await)
+                said(carry_out(engine, command, &mut attached).await)
             }
         };
-        // A peer that is gone still gets done what it wanted.
+        // Commands of a peer that is gone are still carried out; ignore the error.
         let _ = answers.send(wire::answer(&id, outcome)).await;
     }
-    if let Some(Seat { engine, number }) = seat {
-        // The engine may have ended.
-        let _ = engine.send(Command::Leave { seat: number }).await;
+    if let Some(Attached { engine, number }) = attached {
+        // The engine may have ended; ignore the error.
+        let _ = engine.send(Command::Leave { controller: number }).await;
     }
 }
 
-async fn carry_out(engine: Engine, command: Command, seat: &mut Option<Seat>) -> Result<Reply, Refusal> {
-    match (&command, seat.as_ref()) {
+async fn carry_out(
+    engine: Engine,
+    command: Command,
+    attached: &mut Option<Attached>,
+) -> Result<Reply, Refusal> {
+    match (&command, attached.as_ref()) {
         (Command::Attend { .. }, Some(seat)) => {
-            Err(Refusal(format!("this connection has seat {}; leave it first", seat.number)))
+            Err(Refusal(format!("this connection already has seat {}; leave it first", seat.number)))
         }
         (Command::Attend { .. }, None) => {
             let reply = engine.send(command).await?;
             if let Reply::Seat(number) = reply {
-                *seat = Some(Seat { engine, number });
+                *attached = Some(Attached { engine, number });
             }
             Ok(reply)
         }
-        (Command::Leave { seat: left }, _) => {
+        (Command::Leave { controller: left }, _) => {
             let left = *left;
             let reply = engine.send(command).await?;
-            seat.take_if(|seat| seat.number == left);
+            attached.take_if(|seat| seat.number == left);
             Ok(reply)
         }
         _ => engine.send(command).await,

@@ -1,7 +1,7 @@
-//! Operations: which messages belong together.
+//! Operations, each of which is a request with the messages that belong to it.
 //!
-//! One tracker per session links every message as it arrives. A wrong link is worse than none:
-//! what is ambiguous stays unlinked, what is out of place is flagged.
+//! One tracker per session links every message as it arrives. A wrong link is worse than none, so
+//! ambiguous messages stay unlinked, and messages out of place are flagged.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,57 +11,62 @@ use super::record::{Cause, Flags, LaneId, Link, OpId, Role, Seq};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Id, Kind, Message, json};
 
-/// What a request of the server is asked in the correlation of.
+/// The knowledge of a transport about the call in whose course a server sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Correlation {
-    /// The call whose answer carries it (2025-11-25, Streamable HTTP: requests on the stream of a
-    /// POST relate to its request).
+    /// The call whose response stream carries the request (2025-11-25, Streamable HTTP: requests on the
+    /// stream of a POST relate to its request).
     Of(OpId),
-    /// Nothing says so; with one call in flight it can be presumed.
+    /// Unknown: a call can be presumed if it is the only one in flight.
     Presumed,
-    /// No call.
+    /// The request belongs to no call.
     None,
 }
 
-/// What is known of an operation while it runs.
+/// A running operation.
 #[derive(Debug, Clone)]
 pub struct Operation {
+    /// The number of the operation.
     pub id: OpId,
-    /// The way its request went.
+    /// The direction of its request.
     pub direction: Direction,
+    /// The method of its request.
     pub method: Arc<str>,
+    /// The target, such as the name of a tool.
     pub target: Option<Arc<str>>,
     /// The request, or the newest retry.
     pub request: Seq,
-    /// Whether the request is ours: its answer belongs to us, not to the peer.
+    /// `true` if shadowcat sent the request: the response is for shadowcat and not for the peer.
     pub injected: bool,
 }
 
-/// A message's link, and the operation it belongs to as it was before this message ended it.
+/// The link of a message, and the operation that it belongs to, as it was before the message.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
+    /// The place of the message in its operation.
     pub link: Link,
+    /// The operation, if the message belongs to one.
     pub operation: Option<Arc<Operation>>,
 }
 
-/// Links the messages of one session.
+/// A tracker, which links the messages of one session.
 #[derive(Default)]
 pub struct Operations {
-    /// Shared by all sessions of a log, so that an operation's number names it alone.
+    /// The last number used. Shared by all sessions of a log, so that numbers are unique in it.
     counter: Arc<AtomicU32>,
-    /// Requests without a response, oldest first where an id is in flight twice.
+    /// Requests without a response; those that share an id are in the order of their arrival.
     open: HashMap<Key, Vec<Open>>,
     tokens: HashMap<Key, Arc<Operation>>,
-    /// Requests answered or cancelled lately, to tell a second response from one to nothing.
+    /// Requests that were answered lately, to distinguish a second response from one without a request.
     ended: HashMap<Key, Arc<Operation>>,
     ended_order: VecDeque<Key>,
     /// Requests that may never be answered, oldest first.
     settled: VecDeque<OpId>,
-    /// Operations that wait for a retry with the client's input.
+    /// Operations that wait for a retry with input from the client.
     legs: VecDeque<Leg>,
 }
 
-/// Ids are unique per sender and, over HTTP, per exchange.
+/// The key of a request. Ids are unique per sender and, over HTTP, per exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     direction: Direction,
@@ -74,31 +79,31 @@ struct Open {
     spelled: Id,
     token: Option<Id>,
     cancelled: bool,
-    /// It never reached its peer, or its sender waits for it no longer: an answer may come, late.
+    /// Set if the request never reached its peer or its sender has given up: a response may come late.
     settled: bool,
 }
 
-/// A result that asked for input, and what its retry must look like.
+/// A leg: a result that asks for input, with the properties of the retry that continues it.
 struct Leg {
     operation: Arc<Operation>,
-    /// `requestState` as its exact token; never decoded.
+    /// `requestState` as its exact JSON token, which is never decoded.
     state: Option<Box<[u8]>>,
     keys: Vec<String>,
 }
 
-/// How many ended requests and waiting legs are remembered.
+/// Maximum number of ended requests, and of waiting legs, that are remembered.
 const MEMORY: usize = 4096;
 
 // === impl Operations ===
 
 impl Operations {
-    /// A tracker that takes the numbers of its operations from `counter`.
+    /// Creates a tracker that takes the numbers of its operations from `counter`.
     pub fn new(counter: Arc<AtomicU32>) -> Self {
         Self { counter, ..Self::default() }
     }
 
-    /// Links a message that was seen as frame `seq`. `lane` is given where ids are unique per
-    /// exchange only (HTTP); `injected` marks a request of ours.
+    /// Links a message that was seen as frame `seq`. `lane` is given if ids are unique only within an
+    /// exchange (HTTP); `injected` marks a request by shadowcat.
     pub fn observe(
         &mut self,
         seq: Seq,
@@ -117,7 +122,7 @@ impl Operations {
                 let key = Key { direction: direction.reverse(), lane, id: id.clone() };
                 self.response(key, message)
             }
-            // Over HTTP it answers what it came back from.
+            // Over HTTP, an error without an id answers the request of its exchange.
             Kind::Failure { id: None, .. } => match correlation {
                 Correlation::Of(op) => self.failure(op, message),
                 Correlation::Presumed | Correlation::None => flagged(Role::Response, Flags::ORPHAN),
@@ -131,7 +136,7 @@ impl Operations {
         }
     }
 
-    /// The operations whose request went in `direction` and has no answer yet.
+    /// Returns the operations with a request in `direction` that is still waited for.
     pub fn in_flight(&self, direction: Direction) -> impl Iterator<Item = &Arc<Operation>> {
         let mine = move |(key, _): &(&Key, &Vec<Open>)| key.direction == direction;
         self.open
@@ -142,7 +147,7 @@ impl Operations {
             .map(|open| &open.operation)
     }
 
-    /// Takes it that nobody waits for the answer of a request any more.
+    /// Marks a request whose response is not waited for any more.
     pub fn settle(&mut self, op: OpId) {
         for open in self.open.values_mut().flatten().filter(|open| open.operation.id == op) {
             open.settled = true;
@@ -155,7 +160,7 @@ impl Operations {
         }
     }
 
-    /// Forgets what is unanswered of an exchange that has ended: its ids are never seen again.
+    /// Forgets the unanswered requests of an exchange that has ended: its ids are not seen again.
     pub fn leave(&mut self, exchange: LaneId) {
         self.open.retain(|key, _| key.lane != Some(exchange));
         self.tokens.retain(|key, _| key.lane != Some(exchange));
@@ -196,7 +201,7 @@ impl Operations {
         let token = message.param(&["_meta", "progressToken"]).map(token_id);
         if let Some(token) = &token {
             let owner = Key { id: token.clone(), ..key.clone() };
-            // A request of ours never takes the progress of a peer's.
+            // A request by shadowcat never takes over the progress of a peer's request.
             if !injected || !self.tokens.contains_key(&owner) {
                 self.tokens.insert(owner, Arc::clone(&operation));
             }
@@ -215,9 +220,10 @@ impl Operations {
         Observed { link, operation: Some(operation) }
     }
 
-    /// The call of the client in whose correlation the server asks `method` of it. Up to 2025-11-25
-    /// nothing in a message of stdio says so; with one call in flight that may ask, it is that one
-    /// (2026-07-28 makes this the rule, SEP-2260). With two, a guess would be worth nothing.
+    /// Returns the call of the client in whose course the server sends a request for `method`. Up to
+    /// 2025-11-25 no message on stdio names the call; if only one is in flight, and it is of a kind that
+    /// may ask, it is presumed (2026-07-28 makes this the rule, SEP-2260). With two calls, a guess would
+    /// be worthless.
     fn cause(&self, direction: Direction, correlation: Correlation, method: &str) -> Option<Cause> {
         const ASKED: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
         const MAY_ASK: [&str; 4] = ["tools/call", "prompts/get", "resources/read", "completion/complete"];
@@ -234,7 +240,7 @@ impl Operations {
             .then_some(Cause { op: only.id, presumed: true })
     }
 
-    /// A failure that names no request, in answer to that of `op`.
+    /// Links an error response without an id, which answers the request of `op`.
     fn failure(&mut self, op: OpId, message: &Message) -> Observed {
         let asked = |(key, open): (&Key, &Vec<Open>)| {
             open.iter()
@@ -263,7 +269,7 @@ impl Operations {
                 None => flagged(Role::Response, Flags::ORPHAN),
             };
         };
-        // Where an id was used again, the answer is that of the request still waited for.
+        // If an id was used again, the response belongs to the request that is still waited for.
         let at = open.iter().position(|open| !open.settled).unwrap_or(0);
         let Open { operation, spelled, token, cancelled, .. } = open.remove(at);
         if open.is_empty() {
@@ -352,8 +358,8 @@ impl Operations {
         });
     }
 
-    /// The leg that a request continues: by its `requestState`, else by method, target and the
-    /// keys of its answers where exactly one leg fits.
+    /// Finds the leg that a request continues, by method, target and `requestState`, or, without a
+    /// `requestState`, by the keys of its answers. Returns `None` unless exactly one leg fits.
     fn leg(&mut self, method: &str, message: &Message) -> Option<Leg> {
         let state = message.param(&["requestState"]);
         let answers = message.param(&["inputResponses"]);

@@ -1,4 +1,4 @@
-//! Stories of messages, and how they are linked.
+//! Tests of the links between messages, on sequences of messages.
 
 use super::*;
 use Direction::{ToClient, ToServer};
@@ -70,7 +70,7 @@ fn an_id_in_flight_twice_is_flagged_and_answered_in_order() {
 }
 
 #[test]
-fn legs_are_tied_by_their_state_or_by_their_keys() {
+fn retry_is_linked_by_its_request_state() {
     let ask = |id: u8, state: &str| {
         format!(r#""id":{id},"result":{{"resultType":"input_required","inputRequests":{{"q":{{}}}}{state}}}"#)
     };
@@ -86,7 +86,7 @@ fn legs_are_tied_by_their_state_or_by_their_keys() {
 }
 
 #[test]
-fn what_the_server_asks_belongs_to_the_only_call_in_flight() {
+fn server_request_belongs_to_the_only_call_in_flight() {
     let mut story = Story::new();
     let ask = |id: u8| format!(r#""id":{id},"method":"elicitation/create""#);
     assert_eq!(story.say(ToClient, &ask(1)).cause, None, "nothing is in flight");

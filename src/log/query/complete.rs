@@ -1,20 +1,20 @@
-//! Completion of fields and of values seen.
+//! Completion of fields and of values that were seen.
 
 use std::ops::Range;
 
 use super::Field;
 
-/// What may stand at the cursor.
+/// The possible completions at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// The part of the text that a candidate replaces.
+    /// The bytes of the text that a candidate replaces.
     pub span: Range<usize>,
-    /// Candidates with a word of help for each.
+    /// Candidates, each with a short help text.
     pub candidates: Vec<(String, String)>,
 }
 
-/// Completes the word that ends at byte `cursor` of `text`; `seen` gives the values that a field
-/// has had so far.
+/// Completes the word that ends at byte `cursor` of `text`. `seen` returns the values that a field has
+/// had so far.
 pub fn complete(text: &str, cursor: usize, seen: &dyn Fn(Field) -> Vec<String>) -> Completion {
     let mut cursor = cursor.min(text.len());
     while !text.is_char_boundary(cursor) {

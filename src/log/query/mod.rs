@@ -1,8 +1,8 @@
 //! The query language of filters and breakpoints.
 //!
-//! `tool:search* status:error|pending -method:ping (dur:>500ms OR size:>10k)`: a space is AND,
-//! `OR` and `|` are alternatives, `NOT` and a leading `-` negate, parentheses group. An unknown
-//! field is an error, never free text; a word without a field searches names and bodies.
+//! Example: `tool:search* status:error|pending -method:ping (dur:>500ms OR size:>10k)`. A space means
+//! AND, `OR` and `|` separate alternatives, `NOT` and a leading `-` negate, and parentheses group. An
+//! unknown field is an error and never free text; a word without a field searches names and bodies.
 
 mod complete;
 mod parse;
@@ -23,28 +23,30 @@ pub struct Query {
     root: Expr,
 }
 
-/// Why a text is no query, and which bytes of it are to blame.
+/// The reason why a text is not a query, and the part of it that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct QueryError {
+    /// The bytes of the text that are wrong.
     pub span: std::ops::Range<usize>,
+    /// The error, for people.
     pub message: String,
 }
 
-/// What it costs to ask a query of a frame.
+/// The cost of evaluating a query on a frame, cheapest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cost {
-    /// Its row says it.
+    /// The row of the frame is enough.
     Row,
-    /// The tape can be searched for texts.
+    /// A search of the tape can rule out most frames; only the others have to be read.
     Search,
-    /// Its message has to be read.
+    /// The message has to be read.
     Message,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) enum Expr {
-    /// The empty query matches everything.
+    /// The empty query, which matches everything.
     #[default]
     All,
     And(Vec<Expr>),
@@ -56,25 +58,27 @@ pub(super) enum Expr {
 
 macro_rules! fields {
     ($($field:ident $word:literal $takes:ident $help:literal $values:expr;)+) => {
-        /// What a term looks at.
+        /// The field of a term: the property of a frame that is compared.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Field { $($field),+ }
+        pub enum Field {
+            $(#[doc = $help] $field),+
+        }
 
         impl Field {
-            /// Every field, in the order of help and completion.
+            /// The fields in the order of help and completion.
             pub const ALL: &[Self] = &[$(Self::$field),+];
 
-            /// The word before the colon.
+            /// Returns the word before the colon.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$field => $word),+ }
             }
 
-            /// What it means.
+            /// Returns the help text.
             pub const fn help(self) -> &'static str {
                 match self { $(Self::$field => $help),+ }
             }
 
-            /// The values it can take, where they are few.
+            /// Returns the possible values, for a field that has only a few.
             pub const fn values(self) -> &'static [&'static str] {
                 match self { $(Self::$field => $values),+ }
             }
@@ -86,7 +90,7 @@ macro_rules! fields {
     };
 }
 
-/// What kind of value a field takes.
+/// The kind of value that a field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     Pattern,
@@ -100,7 +104,7 @@ pub(super) enum Takes {
 
 fields! {
     Tool "tool" Pattern "tool, prompt or resource that the operation asks for" &[];
-    Method "method" Pattern "method, of responses that of their request" &[];
+    Method "method" Pattern "method; for a response, the method of its request" &[];
     Id "id" Pattern "JSON-RPC id" &[];
     Op "op" Number "operation number" &[];
     Dir "dir" Pattern "direction" &["c2s", "s2c"];
@@ -110,15 +114,15 @@ fields! {
         "answered", "withdrawn", "injected", "lost", "redacted",
     ];
     Http "http" Pattern "HTTP: status, method and path; a header; stream" &["stream"];
-    Dur "dur" Duration "time from request to answer, e.g. >500ms" &[];
+    Dur "dur" Duration "time from request to response, e.g. >500ms" &[];
     Size "size" Size "bytes on the wire, e.g. >10k" &[];
     Tok "tok" Size "estimated tokens (bytes / 4)" &[];
     Era "era" Pattern "protocol era" &["2025", "2026"];
-    Origin "origin" Pattern "where the frame came from" &[
+    Origin "origin" Pattern "source of the frame" &[
         "wire", "replaced", "answered", "injected", "replayed", "remapped",
     ];
     Lint "lint" Pattern "protocol oddities; lint:* finds any" &[];
-    Rule "rule" Pattern "who held or ruled on it" &[];
+    Rule "rule" Pattern "interceptor or person that held or decided on the frame" &[];
     Note "note" Pattern "text of a note" &[];
     Sess "sess" Pattern "session number or name" &[];
     Seq "seq" Number "record number" &[];
@@ -128,47 +132,57 @@ fields! {
     Json "json" Json "JSONPath, e.g. json:$.params.arguments.q==\"x\"" &[];
 }
 
-/// What a query can be asked about. Every answer may be unknown; an unknown never matches.
+/// A frame, as far as a query can be evaluated on it. An unknown property never matches.
 pub trait Subject {
+    /// Returns the position of the frame.
     fn seq(&self) -> Seq;
+    /// Returns the direction of the frame.
     fn direction(&self) -> Direction;
-    /// `req`, `resp`, `notify`, `batch`, `stderr`, `http` or `invalid`.
+    /// Returns the kind: `req`, `resp`, `notify`, `batch`, `stderr`, `http` or `invalid`.
     fn kind(&self) -> &str;
+    /// Returns the method; for a response, the method of its request.
     fn method(&self) -> Option<&str>;
+    /// Returns the target, such as the name of a tool.
     fn target(&self) -> Option<&str>;
+    /// Returns the length of the message in bytes.
     fn size(&self) -> u64;
-    /// The message itself; may have to be fetched.
+    /// Returns the message, which may have to be fetched.
     fn message(&self) -> Option<Message>;
+    /// Returns the word for the source of the frame, such as `wire` or `injected`.
     fn origin(&self) -> &str;
+    /// Returns the operation that the frame belongs to.
     fn op(&self) -> Option<OpId> {
         None
     }
-    /// The operation in whose correlation it was asked for.
+    /// Returns the operation in whose course the frame's operation was asked for.
     fn cause(&self) -> Option<OpId> {
         None
     }
-    /// Calls `yes` with every status word that holds.
+    /// Calls `yes` with every status word that applies.
     fn statuses(&self, yes: &mut dyn FnMut(&str));
+    /// Returns the time from the request to this response.
     fn duration(&self) -> Option<Duration> {
         None
     }
+    /// Returns the era of the session.
     fn era(&self) -> Option<Era> {
         None
     }
-    /// Calls `yes` with the name of every oddity.
+    /// Calls `yes` with a phrase for every oddity.
     fn lints(&self, _yes: &mut dyn FnMut(&str)) {}
-    /// Calls `yes` with everyone who held or ruled on it.
+    /// Calls `yes` with the name of every interceptor or person that held or ruled on the frame.
     fn rulers(&self, _yes: &mut dyn FnMut(&str)) {}
-    /// Calls `yes` with what HTTP says of it.
+    /// Calls `yes` with the phrases of the HTTP side of the frame.
     fn http(&self, _yes: &mut dyn FnMut(&str)) {}
+    /// Calls `yes` with the text of every note on the frame.
     fn notes(&self, _yes: &mut dyn FnMut(&str)) {}
-    /// Whether the message may contain a text, as far as is known without looking at it.
+    /// Returns `false` if the message is known not to contain `text` without reading it.
     fn may_contain(&self, _text: &str) -> bool {
         true
     }
-    /// The session's number and name.
+    /// Returns the number and the name of the session.
     fn session(&self) -> (u32, &str);
-    /// Seconds since local midnight.
+    /// Returns the time of the frame in seconds since local midnight.
     fn time_of_day(&self) -> u32;
 }
 
@@ -176,44 +190,45 @@ impl Query {
     /// Parses a query; the empty text matches everything.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// [`QueryError`] with the part of the text that is wrong.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         Ok(Self { text: text.trim().to_owned(), root: parse::parse(text)? })
     }
 
-    /// The query as it was written.
+    /// Returns the query as it was written, without the white space around it.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it matches everything.
+    /// Returns `true` if the query is empty and so matches everything.
     pub fn is_empty(&self) -> bool {
         matches!(self.root, Expr::All)
     }
 
+    /// Returns `true` if `subject` matches the query.
     pub fn matches(&self, subject: &dyn Subject) -> bool {
         self.root.matches(subject)
     }
 
-    /// Whether a term outside any negation names this method: only such a query may hold what
-    /// generic ones must leave alone (see [`crate::mcp::Method::is_vital`]).
+    /// Returns `true` if a term outside any negation spells out the method `method`. Only such a query may
+    /// hold messages that generic holds leave alone (see [`crate::mcp::Method::is_vital`]).
     pub fn names_method(&self, method: &str) -> bool {
         self.root.names(method)
     }
 
-    /// What it costs to ask it of a frame.
+    /// Returns the cost of evaluating the query on a frame.
     pub fn cost(&self) -> Cost {
         self.root.cost()
     }
 
-    /// The texts that it looks for in messages.
+    /// Returns the texts that the query looks for in messages.
     pub fn needles(&self) -> Vec<&str> {
         let mut needles = Vec::new();
         self.root.needles(&mut needles);
         needles
     }
 
-    /// This query and another.
+    /// Returns a query that matches if both this query and `other` match.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let text = match (self.text.is_empty(), other.text.is_empty()) {
@@ -274,7 +289,7 @@ impl Expr {
     }
 }
 
-/// Calls its argument with each word that a subject has.
+/// A function that calls its argument with each word of a subject.
 type Each<'a> = dyn Fn(&mut dyn FnMut(&str)) + 'a;
 
 fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {

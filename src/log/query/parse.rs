@@ -1,4 +1,4 @@
-//! From text to an expression.
+//! The parser of queries.
 
 use std::ops::Range;
 
@@ -21,10 +21,17 @@ struct Parser<'a> {
     depth: usize,
 }
 
-/// How deep parentheses and negations may nest.
+/// Maximum depth of nested parentheses and negations.
 const DEEPEST: usize = 100;
 
+/// Maximum length of a query in bytes.
+const MAX_LENGTH: usize = 16 << 10;
+
 pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
+    if text.len() > MAX_LENGTH {
+        let message = format!("the query has {} bytes; at most {MAX_LENGTH} are read", text.len());
+        return Err(QueryError { span: 0..text.len(), message });
+    }
     let mut parser = Parser { text, tokens: lex(text), next: 0, depth: 0 };
     if parser.tokens.is_empty() {
         return Ok(Expr::All);
@@ -36,7 +43,8 @@ pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
     }
 }
 
-/// Splits into tokens. A word runs to the next space or parenthesis outside quotes and brackets.
+/// Splits a text into tokens. A word reaches to the next white space or closing parenthesis outside
+/// quotes and brackets.
 fn lex(text: &str) -> Vec<(Token, Range<usize>)> {
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
@@ -127,7 +135,7 @@ impl Parser<'_> {
             let explicit = self.accept(&Token::And);
             match self.peek() {
                 Some(Token::Word | Token::Open | Token::Not) => all.push(self.unary()?),
-                _ if explicit => return Err(self.error("AND needs something after it")),
+                _ if explicit => return Err(self.error("AND needs an operand after it")),
                 _ => break,
             }
         }
@@ -137,7 +145,7 @@ impl Parser<'_> {
     fn unary(&mut self) -> Result<Expr, QueryError> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(self.error("this is nested too deep"));
+            return Err(self.error("nested too deeply"));
         }
         let expr = self.operand();
         self.depth -= 1;
@@ -160,8 +168,8 @@ impl Parser<'_> {
             }
             Some(Token::Word) => self.term(),
             Some(Token::Close) => Err(self.error("unexpected ')'")),
-            Some(Token::And | Token::Or) => Err(self.error("an operator needs something on both sides")),
-            None => Err(self.error("something is missing at the end")),
+            Some(Token::And | Token::Or) => Err(self.error("an operator needs an operand on both sides")),
+            None => Err(self.error("an operand is missing at the end")),
         }
     }
 
@@ -189,7 +197,8 @@ impl Parser<'_> {
     }
 }
 
-/// A known field in one of the alternatives of a value: somebody meant an OR.
+/// Returns a known field in a later alternative of a value, where the writer probably meant an OR of
+/// two terms.
 fn second_field(value: &str) -> Option<&'static str> {
     let alternatives = value.split('|').skip(1).filter(|_| !value.starts_with('~'));
     let names = alternatives.filter_map(|part| part.split_once(':')).map(|(name, _)| name);

@@ -1,61 +1,74 @@
-//! What stands after the colon of a term.
-
-use regex::Regex;
-use serde_json::Value;
-use serde_json_path::JsonPath;
+//! Values of terms: the parts after the colon.
 
 use super::{Field, Takes};
+use crate::mcp::json_path::JsonPath;
+use crate::mcp::tree::Node;
+use regex::Regex;
 
-/// How a value is compared.
+/// The comparison of a property with the value of a term.
 #[derive(Debug, Clone)]
 pub enum Matcher {
+    /// The text of the property matches a pattern.
     Pattern(Pattern),
-    /// Any of several patterns.
+    /// The number satisfies one of several comparisons. Durations are in seconds, sizes in bytes.
     Number(Vec<Comparison>),
-    /// Seconds since midnight.
+    /// The time of day is compared with this one, in seconds since midnight.
     Clock(f64),
+    /// The bytes of the message contain a match.
     Body(Body),
+    /// A node of the message satisfies a test.
     Json(Box<Json>),
 }
 
-/// Alternatives for a word.
+/// A pattern for a word: alternatives, one of which must match.
 #[derive(Debug, Clone)]
 pub struct Pattern(Vec<Word>);
 
 #[derive(Debug, Clone)]
 enum Word {
-    /// Whole, ignoring case.
+    /// The whole word, in any case.
     Exact(String),
-    /// `*` and `?`, compiled.
+    /// A word with the wildcards `*` and `?`, compiled.
     Glob(Regex),
     Regex(Regex),
 }
 
-/// A number and how to compare with it.
+/// A comparison with a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
+    /// The operator.
     pub op: Op,
+    /// The right operand.
     pub value: f64,
 }
 
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
+    /// Equal (`=`, `==`, or no sign).
     Equal,
+    /// Not equal (`!=`).
     NotEqual,
+    /// Less (`<`).
     Less,
+    /// Less or equal (`<=`).
     AtMost,
+    /// Greater (`>`).
     Greater,
+    /// Greater or equal (`>=`).
     AtLeast,
 }
 
 /// A search in the bytes of a message.
 #[derive(Debug, Clone)]
 pub enum Body {
+    /// A text, in exactly this case.
     Text(String),
+    /// A regular expression.
     Regex(regex::bytes::Regex),
 }
 
-/// A JSONPath (RFC 9535) and what one of its nodes must be.
+/// A JSONPath (RFC 9535), and a test that one of its nodes must pass.
 #[derive(Debug, Clone)]
 pub struct Json {
     path: JsonPath,
@@ -65,15 +78,30 @@ pub struct Json {
 #[derive(Debug, Clone)]
 enum JsonTest {
     Exists,
-    Compare(Op, Value),
+    Compare(Op, Node),
     Regex(Regex),
 }
 
+/// Maximum number of alternatives in a pattern.
+const MAX_ALTERNATIVES: usize = 256;
+/// Maximum size of a compiled regular expression in bytes.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+fn regex(pattern: &str) -> Result<Regex, String> {
+    let built = regex::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
+    built.map_err(|error| brief(&error))
+}
+
+fn bytes_regex(pattern: &str) -> Result<regex::bytes::Regex, String> {
+    let built = regex::bytes::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
+    built.map_err(|error| brief(&error))
+}
+
 impl Matcher {
-    /// Reads the value of `field`.
+    /// Parses the value of a term with the field `field`.
     ///
     /// # Errors
-    /// What is wrong with it, as a phrase.
+    /// A phrase that says what is wrong.
     pub(super) fn parse(field: Field, text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err(format!("{}: needs a value, {}", field.word(), field.help()));
@@ -87,9 +115,7 @@ impl Matcher {
                 .map(Self::Clock)
                 .ok_or_else(|| "needs a time such as 12:03:11".into()),
             Takes::Body => match text.strip_prefix('~') {
-                Some(pattern) => Ok(Self::Body(Body::Regex(
-                    regex::bytes::Regex::new(pattern).map_err(|error| brief(&error))?,
-                ))),
+                Some(pattern) => Ok(Self::Body(Body::Regex(bytes_regex(pattern)?))),
                 None => Ok(Self::Body(Body::Text(unquote(text)))),
             },
             Takes::Json => Json::parse(text).map(|json| Self::Json(Box::new(json))),
@@ -116,7 +142,7 @@ impl Matcher {
         }
     }
 
-    /// The text that a body must contain, where it is no regular expression.
+    /// Returns the text that a body must contain, unless a regular expression is searched for.
     pub(super) fn needle(&self) -> Option<&str> {
         match self {
             Self::Body(Body::Text(text)) => Some(text),
@@ -126,23 +152,23 @@ impl Matcher {
 
     pub(super) fn json(&self, body: &[u8]) -> bool {
         let Self::Json(json) = self else { return false };
-        serde_json::from_slice(body).is_ok_and(|value| json.matches(&value))
+        Node::parse(body).is_ok_and(|root| json.matches(&root))
     }
 }
 
 impl Pattern {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(pattern) = text.strip_prefix('~') {
-            return Ok(Self(vec![Word::Regex(Regex::new(pattern).map_err(|error| brief(&error))?)]));
+            return Ok(Self(vec![Word::Regex(regex(pattern)?)]));
         }
-        text.split(['|', ','])
-            .filter(|part| !part.is_empty())
-            .map(Word::parse)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let words: Vec<&str> = text.split(['|', ',']).filter(|part| !part.is_empty()).collect();
+        if words.len() > MAX_ALTERNATIVES {
+            return Err(format!("has more than {MAX_ALTERNATIVES} alternatives"));
+        }
+        words.into_iter().map(Word::parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether any alternative matches the whole of `value`.
+    /// Returns `true` if an alternative matches the whole of `value`, or a regular expression a part of it.
     pub fn matches(&self, value: &str) -> bool {
         self.0.iter().any(|word| match word {
             Word::Exact(text) => text.eq_ignore_ascii_case(value),
@@ -150,7 +176,7 @@ impl Pattern {
         })
     }
 
-    /// Whether `value` is spelled out, not merely covered by a glob.
+    /// Returns `true` if an alternative spells out `value`; a match of a glob does not count.
     pub(super) fn names(&self, value: &str) -> bool {
         self.0.iter().any(|word| matches!(word, Word::Exact(text) if text.eq_ignore_ascii_case(value)))
     }
@@ -163,7 +189,7 @@ impl Word {
             return Ok(Self::Exact(plain));
         }
         let pattern = regex::escape(text).replace(r"\*", ".*").replace(r"\?", ".");
-        Regex::new(&format!("(?is)^{pattern}$")).map(Self::Glob).map_err(|error| brief(&error))
+        regex(&format!("(?is)^{pattern}$")).map(Self::Glob)
     }
 }
 
@@ -201,6 +227,7 @@ impl Op {
 }
 
 impl Comparison {
+    /// Returns `true` if `value` satisfies the comparison.
     pub fn holds(self, value: f64) -> bool {
         self.op.holds(value.partial_cmp(&self.value))
     }
@@ -216,25 +243,24 @@ impl Json {
             }
             None => (text, None),
         };
-        let path = JsonPath::parse(path.trim()).map_err(|error| format!("no JSONPath: {error}"))?;
+        let path = JsonPath::parse(path.trim()).map_err(|error| error.to_string())?;
         let test = match test {
             None => JsonTest::Exists,
-            Some((_, text)) if text.starts_with("=~") => {
-                JsonTest::Regex(Regex::new(&unquote(&text[2..])).map_err(|error| brief(&error))?)
-            }
+            Some((_, text)) if text.starts_with("=~") => JsonTest::Regex(regex(&unquote(&text[2..]))?),
             Some((op, text)) => JsonTest::Compare(
                 op,
-                serde_json::from_str(text).unwrap_or_else(|_| Value::from(unquote(text.trim()))),
+                Node::parse(text.as_bytes()).unwrap_or_else(|_| Node::String(unquote(text.trim()))),
             ),
         };
         Ok(Self { path, test })
     }
 
-    fn matches(&self, value: &Value) -> bool {
-        let nodes = self.path.query(value);
+    fn matches(&self, root: &Node) -> bool {
+        // A path that is too expensive for this message selects nothing.
+        let nodes = self.path.query(root).unwrap_or_default();
         match &self.test {
             JsonTest::Exists => !nodes.is_empty(),
-            JsonTest::Compare(op, wanted) => nodes.iter().any(|node| op.holds(order(node, wanted))),
+            JsonTest::Compare(op, wanted) => nodes.iter().any(|node| op.holds(node.compare(wanted))),
             JsonTest::Regex(regex) => {
                 nodes.iter().any(|node| node.as_str().is_some_and(|text| regex.is_match(text)))
             }
@@ -242,7 +268,7 @@ impl Json {
     }
 }
 
-/// Where the comparison behind a JSONPath begins: outside its brackets and quotes.
+/// Returns the offset of the operator after a JSONPath, outside the path's brackets and quotes.
 fn comparison_at(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut quote = None;
@@ -260,14 +286,6 @@ fn comparison_at(text: &str) -> Option<usize> {
     None
 }
 
-fn order(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        _ => (a == b).then_some(std::cmp::Ordering::Equal),
-    }
-}
-
 fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Result<Matcher, String> {
     text.split(['|', ','])
         .map(|part| {
@@ -278,13 +296,13 @@ fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Resul
         .map(Matcher::Number)
 }
 
-/// A duration in seconds; a bare number is milliseconds.
+/// Parses a duration into seconds; a number without a unit is in milliseconds.
 fn seconds(text: &str) -> Option<f64> {
     let millis = || text.parse::<f64>().ok().map(|millis| millis / 1e3);
     crate::clock::duration(text).map(|duration| duration.as_secs_f64()).or_else(millis)
 }
 
-/// A count of bytes or tokens; `k` and `m` are decimal.
+/// Parses a number of bytes or tokens; the units `k`, `m` and `g` are powers of 1000.
 fn size(text: &str) -> Option<f64> {
     let (number, unit) = split_unit(text);
     let factor = match unit.to_ascii_lowercase().as_str() {
@@ -309,7 +327,7 @@ fn unquote(text: &str) -> String {
     }
 }
 
-/// The last line of a regex error says what is wrong; the lines before draw it.
+/// Returns the last line of a regex error, which names it; the lines before draw the pattern.
 fn brief(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or("bad regular expression").trim_start_matches("error: ").to_owned()

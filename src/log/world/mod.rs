@@ -1,7 +1,7 @@
-//! The world as of a position of the log: a fold of its records.
+//! The world: the state at a position of the log, as a fold of its records.
 //!
-//! It keeps one small row a frame and nothing of the messages, which stay in the log (and, when
-//! evicted, on the tape). Screens, tables and queries read it.
+//! The world keeps a small row for each frame and none of the messages, which stay in the log (and,
+//! when evicted, on the tape). Screens, tables and queries read the world.
 
 mod moment;
 mod operations;
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::digest;
 use super::record::{
-    Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened, Record, Role,
-    Ruled, Sent, Seq, SessionId, VerdictKind,
+    Amended, Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened,
+    Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
 };
 use crate::clock::Stamp;
 use crate::mcp::Direction;
@@ -26,41 +26,50 @@ pub use row::{FrameState, Handling, Name, Names, Row};
 pub use session::{Page, Session};
 pub use streams::Stream;
 
-/// A frame in short, its texts named by this world.
+/// The digest of a frame, with its texts interned by this world.
 pub type Digest = digest::Digest<Name>;
 
 /// The fold of all records read so far.
 #[derive(Default)]
 pub struct World {
+    /// The sessions.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// The rows of all frames, in order.
     pub rows: Vec<Row>,
+    /// The operations of all sessions.
     pub operations: Operations,
+    /// The streams of server-sent events.
     pub streams: BTreeMap<(SessionId, LaneId), Stream>,
-    /// Which places beside each other open streams have taken.
+    /// The columns that open streams take beside each other; `true` for each that is taken.
     slots: Vec<bool>,
-    /// Whether any frame came over HTTP.
+    /// `true` if any frame came over HTTP.
     pub speaks_http: bool,
-    /// What each exchange that is under way was asked.
+    /// The operation that each running HTTP exchange carries.
     exchanges: HashMap<(SessionId, LaneId), OpId>,
-    /// Frames that wait for a verdict, in the order in which they were stopped.
+    /// Frames that wait for a verdict, in the order in which they were held.
     pub held: Vec<Seq>,
-    /// What servers ask and nobody has answered yet: requests to the client, and results that
+    /// Open questions of servers to clients: requests such as `elicitation/create`, and results that
     /// require input.
     pub asked: Vec<Seq>,
+    /// The notes in order, each with its position, time and session.
     pub notes: Vec<(Seq, Stamp, SessionId, Note)>,
+    /// The ranges of records that are lost.
     pub gaps: Vec<Gap>,
-    /// Sessions that began and ended, as sentences.
+    /// Beginnings and ends of sessions as sentences, each with its position, time and session.
     pub events: Vec<(Seq, Stamp, SessionId, String, Level)>,
-    /// How many operations are pending.
+    /// Number of pending operations.
     pending: usize,
     names: Names,
-    /// What only few frames have.
+    /// The handling of the few frames that were held or ruled on.
     handlings: HashMap<Seq, Handling>,
     /// Frames whose state changed after their arrival, for readers that keep lists of matches.
     pub touched: Vec<Seq>,
     /// The position of the newest record folded in.
     pub last: Seq,
+    /// The time of that record.
     pub now: Stamp,
+    /// Number of records of kinds that this version does not know.
+    pub unknown: u64,
 }
 
 impl World {
@@ -93,10 +102,12 @@ impl World {
             Body::Gap(gap) => self.gaps.push(*gap),
             Body::Ended(ended) => self.lane_ended(seq, at, session, ended),
             Body::Closed(closed) => self.closed(seq, at, session, closed),
+            Body::Amended(amended) => self.amended(seq, amended),
+            Body::Unknown(_) => self.unknown += 1,
         }
     }
 
-    /// Folds in a frame of which only the digest is at hand, its texts named by
+    /// Folds in a frame of which only the digest is available, its texts interned with
     /// [`World::intern`].
     pub fn apply_frame(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
         (self.last, self.now) = (seq, at);
@@ -127,7 +138,7 @@ impl World {
         }
     }
 
-    /// Folds in the end of a frame's way.
+    /// Folds in the end of a frame's way through the engine.
     pub fn apply_sent(&mut self, seq: Seq, at: Stamp, sent: &Sent) {
         (self.last, self.now) = (seq, at);
         self.touched.push(sent.frame);
@@ -142,19 +153,20 @@ impl World {
         }
     }
 
-    /// Names a text of a digest.
+    /// Interns a text of a digest.
     pub fn intern(&mut self, text: &str) -> Name {
         self.names.intern(text)
     }
 
     fn opened(&mut self, seq: Seq, at: Stamp, id: SessionId, opened: &Opened) {
         if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.closed.is_none()) {
-            // It goes on with another process, or for a while with none.
+            // The session continues with another process, or with none for a while.
             let (text, level) = match opened.pid {
-                Some(pid) => (format!("session {}: its server is process {pid} now", id.0), Level::Info),
-                None => {
-                    (format!("session {}: its server has ended, and its client stays", id.0), Level::Warning)
-                }
+                Some(pid) => (format!("session {}: the server now runs as process {pid}", id.0), Level::Info),
+                None => (
+                    format!("session {}: the server has ended; the client is still connected", id.0),
+                    Level::Warning,
+                ),
             };
             (session.opened, session.is_down) = (opened.clone(), opened.pid.is_none());
             self.events.push((seq, at, id, text, level));
@@ -193,6 +205,13 @@ impl World {
         }
     }
 
+    fn amended(&mut self, seq: Seq, amended: &Amended) {
+        self.touched.push(amended.frame);
+        let by = self.names.intern(&amended.by);
+        let handling = self.handlings.entry(amended.frame).or_default();
+        (handling.by, handling.amended) = (Some(by), Some(seq));
+    }
+
     fn ruled(&mut self, ruled: &Ruled) {
         self.touched.push(ruled.frame);
         let by = self.names.intern(&ruled.by);
@@ -215,7 +234,7 @@ impl World {
             session.closed = Some(closed.clone());
             session.closed_at = Some((seq, at));
         }
-        // Nobody can decide on it any more.
+        // The frames of a closed session can no longer be decided on.
         let held = std::mem::take(&mut self.held);
         self.held =
             held.into_iter().filter(|seq| self.row(*seq).is_none_or(|row| row.session != id)).collect();
@@ -224,7 +243,7 @@ impl World {
             asked.into_iter().filter(|seq| self.row(*seq).is_some_and(|row| row.session != id)).collect();
     }
 
-    /// Keeps the list of open questions to the client.
+    /// Updates the list of open questions to the client.
     fn ask(&mut self, seq: Seq, own_method: Option<Name>, digest: &Digest) {
         let method = own_method.and_then(|method| self.names.text(method));
         let asks = digest.direction == Direction::ToClient
@@ -242,12 +261,12 @@ impl World {
         }
     }
 
-    /// Whether a request of a running session has no answer yet.
+    /// Returns `true` if a request of a running session has no response yet.
     pub fn is_waiting(&self) -> bool {
         self.pending > 0 && self.sessions.values().any(|session| session.closed.is_none())
     }
 
-    /// The row of frame `seq`.
+    /// Returns the row of frame `seq`.
     pub fn row(&self, seq: Seq) -> Option<&Row> {
         self.rows.get(self.row_index(seq)?)
     }
@@ -257,7 +276,8 @@ impl World {
         self.rows.get_mut(at)
     }
 
-    /// The place of frame `seq` among the rows. What is asked for while folding is near the end.
+    /// Returns the index of frame `seq` among the rows. Looks near the end first, where the frames that
+    /// are asked for while folding are.
     pub fn row_index(&self, seq: Seq) -> Option<usize> {
         let (mut low, mut high, mut step) = (self.rows.len().saturating_sub(4), self.rows.len(), 8);
         while low > 0 && self.rows[low].seq > seq {
@@ -266,23 +286,23 @@ impl World {
         self.rows[low..high].binary_search_by_key(&seq, |row| row.seq).ok().map(|at| low + at)
     }
 
-    /// What is told of frame `seq` beyond its row.
+    /// Returns the handling of frame `seq`, which is empty if it was neither held nor ruled on.
     pub fn handling(&self, seq: Seq) -> Handling {
         self.handlings.get(&seq).copied().unwrap_or_default()
     }
 
-    /// Everyone who held or ruled on something.
+    /// Returns the names of all interceptors and people that held or ruled on a frame; names may repeat.
     pub fn rulers(&self) -> impl Iterator<Item = &str> {
         self.handlings.values().filter_map(|handling| self.text(handling.by))
     }
 
-    /// Every frame that was held at some time.
+    /// Returns every frame that was held at some time, in no particular order.
     pub fn held_ever(&self) -> impl Iterator<Item = Seq> {
         let was = |handling: &Handling| handling.held.is_some() || handling.since.is_some();
         self.handlings.iter().filter(move |(_, handling)| was(handling)).map(|(seq, _)| *seq)
     }
 
-    /// The text of a name.
+    /// Returns the text of a name.
     pub fn text(&self, name: Option<Name>) -> Option<&str> {
         self.names.text(name?)
     }

@@ -1,36 +1,40 @@
-//! The state of things at an earlier position, asked of a world that has gone on.
+//! The state at an earlier position, derived from a world that has advanced.
 
 use super::{Operation, Row, World};
 use crate::clock::Stamp;
 use crate::log::record::{Facts, OpId, Role, Seq, SessionId};
 use crate::mcp::Direction;
 
-/// How things stood when a record had been written.
+/// The state of a log when a certain record had been written.
 #[derive(Debug, Clone, Default)]
 pub struct Moment<'a> {
     /// The sessions that had begun and not ended.
     pub sessions: Vec<SessionState<'a>>,
     /// Operations without an answer, oldest first.
     pub in_flight: Vec<&'a Operation>,
-    /// What was subscribed to: the requests that began it.
+    /// The requests that began the subscriptions in force.
     pub subscriptions: Vec<&'a Row>,
 }
 
-/// How a session stood.
+/// The state of a session at a moment.
 #[derive(Debug, Clone)]
 pub struct SessionState<'a> {
+    /// The session.
     pub session: SessionId,
+    /// The name of the session's server.
     pub name: &'a str,
+    /// The facts known of the client.
     pub client: Option<&'a Facts>,
+    /// The facts known of the server.
     pub server: Option<&'a Facts>,
-    /// The pages of the tool list that it had given.
+    /// The pages of the newest tool list that the server had given.
     pub tools: Vec<Seq>,
-    /// The pages of the first tool list that it gave.
+    /// The pages of the first tool list that the server gave.
     pub first_tools: Vec<Seq>,
 }
 
 impl World {
-    /// How things stood when record `seq` had been written.
+    /// Returns the state when record `seq` had been written.
     pub fn moment(&self, seq: Seq) -> Moment<'_> {
         let stood = |session: &&super::Session| {
             session.seq <= seq && session.closed_at.is_none_or(|(closed, _)| closed > seq)
@@ -69,8 +73,8 @@ impl World {
         }
     }
 
-    /// The requests by which something is subscribed to: of 2025 `resources/subscribe` until it is
-    /// taken back, of 2026 `subscriptions/listen` while it runs.
+    /// Returns the requests that began the subscriptions in force: in 2025 each `resources/subscribe`
+    /// until its `resources/unsubscribe`, in 2026 each `subscriptions/listen` while it runs.
     fn subscribed(&self, seq: Seq) -> Vec<&Row> {
         let mut open: Vec<&Row> = Vec::new();
         let known = |text: &str| self.names.find(text);
@@ -98,7 +102,7 @@ impl World {
         operation.is_some_and(|operation| operation.ended_by().is_none_or(|ended| ended > seq))
     }
 
-    /// The last row at or before a time.
+    /// Returns the last row at or before a time.
     pub fn row_at(&self, at: Stamp) -> Option<&Row> {
         self.rows.partition_point(|row| row.at <= at).checked_sub(1).and_then(|place| self.rows.get(place))
     }

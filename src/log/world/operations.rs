@@ -1,4 +1,4 @@
-//! The operations of a world: which rows belong together, and how each stands.
+//! The operations of a world: the rows that belong together, and the state of each operation.
 
 use std::collections::HashMap;
 
@@ -7,48 +7,58 @@ use crate::clock::Stamp;
 use crate::log::record::{Cause, OpId, Role, Seq, SessionId};
 use crate::mcp::Direction;
 
-/// An operation as a list shows it.
+/// An operation, with what a list shows of it.
 #[derive(Debug, Clone)]
 pub struct Operation {
+    /// The number of the operation.
     pub id: OpId,
+    /// The session that it belongs to.
     pub session: SessionId,
-    /// The places of its first and last rows; the rows are chained.
+    /// The index of the first row. Each row links to the next one of its operation.
     first: u32,
+    /// The index of the newest row.
     last: u32,
     count: u32,
+    /// The direction of the request that began it.
     pub direction: Direction,
+    /// The state.
     pub state: State,
+    /// The time of its first frame.
     pub started: Stamp,
     ended_at: Stamp,
     /// The record that ended it; 0 while it runs.
     ended_by: Seq,
 }
 
-/// How an operation stands.
+/// The state of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// No response yet.
     Pending,
-    /// Its newest result asks the client for input.
+    /// The newest result asks the client for input.
     InputRequired,
+    /// Ended with a successful response.
     Ok,
+    /// Ended with an error response or an HTTP status from 400 on.
     Error,
+    /// Cancelled by its sender.
     Cancelled,
-    /// The exchange that was to bring its answer has ended without one.
+    /// Not to be answered any more: the exchange that was to bring the response has ended.
     Lost,
 }
 
 impl Operation {
-    /// When it ended.
+    /// Returns the time at which the operation ended, if it has.
     pub fn ended(&self) -> Option<Stamp> {
         (self.ended_by > 0).then_some(self.ended_at)
     }
 
-    /// The record that ended it.
+    /// Returns the record that ended the operation, if it has ended.
     pub fn ended_by(&self) -> Option<Seq> {
         (self.ended_by > 0).then_some(self.ended_by)
     }
 
-    /// How many frames it has.
+    /// Returns the number of frames.
     pub fn count(&self) -> usize {
         self.count as usize
     }
@@ -58,21 +68,21 @@ impl Operation {
     }
 }
 
-/// All operations, found by their number. Numbers are counted from 1, so they are places; a tape
-/// that was tampered with may have others.
+/// A table of all operations by their numbers. Numbers are counted from 1 and serve as indices. A tape that
+/// was tampered with may have numbers far out of order, which are kept in a map.
 #[derive(Debug, Default)]
 pub struct Operations {
     dense: Vec<Option<Operation>>,
     odd: HashMap<OpId, Operation>,
-    /// What operations of the server were asked for in the correlation of.
+    /// For requests by the server: the client's operation in whose course each was asked.
     causes: HashMap<OpId, Cause>,
-    /// The operations that the other side began in the correlation of one.
+    /// For each operation of the client: the operations that the server began in its course.
     caused: HashMap<OpId, Vec<OpId>>,
     count: usize,
 }
 
 impl Operations {
-    /// The operation numbered `op`.
+    /// Returns the operation numbered `op`.
     pub fn get(&self, op: OpId) -> Option<&Operation> {
         self.dense.get(op.0 as usize).and_then(Option::as_ref).or_else(|| self.odd.get(&op))
     }
@@ -87,7 +97,7 @@ impl Operations {
     fn insert(&mut self, operation: Operation) {
         let at = operation.id.0 as usize;
         self.count += 1;
-        // Numbers that run far ahead of how many there are would cost memory for nothing.
+        // Indices far beyond the number of operations would waste memory.
         if at > 2 * self.count + 1024 {
             self.odd.insert(operation.id, operation);
             return;
@@ -98,19 +108,19 @@ impl Operations {
         self.dense[at] = Some(operation);
     }
 
-    /// All of them, in the order of their numbers.
+    /// Returns the operations in the order of their numbers, except those far out of order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Operation> {
         self.dense.iter().flatten()
     }
 
-    /// What an operation was asked for in the correlation of.
+    /// Returns the operation in whose course operation `op` was asked for, if any.
     pub fn cause(&self, op: OpId) -> Option<Cause> {
         self.causes.get(&op).copied()
     }
 }
 
 impl World {
-    /// Files a frame, the row of which is to be pushed, under its operation.
+    /// Adds a frame to its operation, before its row is pushed.
     pub(super) fn follow(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &super::Digest) {
         let link = digest.link;
         let Some(op) = link.op else { return };
@@ -166,7 +176,7 @@ impl World {
         }
     }
 
-    /// Ends an operation of which no answer will come.
+    /// Ends an operation that will get no response.
     pub(super) fn give_up_operation(&mut self, op: OpId, seq: Seq, at: Stamp, state: State) {
         let Some(operation) = self.operations.get_mut(op) else { return };
         if operation.state == State::Pending {
@@ -177,22 +187,22 @@ impl World {
         }
     }
 
-    /// The operation numbered `op`.
+    /// Returns the operation numbered `op`.
     pub fn operation(&self, op: OpId) -> Option<&Operation> {
         self.operations.get(op)
     }
 
-    /// The first frame of an operation.
+    /// Returns the first frame of an operation.
     pub fn first(&self, operation: &Operation) -> Option<&Row> {
         self.rows.get(operation.first as usize)
     }
 
-    /// The newest frame of an operation.
+    /// Returns the newest frame of an operation.
     pub fn last_of(&self, operation: &Operation) -> Option<&Row> {
         self.rows.get(operation.last as usize)
     }
 
-    /// The frames of an operation, in order.
+    /// Returns the frames of an operation, in order.
     pub fn frames(&self, operation: &Operation) -> impl Iterator<Item = &Row> + use<'_> {
         let mut next = Some(operation.first);
         std::iter::from_fn(move || {
@@ -202,14 +212,14 @@ impl World {
         })
     }
 
-    /// The operation of a row, or the one in whose correlation that was asked for.
+    /// Returns the operation in whose course the row's operation was asked for, or else the latter.
     pub fn root(&self, row: &Row) -> Option<&Operation> {
         let op = row.op()?;
         let cause = self.operations.cause(op).and_then(|cause| self.operations.get(cause.op));
         cause.or_else(|| self.operations.get(op))
     }
 
-    /// The frames of an operation and of those that it caused, in order.
+    /// Returns the frames of an operation and of the operations in its course, in order.
     pub fn family(&self, operation: &Operation) -> Vec<Seq> {
         let mut frames: Vec<Seq> = self.frames(operation).map(|row| row.seq).collect();
         let caused = self.operations.caused.get(&operation.id);

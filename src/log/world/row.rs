@@ -1,5 +1,5 @@
-//! One frame as a list shows it. There may be a million of them, so a row is packed, and what few
-//! frames have stands beside the rows.
+//! Rows: a frame as a list shows it. A world may have a million rows, so they are packed, and data that
+//! only few frames have is kept beside them.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -11,11 +11,11 @@ use crate::log::digest::Digest;
 use crate::log::record::{Channel, Flags, FrameKind, LaneId, OpId, Origin, Outcome, Role, Seq, SessionId};
 use crate::mcp::{Direction, Quirks};
 
-/// A name kept once, however many rows have it.
+/// An interned text, such as the name of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name(NonZeroU32);
 
-/// The names of a world.
+/// The interned texts of a world.
 #[derive(Debug, Default)]
 pub struct Names {
     texts: Vec<Arc<str>>,
@@ -23,7 +23,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The name of `text`.
+    /// Interns `text`, and returns its name.
     pub fn intern(&mut self, text: &str) -> Name {
         if let Some(name) = self.known.get(text) {
             return *name;
@@ -36,60 +36,72 @@ impl Names {
         name
     }
 
-    /// The name of `text`, if any row has it.
+    /// Returns the name of `text` if it is interned.
     pub fn find(&self, text: &str) -> Option<Name> {
         self.known.get(text).copied()
     }
 
-    /// The text of a name.
+    /// Returns the text of a name.
     pub fn text(&self, name: Name) -> Option<&str> {
         self.texts.get(name.0.get() as usize - 1).map(|text| &**text)
     }
 }
 
-/// One frame, as a list shows it.
+/// A frame, with what a list shows of it.
 #[derive(Debug, Clone)]
 pub struct Row {
+    /// The position of the frame.
     pub seq: Seq,
+    /// The time at which the frame was recorded.
     pub at: Stamp,
-    /// Bytes on the wire.
+    /// The length of the message in bytes.
     pub size: u64,
-    /// Nanoseconds from the request to this response; [`NONE`] when it is none.
+    /// Nanoseconds from the request to this response; [`NONE`] if the frame is not a response.
     duration: u64,
+    /// The session of the frame.
     pub session: SessionId,
+    /// The lane that the frame came through.
     pub lane: LaneId,
-    /// 0 for none.
+    /// The operation; 0 for none.
     op: u32,
-    /// The method, of a response that of its request.
+    /// The method; for a response, the method of its request.
     pub method: Option<Name>,
+    /// The target, such as the name of a tool; for a response, the target of its request.
     pub target: Option<Name>,
-    /// The frame that it stands for or answers, counted back from this one.
+    /// Distance back to the frame that this one stands for or answers; 0 for none.
     of: u32,
-    /// The place of the operation's next row; 0 when there is none.
+    /// The index of the operation's next row; 0 if there is none.
     pub(super) next: u32,
     /// The HTTP status of a response; 0 for none.
     status: u16,
+    /// The direction of the frame.
     pub direction: Direction,
+    /// The kind of the frame.
     pub kind: FrameKind,
     origin: Origins,
+    /// The role of the message in its operation.
     pub role: Role,
+    /// The defects of its place in the operation.
     pub flags: Flags,
+    /// The oddities of the message.
     pub quirks: Quirks,
+    /// The frame's state.
     pub state: FrameState,
-    /// Whether it came on a stream of events.
+    /// `true` if the frame came on a stream of server-sent events.
     pub stream: bool,
+    /// `true` for a failure: an HTTP status from 400 on, an error response, or a tool result with `isError`.
     pub is_error: bool,
-    /// Whether it went on changed, or stands for what was changed.
+    /// `true` if the frame was replaced by another one, or is a replacement.
     pub edited: bool,
-    /// Whether it asks for a later page of a list.
+    /// `true` for a request of a later page of a list.
     pub pages_on: bool,
-    /// Whether secrets were taken out of it.
+    /// `true` if secrets were removed from the frame.
     pub is_redacted: bool,
 }
 
 const NONE: u64 = u64::MAX;
 
-/// [`Origin`] without the frame it names.
+/// The kind of an [`Origin`], without the frame that it refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origins {
     Wire,
@@ -100,31 +112,34 @@ enum Origins {
     Remapped,
 }
 
-/// Where a frame is on its way.
+/// The state of a frame on its way through the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameState {
-    /// Arrived, and not yet written or decided.
+    /// Arrived, and neither written nor decided on yet.
     Moving,
-    /// Stopped; [`Handling::since`] says when.
+    /// Held, since [`Handling::since`].
     Held,
+    /// Forwarded, dropped, answered or withdrawn.
     Ended(Outcome),
 }
 
-/// What only few frames have: they were held or ruled on.
+/// The handling of a frame that was held, amended or ruled on, which few frames are.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Handling {
-    /// When it was held first, while it is.
+    /// The beginning of the hold, while the frame is held.
     pub since: Option<Stamp>,
-    /// How long it was held in all.
+    /// The time for which the frame was held in all.
     pub held: Option<Duration>,
-    /// Who held or ruled on it last.
+    /// The author of the newest hold, change or verdict.
     pub by: Option<Name>,
-    /// The breakpoint's query or the rule's reason, where it was held or ruled on.
+    /// The reason of a verdict: the query of a breakpoint, or a rule's reason.
     pub why: Option<Name>,
+    /// The record of its newest amendment ([`Body::Amended`](crate::log::record::Body::Amended)).
+    pub amended: Option<Seq>,
 }
 
 impl Row {
-    /// The row of a frame that has just arrived.
+    /// Creates the row of a frame that has just arrived.
     pub(super) fn new(
         seq: Seq,
         at: Stamp,
@@ -162,20 +177,22 @@ impl Row {
         }
     }
 
+    /// Returns the operation that the frame belongs to, if any.
     pub fn op(&self) -> Option<OpId> {
         (self.op > 0).then_some(OpId(self.op))
     }
 
-    /// The HTTP status, of a response.
+    /// Returns the HTTP status of a response.
     pub fn status(&self) -> Option<u16> {
         (self.status > 0).then_some(self.status)
     }
 
-    /// From the request to this response.
+    /// Returns the time from the request to this response.
     pub fn duration(&self) -> Option<Duration> {
         (self.duration != NONE).then(|| Duration::from_nanos(self.duration))
     }
 
+    /// Returns the source of the frame.
     pub fn origin(&self) -> Origin {
         let of = self.seq - u64::from(self.of);
         match self.origin {
@@ -188,6 +205,7 @@ impl Row {
         }
     }
 
+    /// Returns the kind of stream that the frame came through.
     pub fn channel(&self) -> Channel {
         match self.kind {
             FrameKind::Stderr => Channel::Stderr,

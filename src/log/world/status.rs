@@ -1,24 +1,25 @@
-//! The words that hold for a row.
+//! The status words of a row.
 
 use super::{FrameState, Row, State, World};
 use crate::log::record::{Facts, FrameKind, Origin, Outcome, Role};
 use crate::mcp::{Method, Revision};
 
 impl World {
-    /// Why the method of a row is no message of the session's revision, if it is none.
+    /// Returns the reason why the row's method does not belong to the session's revision, or `None` if it
+    /// does or the revision is unknown.
     pub fn illegal(&self, row: &Row) -> Option<String> {
         let says_method = matches!(row.kind, FrameKind::Request | FrameKind::Notification);
         let method = Method::find(self.text(row.method).filter(|_| says_method)?)?;
         let session = self.sessions.get(&row.session)?;
         let version = |facts: &Option<Facts>| Revision::parse(facts.as_ref()?.version.as_deref()?);
         let revision = version(&session.server).or_else(|| version(&session.client))?;
-        // A client may always try whether the other era is spoken.
+        // A client may always probe whether the server speaks the other era.
         let probe = matches!(method.name, "server/discover" | "initialize");
         (!probe && !method.is_allowed(revision, row.direction))
-            .then(|| format!("{} is no message of {revision} in this direction", method.name))
+            .then(|| format!("{} is not defined in {revision} for this direction", method.name))
     }
 
-    /// Every status word that holds for a row.
+    /// Passes every status word that applies to a row to `yes`.
     pub fn statuses(&self, row: &Row, yes: &mut dyn FnMut(&str)) {
         if let Some(status) = row.status() {
             yes(&status.to_string());

@@ -1,4 +1,4 @@
-//! The streams of a world, and what each exchange was asked.
+//! The streams of a world, and the operation that each HTTP exchange carries.
 
 use super::{Digest, State, World};
 use crate::clock::Stamp;
@@ -8,20 +8,22 @@ use crate::mcp::Direction;
 /// A stream of server-sent events.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// The lane of the request that opened it.
+    /// The lane of the request that opened the stream.
     pub exchange: LaneId,
-    /// Its first frame.
+    /// The first frame of the stream.
     pub first: Seq,
+    /// The time of that frame.
     pub since: Stamp,
+    /// The number of events so far.
     pub events: u64,
-    /// When it ended, and why where its server did not mean to.
+    /// The record that ended the stream, its time, and the reason unless the server ended it regularly.
     pub ended: Option<(Seq, Stamp, Option<String>)>,
-    /// Its place beside the other streams that were open when it began, counted from 0.
+    /// The column in which it is drawn beside the streams that were open when it began, counted from 0.
     pub slot: usize,
 }
 
 impl World {
-    /// Keeps the streams, and what each exchange was asked.
+    /// Updates the streams, and the operation that each exchange carries.
     pub(super) fn exchange(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
         let Some(http) = digest.http else { return };
         self.speaks_http = true;
@@ -36,8 +38,8 @@ impl World {
             stream.events += u64::from(http.event);
         }
         let place = (session, http.exchange);
-        // A status without a message is an answer too, and there will be no other, unless it says
-        // that there will be.
+        // A status without a message ends the exchange too. Only 202 announces that the answer comes
+        // on another stream.
         const ACCEPTED: u16 = 202;
         if let (FrameKind::Http, Some(status), false) = (digest.kind, http.status, http.stream)
             && status != ACCEPTED
@@ -71,7 +73,7 @@ impl World {
         self.give_up(seq, at, exchange, State::Lost);
     }
 
-    /// Ends what an exchange was asked, since no answer will come of it.
+    /// Ends the operation of an exchange that will bring no response.
     fn give_up(&mut self, seq: Seq, at: Stamp, exchange: (SessionId, LaneId), state: State) {
         if let Some(op) = self.exchanges.remove(&exchange) {
             self.give_up_operation(op, seq, at, state);

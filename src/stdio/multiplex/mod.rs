@@ -1,10 +1,11 @@
-//! One server process for several clients: the clients that attach to a server that a screen launched.
+//! Multiplexing of a server process between several clients, which attach to a server that a screen
+//! launched.
 //!
 //! The multiplexer stands between the process and the sessions of its clients. While the first client is
-//! alone, bytes pass it as they are. Others say what they have to say under ids of ours
-//! ([`id_map::IdMap`]); their sessions show the ids that they know, with a remark.
+//! alone, bytes pass unchanged. Requests of other clients go on under ids of ours
+//! ([`attribution::Attribution`]); their sessions show the ids that they know, with a remark.
 
-pub mod id_map;
+pub mod attribution;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use self::id_map::{ClientId, Heard, IdMap};
+use self::attribution::{Attribution, ClientId, Receivers};
 use self::streams::{FirstSink, OtherSink, Source};
 use crate::log::record::Level;
 use crate::mcp::{Direction, Message};
@@ -25,33 +26,33 @@ use crate::session::{Receipt, Session};
 use crate::stdio::link::End;
 use crate::transport::{QueuedWrite, Sink, memory};
 
-/// Lines in flight to a client's session.
+/// Capacity of the pipe to a client's session, in lines.
 const PIPE_LINES: usize = 64;
-/// How long a client may not read.
+/// Time after which a client that does not read is disconnected, so that the others need not wait.
 const SLOW_CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes read from the server at once.
+/// Number of bytes read from the server at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Between a server process and its clients.
+/// The multiplexer between a server process and its clients.
 pub struct Multiplexer {
-    ids: Mutex<IdMap>,
+    clients: Mutex<Attribution>,
     others: Mutex<HashMap<ClientId, Other>>,
     /// The session of the first client.
     first: OnceLock<Weak<Session>>,
     input: ServerInput,
-    /// Lines over this many bytes are not taken to or from clients other than the first.
+    /// Lines over this many bytes are not carried to or from clients other than the first.
     limit: usize,
-    /// How long a client may not read before it is let go, so that the others need not wait for it.
-    patience: Duration,
+    /// Time after which a client that does not read is disconnected.
+    timeout: Duration,
 }
 
-/// A client that came later.
+/// A client that joined later than the first.
 struct Other {
     inbox: memory::Writer,
     session: Weak<Session>,
 }
 
-/// The input to the server, on which nothing comes between the pieces of a long line.
+/// The stdin of the server, on which nothing comes between the pieces of a long line.
 struct ServerInput {
     state: Mutex<Open>,
     free: Condvar,
@@ -59,60 +60,60 @@ struct ServerInput {
 
 struct Open {
     stdin: Option<Box<dyn Sink<Receipt>>>,
-    /// A long line of the first client is under way.
+    /// Set while a long line of the first client is under way.
     streaming: bool,
 }
 
 // === impl Multiplexer ===
 
 impl Multiplexer {
-    /// Puts a multiplexer between a server and its first client, which gets the end that is returned.
+    /// Puts a multiplexer between a server and its first client, whose end is returned.
     pub fn before(server: End, limit: usize) -> (Arc<Self>, End) {
-        Self::patient(server, limit, SLOW_CLIENT_TIMEOUT)
+        Self::with_timeout(server, limit, SLOW_CLIENT_TIMEOUT)
     }
 
-    fn patient(server: End, limit: usize, patience: Duration) -> (Arc<Self>, End) {
+    fn with_timeout(server: End, limit: usize, timeout: Duration) -> (Arc<Self>, End) {
         let state = Mutex::new(Open { stdin: Some(server.sink), streaming: false });
         let multiplexer = Arc::new(Self {
-            ids: Mutex::new(IdMap::new()),
+            clients: Mutex::new(Attribution::new()),
             others: Mutex::default(),
             first: OnceLock::new(),
             input: ServerInput { state, free: Condvar::new() },
             limit,
-            patience,
+            timeout,
         });
         let source = Source::new(&multiplexer, server.source);
         let sink = FirstSink(Arc::clone(&multiplexer));
         (multiplexer, End { source: Box::new(source), sink: Box::new(sink) })
     }
 
-    /// Makes `session` that of the first client.
+    /// Sets the session of the first client.
     pub fn bind(&self, session: &Arc<Session>) {
-        // There is only one.
+        // The first client never changes, so a second call has no effect.
         let _ = self.first.set(Arc::downgrade(session));
     }
 
-    /// Another client of the server, and the server's end for its `session`.
+    /// Adds a client. Returns the server's end for its `session`.
     pub fn join(self: &Arc<Self>, session: &Arc<Session>) -> (ClientId, End) {
-        self.enter(Arc::downgrade(session))
+        self.add(Arc::downgrade(session))
     }
 
-    fn enter(self: &Arc<Self>, session: Weak<Session>) -> (ClientId, End) {
+    fn add(self: &Arc<Self>, session: Weak<Session>) -> (ClientId, End) {
         let (inbox, source) = memory::pipe(PIPE_LINES);
         let first = self.first.get().and_then(Weak::upgrade);
-        let under_way = first.map(|session| session.asking(Direction::ToServer)).unwrap_or_default();
-        let client = self.ids.lock().join(under_way);
+        let under_way = first.map(|session| session.unanswered_ids(Direction::ToServer)).unwrap_or_default();
+        let client = self.clients.lock().join(under_way);
         self.others.lock().insert(client, Other { inbox, session: Weak::clone(&session) });
         let sink = OtherSink { multiplexer: Arc::clone(self), client, session, long: None };
         (client, End { source: Box::new(source), sink: Box::new(sink) })
     }
 
-    /// A client has left: the server is told that nobody waits for what it asked.
+    /// Removes a client. Its requests are cancelled at the server.
     pub fn leave(self: &Arc<Self>, client: ClientId) {
         let lines = {
-            let mut ids = self.ids.lock();
-            match ids.is_member(client) {
-                true => ids.leave(client),
+            let mut clients = self.clients.lock();
+            match clients.is_member(client) {
+                true => clients.leave(client),
                 false => return,
             }
         };
@@ -120,24 +121,25 @@ impl Multiplexer {
         if lines.is_empty() {
             return;
         }
-        // A server may not read: nobody waits for that, least of all whoever reads what it says.
+        // The server may not be reading: do not block the caller, which may be the reader of its output.
         let multiplexer = Arc::clone(self);
         std::thread::spawn(move || {
             for line in lines {
-                // A server that is gone is busy with nothing.
+                // A server that has ended works on nothing; ignore the error.
                 let _ = multiplexer.input.write(line);
             }
         });
     }
 
-    /// Takes what the server says to whom it is for. Returns whether that is the first client.
-    fn hear(self: &Arc<Self>, message: &Message) -> bool {
-        let Heard { others, first } = self.ids.lock().hears(message);
+    /// Delivers a message of the server to other clients. Returns `true` if it is also, or only, for the
+    /// first client.
+    fn route(self: &Arc<Self>, message: &Message) -> bool {
+        let Receivers { others, first } = self.clients.lock().receivers(message);
         others.into_iter().for_each(|(client, line)| self.deliver(client, line));
         first
     }
 
-    /// Brings a line to a client. One that does not read for a while is let go.
+    /// Delivers a line to a client. A client that does not read for a while is disconnected.
     fn deliver(self: &Arc<Self>, client: ClientId, line: Bytes) {
         const POLL_INTERVAL: Duration = Duration::from_millis(5);
         let (inbox, session) = match self.others.lock().get(&client) {
@@ -145,7 +147,7 @@ impl Multiplexer {
             None => return,
         };
         let mut waited = Duration::ZERO;
-        while waited < self.patience {
+        while waited < self.timeout {
             match inbox.try_send(line.clone()) {
                 Ok(true) => return,
                 Ok(false) => std::thread::sleep(POLL_INTERVAL),
@@ -153,17 +155,17 @@ impl Multiplexer {
             }
             waited += POLL_INTERVAL;
         }
-        if let (Some(session), true) = (session.upgrade(), waited >= self.patience) {
+        if let (Some(session), true) = (session.upgrade(), waited >= self.timeout) {
             let why = format!(
-                "this client has not read for {:?} and is let go: others share its server",
-                self.patience
+                "this client has not read for {:?} and is disconnected, since others share its server",
+                self.timeout
             );
             session.note(None, Level::Warning, why);
         }
         self.leave(client);
     }
 
-    /// The server says nothing any more.
+    /// Disconnects every client: the server's output has ended.
     fn close(&self) {
         self.others.lock().clear();
     }
@@ -172,16 +174,16 @@ impl Multiplexer {
 // === impl ServerInput ===
 
 impl ServerInput {
-    /// Writes whole lines, once the long line that is under way is over.
+    /// Writes whole lines, once the long line that is under way has ended.
     fn write(&self, line: Bytes) -> io::Result<()> {
         let mut open = self.state.lock();
         while open.streaming {
             self.free.wait(&mut open);
         }
-        open.write_batch(&[QueuedWrite { bytes: line, receipt: None, piece: None }])
+        open.write_batch(&[QueuedWrite::plain(line)])
     }
 
-    /// Writes what the first client says.
+    /// Writes lines of the first client, unchanged.
     fn pass(&self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
         let mut open = self.state.lock();
         let written = open.write_batch(writes);

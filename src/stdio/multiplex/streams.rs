@@ -1,11 +1,11 @@
-//! The streams of a shared server, as the sessions of its clients have them.
+//! The streams of a shared server, as the sessions of its clients use them.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use bytes::{Buf, BytesMut};
 
-use super::id_map::{ClientId, Said};
+use super::attribution::{ClientId, Outgoing};
 use super::{Multiplexer, READ_BYTES};
 use crate::log::record::VerdictKind;
 use crate::mcp::line::{Piece, Splitter};
@@ -14,27 +14,27 @@ use crate::mcp::{Message, compose, layout};
 use crate::session::{Receipt, Session};
 use crate::transport::{QueuedWrite, Sink};
 
-/// Who does what is done to messages here, in records.
+/// Author, in the log, of messages whose ids are mapped onto a shared server.
 const REMAP: &str = "remap";
 
 // === impl FirstSink ===
 
-/// What the first client's session writes to.
+/// The sink of the first client's session.
 pub struct FirstSink(pub Arc<Multiplexer>);
 
 impl Sink<Receipt> for FirstSink {
     fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
-        let plain = self.0.ids.lock().is_plain();
-        // What a line is known of goes first: its answer may come at once.
+        let plain = self.0.clients.lock().is_plain();
+        // Note a request before it is written: its answer may come at once.
         for write in writes.iter().filter(|write| !plain && write.piece.is_none()) {
-            self.0.ids.lock().first_says(&Message::parse(write.bytes.clone()));
+            self.0.clients.lock().observe_first(&Message::parse(write.bytes.clone()));
         }
         self.0.input.pass(writes)
     }
 }
 
 impl Drop for FirstSink {
-    /// Whoever launched the server ends it.
+    /// The server ends with the client that launched it.
     fn drop(&mut self) {
         self.0.input.close();
     }
@@ -42,25 +42,28 @@ impl Drop for FirstSink {
 
 // === impl OtherSink ===
 
-/// What the session of another client writes to.
+/// The sink of another client's session.
 pub struct OtherSink {
+    /// Multiplexer of the shared server.
     pub multiplexer: Arc<Multiplexer>,
+    /// Client that writes to this sink.
     pub client: ClientId,
+    /// Session of the client, in which changed ids are remarked on.
     pub session: Weak<Session>,
-    /// A line over the limit, which goes nowhere.
+    /// A line over the limit that is under way and will be refused.
     pub long: Option<Long>,
 }
 
 impl Sink<Receipt> for OtherSink {
     fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
         for write in writes {
-            let said = match write.piece {
+            let outgoing = match write.piece {
                 None if write.bytes.trim_ascii().is_empty() => continue,
                 None => {
                     let message = Message::parse(write.bytes.clone());
-                    let mut ids = self.multiplexer.ids.lock();
-                    match ids.is_member(self.client) {
-                        true => ids.says(self.client, &message),
+                    let mut clients = self.multiplexer.clients.lock();
+                    match clients.is_member(self.client) {
+                        true => clients.outgoing(self.client, &message),
                         false => return Err(io::ErrorKind::BrokenPipe.into()),
                     }
                 }
@@ -75,15 +78,15 @@ impl Sink<Receipt> for OtherSink {
                     }
                 }
             };
-            if let (Some((ruling, how)), Some(receipt)) = (&said.how, &write.receipt)
+            if let (Some((kind, how)), Some(receipt)) = (&outgoing.how, &write.receipt)
                 && let Some(session) = self.session.upgrade()
             {
-                session.remark(receipt.frame, REMAP, *ruling, how);
+                session.remark(receipt.frame, REMAP, *kind, how);
             }
-            if let Some(line) = said.to_server {
+            if let Some(line) = outgoing.to_server {
                 self.multiplexer.input.write(line)?;
             }
-            if let Some(answer) = said.answer {
+            if let Some(answer) = outgoing.answer {
                 self.multiplexer.deliver(self.client, answer);
             }
         }
@@ -91,32 +94,32 @@ impl Sink<Receipt> for OtherSink {
     }
 }
 
-fn too_long(line: &Long, limit: usize) -> Said {
+fn too_long(line: &Long, limit: usize) -> Outgoing {
     let why = format!(
-        "a line of more than {limit} bytes is not taken to a server that several clients share; --inspect-limit raises the bound"
+        "a line of more than {limit} bytes is not sent to a server that several clients share; --inspect-limit raises the bound"
     );
     let answer = line.request().map(|id| {
         let text = format!("shadowcat: {why}");
         layout::as_line(&compose::failure(Some(&id), compose::INVALID_REQUEST, &text))
     });
-    Said { answer, how: Some((VerdictKind::Drop, why)), ..Said::default() }
+    Outgoing { answer, how: Some((VerdictKind::Drop, why)), ..Outgoing::default() }
 }
 
 // === impl Source ===
 
-/// What the first client's session reads, which reads what the server says to all of them.
+/// The source of the first client's session: reads the output of the server for all clients.
 pub struct Source {
     stdout: Box<dyn Read + Send>,
     multiplexer: Arc<Multiplexer>,
     splitter: Splitter,
-    /// What the first client gets.
+    /// Bytes for the first client.
     ready: BytesMut,
     chunk: Vec<u8>,
-    /// Bytes pass as they are.
+    /// Set while bytes pass unparsed.
     is_plain: bool,
-    /// The last byte that passed was not the end of a line.
+    /// Set if the last byte that passed was not the end of a line.
     mid_line: bool,
-    /// A line over the limit that is not the first client's.
+    /// A line over the limit under way that is not the first client's.
     long: Option<Long>,
     over: bool,
 }
@@ -137,6 +140,7 @@ impl Read for Source {
 }
 
 impl Source {
+    /// Creates the source over the server's output.
     pub fn new(multiplexer: &Arc<Multiplexer>, stdout: Box<dyn Read + Send>) -> Self {
         Self {
             stdout,
@@ -159,13 +163,13 @@ impl Source {
             }
             return;
         }
-        let plain = self.long.is_none() && self.multiplexer.ids.lock().is_plain();
+        let plain = self.long.is_none() && self.multiplexer.clients.lock().is_plain();
         if plain
             && !self.is_plain
             && let Some(Piece::Line(rest) | Piece::Start(rest) | Piece::More(rest) | Piece::End(rest)) =
                 self.splitter.finish()
         {
-            // The others are gone; what was begun of a line goes on as it comes.
+            // The other clients have left: pass the beginning of a line on, and its rest as it comes.
             self.ready.extend_from_slice(&rest);
             self.mid_line = true;
         }
@@ -190,19 +194,19 @@ impl Source {
         match piece {
             Piece::Line(line) if line.trim_ascii().is_empty() => self.ready.extend_from_slice(&line),
             Piece::Line(line) => {
-                if self.multiplexer.hear(&Message::parse(line.clone())) {
+                if self.multiplexer.route(&Message::parse(line.clone())) {
                     self.ready.extend_from_slice(&line);
                 }
             }
             Piece::Start(bytes) => {
                 let long = Long::begin(&bytes);
-                let ids = self.multiplexer.ids.lock();
-                // One whose id comes at its end may be anybody's that waits.
+                let clients = self.multiplexer.clients.lock();
+                // An answer whose id comes at its end may be for any client that waits.
                 let is_other = match long.answered() {
-                    Some(id) => ids.is_others(&id),
-                    None => !long.has_method() && ids.others_wait(),
+                    Some(id) => clients.is_others(&id),
+                    None => !long.has_method() && clients.others_wait(),
                 };
-                drop(ids);
+                drop(clients);
                 match is_other {
                     true => self.long = Some(long),
                     false => self.ready.extend_from_slice(&bytes),
@@ -222,15 +226,15 @@ impl Source {
         }
     }
 
-    /// Answers in the place of a line that is too long to be brought to whom it is for.
+    /// Answers in the place of a line that is too long for its client.
     fn refuse(&mut self, long: &Long) {
         let Some(id) = long.answered() else { return };
         let text = format!(
-            "shadowcat: the server's answer has more than {} bytes, which is not taken to a client that shares it; --inspect-limit raises the bound",
+            "shadowcat: the server's answer has more than {} bytes, too many for a client that shares it; --inspect-limit raises the bound",
             self.multiplexer.limit
         );
         let line = layout::as_line(&compose::failure(Some(&id), compose::INTERNAL_ERROR, &text));
-        if self.multiplexer.hear(&Message::parse(line.clone())) {
+        if self.multiplexer.route(&Message::parse(line.clone())) {
             self.ready.extend_from_slice(&line);
         }
     }

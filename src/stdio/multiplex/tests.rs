@@ -7,7 +7,7 @@ use crate::mcp::Message;
 use crate::session::Receipt;
 use crate::transport::LinePiece;
 
-/// What a server was written.
+/// Shared buffer that serves as the stdin of a server.
 #[derive(Clone, Default)]
 struct Stdin(Arc<Mutex<Vec<u8>>>);
 
@@ -22,7 +22,7 @@ impl Write for Stdin {
     }
 }
 
-/// What a server writes, in these chunks.
+/// Reader that returns the stdout of a server in chunks.
 struct Stdout(std::vec::IntoIter<Vec<u8>>);
 
 impl Read for Stdout {
@@ -36,12 +36,12 @@ impl Read for Stdout {
 fn multiplexer(chunks: Vec<Vec<u8>>, limit: usize) -> (Arc<Multiplexer>, End, Stdin) {
     let stdin = Stdin::default();
     let server = End { source: Box::new(Stdout(chunks.into_iter())), sink: Box::new(stdin.clone()) };
-    let (multiplexer, end) = Multiplexer::patient(server, limit, Duration::from_millis(20));
+    let (multiplexer, end) = Multiplexer::with_timeout(server, limit, Duration::from_millis(20));
     (multiplexer, end, stdin)
 }
 
 fn said(line: &str) -> QueuedWrite<Receipt> {
-    QueuedWrite { bytes: Bytes::copy_from_slice(line.as_bytes()), receipt: None, piece: None }
+    QueuedWrite::plain(Bytes::copy_from_slice(line.as_bytes()))
 }
 
 fn written(stdin: &Stdin) -> String {
@@ -58,10 +58,10 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whoever comes and goes, and wherever what the server says is cut: the first client gets what is
-    /// its own, byte for byte.
+    /// The first client gets its own messages byte for byte, whichever clients join and leave, and wherever
+    /// the server's output is cut.
     #[test]
-    fn what_is_the_first_clients_passes_as_it_is(
+    fn messages_of_the_first_client_pass_unchanged(
         lines in prop::collection::vec(line(), 0..20),
         torn in "[a-z]{0,20}",
         size in 1..30_usize,
@@ -71,13 +71,13 @@ proptest! {
         let text = lines.concat() + &torn;
         let chunks: Vec<Vec<u8>> = text.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
         let (multiplexer, mut first, _) = multiplexer(chunks, limit);
-        multiplexer.ids.lock().first_says(&Message::parse("{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\"}".into()));
+        multiplexer.clients.lock().observe_first(&Message::parse("{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"tools/list\"}".into()));
         let (mut got, mut there) = (Vec::new(), Vec::new());
         let mut comings = comings.into_iter();
         let mut buffer = [0; 64];
         loop {
             match comings.next() {
-                Some(1) => there.push(multiplexer.enter(Weak::new())),
+                Some(1) => there.push(multiplexer.add(Weak::new())),
                 Some(2) => there.pop().into_iter().for_each(|(client, _)| multiplexer.leave(client)),
                 _ => {}
             }
@@ -94,8 +94,8 @@ proptest! {
 fn a_line_that_is_too_long_is_answered_in_either_direction() {
     let answer = format!("{{\"id\":ID,\"result\":\"{}\"}}\n", "x".repeat(200));
     let (multiplexer, mut first, stdin) = multiplexer(vec![], 100);
-    let (_, mut end) = multiplexer.enter(Weak::new());
-    // The server's answer to a request of this client.
+    let (_, mut end) = multiplexer.add(Weak::new());
+    // The answer to a request of the joined client exceeds the limit.
     end.sink.write_batch(&[said("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}\n")]).unwrap();
     let id = Message::parse(written(&stdin).into()).id().unwrap().token().to_owned();
     let chunks: Vec<Vec<u8>> = answer.replace("ID", &id).as_bytes().chunks(150).map(<[u8]>::to_vec).collect();
@@ -107,7 +107,7 @@ fn a_line_that_is_too_long_is_answered_in_either_direction() {
     let refusal = Message::parse(Bytes::copy_from_slice(&buffer[..length]));
     assert_eq!(refusal.id().unwrap().token(), "1");
     assert!(refusal.is_error());
-    // A request of this client.
+    // A request of the joined client exceeds the limit.
     let piece = |bytes: &str, last| QueuedWrite { piece: Some(LinePiece { lane: 1, last }), ..said(bytes) };
     let before = written(&stdin);
     end.sink.write_batch(&[piece("{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"b\",", false)]).unwrap();
@@ -116,7 +116,7 @@ fn a_line_that_is_too_long_is_answered_in_either_direction() {
     let length = end.source.read(&mut buffer).unwrap();
     let refusal = Message::parse(Bytes::copy_from_slice(&buffer[..length]));
     assert_eq!((refusal.id().unwrap().token(), refusal.is_error()), ("5", true));
-    // The first client's long lines pass, and nothing comes between their pieces.
+    // Long lines of the first client pass, and nothing comes between their pieces.
     first.sink.write_batch(&[piece("{\"id\":9,", false)]).unwrap();
     let (waiting, line) = (Arc::clone(&multiplexer), Bytes::from_static(b"{}\n"));
     let writer = std::thread::spawn(move || waiting.input.write(line));
@@ -126,15 +126,15 @@ fn a_line_that_is_too_long_is_answered_in_either_direction() {
 }
 
 #[test]
-fn one_that_does_not_read_is_let_go_and_the_others_go_on() {
+fn a_client_that_does_not_read_is_disconnected_and_the_others_go_on() {
     let (multiplexer, _first, stdin) = multiplexer(vec![], 1 << 20);
-    let (client, _end) = multiplexer.enter(Weak::new());
-    let (_, mut other) = multiplexer.enter(Weak::new());
+    let (client, _end) = multiplexer.add(Weak::new());
+    let (_, mut other) = multiplexer.add(Weak::new());
     let line = Bytes::from_static(b"{}\n");
     for _ in 0..=PIPE_LINES {
         multiplexer.deliver(client, line.clone());
     }
-    while multiplexer.ids.lock().is_member(client) {
+    while multiplexer.clients.lock().is_member(client) {
         std::thread::yield_now();
     }
     other.sink.write_batch(&[said("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}\n")]).unwrap();

@@ -1,4 +1,4 @@
-//! How long a mounted server lives, and what comes after it.
+//! Lifetime of a restartable server: the ends of its processes, and their replacements.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::stdio::lifecycle::{self, ClientWatch, End, TERM_GRACE};
 use crate::transport::child::{Ended, Process};
 
 impl RestartableServer {
-    /// Waits until the server has ended for good. Every process that takes the place of another is
-    /// reported to `replaced`.
+    /// Waits until the server has ended for good, and returns the end of its last process. `replaced` is
+    /// called with every process that takes the place of another.
     pub async fn until_end(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -38,7 +38,7 @@ impl RestartableServer {
                 self.turn(Phase::Over);
                 let last = self.state.lock().process.clone();
                 if last.ended().is_none() {
-                    // It came just as nobody needed it any more.
+                    // The process was started just as it became unneeded.
                     last.terminate(TERM_GRACE).await;
                 }
                 return ended;
@@ -48,8 +48,8 @@ impl RestartableServer {
         }
     }
 
-    /// A process has ended. Returns the one that takes its place, once that is there; none when the
-    /// session is over. `left` is ready when nobody needs one any more.
+    /// Waits for the process that takes the place of `ended`. Returns `None` if none will come, or once
+    /// `left` is ready because no process is needed any more.
     async fn next(&self, ended: &Process, how: &str, left: impl Future<Output = ()>) -> Option<Process> {
         let text = format!("the server ended: {how}");
         if self.stays && self.falls(ended, &text) {
@@ -82,7 +82,8 @@ impl RestartableServer {
         }
     }
 
-    /// There is no process any more, unless another has taken the place of this one, or is about to.
+    /// Enters [`Phase::Down`] and returns `true`, unless another process has replaced this one or is about
+    /// to.
     fn falls(&self, process: &Process, why: &str) -> bool {
         let mut state = self.state.lock();
         let falls =

@@ -1,12 +1,12 @@
-//! A server process that another can take the place of, while its client stays: the streams that a
-//! session has of it go on with those of the new one.
+//! Restart of a stdio server while its client stays connected: the streams of the session continue with
+//! those of the new process.
 //!
-//! A new process of 2025 is greeted as its client greeted the first one, and its answer goes to nobody,
-//! since the client has one (2025-11-25, basic/lifecycle). What the old one owed is answered with an
-//! error, and what it asked is taken back.
+//! In the stateful era the client's handshake is repeated with the new process, whose answer is
+//! discarded, since the client has one already (2025-11-25, basic/lifecycle). Requests that the old
+//! process left unanswered are answered with an error, and its own requests are cancelled.
 //!
-//! Nothing is read or written while the state is locked: a server that does not read its input must not
-//! keep anybody from ending it.
+//! No stream is read or written while the state is locked: a server that does not read its input must
+//! not block its own termination.
 
 mod life;
 mod parts;
@@ -32,86 +32,91 @@ use crate::stdio::link::{self, Server};
 use crate::transport::QueuedWrite;
 use crate::transport::child::{Child, Process, SpawnError, Spec};
 
-/// Where a server process is mounted.
+/// A server whose process can be replaced while its session goes on.
 pub struct RestartableServer {
     spec: Spec,
-    /// It stays when the server ends by itself.
+    /// `true` if the session stays open when the server ends by itself.
     stays: bool,
     session: OnceLock<Weak<Session>>,
     state: Mutex<State>,
     changed: Condvar,
-    /// A [`Reading`].
+    /// State of the reader of the server's output, a [`Reading`].
     reading: AtomicU8,
 }
 
 struct State {
     phase: Phase,
     process: Process,
-    /// Counts the processes.
+    /// Number of processes that were started after the first.
     generation: u32,
     input: Arc<Input>,
-    /// The streams of a new process, until they are read.
+    /// Standard output of a new process, until its reader takes it.
     output: Option<Output>,
+    /// Standard error of a new process, until its reader takes it.
     errors: Option<Output>,
-    /// Whoever reads the streams of the process looks up when this is dropped.
+    /// Pipe end whose drop interrupts the readers of the process's streams.
     waker: Option<PipeWriter>,
+    /// Handshake of the client, for its repetition.
     greeting: Greeting,
-    /// What was written to the process, by frame.
+    /// Frames that were written to the process and may be unanswered.
     written: BTreeSet<Seq>,
-    /// How many of them are remembered before they are compared with what is unanswered.
+    /// Number of frames in `written` above which answered ones are removed.
     remembers: usize,
-    /// What was said before the process was there is no business of its.
+    /// Last record before the process was started; 0 for the first process. Replies to requests up to this
+    /// record are not for the process.
     since: Seq,
 }
 
-/// What becomes of what a process says.
+/// State of the reader of a process's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// It is passed on.
+    /// Output is being passed on.
     Busy,
-    /// Nothing is there.
+    /// The reader waits for output.
     Idle,
-    /// Nothing more comes.
+    /// The output has ended.
     Drained,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Up,
-    /// The process is ended, and another started.
+    /// The old process is being ended, and a new one started.
     Restarting,
-    /// The answer to this is awaited, and goes to nobody.
+    /// The answer to the repeated `initialize` with this id is awaited, and will be discarded.
     Greeting(Id),
-    /// There is no process, for this reason.
+    /// No process runs, for this reason; a restart starts one.
     Down(String),
     Over,
 }
 
-/// Why a server is not started again.
+/// Reasons why a server cannot be restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RestartError {
-    #[error("it is being started again already")]
+    /// A restart is under way.
+    #[error("it is being restarted already")]
     Already,
-    #[error("its session is over")]
+    /// The session of the server has ended.
+    #[error("the session has ended")]
     Over,
 }
 
-/// Frames that are remembered to have been written, at least.
+/// Minimum number of written frames that are remembered.
 const MIN_REMEMBERED: usize = 4096;
-/// How often it is looked whether something has happened.
+/// Interval of the checks for a change of state.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// A greeting is short; a longer line is none.
+/// Maximum length in bytes of a line of the handshake.
 const MAX_GREETING_BYTES: usize = 1 << 20;
-/// How long a new process may take to answer its greeting before it is spoken to all the same.
+/// Time limit for a new process's answer to the handshake; messages are written to it after that anyway.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl RestartableServer ===
 
 impl RestartableServer {
-    /// Starts a server. With `stays` its place is kept when it ends by itself.
+    /// Starts a server. With `stays` its session stays open when the server ends by itself.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if the process or a pipe cannot be created.
     pub fn start(spec: &Spec, stays: bool) -> Result<(Arc<Self>, Server), SpawnError> {
         let Child { process, stdin, stdout, stderr } = spec.spawn()?;
         let failed = |source| SpawnError::Failed {
@@ -146,9 +151,9 @@ impl RestartableServer {
         Ok((server, Server { process, end, stderr: Box::new(stderr) }))
     }
 
-    /// Makes `session` the one that what happens here is recorded in.
+    /// Sets the session of the server, in which restarts are recorded.
     pub fn bind(&self, session: &Arc<Session>) {
-        // There is only one.
+        // A server has only one session; a second call changes nothing.
         let _ = self.session.set(Arc::downgrade(session));
     }
 
@@ -162,7 +167,7 @@ impl RestartableServer {
         }
     }
 
-    /// Goes on to a phase, unless everything is over.
+    /// Enters a phase, unless the server is over.
     fn turn(&self, phase: Phase) {
         let mut state = self.state.lock();
         if state.phase != Phase::Over {
@@ -171,10 +176,10 @@ impl RestartableServer {
         self.changed.notify_all();
     }
 
-    /// Begins to end the process, if it runs, and to start another in its place.
+    /// Begins to end the process, if it runs, and to start another in its place, in a task on `runtime`.
     ///
     /// # Errors
-    /// [`RestartError`].
+    /// [`RestartError::Already`] if a restart is under way, [`RestartError::Over`] if the session has ended.
     pub fn restart(self: &Arc<Self>, runtime: &Handle) -> Result<(), RestartError> {
         let old = {
             let mut state = self.state.lock();
@@ -191,13 +196,13 @@ impl RestartableServer {
     }
 
     async fn replace(self: Arc<Self>, (old, input): (Process, Arc<Input>)) {
-        // As it would end with its client: its input ends first.
+        // End the process as at a regular shutdown: close its input, wait, then terminate it.
         input.close();
         if tokio::time::timeout(TERM_GRACE, old.wait()).await.is_err() {
             old.terminate(TERM_GRACE).await;
         }
         self.drained().await;
-        let owes_greeting = self.settle("the server was started again before it answered", true);
+        let owes_greeting = self.settle("the server was restarted before it answered", true);
         let spec = self.spec.clone();
         let spawned =
             tokio::task::spawn_blocking(move || Ok::<_, SpawnError>((spec.spawn()?, pipe()?))).await;
@@ -209,12 +214,13 @@ impl RestartableServer {
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) {
-        let text = format!("the server could not be started again: {error}");
+        let text = format!("the server could not be restarted: {error}");
         self.note(Level::Error, text.clone());
         self.turn(if self.stays { Phase::Down(text) } else { Phase::Over });
     }
 
-    /// Puts a new process in the place of the one that was.
+    /// Installs a new process in the place of the old one. `owes` is `true` if the old process left the
+    /// client's `initialize` unanswered, so that the client gets the new answer.
     async fn server(self: &Arc<Self>, child: Child, (wake, waker): (PipeReader, PipeWriter), owes: bool) {
         let Child { process, stdin, stdout, stderr } = child;
         let (number, wake) = (process.id(), Arc::new(wake));
@@ -228,7 +234,7 @@ impl RestartableServer {
             state.input = Input::new(stdin);
             state.output = Some(Output { stream: stdout, wake: Arc::clone(&wake) });
             state.errors = Some(Output { stream: stderr, wake });
-            // Whoever still reads the old one lets it go.
+            // Dropping the old waker interrupts the readers of the old process's streams.
             state.waker = Some(waker);
             self.reading.store(Reading::Idle as u8, Ordering::Relaxed);
             state.since = self.session().map_or(0, |session| session.last());
@@ -242,15 +248,16 @@ impl RestartableServer {
         };
         let greets = line.is_some();
         if let Some(line) = line {
-            // It may not read; whoever waits for its answer gives up in time.
+            // Write in a separate thread, since the process may not read. The wait for its answer has a time
+            // limit.
             tokio::task::spawn_blocking(move || drop(input.write_batch(&[write(line)])));
         }
         self.changed.notify_all();
         if let Some(session) = self.session() {
             session.reopen(Some(number));
         }
-        let greeted = if greets { ", and greeted as its client did" } else { "" };
-        self.note(Level::Info, format!("the server was started again as process {number}{greeted}"));
+        let greeted = if greets { ", and the handshake was repeated" } else { "" };
+        self.note(Level::Info, format!("the server was restarted as process {number}{greeted}"));
         let (server, this) = (Arc::downgrade(self), generation);
         tokio::spawn(async move {
             tokio::time::sleep(GREETING_TIMEOUT).await;
@@ -260,7 +267,7 @@ impl RestartableServer {
         });
     }
 
-    /// A new process that does not answer its greeting is spoken to all the same.
+    /// Lets messages through to a new process that has not answered the handshake in time.
     fn give_up_greeting(&self, generation: u32) {
         let mut state = self.state.lock();
         if state.generation != generation || !matches!(state.phase, Phase::Greeting(_)) {
@@ -275,8 +282,8 @@ impl RestartableServer {
         );
     }
 
-    /// Waits until what the old process said was passed on, however slowly its client reads. Something
-    /// that left its group can keep its output open for ever; what it says then goes nowhere.
+    /// Waits until the output of the old process was passed on, however slowly the client reads. A process
+    /// that left its group can keep the output open for ever: output that comes later is discarded.
     async fn drained(&self) {
         const IDLE: u32 = 50;
         let mut idle = 0;
@@ -293,8 +300,8 @@ impl RestartableServer {
         }
     }
 
-    /// Answers in the place of a process what it was asked and will not answer, and takes back what it
-    /// asked. Returns whether its greeting is among what it owes, where another process is to answer that.
+    /// Answers the requests that a process left unanswered with an error, and cancels its own requests.
+    /// Returns `true` if it left `initialize` unanswered; with `is_replaced`, another process answers that.
     fn settle(&self, why: &str, is_replaced: bool) -> bool {
         let Some(session) = self.session() else { return false };
         let (written, initialize) = {
@@ -310,22 +317,22 @@ impl RestartableServer {
                     self.state.lock().written.insert(request);
                     continue;
                 }
-                // Its client has to greet again.
+                // The client has to repeat the handshake.
                 self.state.lock().greeting = Greeting::default();
             }
             session.fail(request, why);
         }
-        session.take_back(Direction::ToClient, why);
+        session.cancel_open(Direction::ToClient, why);
         owes_greeting
     }
 
-    /// Whether another process has taken the place of this one, or is about to.
+    /// Returns `true` if another process has replaced that of `generation`, or is about to.
     fn is_replaced(&self, generation: u32) -> bool {
         let state = self.state.lock();
         state.generation != generation || state.phase == Phase::Restarting
     }
 
-    /// Waits until there is somebody to write to.
+    /// Waits while the process is being restarted or has not answered the handshake.
     fn writable(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         while matches!(state.phase, Phase::Restarting | Phase::Greeting(_)) {
@@ -334,8 +341,8 @@ impl RestartableServer {
         state
     }
 
-    /// The stream that comes after one that has ended; none when the session is over. `take` takes it
-    /// out of the state.
+    /// Waits for the stream that follows one that has ended, which `take` removes from the state. Returns
+    /// `None` if no other stream will come.
     fn following<T>(&self, take: impl Fn(&mut State) -> Option<T>) -> Option<T> {
         let mut state = self.state.lock();
         loop {
@@ -344,7 +351,7 @@ impl RestartableServer {
             }
             match state.phase {
                 Phase::Restarting | Phase::Down(_) => {}
-                // It may have ended, which is not known yet.
+                // The process may have ended, which is not noticed yet: wait.
                 Phase::Up | Phase::Greeting(_) if self.stays => {}
                 Phase::Up | Phase::Greeting(_) | Phase::Over => return None,
             }
@@ -352,20 +359,21 @@ impl RestartableServer {
         }
     }
 
-    /// The new process has answered its greeting.
+    /// Handles the answer of the new process to the handshake, and lets messages through to it.
     fn greeted(&self, answer: &Message) {
         let (input, initialized) = {
             let state = self.state.lock();
             (Arc::clone(&state.input), state.greeting.initialized.clone())
         };
         if let Some(line) = initialized {
-            // Its input holds nothing else yet. One that is gone again is noticed by whoever reads it.
+            // The write does not block, since the input holds nothing else yet. The reader notices a process
+            // that is gone again; ignore the error.
             let _ = input.write_batch(&[write(line)]);
         }
         self.turn(Phase::Up);
         if answer.is_error() {
             let text = String::from_utf8_lossy(answer.body()).into_owned();
-            self.note(Level::Error, format!("the new server refused how it was greeted: {text}"));
+            self.note(Level::Error, format!("the new process refused the handshake: {text}"));
             return;
         }
         let Some(session) = self.session() else { return };
@@ -374,10 +382,10 @@ impl RestartableServer {
             ("prompts", "notifications/prompts/list_changed"),
             ("resources", "notifications/resources/list_changed"),
         ] {
-            // What the new one has to offer may be something else.
+            // The lists of the new process may differ from those of the old one.
             if answer.outcome(&["capabilities", list, "listChanged"]) == Some(b"true") {
                 let line = compose::notification(method, None);
-                // A client that is gone needs no news.
+                // A client that is gone needs no notification; ignore the error.
                 let _ = session.inject(Direction::ToClient, &line);
             }
         }
@@ -385,7 +393,7 @@ impl RestartableServer {
 }
 
 fn write(bytes: Bytes) -> QueuedWrite<Receipt> {
-    QueuedWrite { bytes, receipt: None, piece: None }
+    QueuedWrite::plain(bytes)
 }
 
 fn pipe() -> Result<(PipeReader, PipeWriter), SpawnError> {

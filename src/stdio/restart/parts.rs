@@ -1,4 +1,4 @@
-//! What a mounted process is reached by, and how it was greeted.
+//! Parts of a restartable server: the streams of its process, and the handshake of its client.
 
 use std::io::{self, PipeReader};
 use std::sync::Arc;
@@ -13,42 +13,50 @@ use crate::session::Receipt;
 use crate::transport::stdio::Blocking;
 use crate::transport::{QueuedWrite, Sink};
 
-/// The input of a process. A write may block for as long as the process does not read.
+/// Standard input of a process. A write blocks while the process does not read.
 pub struct Input(Mutex<Option<Box<dyn Sink<Receipt>>>>);
 
-/// A stream of a process, which can be let go while it is waited for.
+/// Output stream of a process, the reading of which can be interrupted.
 pub struct Output {
+    /// Stream that is read.
     pub stream: Blocking,
+    /// Pipe that interrupts the reading once its other end is closed.
     pub wake: Arc<PipeReader>,
 }
 
-/// How the client greeted the server.
+/// The handshake messages of the client.
 #[derive(Default)]
 pub struct Greeting {
-    /// `initialize`, and its frame.
+    /// Line of `initialize`, and its frame.
     pub initialize: Option<(Bytes, Seq)>,
-    /// `notifications/initialized`.
+    /// Line of `notifications/initialized`.
     pub initialized: Option<Bytes>,
-    /// Nothing more of it comes.
+    /// Set once the handshake is over, or the client has begun without one.
     is_over: bool,
 }
 
 // === impl Input ===
 
 impl Input {
+    /// Creates the open input of a process.
     pub fn new(stdin: Blocking) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(Box::new(stdin)))))
     }
 
+    /// Creates a closed input.
     pub fn none() -> Arc<Self> {
         Arc::new(Self(Mutex::new(None)))
     }
 
+    /// Writes lines to the process, and blocks while it does not read.
+    ///
+    /// # Errors
+    /// Fails if the input is closed, or the process has closed its end.
     pub fn write_batch(&self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
         self.0.lock().as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_batch(writes)
     }
 
-    /// Closes it, unless somebody writes: then it is closed when the process ends.
+    /// Closes the input, unless a write is under way: the input is then closed when the process ends.
     pub fn close(&self) {
         if let Some(mut open) = self.0.try_lock() {
             *open = None;
@@ -59,7 +67,7 @@ impl Input {
 // === impl Greeting ===
 
 impl Greeting {
-    /// Keeps what a client greets its server with.
+    /// Remembers a written line if it belongs to the handshake.
     pub fn learn(&mut self, write: &QueuedWrite<Receipt>) {
         if self.is_over || write.piece.is_some() || write.bytes.len() > MAX_GREETING_BYTES {
             return;
@@ -72,7 +80,7 @@ impl Greeting {
                 self.initialized = Some(write.bytes.clone());
                 self.is_over = true;
             }
-            // These may come before.
+            // Pings, the probe and replies may come before the handshake.
             (Some("ping" | "server/discover"), _) | (None, _) => {}
             (Some(_), None) => self.is_over = true,
             (Some(_), Some(_)) => {}

@@ -1,4 +1,4 @@
-//! The streams of a mounted server: they go on with those of the process that takes its place.
+//! The streams of a restartable server, which continue with those of each new process.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::transport::{QueuedWrite, Sink};
 
 // === impl Stdin ===
 
-/// What the session writes to.
+/// Standard input of the server, to which the session writes.
 pub struct Stdin(pub Arc<RestartableServer>);
 
 impl Sink<Receipt> for Stdin {
@@ -41,7 +41,7 @@ impl Sink<Receipt> for Stdin {
         {
             let unanswered = session.unanswered(Direction::ToServer, &state.written);
             state.written = unanswered.into_iter().collect();
-            // Twice as many before it is looked again: a server may never answer any.
+            // Double the bound before the next check, since the server may never answer the rest.
             state.remembers = (2 * state.written.len()).max(MIN_REMEMBERED);
         }
         let (input, generation, since) = (Arc::clone(&state.input), state.generation, state.since);
@@ -51,7 +51,7 @@ impl Sink<Receipt> for Stdin {
             since => input.write_batch(&self.current(writes, since)),
         };
         match written {
-            // It has ended; whether another takes its place is not known yet.
+            // The process has ended: ignore the error if another process replaces it or may still do so.
             Err(_) if server.stays || server.is_replaced(generation) => Ok(()),
             written => written,
         }
@@ -59,7 +59,8 @@ impl Sink<Receipt> for Stdin {
 }
 
 impl Stdin {
-    /// Without the answers to what a process asked that has ended: the new one may ask under the same ids.
+    /// Returns the writes without answers to requests of a process that has ended, since the new process
+    /// may send requests with the same ids.
     fn current(&self, writes: &[QueuedWrite<Receipt>], since: u64) -> Vec<QueuedWrite<Receipt>> {
         let session = self.0.session();
         let is_stale = |write: &QueuedWrite<Receipt>| {
@@ -83,6 +84,7 @@ impl Stdin {
             bytes: write.bytes.clone(),
             receipt: None,
             piece: write.piece,
+            pace: write.pace,
         };
         current.map(copy).collect()
     }
@@ -97,18 +99,20 @@ impl Drop for Stdin {
 
 // === impl Source ===
 
-/// What the session reads the server from.
+/// Standard output of the server, from which the session reads.
 pub struct Source {
     server: Arc<RestartableServer>,
     output: Option<Output>,
-    /// While the answer to a greeting is awaited.
+    /// Id of the repeated `initialize`, and the splitter of the output, while its answer is awaited.
     greeting: Option<(Id, Splitter)>,
+    /// Bytes that were read already and will be returned first.
     ready: BytesMut,
-    /// The last byte was not the end of a line.
+    /// Set if the last byte was not the end of a line.
     mid_line: bool,
 }
 
 impl Source {
+    /// Creates the reader, and takes the first process's output.
     pub fn new(server: &Arc<RestartableServer>) -> Self {
         let output = server.state.lock().output.take();
         Self { server: Arc::clone(server), output, greeting: None, ready: BytesMut::new(), mid_line: false }
@@ -118,7 +122,7 @@ impl Source {
         self.server.reading.store(reading as u8, Ordering::Relaxed);
     }
 
-    /// Goes on with the next process; false when there is none.
+    /// Continues with the next process. Returns `false` if there is none.
     fn follow(&mut self) -> bool {
         let next =
             self.server.following(|state| state.output.take().map(|output| (output, state.phase.clone())));
@@ -128,14 +132,14 @@ impl Source {
             Phase::Greeting(id) => Some((id, Splitter::new(MAX_GREETING_BYTES))),
             _ => None,
         };
-        // A process that ended in the middle of a line has not said the beginning of the next.
+        // End the unfinished line of the old process, so that it does not run into the new one's first line.
         if std::mem::take(&mut self.mid_line) {
             self.ready.extend_from_slice(b"\n");
         }
         true
     }
 
-    /// Passes on what comes before the answer to the greeting, and what comes after it.
+    /// Passes on the lines before and after the answer to the handshake, but not the answer.
     fn await_answer(&mut self, id: Id, mut splitter: Splitter, bytes: &[u8]) {
         splitter.feed(bytes);
         while let Some(piece) = splitter.next_piece() {
@@ -201,7 +205,7 @@ impl Drop for Source {
 
 // === impl Stderr ===
 
-/// What the session reads the server's stderr from.
+/// Standard error of the server, from which the session reads.
 pub struct Stderr {
     server: Arc<RestartableServer>,
     output: Option<Output>,
@@ -209,6 +213,7 @@ pub struct Stderr {
 }
 
 impl Stderr {
+    /// Creates the reader, and takes the first process's standard error.
     pub fn new(server: &Arc<RestartableServer>) -> Self {
         let output = server.state.lock().errors.take();
         Self { server: Arc::clone(server), output, mid_line: false }

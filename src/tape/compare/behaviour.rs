@@ -1,4 +1,4 @@
-//! How a server behaves: what it answers to the same calls.
+//! Comparison of behaviour: the answers of a server to the same calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,38 +10,41 @@ use crate::log::record::Seq;
 use crate::tape::script::{Script, Turn, outcome};
 use crate::tape::similarity::{Difference, Ignored, differences};
 
-/// A call that is answered otherwise.
+/// A call that is answered differently.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallChange {
-    /// The method, and what it is aimed at.
+    /// Method and target of the call.
     pub title: String,
+    /// Kind of change.
     pub kind: Kind,
-    /// The request in each recording.
+    /// Request in the first recording; `None` if the call is new.
     pub a: Option<Seq>,
+    /// Request in the second recording; `None` if the call is missing.
     pub b: Option<Seq>,
+    /// Differences between the answers.
     pub differences: Vec<Changed>,
 }
 
-/// What is other about a call.
+/// Kind of change of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The answer differs.
+    /// The answers differ.
     Changed,
-    /// It succeeded, and fails now.
+    /// The call succeeded, and fails now.
     Fails,
-    /// It failed, and succeeds now.
+    /// The call failed, and succeeds now.
     Works,
-    /// It was made in the first recording only.
+    /// The call was made in the first recording only.
     Missing,
-    /// It was made in the second recording only.
+    /// The call was made in the second recording only.
     New,
-    /// It was answered, and is not now.
+    /// The call was answered, and is not now.
     Silent,
 }
 
 impl Kind {
-    /// The word for people.
+    /// Returns the name of the change for people.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -54,7 +57,7 @@ impl Kind {
     }
 }
 
-/// What is compared as an offer already.
+/// Methods that are compared as offers.
 const OFFERS: [&str; 7] = [
     "initialize",
     "server/discover",
@@ -65,11 +68,12 @@ const OFFERS: [&str; 7] = [
     "ping",
 ];
 
-/// Changes of behaviour, where answers differ every time, and how many calls were compared.
+/// Changes of behaviour, places where answers differ every time (call, JSONPath, reason), and the
+/// number of calls compared.
 pub type Behaviour = (Vec<CallChange>, Vec<(String, String, String)>, usize);
 
-/// Compares the answers to the same calls. Calls are the same when they ask the same for the
-/// same, in whatever order; of several, the first is compared with the first.
+/// Compares the answers to the same calls. Calls are the same if their method, target and arguments
+/// are, in any order; of repeated ones, the first is compared with the first.
 pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
     let mut changes = Vec::new();
     let mut volatile = BTreeSet::new();
@@ -91,7 +95,7 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
             continue;
         };
         let is = left.remove(at);
-        // What was never answered can be answered in any way.
+        // A call that was never answered has no answer to compare with.
         if was.answer().is_none() {
             continue;
         }
@@ -133,13 +137,13 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
 }
 
 impl CallChange {
-    /// A call that got no answer.
+    /// Returns the change of a call that got no answer.
     pub fn silent(turn: &Turn) -> Self {
         Self { title: turn.title(), kind: Kind::Silent, a: Some(turn.seq), b: None, differences: Vec::new() }
     }
 }
 
-/// Whether recordings of both eras are compared: then only what both have counts.
+/// Eras of the two recordings. If they differ, only what both eras have counts.
 #[derive(Debug, Clone, Copy)]
 struct Eras {
     differ: bool,
@@ -149,8 +153,9 @@ struct Eras {
 pub const OF_ONE_ERA: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 
 impl Eras {
-    /// The calls of a script. Where eras differ, the rounds of one that asks for input count as the one
-    /// call that they are in the other era: the last, with what the first asked.
+    /// Returns the calls of a script. If the eras differ, the rounds of a call that asks for input
+    /// count as the single call that they are in the other era: the last one, with the arguments of
+    /// the first.
     fn calls(self, script: &Script) -> Vec<Turn> {
         let calls = script.requests().filter(is_call).cloned();
         if !self.differ {
@@ -174,9 +179,9 @@ fn is_call(turn: &&Turn) -> bool {
     !OFFERS.contains(&turn.method.as_str()) && !turn.cancelled
 }
 
-/// The first call that asks for the same, else for what differs only in what differs every time.
+/// Returns the first call that asks for the same, or else one that differs only in volatile values.
 fn same(turn: &Turn, among: &[&Turn]) -> Option<usize> {
-    // A task is named by what the server gave out.
+    // The server chooses the ids of tasks: the target of a task is not compared.
     let is_task = turn.method.starts_with("tasks/");
     let alike = |other: &&&Turn| other.method == turn.method && (is_task || other.target == turn.target);
     let exact = among.iter().position(|other| alike(&other) && other.params == turn.params);
@@ -188,7 +193,7 @@ fn same(turn: &Turn, among: &[&Turn]) -> Option<usize> {
     })
 }
 
-/// What a server gave out to be given back is another token every time.
+/// Returns `true` for tokens that a server issues to be sent back: they differ every time.
 fn is_token(path: &str) -> bool {
     matches!(path, "$.requestState" | "$.cursor" | "$.taskId")
 }
@@ -196,7 +201,7 @@ fn is_token(path: &str) -> bool {
 fn answer(turn: &Turn, eras: Eras, ignored: &Ignored) -> Value {
     let mut outcome = turn.answer().map_or(Value::Null, |line| outcome(&line.message));
     if let Some(result) = outcome.get_mut("result").and_then(Value::as_object_mut) {
-        // What the server says of itself is compared once.
+        // The server information in `_meta` is compared as an offer.
         result.remove("_meta");
         if eras.differ {
             result.retain(|name, _| !OF_ONE_ERA.contains(&name.as_str()));
@@ -224,14 +229,13 @@ fn failed(outcome: &Value) -> bool {
     outcome.get("error").is_some() || outcome["result"]["isError"] == Value::Bool(true)
 }
 
-/// What is asked, to tell calls apart.
+/// Returns a key that is the same for calls that ask for the same.
 fn key(turn: &Turn) -> (String, String) {
     (turn.title(), turn.params.to_string())
 }
 
-/// Where the answers to a call differ that was made twice in the first recording, with nothing in
-/// between that could be the reason; then they do whatever it is asked. That it fails is never such
-/// a place.
+/// Returns the places where the answers to a call differ that was made twice in a row in the first
+/// recording: they differ every time. Success or failure is never such a place.
 fn varying(script: &Script, eras: Eras, ignored: &Ignored) -> BTreeMap<String, BTreeSet<String>> {
     let mut varying: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let calls = eras.calls(script);
@@ -247,8 +251,8 @@ fn varying(script: &Script, eras: Eras, ignored: &Ignored) -> BTreeMap<String, B
     varying
 }
 
-/// Offers that were answered and are refused or not answered now, or the other way round. What is
-/// offered is compared elsewhere.
+/// Returns the offers that were answered and are now refused or not answered, or that were refused
+/// and are now answered. `contract` compares their content.
 fn offers_that_fail(a: &Script, b: &Script) -> Vec<CallChange> {
     let offers = |script: &'_ Script| -> Vec<Turn> {
         let is_offer = |turn: &&Turn| OFFERS.contains(&turn.method.as_str()) && !turn.cancelled;

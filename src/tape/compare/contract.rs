@@ -1,4 +1,4 @@
-//! What a server offers: itself, its tools, resources and prompts.
+//! Comparison of what a server offers: its own description, tools, resources and prompts.
 
 use std::collections::BTreeMap;
 
@@ -11,39 +11,51 @@ use crate::mcp::compose::meta;
 use crate::tape::script::{Script, outcome};
 use crate::tape::similarity::{Ignored, differences};
 
-/// What is offered.
+/// Kind of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Offer {
+    /// Information, capabilities and instructions of the server.
     Server,
+    /// A tool.
     Tool,
+    /// A resource.
     Resource,
+    /// A resource template.
     Template,
+    /// A prompt.
     Prompt,
 }
 
-/// What happened to an offer.
+/// Kind of change of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
+    /// The offer exists in the second recording only.
     Added,
+    /// The offer exists in the first recording only.
     Removed,
+    /// The definition changed.
     Changed,
-    /// What it says about its danger is another thing now.
+    /// The annotations changed, which tell how dangerous a tool is.
     Flipped,
 }
 
 /// A change of what a server offers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OfferChange {
+    /// Kind of the offer.
     pub offer: Offer,
+    /// Name or URI of the offer; empty for the server.
     pub name: String,
+    /// Kind of change.
     pub change: Change,
+    /// Differences between the definitions.
     pub differences: Vec<Changed>,
 }
 
 impl Offer {
-    /// The word for people.
+    /// Returns the name of the kind for people.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -56,7 +68,7 @@ impl Offer {
 }
 
 impl Change {
-    /// The word for people.
+    /// Returns the name of the change for people.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -67,7 +79,7 @@ impl Change {
     }
 }
 
-/// The methods of lists, the member they fill, what names an item.
+/// List methods, with the member of the result, the key that names an item, and the kind of offer.
 const LISTS: [(&str, &str, &str, Offer); 4] = [
     ("tools/list", "tools", "name", Offer::Tool),
     ("resources/list", "resources", "uri", Offer::Resource),
@@ -75,14 +87,15 @@ const LISTS: [(&str, &str, &str, Offer); 4] = [
     ("prompts/list", "prompts", "name", Offer::Prompt),
 ];
 
-/// Everything that a server was heard to offer.
+/// Offers that a server was seen to make.
 type Offers = BTreeMap<(Offer, String), Value>;
 
-/// What is offered otherwise in `b` than in `a`. A kind of offer that only one of them was asked
-/// for is not compared.
+/// Returns the changes of offers from `a` to `b`. A kind of offer that was requested in only one of
+/// them is not compared.
 pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Vec<OfferChange> {
     let mut changes: Vec<OfferChange> = Vec::new();
-    // Each session has a server of its own, which may offer something else.
+    // Sessions are compared one by one: every session has a server of its own, which may offer
+    // something else.
     for (a, b) in offers(a, ignored).into_iter().zip(offers(b, ignored)) {
         let found = compare_session(&a, &b);
         let new: Vec<_> = found.into_iter().filter(|change| !changes.contains(change)).collect();
@@ -125,7 +138,7 @@ fn compare_session(a: &Offers, b: &Offers) -> Vec<OfferChange> {
     changes
 }
 
-/// What the server of each session offered last, in the order of the sessions.
+/// Returns the last offers of the server of each session, in the order of the sessions.
 fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
     let mut sessions: BTreeMap<SessionId, Offers> = BTreeMap::new();
     for turn in script.requests() {
@@ -148,10 +161,10 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
         else {
             continue;
         };
-        // A list from its beginning is the whole list anew.
+        // A list from its beginning replaces the earlier list.
         if turn.params.get("cursor").is_none() && result.is_object() {
             offers.retain(|(kind, _), _| *kind != offer);
-            // Even an empty list was asked for.
+            // An entry without a name shows that the list was requested, even if it is empty.
             offers.insert((offer, String::new()), Value::Null);
         }
         for item in result[member].as_array().into_iter().flatten() {
@@ -161,7 +174,7 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
         }
     }
     let mut all: Vec<Offers> = sessions.into_values().collect();
-    // What a report names is a path into what is offered.
+    // Paths in a report are relative to the offer, so ignored paths may be as well.
     all.iter_mut().flat_map(BTreeMap::values_mut).for_each(|offer| ignored.blank(offer));
     all
 }

@@ -1,4 +1,5 @@
-//! Comparing two recordings: what a server offers, how it behaves, how long it takes, what it costs.
+//! Comparison of two recordings: what the server offers, how it behaves, how long it takes, and
+//! what it costs.
 
 mod behaviour;
 mod contract;
@@ -18,34 +19,44 @@ pub use behaviour::{CallChange, Kind as CallKind, OF_ONE_ERA};
 pub use contract::{Change, Offer, OfferChange};
 pub use timing::{Cost, Quantiles, Timing};
 
-/// One of the recordings.
+/// Side of a comparison: a recording, or a session of it.
 pub struct Side<'a> {
+    /// State folded from the recording.
     pub world: &'a World,
+    /// Log that the records are read from.
     pub log: &'a Log,
-    /// One session of it only.
+    /// Session to compare; `None` for the whole recording.
     pub only: Option<SessionId>,
 }
 
-/// In what two recordings differ.
+/// Differences between two recordings.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// Changes of what the server offers.
     pub contract: Vec<OfferChange>,
+    /// Changes of answers to the same calls.
     pub behaviour: Vec<CallChange>,
+    /// Durations of the calls that were made in both.
     pub timing: Vec<Timing>,
+    /// Estimated tokens of both.
     pub cost: Cost,
-    /// Where results differ every time, and why.
+    /// Places where results differ every time: call, JSONPath and reason.
     pub volatile: Vec<(String, String, String)>,
+    /// Protocol eras of both, as far as they are known.
     pub eras: (Option<&'static str>, Option<&'static str>),
-    /// Calls that were made in both.
+    /// Number of calls that were made in both.
     pub compared: usize,
 }
 
-/// A difference as a report spells it.
+/// A difference, as a report shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Changed {
+    /// JSONPath of the difference.
     pub path: String,
+    /// Value in the first recording; `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<Value>,
+    /// Value in the second recording; `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is: Option<Value>,
 }
@@ -58,13 +69,13 @@ impl From<Difference> for Changed {
 }
 
 impl Changed {
-    /// In one line.
+    /// Returns the difference on one line.
     pub fn summary(&self) -> String {
         format!("{}: {} → {}", self.path, brief(self.was.as_ref()), brief(self.is.as_ref()))
     }
 }
 
-/// Compares `b` with `a`; what `ignored` reaches in a result is not looked at.
+/// Compares `b` with `a`; values in results that `ignored` selects are not compared.
 pub fn compare(a: &Side<'_>, b: &Side<'_>, ignored: &Ignored) -> Report {
     let scripts = (Script::read(a.world, a.log, a.only), Script::read(b.world, b.log, b.only));
     let (behaviour, volatile, compared) = behaviour::compare(&scripts.0, &scripts.1, ignored);
@@ -81,12 +92,12 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, ignored: &Ignored) -> Report {
 }
 
 impl Report {
-    /// Whether what is offered or answered is other than it was. How long it takes is no drift.
+    /// Returns `true` if an offer or an answer changed. A change of timing is not drift.
     pub fn has_drift(&self) -> bool {
         !self.contract.is_empty() || !self.behaviour.is_empty()
     }
 
-    /// Counts calls that got no answer as changes of behaviour.
+    /// Adds the calls in `silent`, which got no answer, as changes of behaviour.
     pub fn add_silent(&mut self, silent: &[Seq], script: &Script) {
         for turn in script.turns.iter().filter(|turn| silent.contains(&turn.seq)) {
             if !self.behaviour.iter().any(|change| change.a == Some(turn.seq)) {

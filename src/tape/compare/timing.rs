@@ -1,4 +1,4 @@
-//! How long a server takes, and what it costs.
+//! Comparison of how long a server takes, and what it costs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,35 +7,41 @@ use serde::Serialize;
 
 use crate::tape::script::Script;
 
-/// How long calls took.
+/// Quantiles of the durations of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Quantiles {
+    /// Number of calls.
     pub calls: usize,
-    /// Nanoseconds.
+    /// Median in nanoseconds.
     pub p50: u64,
+    /// 95th percentile in nanoseconds.
     pub p95: u64,
+    /// 99th percentile in nanoseconds.
     pub p99: u64,
 }
 
-/// How long the calls of one kind took in each recording.
+/// Durations of the calls of one kind in both recordings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timing {
+    /// Method and target of the calls.
     pub title: String,
+    /// Durations in the first recording.
     pub a: Quantiles,
+    /// Durations in the second recording.
     pub b: Quantiles,
 }
 
-/// What was said, in estimated tokens: bytes by four.
+/// Estimated tokens of both recordings: bytes divided by four.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
-    /// The definitions of tools, the newest list.
+    /// Tokens of the tool definitions, from the newest list.
     pub definitions: (u64, u64),
-    /// All answers to calls.
+    /// Tokens of the answers to all other requests.
     pub answers: (u64, u64),
 }
 
 impl Quantiles {
-    /// Of durations in any order.
+    /// Computes the quantiles of durations in any order.
     pub fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         let at = |share: f64| {
@@ -47,7 +53,7 @@ impl Quantiles {
     }
 }
 
-/// The timing of every kind of call that was made in both.
+/// Returns the timing of every kind of call that was made in both recordings.
 pub fn compare(a: &Script, b: &Script) -> Vec<Timing> {
     let (a, b) = (durations(a), durations(b));
     let both = a.into_iter().filter_map(|(title, a)| {
@@ -67,7 +73,7 @@ fn durations(script: &Script) -> BTreeMap<String, Vec<Duration>> {
     all
 }
 
-/// What both cost.
+/// Returns the estimated tokens of both recordings.
 pub fn cost(a: &Script, b: &Script) -> Cost {
     let answers = |script: &Script, is_list: bool| -> u64 {
         let size = |turn: &crate::tape::script::Turn| {

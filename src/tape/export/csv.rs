@@ -1,4 +1,4 @@
-//! CSV (RFC 4180), one frame a row.
+//! CSV (RFC 4180) with one frame per row.
 
 use std::io::{self, Write};
 
@@ -21,6 +21,10 @@ const COLUMNS: [&str; 14] = [
     "message",
 ];
 
+/// Writes a row of column names and one row per frame.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{}\r\n", COLUMNS.join(","))?;
     for (row, record) in source.each() {
@@ -49,7 +53,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn quoted(cell: &str) -> String {
-    // A cell that begins like a formula would be one to a spreadsheet.
+    // Spreadsheets would evaluate a cell that begins like a formula.
     const SIGNS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
     let begins = cell.trim_start_matches([' ', '\n', '\u{feff}']);
     let is_formula = begins.starts_with(SIGNS) && cell.parse::<f64>().is_err();

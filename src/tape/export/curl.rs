@@ -1,14 +1,18 @@
-//! A shell script that asks what the client asked: by curl over HTTP, else by the server's own
-//! command line.
+//! A shell script that repeats the requests of the client: with curl over HTTP, or else through the
+//! command line of the server.
 
 use std::io::{self, Write};
 
 use super::Source;
 use crate::mcp::Direction;
 
+/// Writes the script.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "#!/bin/sh")?;
-    writeln!(out, "# What a client asked, recorded {}.", crate::clock::iso(source.header.anchor))?;
+    writeln!(out, "# Requests of a client, recorded {}.", crate::clock::iso(source.header.anchor))?;
     let url = source.header.target.first().filter(|target| target.contains("://"));
     match url {
         Some(url) => over_http(source, url, out),
@@ -18,10 +22,10 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
 
 fn over_http(source: &Source<'_>, url: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# Secrets were not recorded: fill in what stands in [secret …].")?;
-    writeln!(out, "# The server gives the session its name in the answer to initialize (Mcp-Session-Id).")?;
+    writeln!(out, "# The server returns the session id in its response to initialize (Mcp-Session-Id).")?;
     writeln!(out, "url=${{1:-{}}}", quoted(url))?;
     writeln!(out, "session=${{2:-}}")?;
-    // Paths are those of the exchanges: a server may have several.
+    // Paths are taken from the exchanges: a server may have several.
     let root: String = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let own = url.get(root.len()..).filter(|path| !path.is_empty()).unwrap_or("/");
     for (row, record) in source.each() {
@@ -40,12 +44,12 @@ fn over_http(source: &Source<'_>, url: &str, out: &mut dyn Write) -> io::Result<
         };
         match method {
             "HEAD" => write!(out, "curl -sS -I {place}")?,
-            // A stream of events ends when one leaves it.
+            // An event stream ends only when the client leaves it, so its time is limited.
             "GET" => write!(out, "curl -sS -N --max-time \"${{WAIT:-2}}\" {place}")?,
             method => write!(out, "curl -sS -X {} {place}", quoted(method))?,
         }
         let headers = frame.http.as_ref().map(|http| http.headers.to_vec()).unwrap_or_default();
-        // What belongs to the connection, or follows from the body, is curl's own business.
+        // Headers that belong to the connection or follow from the body are set by curl itself.
         const OWN: [&str; 8] = [
             "host",
             "content-length",
@@ -78,7 +82,7 @@ fn over_stdio(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let command: Vec<String> = source.header.target.iter().map(|word| quoted(word)).collect();
     writeln!(
         out,
-        "# A server may answer out of order, and some end with their input: the sleep keeps it open."
+        "# A server may answer out of order, and some exit at end of input: the sleep keeps it open."
     )?;
     let sessions = source.world.sessions.values();
     if let Some(directory) = sessions.filter_map(|session| session.opened.directory.as_ref()).next() {
@@ -100,7 +104,7 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A word as a POSIX shell reads it.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     match !word.is_empty() && word.chars().all(plain) {

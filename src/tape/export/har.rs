@@ -1,5 +1,5 @@
-//! HTTP Archive 1.2. An exchange over HTTP is an entry; a stdio session is one as well, with its
-//! messages where browsers have those of a web socket.
+//! HTTP Archive 1.2. An exchange over HTTP is one entry. A stdio session is one entry as well, with
+//! its messages in `_webSocketMessages`, where browsers put those of a WebSocket.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,6 +11,10 @@ use crate::log::http::Http;
 use crate::log::record::{LaneId, SessionId};
 use crate::mcp::Direction;
 
+/// Writes one HTTP Archive with all exchanges and stdio sessions, ordered by time.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut entries: BTreeMap<(SessionId, LaneId), Entry> = BTreeMap::new();
     let mut sockets: BTreeMap<SessionId, (String, Vec<Value>)> = BTreeMap::new();
@@ -56,7 +60,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{document:#}")
 }
 
-/// An exchange as far as it was read.
+/// An exchange, as far as it was read.
 #[derive(Default)]
 struct Entry {
     started: String,
@@ -109,7 +113,7 @@ impl Entry {
         };
         let millis = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
         let answered = self.answered.unwrap_or(self.ended);
-        // The target says where, the path what was asked for there.
+        // The URL consists of the origin of the target and the path of the exchange.
         let root = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let query: Vec<Value> = self.path.split_once('?').map_or_else(Vec::new, |(_, query)| {
             query

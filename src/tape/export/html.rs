@@ -1,5 +1,5 @@
-//! One page with everything in it: the timeline, search, JSON that folds, and a scrubber that
-//! plays. It asks nothing of the network.
+//! A self-contained page: the timeline, a search, collapsible JSON, and a scrubber that plays. The
+//! page makes no network requests.
 
 use std::io::{self, Write};
 
@@ -7,11 +7,15 @@ use serde_json::json;
 
 use super::Source;
 
-/// The page around the frames.
+/// HTML of the page around the data.
 const PAGE: &str = include_str!("page.html");
-/// Where the data goes.
+/// Placeholder for the data in the page.
 const HOLE: &str = "\"@DATA@\"";
 
+/// Writes the page.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let (before, after) = PAGE.split_once(HOLE).unwrap_or((PAGE, ""));
     out.write_all(before.as_bytes())?;
@@ -34,8 +38,8 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(after.as_bytes())
 }
 
-/// JSON that stays data inside of a script element: nothing in it can end the element, and the
-/// line separators of Unicode are no line breaks to older readers of JavaScript.
+/// Escapes JSON for a script element: nothing in it can end the element, and older JavaScript
+/// engines see no line break in the line separators of Unicode.
 fn inert(json: &str) -> String {
     json.replace('<', "\\u003c")
         .replace('>', "\\u003e")

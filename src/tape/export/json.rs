@@ -1,4 +1,4 @@
-//! JSON, as one document or line by line.
+//! JSON, as one document or as JSON Lines.
 
 use std::io::{self, Write};
 
@@ -6,6 +6,10 @@ use serde_json::json;
 
 use super::Source;
 
+/// Writes one document with the tape, its sessions and its frames.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn document(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let sessions = source.world.sessions.values().map(|session| {
         json!({
@@ -27,7 +31,7 @@ pub fn document(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
         "started": crate::clock::iso(source.header.anchor),
         "sessions": sessions.collect::<Vec<_>>(),
     });
-    // The frames are written one by one: a long tape must not be in memory as a whole.
+    // Frames are written one by one: a long tape must not be in memory as a whole.
     let head = format!("{head:#}");
     out.write_all(head.trim_end_matches(['}', '\n']).as_bytes())?;
     out.write_all(b",\n  \"frames\": [")?;
@@ -41,6 +45,10 @@ pub fn document(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"\n  ]\n}\n")
 }
 
+/// Writes one line per frame.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn lines(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (row, record) in source.each() {
         if let Some(frame) = record.frame() {

@@ -1,4 +1,4 @@
-//! A report for an issue tracker: what ran, what was asked, and what failed, in full.
+//! A report for an issue tracker: sessions, operations with their states, and all frames in full.
 
 use std::io::{self, Write};
 
@@ -6,6 +6,10 @@ use super::{Source, said};
 use crate::log::world::State;
 use crate::mcp::{Direction, layout};
 
+/// Writes the report.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let (header, world) = (source.header, source.world);
     let errors = source.each().filter(|(row, _)| row.is_error).count();
@@ -75,7 +79,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
             (text, false) => ("text", text),
             (text, true) => ("json", layout::pretty(&text)),
         };
-        // The fence must be longer than any in the text.
+        // The fence must be longer than any run of backticks in the text.
         let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat(longest.max(2) + 1);
         writeln!(out, "{fence}{language}\n{text}\n{fence}\n\n</details>")?;
@@ -87,7 +91,7 @@ fn html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Text that is no markup, on one line.
+/// Escapes text so that it is one line without markup.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.trim().chars() {
@@ -105,7 +109,7 @@ fn escaped(text: &str) -> String {
 
 fn code(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    // The fence is longer than any run of them inside (CommonMark 6.1).
+    // The delimiter must be longer than any run of backticks in the text (CommonMark 6.1).
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     match longest {
         0 => format!("`{text}`"),

@@ -1,4 +1,4 @@
-//! Recordings in the forms of others. Each form is one file, and one row of [`Form::ALL`].
+//! Export of recordings to other formats. Each format is one module, and one row of [`Form::ALL`].
 
 mod csv;
 mod curl;
@@ -23,68 +23,67 @@ use crate::log::{Log, Seq};
 use crate::mcp::layout;
 use crate::mcp::token::quote;
 
-/// What is exported: a tape, or the frames of it that were asked for.
+/// A tape, or a selection of its frames, that is exported.
 pub struct Source<'a> {
+    /// Header of the tape.
     pub header: &'a Header,
+    /// State folded from all records of the tape.
     pub world: &'a World,
+    /// Log that the records are read from.
     pub log: &'a Log,
-    /// The frames, in order.
+    /// Frames to export, in order.
     pub frames: Vec<Seq>,
-    /// Is told how many frames were written.
+    /// Called with the number of frames written so far.
     pub progress: Box<dyn Fn(u64) + 'a>,
 }
 
-/// A form that a recording can be written in.
+/// An export format.
 #[derive(Clone, Copy)]
 pub struct Form {
-    /// What it is called on the command line.
+    /// Name of the format on the command line.
     pub name: &'static str,
-    /// What it is good for.
+    /// Description of the format for the help text.
     pub help: &'static str,
     write: fn(&Source<'_>, &mut dyn Write) -> io::Result<()>,
 }
 
 impl Form {
-    /// Every form.
+    /// Export formats, in the order of the help text.
     pub const ALL: [Self; 9] = [
         Self { name: "json", help: "one document", write: json::document },
-        Self { name: "jsonl", help: "one frame a line", write: json::lines },
+        Self { name: "jsonl", help: "one frame per line", write: json::lines },
         Self { name: "har", help: "HTTP Archive 1.2, for browsers' network panels", write: har::write },
         Self { name: "markdown", help: "a report to paste into an issue", write: markdown::write },
-        Self { name: "text", help: "one frame a line, for people", write: text::write },
-        Self { name: "curl", help: "a shell script that asks the same", write: curl::write },
+        Self { name: "text", help: "one frame per line, for people", write: text::write },
+        Self { name: "curl", help: "a shell script that repeats the requests", write: curl::write },
         Self { name: "otlp", help: "OpenTelemetry traces as OTLP/JSON", write: otlp::write },
-        Self { name: "csv", help: "one frame a row, for spreadsheets", write: csv::write },
-        Self {
-            name: "html",
-            help: "one page with everything in it, to look at and play",
-            write: html::write,
-        },
+        Self { name: "csv", help: "one frame per row, for spreadsheets", write: csv::write },
+        Self { name: "html", help: "a self-contained page to browse and play", write: html::write },
     ];
 
-    /// The form called `name`.
+    /// Returns the format called `name`.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|form| form.name == name)
     }
 
-    /// Writes `source` in this form.
+    /// Writes `source` in this format.
     ///
     /// # Errors
-    /// When `out` does not take it.
+    /// Returns an error if `out` cannot be written.
     pub fn write(self, source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
         (self.write)(source, out)
     }
 }
 
 impl<'a> Source<'a> {
-    /// Everything on a tape, or the frames that `asked` says.
+    /// Selects the frames of `tape` that `asked` accepts.
     pub fn new(tape: &'a Opened, asked: impl Fn(&Row) -> bool) -> Self {
         let frames = tape.world.rows.iter().filter(|row| asked(row)).map(|row| row.seq).collect();
         let progress = Box::new(|_| ());
         Self { header: &tape.header, world: &tape.world, log: &tape.log, frames, progress }
     }
 
-    /// Each frame: its row, and its record.
+    /// Returns the row and the record of every frame, in order.
     fn each(&self) -> impl Iterator<Item = (&Row, Arc<Record>)> {
         let frame = |(at, seq): (usize, &Seq)| {
             (self.progress)(at as u64);
@@ -93,17 +92,17 @@ impl<'a> Source<'a> {
         self.frames.iter().enumerate().filter_map(frame)
     }
 
-    /// The wall time of `at`, microseconds since the Unix epoch.
+    /// Returns the wall time of `at` in microseconds since the Unix epoch.
     fn wall(&self, at: Stamp) -> u64 {
         self.header.anchor.saturating_add(at.nanos() / 1000)
     }
 
-    /// The same as ISO 8601.
+    /// Returns the wall time of `at` as ISO 8601.
     fn iso(&self, at: Stamp) -> String {
         clock::iso(self.wall(at))
     }
 
-    /// How a frame stands, in the words of the query language.
+    /// Returns the state of a frame, in the words of the query language.
     fn state(&self, row: &Row) -> Vec<String> {
         let mut words = Vec::new();
         if let FrameState::Ended(outcome) = row.state {
@@ -117,8 +116,8 @@ impl<'a> Source<'a> {
         words
     }
 
-    /// A frame as an object that explains itself, on one line. Its message keeps every token as it
-    /// was spelled.
+    /// Returns a frame as a self-explanatory JSON object on one line. Its message keeps the
+    /// spelling of every token.
     fn object(&self, row: &Row, frame: &Frame) -> String {
         let mut members = Map::new();
         let mut put = |key: &str, value: Value| {
@@ -164,7 +163,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What a frame says on one line, and whether that is JSON.
+/// Returns the content of a frame on one line, and `true` if it is JSON.
 fn said(frame: &Frame) -> (String, bool) {
     match frame.message.is_rpc() {
         true => (layout::one_line(&String::from_utf8_lossy(frame.message.body())), true),

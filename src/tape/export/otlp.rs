@@ -1,5 +1,5 @@
-//! OpenTelemetry traces as OTLP/JSON (opentelemetry-proto 1.x): a span an operation, its frames as
-//! events, with the attributes of the MCP semantic conventions.
+//! OpenTelemetry traces as OTLP/JSON (opentelemetry-proto 1.x): one span per operation, its frames
+//! as events, with the attributes of the MCP semantic conventions.
 
 use std::io::{self, Write};
 
@@ -11,6 +11,10 @@ use crate::log::world::{Operation, Row, State};
 use crate::mcp::Direction;
 use crate::tape::writer::hex;
 
+/// Writes one document with the spans of all operations.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let world = source.world;
     let mut spans = Vec::new();
@@ -33,7 +37,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{document:#}")
 }
 
-/// Ids follow from the tape's own, so that the same tape gives the same traces.
+/// Derives an id from the id of the tape, so that the same tape gives the same traces.
 fn id(source: &Source<'_>, what: &str, length: usize) -> String {
     let hash = Sha256::new().chain_update(&source.header.tape).chain_update(what);
     hex(hash)[..length].to_owned()
@@ -80,7 +84,7 @@ fn span(source: &Source<'_>, operation: &Operation, first: &Row) -> Value {
     let (code, why) = match operation.state {
         State::Ok => (1, ""),
         State::Error => (2, "the server reported an error"),
-        State::Lost => (2, "no answer came"),
+        State::Lost => (2, "no response"),
         State::Cancelled => (2, "cancelled"),
         State::Pending | State::InputRequired => (0, ""),
     };
@@ -92,7 +96,8 @@ fn span(source: &Source<'_>, operation: &Operation, first: &Row) -> Value {
         "spanId": id(source, &format!("span {}", operation.id.0), 16),
         "parentSpanId": parent.map_or_else(String::new, |cause| id(source, &format!("span {}", cause.op.0), 16)),
         "name": world.text(first.target).map_or_else(|| method.to_owned(), |target| format!("{method} {target}")),
-        // A client span is what the asking side sees (SpanKind CLIENT, SERVER).
+        // SpanKind: CLIENT (3) for operations that the client starts, SERVER (2) for those of the
+        // server.
         "kind": if operation.direction == Direction::ToServer { 3 } else { 2 },
         "startTimeUnixNano": nanos(operation.started),
         "endTimeUnixNano": nanos(end),

@@ -1,10 +1,14 @@
-//! One frame a line, for people.
+//! Plain text for people, with one frame per line.
 
 use std::io::{self, Write};
 
 use super::{Source, said};
 use crate::mcp::{Direction, layout};
 
+/// Writes a line about the tape and one line per frame.
+///
+/// # Errors
+/// Returns an error if `out` cannot be written.
 pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     let header = source.header;
     writeln!(
@@ -37,7 +41,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What peers said must not reach a terminal as commands.
+/// Replaces characters that could control the terminal.
 fn harmless(text: &str) -> String {
     text.chars().map(|c| if layout::is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -1,8 +1,8 @@
-//! Claude Desktop's log of a server: lines of its own with the messages in them, and between them
-//! what the server wrote to stderr.
+//! Claude Desktop's log of a server: log lines that contain the messages, and between them what the
+//! server wrote to stderr.
 //!
-//! `2025-06-03T20:54:12.993Z [name] [info] Message from client: {…}`; some versions add
-//! `{ metadata: … }` behind a message.
+//! `2025-06-03T20:54:12.993Z [name] [info] Message from client: {…}`; some versions add `{
+//! metadata: … }` behind a message.
 
 use std::sync::LazyLock;
 
@@ -17,18 +17,23 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[.\d]*Z) \[([^\]]*)\] \[(\w+)\] ?(.*)$").ok()
 });
 
-/// What stands where the application has left something out.
+/// Mark that the application puts in the place of omitted text.
 static CUT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[\d+ chars truncated\]").ok());
 
-/// How much is looked at to tell the form.
+/// Bytes that are examined to recognize the format.
 const GLANCE: usize = 64 << 10;
 
+/// Returns `true` if a line of the log is found at the beginning of `text`.
 pub fn is(text: &[u8]) -> bool {
     let glance = String::from_utf8_lossy(&text[..text.len().min(GLANCE)]);
     let Some(line) = LINE.as_ref() else { return false };
     glance.lines().take(200).any(|text| line.is_match(text))
 }
 
+/// Reads a log.
+///
+/// # Errors
+/// Returns an error if the text contains no line of a log.
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let text = String::from_utf8_lossy(text);
     let malformed = |what: &str| ImportError::Malformed { form: "claude", what: what.to_owned() };
@@ -37,7 +42,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let (mut wall, mut messages, mut remarks) = (0, 0, Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let Some(found) = pattern.captures(line) else {
-            // What stands between is what the server said on stderr.
+            // Lines in between are what the server wrote to stderr.
             if let Some(builder) = builder.as_mut().filter(|_| !line.trim().is_empty()) {
                 builder.stderr_at(wall, line);
             }
@@ -71,17 +76,17 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
                 continue;
             }
         };
-        // Behind the message may stand what the client says of it.
+        // The client may have added metadata behind the message.
         let end = json::prefix(rest.as_bytes()).unwrap_or(rest.len());
         let message = &rest[..end];
         if CUT.as_ref().is_some_and(|cut| cut.is_match(message)) {
-            // The message was cut inside a text of it: it reads like a whole one.
+            // The text was cut inside of a string, so the message still parses.
             remarks.push(format!("line {number}: only a part of its message was recorded"));
         } else if is_message(message) {
             builder.message_at(wall, direction, message.as_bytes().to_vec());
             messages += 1;
         } else {
-            remarks.push(format!("line {number}: its message is not whole"));
+            remarks.push(format!("line {number}: incomplete message"));
         }
     }
     let builder = builder.ok_or(ImportError::Empty("claude"))?;

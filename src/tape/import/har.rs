@@ -1,5 +1,5 @@
-//! HTTP Archive 1.2: MCP over HTTP as a browser or a proxy saw it. Messages of a web socket, as we
-//! export stdio sessions, are read as well.
+//! HTTP Archive 1.2: MCP over HTTP, as a browser or a proxy saw it. WebSocket messages, which the
+//! export writes for stdio sessions, are read as well.
 
 use serde_json::Value;
 
@@ -11,16 +11,21 @@ use crate::mcp::{Direction, Message, Opaque, layout, secret, sensitive};
 use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
 
+/// Returns `true` if `text` looks like an HTTP Archive.
 pub fn is(text: &[u8]) -> bool {
     let has = |key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
     text.trim_ascii_start().starts_with(b"{") && has("\"log\"") && has("\"entries\"")
 }
 
+/// Reads an HTTP Archive.
+///
+/// # Errors
+/// Returns [`ImportError::Malformed`] if the text is not JSON.
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let document: Value = serde_json::from_slice(text)
         .map_err(|error| ImportError::Malformed { form: "har", what: error.to_string() })?;
     let mut entries: Vec<&Value> = document["log"]["entries"].as_array().into_iter().flatten().collect();
-    // Those without a time stay where they are: a sort that finds no order keeps it.
+    // Entries keep their order if the time of one of them is missing.
     if entries.iter().all(|entry| time(&entry["startedDateTime"]).is_some()) {
         entries.sort_by_key(|entry| time(&entry["startedDateTime"]));
     }
@@ -38,7 +43,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         reading.exchange(number, entry);
     }
     let Reading { mut events, remarks, .. } = reading;
-    // A stream stays open while others ask and are answered.
+    // Exchanges overlap: a stream stays open while other requests are answered.
     events.sort_by_key(|event| event.wall);
     let (mut builder, mut messages) = (TapeBuilder::new(name, target, began), 0);
     for Seen { wall, direction, message, http } in events {
@@ -56,7 +61,7 @@ fn request_body(entry: &Value) -> Option<&str> {
     entry["request"]["postData"]["text"].as_str()
 }
 
-/// Something that was seen at a time.
+/// A message or an empty body, with the time at which it was seen.
 struct Seen {
     wall: u64,
     direction: Direction,
@@ -68,7 +73,7 @@ struct Reading {
     events: Vec<Seen>,
     remarks: Vec<String>,
     lane: u32,
-    /// The time of the newest exchange.
+    /// Time of the newest exchange, in microseconds since the Unix epoch.
     now: u64,
 }
 
@@ -97,15 +102,14 @@ impl Reading {
         };
         let is_session = !header(&entry["request"], "mcp-session-id").is_empty();
         if !is_message(body) && !(is_stream && (is_session || events.iter().any(speaks))) {
-            // A page, a picture, a token, the events of something else: nothing of MCP.
+            // Not MCP: a page, an image, a token, or the events of another protocol.
             return;
         }
         let request = LaneId(self.lane);
         self.lane += 2;
         let began = time(&entry["startedDateTime"]).unwrap_or_else(|| {
-            self.remarks.push(format!(
-                "entry {number}: its time cannot be read; it stands at that of the one before"
-            ));
+            self.remarks
+                .push(format!("entry {number}: invalid time; the time of the entry before it is used"));
             self.now
         });
         self.now = began;
@@ -133,13 +137,13 @@ impl Reading {
             }
         } else {
             if !answer.is_empty() && !is_message(&answer) {
-                self.remarks.push(format!("entry {number}: its answer is no message"));
+                self.remarks.push(format!("entry {number}: the response is not a message"));
             }
             self.frame(ended, Direction::ToClient, &answer, facts(&entry["response"], status, false, None));
         }
     }
 
-    /// The body of the response.
+    /// Returns the body of the response, decoded.
     fn answer(&mut self, number: usize, entry: &Value) -> String {
         use base64::Engine as _;
         let content = &entry["response"]["content"];
@@ -150,7 +154,7 @@ impl Reading {
         match base64::prelude::BASE64_STANDARD.decode(text) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => {
-                self.remarks.push(format!("entry {number}: its answer is no base64: {error}"));
+                self.remarks.push(format!("entry {number}: the response is not valid base64: {error}"));
                 String::new()
             }
         }
@@ -165,7 +169,7 @@ impl Reading {
     }
 }
 
-/// The events of a whole stream.
+/// Returns the events of a complete stream.
 fn events(stream: &str) -> Vec<Event> {
     let mut splitter = Splitter::new(usize::MAX);
     splitter.feed(stream.as_bytes());
@@ -188,7 +192,7 @@ fn header(of: &Value, name: &str) -> String {
     value.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// A path or URL without the secrets in its query: a file like this is seldom cleaned.
+/// Returns a path or URL without the secrets in its query: archives are seldom redacted.
 fn clean(path: &str) -> String {
     let mut clean = path.to_owned();
     let forms = secret::find(path).into_iter().map(|(span, _)| span);
@@ -201,7 +205,7 @@ fn clean(path: &str) -> String {
     clean
 }
 
-/// Headers without those that are secrets: a file like this is seldom cleaned.
+/// Returns the headers with their secrets redacted: archives are seldom redacted.
 fn headers(of: &Value) -> std::sync::Arc<[(std::sync::Arc<str>, std::sync::Arc<str>)]> {
     let pair = |header: &Value| {
         let (name, value) = (header["name"].as_str()?, header["value"].as_str()?);

@@ -1,5 +1,5 @@
-//! MCP Inspector's export of its protocol history: an array of entries, each a message and, where it
-//! was a request, the answer to it.
+//! MCP Inspector's export of its protocol history: an array of entries, each with a message and, if
+//! it was a request, the answer to it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::mcp::{Direction, Message, layout};
 use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
 
-/// An entry, as far as it is read. Older versions wrote both sides as texts.
+/// An entry, as far as it is read. Older versions wrote both messages as strings.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
@@ -30,13 +30,14 @@ struct Entry<'a> {
     duration: Option<f64>,
 }
 
-/// An export that has the entries in a document.
+/// An export that has the entries in an object.
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow, alias = "history", alias = "messages", alias = "requests", alias = "protocol")]
     entries: Vec<Entry<'a>>,
 }
 
+/// Returns `true` if `text` looks like an export of the Inspector.
 pub fn is(text: &[u8]) -> bool {
     let begins = text.trim_ascii_start().first();
     let has = |key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
@@ -45,6 +46,10 @@ pub fn is(text: &[u8]) -> bool {
     matches!(begins, Some(b'[' | b'{')) && is_entry && !has("\"session_id\"") && !has("\"r\":")
 }
 
+/// Reads an export.
+///
+/// # Errors
+/// Returns [`ImportError::Malformed`] if the text is not an export of the Inspector.
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let malformed =
         |error: serde_json::Error| ImportError::Malformed { form: "inspector", what: error.to_string() };
@@ -60,7 +65,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
         last = wall;
         let message = text_of(entry.message);
         if !is_message(&message) {
-            remarks.push(format!("entry {number}: it is no message"));
+            remarks.push(format!("entry {number}: not a message"));
             continue;
         }
         let direction = direction(entry, &message);
@@ -71,7 +76,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             said.push((at, direction.reverse(), answer));
         }
     }
-    // A history may be written newest first; an answer stands with its request.
+    // Entries may be written newest first, and an answer is stored with its request: sort by time.
     said.sort_by_key(|(wall, ..)| *wall);
     let mut builder = TapeBuilder::new(name, Vec::new(), said.first().map_or(0, |(wall, ..)| *wall));
     let messages = said.len();
@@ -81,8 +86,8 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     Ok(Imported { builder, messages, remarks })
 }
 
-/// The side that said it: the Inspector is a client, so a request is its own, and a notification
-/// the server's, unless the entry says otherwise.
+/// Returns the direction of a message. The Inspector is a client, so a request is its own and a
+/// notification that of the server, unless the entry says otherwise.
 fn direction(entry: &Entry<'_>, message: &str) -> Direction {
     let parsed = Message::parse(message.to_owned().into());
     let method = parsed.method().unwrap_or_default();
@@ -104,7 +109,7 @@ fn direction(entry: &Entry<'_>, message: &str) -> Direction {
     }
 }
 
-/// A message that stands as JSON, or as the text of JSON.
+/// Returns a message that is stored as JSON, or as a string of JSON.
 fn text_of(raw: &RawValue) -> String {
     let text: Option<String> = serde_json::from_str(raw.get()).ok();
     layout::one_line(text.as_deref().unwrap_or(raw.get()))

@@ -1,4 +1,4 @@
-//! mcpsnoop's log: one envelope a line, with the message as it was.
+//! mcpsnoop's log: one envelope per line, with the message as it was on the wire.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::tape::builder::TapeBuilder;
 struct Envelope<'a> {
     #[serde(default)]
     session_id: String,
-    /// Over HTTP, the connection: ids are unique in one.
+    /// Connection, over HTTP: request ids are unique within one.
     #[serde(default)]
     conn_id: Option<serde_json::Value>,
     #[serde(default)]
@@ -32,13 +32,18 @@ struct Envelope<'a> {
     truncated: bool,
 }
 
+/// Returns `true` if one of the first lines of `text` is an envelope.
 pub fn is(text: &[u8]) -> bool {
-    // The first may be cut, where a log was turned over.
+    // The first line may be cut off, where a log was rotated.
     const LOOKED_AT: usize = 5;
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.take(LOOKED_AT).any(|line| serde_json::from_slice::<Envelope<'_>>(line).is_ok())
 }
 
+/// Reads a log.
+///
+/// # Errors
+/// Returns [`ImportError::Empty`] if no line can be read.
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let mut builder: Option<TapeBuilder> = None;
     let mut sessions: HashMap<(String, String), SessionId> = HashMap::new();
@@ -55,7 +60,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             }
         };
         let Some(wall) = crate::clock::parse(&envelope.ts) else {
-            remarks.push(format!("line {number}: {:?} is no time", envelope.ts));
+            remarks.push(format!("line {number}: {:?} is not a time", envelope.ts));
             continue;
         };
         let label = if envelope.server_label.is_empty() { name } else { &envelope.server_label };
@@ -73,11 +78,11 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             }
         }
         if envelope.truncated {
-            remarks.push(format!("line {number}: only its beginning was recorded"));
+            remarks.push(format!("line {number}: truncated by the recorder"));
             continue;
         }
         if envelope.redacted {
-            remarks.push(format!("line {number}: its recorder had taken something out of it"));
+            remarks.push(format!("line {number}: redacted by the recorder"));
         }
         let direction = match envelope.direction.as_str() {
             "c2s" => Direction::ToServer,
@@ -86,10 +91,10 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
                 builder.stderr_at(wall, envelope.text.as_deref().unwrap_or_default());
                 continue;
             }
-            // The command was taken for what the tape is of.
+            // The command has been taken as the target of the tape.
             "meta" => continue,
             other => {
-                remarks.push(format!("line {number}: {other:?} is no direction"));
+                remarks.push(format!("line {number}: {other:?} is not a direction"));
                 continue;
             }
         };
@@ -105,7 +110,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     Ok(Imported { builder, messages, remarks })
 }
 
-/// The command that the first envelope of a session names.
+/// Returns the command that the first envelope of a session names.
 fn target(envelope: &Envelope<'_>) -> Vec<String> {
     #[derive(Deserialize)]
     struct Meta {

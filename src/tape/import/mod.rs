@@ -1,4 +1,4 @@
-//! Recordings that others made, as tapes of ours. Each form is one file, and one row of
+//! Import of recordings of other programs as tapes. Each format is one module, and one row of
 //! [`Form::ALL`].
 
 mod claude;
@@ -9,39 +9,48 @@ mod mcpsnoop;
 use super::builder::TapeBuilder;
 use crate::mcp::sse;
 
-/// A form that a recording can be read from.
+/// An import format.
 #[derive(Clone, Copy)]
 pub struct Form {
-    /// What it is called on the command line.
+    /// Name of the format on the command line.
     pub name: &'static str,
-    /// Whose it is.
+    /// Description of the format for the help text.
     pub help: &'static str,
     is: fn(&[u8]) -> bool,
     read: fn(&[u8], &str) -> Result<Imported, ImportError>,
 }
 
-/// What was read.
+/// Result of an import.
 pub struct Imported {
+    /// Builder of a tape with the messages.
     pub builder: TapeBuilder,
-    /// Messages that were taken in.
+    /// Number of messages that were imported.
     pub messages: usize,
-    /// What was left out or is not as it was, and why.
+    /// Remarks on messages that were left out or changed, with the reasons.
     pub remarks: Vec<String>,
 }
 
-/// Why nothing could be read.
+/// Error of an import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    #[error("this is none of the forms that can be imported: {}", Form::ALL.map(|form| form.name).join(", "))]
+    /// The text is in no known format.
+    #[error("unknown format; supported formats: {}", Form::ALL.map(|form| form.name).join(", "))]
     Unknown,
-    #[error("this is no {form} file: {what}")]
-    Malformed { form: &'static str, what: String },
+    /// The text is broken.
+    #[error("not a valid {form} file: {what}")]
+    Malformed {
+        /// Name of the format.
+        form: &'static str,
+        /// Description of the problem.
+        what: String,
+    },
+    /// The text, of the format named, contains no MCP message.
     #[error("there is no MCP message in this {0} file")]
     Empty(&'static str),
 }
 
 impl Form {
-    /// Every form.
+    /// Import formats, in the order in which they are tried.
     pub const ALL: [Self; 4] = [
         Self { name: "har", help: "HTTP Archive 1.2 of a browser or proxy", is: har::is, read: har::read },
         Self {
@@ -59,24 +68,25 @@ impl Form {
         },
     ];
 
-    /// The form called `name`.
+    /// Returns the format called `name`.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|form| form.name == name)
     }
 
-    /// The form that `text` is in.
+    /// Returns the format of `text`.
     ///
     /// # Errors
-    /// When it is in none.
+    /// Returns [`ImportError::Unknown`] if the text is in no known format.
     pub fn recognise(text: &[u8]) -> Result<Self, ImportError> {
         let text = text.strip_prefix(sse::BOM).unwrap_or(text);
         Self::ALL.into_iter().find(|form| (form.is)(text)).ok_or(ImportError::Unknown)
     }
 
-    /// Reads `text`, a recording of what is called `name`.
+    /// Reads `text`; `name` is the name of the recording if the text does not give one.
     ///
     /// # Errors
-    /// When it is broken, or has no message in it.
+    /// Returns [`ImportError::Malformed`] if the text is broken, and [`ImportError::Empty`] if it
+    /// contains no message.
     pub fn read(self, text: &[u8], name: &str) -> Result<Imported, ImportError> {
         let imported = (self.read)(text.strip_prefix(sse::BOM).unwrap_or(text), name)?;
         match imported.messages {
@@ -86,13 +96,13 @@ impl Form {
     }
 }
 
-/// A number of milliseconds in microseconds; none when it is no time that anything takes.
+/// Converts milliseconds to microseconds; returns `None` if the number cannot be a duration.
 fn millis(millis: f64) -> Option<u64> {
     const MAX_MILLIS: f64 = 31.0 * 24.0 * 3600.0 * 1e3;
     (0.0..MAX_MILLIS).contains(&millis).then_some((millis * 1e3) as u64)
 }
 
-/// Whether a JSON text is a message of JSON-RPC, or a batch of them.
+/// Returns `true` if a JSON text is a JSON-RPC message or a batch of them.
 fn is_message(json: &str) -> bool {
     crate::mcp::Message::parse(json.to_owned().into()).is_rpc()
 }

@@ -1,4 +1,4 @@
-//! One record of an index.
+//! Entry of one record in an index.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,31 +14,36 @@ use crate::tape::format::is_verbatim;
 /// Bytes of an entry.
 pub const ENTRY: usize = 56;
 
-/// Where a record is and what it is, as far as a fold needs to know.
+/// Location and summary of a record, as far as a fold needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where its line begins in the part.
+    /// Offset of its line in the part.
     pub offset: u64,
-    /// The line's length with its terminator; 0 stands for a record that is not on the tape.
+    /// Length of its line with the terminator; 0 stands for a record that is not on the tape.
     pub length: u32,
-    /// Monotonic nanoseconds.
+    /// Monotonic time in nanoseconds.
     pub mono: u64,
+    /// Number of its session.
     pub session: u32,
-    /// Whether its line has the message as it was on the wire, so that the line can be searched.
+    /// `true` if its line contains the message as it was on the wire, so that the line can be
+    /// searched.
     pub verbatim: bool,
+    /// Summary of the record.
     pub brief: Brief,
 }
 
-/// A record in short. Texts are named by the frame of this part that used them first.
+/// Summary of a record. Texts are represented by the frame of this part that used them first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Brief {
+    /// A frame.
     Frame(Digest<u32>),
+    /// The outcome of a frame.
     Sent(Sent),
-    /// What only its line says: few records are like this.
+    /// A record that must be read from its line: few records are like this.
     Other,
 }
 
-/// Texts seen so far in a part, by the frame that used them first.
+/// Texts that were used so far in a part, with the frame that used each first.
 #[derive(Debug, Default)]
 pub struct Names {
     methods: HashMap<String, u32>,
@@ -55,28 +60,45 @@ fn first_use(names: &mut HashMap<String, u32>, text: &str, seq: u32) -> u32 {
 
 // === an entry ===
 
-/// The places of what an entry's bits hold: how many bits, from which on.
+/// Bit fields of an entry: the first bit, and the number of bits.
 mod bits {
+    /// Kind of the record.
     pub const KIND: (u32, u32) = (0, 4);
+    /// 1 for a frame to the client.
     pub const DIRECTION: (u32, u32) = (4, 1);
+    /// Origin of a frame.
     pub const ORIGIN: (u32, u32) = (5, 2);
+    /// Role of a frame in its operation.
     pub const ROLE: (u32, u32) = (7, 3);
+    /// Flags of a frame.
     pub const FLAGS: (u32, u32) = (10, 4);
+    /// Quirks of the message.
     pub const QUIRKS: (u32, u32) = (14, 5);
+    /// 1 for a frame that reports an error.
     pub const ERROR: (u32, u32) = (19, 1);
+    /// 1 for a frame of an event stream.
     pub const STREAM: (u32, u32) = (20, 1);
+    /// 1 for an event of such a stream.
     pub const EVENT: (u32, u32) = (21, 1);
+    /// 1 for a request for a later page of a list.
     pub const PAGES: (u32, u32) = (22, 1);
+    /// 1 for a frame with HTTP facts.
     pub const HTTP: (u32, u32) = (23, 1);
+    /// Outcome of a frame.
     pub const OUTCOME: (u32, u32) = (24, 2);
+    /// 1 for a frame that was held; `method` and `target` contain the nanoseconds.
     pub const HELD: (u32, u32) = (26, 1);
+    /// 1 for a line that contains the message as it was on the wire.
     pub const VERBATIM: (u32, u32) = (27, 1);
+    /// 1 for a frame from which secrets were removed.
     pub const REDACTED: (u32, u32) = (28, 1);
 
+    /// Sets a field that is still 0.
     pub fn put(bits: &mut u32, (at, width): (u32, u32), value: u32) {
         *bits |= (value & ((1 << width) - 1)) << at;
     }
 
+    /// Returns a field.
     pub fn get(bits: u32, (at, width): (u32, u32)) -> u32 {
         (bits >> at) & ((1 << width) - 1)
     }
@@ -102,7 +124,7 @@ const ROLES: [Role; 8] = [
     Role::Response,
 ];
 const OUTCOMES: [Outcome; 4] = [Outcome::Forwarded, Outcome::Dropped, Outcome::Answered, Outcome::Withdrawn];
-/// Kinds from here on are no frames.
+/// Kind of a record that is not a frame.
 const SENT: u32 = 8;
 const OTHER: u32 = 9;
 
@@ -111,7 +133,7 @@ fn index_of<T: PartialEq>(all: &[T], one: &T) -> u32 {
 }
 
 impl Entry {
-    /// The entry of a record whose line stands at `offset`.
+    /// Returns the entry of a record whose line of `length` bytes is at `offset`.
     pub fn of(record: &Record, offset: u64, length: usize, names: &mut Names) -> Self {
         let brief = match &record.body {
             Body::Frame(frame) => brief_frame(record.seq, frame, names),
@@ -127,14 +149,14 @@ impl Entry {
             session: record.session.0,
             verbatim: record.frame().is_some_and(|frame| {
                 let raw = frame.message.raw();
-                // White space around it stands beside it, escaped.
+                // White space around the message is stored beside it, escaped.
                 raw.strip_suffix(b"\n").unwrap_or(raw) == raw.trim_ascii() && is_verbatim(&frame.message)
             }),
             brief: brief.unwrap_or(Brief::Other),
         }
     }
 
-    /// The entry of record `seq` as bytes.
+    /// Encodes the entry of record `seq`.
     pub fn encode(&self, seq: Seq) -> [u8; ENTRY] {
         let mut small = [0_u32; 8];
         let [lane, exchange, op, to, method, target, size, bits] = &mut small;
@@ -180,7 +202,7 @@ impl Entry {
         }
         bits::put(bits, bits::VERBATIM, u32::from(self.verbatim));
         let mut bytes = [0; ENTRY];
-        // Six bytes of offset and two of status share a word.
+        // The offset (48 bits) and the HTTP status (16 bits) share a word.
         bytes[0..8].copy_from_slice(&(self.offset | u64::from(status) << 48).to_le_bytes());
         bytes[8..16].copy_from_slice(&self.mono.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.length.to_le_bytes());
@@ -191,7 +213,8 @@ impl Entry {
         bytes
     }
 
-    /// The entry of record `seq`, from its bytes; none for a record that is not on the tape.
+    /// Decodes the entry of record `seq`; returns `None` for a record that is not on the tape, or a
+    /// broken entry.
     pub fn decode(bytes: &[u8; ENTRY], seq: Seq) -> Option<Self> {
         let wide = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let small = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
@@ -252,7 +275,7 @@ impl Entry {
     }
 }
 
-/// The digest of a frame, if an entry can hold all of it.
+/// Returns the digest of a frame, if an entry can hold all of it.
 fn brief_frame(seq: Seq, frame: &Frame, names: &mut Names) -> Option<Brief> {
     let number = u32::try_from(seq).ok()?;
     let digest: Digest<Cow<'_, str>> = Digest::of(frame);
@@ -268,7 +291,7 @@ fn brief_frame(seq: Seq, frame: &Frame, names: &mut Names) -> Option<Brief> {
     })
 }
 
-/// Whether an entry of record `seq` can name the earlier record `to`.
+/// Returns `true` if an entry of record `seq` can refer to the earlier record `to`.
 fn fits(seq: Seq, to: Seq) -> bool {
     to < seq && u32::try_from(seq - to).is_ok()
 }

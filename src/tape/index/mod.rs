@@ -1,7 +1,7 @@
-//! The index beside a tape part: fifty-six bytes a record, so that a record is found with one
-//! positioned read and the world of a long tape is folded without parsing it. It is written as
-//! the tape is recorded, can be rebuilt from the tape at any time, and is never the only copy of
-//! anything.
+//! Index beside a tape part: fifty-six bytes per record, so that a record is found with one
+//! positioned read and the world of a long tape is folded without parsing it. The index is written
+//! while the tape is recorded, can be rebuilt from the tape at any time, and is never the only copy
+//! of anything.
 
 mod entry;
 
@@ -16,19 +16,20 @@ use crate::log::record::Seq;
 
 pub use entry::{Brief, ENTRY, Entry, Names};
 
-/// What an index begins with; the last byte is the version.
+/// First bytes of an index; the last of them is the version.
 const MAGIC: [u8; 8] = *b"sc-idx\0\x02";
-/// Magic, the position of the first record, and what the tape part begins with.
+/// Bytes of the header: the magic number, the position of the first record, and a hash of the first
+/// line of the tape part.
 pub const HEADER: u64 = 24;
-/// The index's path beside the tape part at `tape`.
+/// Returns the path of the index beside the tape part at `tape`.
 pub fn path_beside(tape: &Path) -> PathBuf {
     let mut name = tape.as_os_str().to_owned();
     name.push(".idx");
     name.into()
 }
 
-/// Bytes that a new index begins with, whose first record is `first`, of the part that begins with
-/// the line `begins`.
+/// Returns the header of an index whose first record is `first`, for the part that begins with the
+/// line `begins`.
 pub fn header(first: Seq, begins: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&first.to_le_bytes());
@@ -36,7 +37,7 @@ pub fn header(first: Seq, begins: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Entries on their way to the file. Records that are not on the tape are holes in it.
+/// Entries that wait to be written. Records that are not on the tape become holes in the file.
 #[derive(Debug, Default)]
 pub struct Pending(Vec<(u64, Vec<u8>)>);
 
@@ -52,15 +53,15 @@ impl Pending {
         }
     }
 
-    /// Bytes of entries.
+    /// Returns the number of bytes of the entries.
     pub fn length(&self) -> usize {
         self.0.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
-    /// Appends everything to `file`.
+    /// Appends all entries to `file`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write_to(&mut self, mut file: &File) -> io::Result<()> {
         for (hole, bytes) in self.0.drain(..) {
             if hole > 0 {
@@ -85,15 +86,15 @@ impl Index {
     /// Opens the index of the tape part at `tape`, which begins with the line `begins`.
     ///
     /// # Errors
-    /// When there is none, or it is of another version or another file.
+    /// Returns an error if there is no index, or if it is of another version or another tape part.
     pub fn open(tape: &Path, begins: &[u8]) -> io::Result<Self> {
         Self::read(File::open(path_beside(tape))?, begins)
     }
 
-    /// Reads the index in `file`.
+    /// Reads the index in `file` of the tape part that begins with the line `begins`.
     ///
     /// # Errors
-    /// When it is of another version or of another tape part.
+    /// Returns an error if the index is of another version or another tape part.
     pub fn read(file: File, begins: &[u8]) -> io::Result<Self> {
         let mut found = [0; HEADER as usize];
         file.read_exact_at(&mut found, 0)?;
@@ -104,23 +105,23 @@ impl Index {
         Ok(Self { file, first })
     }
 
-    /// The position of its first entry.
+    /// Returns the position of the first entry.
     pub fn first(&self) -> Seq {
         self.first
     }
 
-    /// The position behind its last entry.
+    /// Returns the position behind the last entry.
     pub fn end(&self) -> Seq {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());
         self.first + length.saturating_sub(HEADER) / ENTRY as u64
     }
 
-    /// The first record behind `seq` that has an entry.
+    /// Returns the first record behind `seq` that has an entry.
     pub fn next(&self, seq: Seq) -> Option<Seq> {
         self.entries(seq.saturating_add(1)).next().map(|(seq, _)| seq)
     }
 
-    /// The entry of record `seq`, if it has one.
+    /// Returns the entry of record `seq`, if it has one.
     pub fn entry(&self, seq: Seq) -> Option<Entry> {
         let place = seq.checked_sub(self.first)?;
         let mut bytes = [0; ENTRY];
@@ -128,9 +129,9 @@ impl Index {
         Entry::decode(&bytes, seq)
     }
 
-    /// The entries from `seq` on in order, with the positions of their records.
+    /// Returns the entries from `seq` on in order, with the positions of their records.
     pub fn entries(&self, seq: Seq) -> impl Iterator<Item = (Seq, Entry)> + use<'_> {
-        /// Entries that are read at once.
+        /// Number of entries that are read at once.
         const CHUNK: usize = 8192;
         let mut next = self.first.max(seq);
         let mut chunk = Vec::new();

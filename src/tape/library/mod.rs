@@ -1,6 +1,7 @@
-//! Where tapes are kept, and finding them by name.
+//! The library: the directories that contain tapes, and the lookup of a tape by name.
 
 mod catalog;
+mod entry;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,55 +14,67 @@ use super::notes;
 use super::part::{self, OpenError, PartFile};
 use super::source::Source;
 
-pub use catalog::{Catalog, CatalogError, Entry, Wanted};
+pub use catalog::{Catalog, CatalogError, Wanted};
+pub use entry::Entry;
 
 /// A tape in the library.
 #[derive(Debug, Clone)]
 pub struct Item {
+    /// Path of the first part.
     pub path: PathBuf,
+    /// Header of the first part.
     pub header: Header,
-    /// Bytes of all its parts.
+    /// Bytes of all its parts, as stored.
     pub bytes: u64,
-    /// How it ended; none while it is being recorded, or when its recorder was killed.
+    /// Seal of the last part; `None` while it is being recorded, or if its recorder was killed.
     pub seal: Option<Seal>,
-    /// Microseconds since the Unix epoch at its last write.
+    /// Time of the last write, in microseconds since the Unix epoch.
     pub modified: u64,
 }
 
-/// Why a tape was not found.
+/// Error of [`find`].
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    #[error("no tape called {0:?}, neither a file nor in the library")]
+    /// No file and no tape in the library has this name.
+    #[error("no tape {0:?}: neither a file nor a tape in the library")]
     None(String),
-    #[error("{name:?} fits {} tapes: {}", among.len(), among.join(", "))]
-    Several { name: String, among: Vec<String> },
+    /// More than one tape matches the name.
+    #[error("{name:?} matches {} tapes: {}", among.len(), among.join(", "))]
+    Several {
+        /// Name that was looked for.
+        name: String,
+        /// File names of the tapes that match.
+        among: Vec<String>,
+    },
+    /// The tape was found but cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
 
-/// How much of automatic recordings is kept.
+/// Limit of the total bytes of automatic recordings.
 pub const KEEP_BYTES: u64 = 2 << 30;
-/// How long automatic recordings are kept.
+/// Time for which automatic recordings are kept.
 pub const KEEP_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The directory that was named on the command line. It is one for the whole program.
+/// Data directory named on the command line, the same for the whole program.
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
-/// Keeps everything in this directory.
+/// Sets the data directory of the program. Only the first call has an effect.
 pub fn choose(directory: &Path) {
-    // The first one stays; there is only one command line.
+    // `Err` means that it was set before: there is only one command line.
     let _ = CHOSEN.set(directory.to_owned());
 }
 
-/// The directory that somebody chose for everything that we keep.
+/// Returns the data directory that the command line or `SHADOWCAT_DATA_DIR` names, if any.
 pub fn chosen() -> Option<PathBuf> {
     let named =
         || std::env::var_os("SHADOWCAT_DATA_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
     CHOSEN.get().cloned().or_else(named)
 }
 
-/// The directory of everything that we keep. It comes from the password database, since clients
-/// with a window trim the environment of the servers they start; `SHADOWCAT_DATA_DIR` overrides.
+/// Returns the data directory; `None` if the user has no home directory. The home directory comes
+/// from the password database, since desktop clients trim the environment of the servers that they
+/// start; the command line and `SHADOWCAT_DATA_DIR` override it.
 pub fn data() -> Option<PathBuf> {
     if let Some(chosen) = chosen() {
         return Some(chosen);
@@ -70,12 +83,13 @@ pub fn data() -> Option<PathBuf> {
     Some(user.dir.join(".local/share/shadowcat"))
 }
 
-/// The directory that tapes are written to.
+/// Returns the directory that tapes are written to; `None` if there is no data directory.
 pub fn directory() -> Option<PathBuf> {
     Some(data()?.join("tapes"))
 }
 
-/// The directories that tapes are looked for in: where we write, and where `XDG_DATA_HOME` says.
+/// Returns the directories that are searched for tapes: the one that they are written to, and the
+/// one below `XDG_DATA_HOME`.
 pub fn directories() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory().into_iter().collect();
     if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
@@ -85,7 +99,8 @@ pub fn directories() -> Vec<PathBuf> {
     places
 }
 
-/// A file name for a new recording: when, what, and a bit of chance.
+/// Returns a file name for a new recording: the time `wall` (microseconds since the Unix epoch),
+/// its name, and a random suffix.
 pub fn new_name(name: &str, wall: u64) -> String {
     let safe: String = name
         .chars()
@@ -100,7 +115,7 @@ pub fn new_name(name: &str, wall: u64) -> String {
     )
 }
 
-/// Every tape of the library, newest first. Files that are no tapes are left out.
+/// Returns every tape of the library, newest first. Files that are not tapes are left out.
 pub fn list() -> Vec<Item> {
     let mut items: Vec<Item> = directories().iter().flat_map(|directory| scan(directory)).collect();
     items.sort_by(|a, b| b.header.anchor.cmp(&a.header.anchor).then_with(|| a.path.cmp(&b.path)));
@@ -113,8 +128,8 @@ fn scan(directory: &Path) -> Vec<Item> {
     paths.filter(|path| files::is_tape(path)).filter_map(|path| item(&path)).collect()
 }
 
-/// Looks at one tape; none for later parts, files that are no tapes, and those that are tapes of
-/// others by what is in them alone.
+/// Reads the header, size and seal of one tape. Returns `None` for later parts, for files that are
+/// not tapes, and for documents of an older version that are not named like a tape.
 pub fn item(path: &Path) -> Option<Item> {
     let PartFile { header, migrated, .. } = PartFile::open(path).ok()?;
     if header.part != 1 || (migrated.is_some() && !files::is_tape(path)) {
@@ -132,7 +147,7 @@ pub fn item(path: &Path) -> Option<Item> {
     Some(Item { path: path.to_owned(), header, bytes, seal, modified })
 }
 
-/// The seal that ends the last part of a tape.
+/// Reads the seal that ends the last part of a tape, if there is one.
 fn seal(path: &Path) -> Option<Seal> {
     let source = Source::open(path).ok()?;
     let length = source.length().ok()?;
@@ -146,17 +161,18 @@ fn seal(path: &Path) -> Option<Seal> {
     }
 }
 
-/// Finds a tape by its path, or in the library by the beginning of its file name or id, or by
-/// the name it was recorded under when only one has it.
+/// Finds a tape by its path, or in the library by the beginning of its file name or id, or by its
+/// name. `-` is standard input.
 ///
 /// # Errors
-/// When nothing, or more than one thing, fits.
+/// Returns [`FindError::None`] if no tape matches, and [`FindError::Several`] if more than one
+/// does.
 pub fn find(name: &str) -> Result<PathBuf, FindError> {
     let path = Path::new(name);
     if name.is_empty() {
         return Err(FindError::None(String::new()));
     }
-    // Standard input, or a file of any name.
+    // Standard input, or an existing file of any name.
     if name == "-" || path.is_file() {
         return Ok(path.to_owned());
     }
@@ -178,7 +194,8 @@ pub fn find(name: &str) -> Result<PathBuf, FindError> {
     }
 }
 
-/// Whether somebody is recording the tape at `path` right now: the part that is written is locked.
+/// Returns `true` if a process is recording the tape at `path`: the part that is being written is
+/// locked.
 pub fn is_recorded(path: &Path) -> bool {
     part::parts(path)
         .iter()
@@ -186,10 +203,10 @@ pub fn is_recorded(path: &Path) -> bool {
         .any(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
-/// Deletes the tape at `path` with all that belongs to it.
+/// Deletes the tape at `path` with all files that belong to it.
 ///
 /// # Errors
-/// When one of its files cannot be deleted.
+/// Returns an error if one of its files cannot be deleted.
 pub fn delete(path: &Path) -> std::io::Result<()> {
     for file in part::all_files(path) {
         match fs::remove_file(&file) {
@@ -200,9 +217,9 @@ pub fn delete(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Deletes the oldest recordings in our own directory until the rest fit the bounds; `now` in
-/// microseconds since the Unix epoch. What is being recorded stays, and so does what a person
-/// named, tagged or noted.
+/// Deletes the oldest recordings in the directory that tapes are written to until the rest fit the
+/// bounds; `now` is in microseconds since the Unix epoch. A tape that is being recorded, or that
+/// somebody named, tagged or noted, is kept.
 pub fn sweep(now: u64, keep_bytes: u64, keep_for: Duration) {
     let Some(directory) = directory() else { return };
     let mut items = scan(&directory);
@@ -216,7 +233,7 @@ pub fn sweep(now: u64, keep_bytes: u64, keep_for: Duration) {
         let age = Duration::from_micros(now.saturating_sub(item.modified));
         if (age > keep_for || kept > keep_bytes) && !is_recorded(&item.path) {
             kept -= item.bytes;
-            // It will be tried again next time.
+            // A file that cannot be deleted is tried again at the next sweep.
             let _ = delete(&item.path);
         }
     }

@@ -1,22 +1,21 @@
-//! The secrets that were found so far: each has a name of its own, and is one wherever it appears
-//! again.
+//! Secrets found so far: each has a number, and is a secret wherever it appears again.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-/// What is shorter may be a word like any other, and is not looked for elsewhere.
+/// Minimum bytes of a secret that is looked for elsewhere: a shorter one may be an ordinary word.
 const SHORTEST: usize = 8;
-/// So many are looked for elsewhere; nobody has more, but a peer may try.
+/// Maximum number of secrets that are looked for: no real user has more, but a peer may try.
 const MAX_SECRETS: usize = 4096;
 
-/// The secrets that were found.
+/// Secrets found so far.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// What each kind of them has seen, in the order in which it did.
+    /// Numbers of the secrets of each kind, in the order in which they were found.
     numbers: HashMap<String, HashMap<String, usize>>,
-    /// Those that are looked for in every text, with their kinds.
+    /// Secrets that are looked for in every text, with their kinds.
     literals: Vec<(String, String)>,
     looked_for: HashSet<String>,
     finder: Option<AhoCorasick>,
@@ -24,8 +23,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// What stands for a secret: the same for the same one, so that it can be seen where it comes
-    /// again, and nothing that it could be guessed from.
+    /// Returns the placeholder of a secret: the same for the same secret, so that repetitions are
+    /// visible, without anything from which the secret could be guessed.
     pub fn placeholder(&mut self, kind: &str, secret: &str) -> String {
         if !self.numbers.contains_key(kind) {
             self.numbers.insert(kind.to_owned(), HashMap::new());
@@ -45,7 +44,7 @@ impl Known {
         }
     }
 
-    /// From now on this is a secret wherever it stands.
+    /// Looks for `secret` in every text from now on, unless it could be an ordinary word.
     pub fn look_for(&mut self, kind: &str, secret: &str) {
         if is_literal(secret)
             && self.literals.len() < MAX_SECRETS
@@ -56,12 +55,12 @@ impl Known {
         }
     }
 
-    /// Where `text` has secrets that were found before, and of which kind.
+    /// Returns the spans of known secrets in `text`, with their kinds.
     pub fn find(&mut self, text: &str) -> Vec<(Range<usize>, String)> {
         if self.is_stale {
             self.is_stale = false;
             let words = self.literals.iter().map(|(secret, _)| secret);
-            // The longest first: one secret may begin with another.
+            // Prefer the longest match: one secret may begin with another.
             self.finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words).ok();
         }
         let Some(finder) = &self.finder else { return Vec::new() };
@@ -70,13 +69,13 @@ impl Known {
     }
 }
 
-/// Whether a secret is told from other words by itself.
+/// Returns `true` if a secret cannot be mistaken for an ordinary word.
 fn is_literal(secret: &str) -> bool {
     let is_plain =
         secret.chars().all(char::is_alphabetic) || secret.chars().all(|c| c.is_ascii_digit() || c == '.');
-    // A number of few digits is a time or a size as well.
+    // Short words and numbers also occur as names, times and sizes.
     let shortest = if is_plain { SHORTEST + SHORTEST / 2 } else { SHORTEST };
-    // Method names are everywhere.
+    // Method names occur in every message.
     let is_method = secret.contains('/') && secret.chars().all(|c| c.is_ascii_lowercase() || c == '/');
     secret.trim().len() >= shortest && !is_method && !super::text::is_clean(secret)
 }

@@ -1,8 +1,9 @@
-//! Keeping secrets out of a tape: each is replaced by what it was, and the frame says so.
+//! Redaction: each secret is kept out of a tape by a placeholder that names its kind, and the frame
+//! lists the kinds.
 //!
-//! What is replaced is told by its form ([`crate::mcp::secret`]), by the name that it has
-//! ([`crate::mcp::sensitive`]), by what a person names, and by being a secret elsewhere: what was
-//! found under a name is looked for in every other text as well.
+//! A secret is recognized by its form ([`crate::mcp::secret`]), by its name
+//! ([`crate::mcp::sensitive`]), by the keys, paths and patterns that a person gives, and by being
+//! known: a value that was found under a name is looked for in every other text as well.
 
 mod known;
 mod text;
@@ -15,50 +16,64 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use regex::Regex;
-use serde_json_path::JsonPath;
 
 use self::known::Known;
 use self::text::{DEPTH, Hits, is_clean, is_clean_header};
 use super::format::Header;
 use crate::log::http::Http;
-use crate::log::record::{Body, Channel, Frame, Note, Record, SessionId};
+use crate::log::record::{Body, Channel, Frame, Level, Note, Record, SessionId, Unknown};
+use crate::mcp::json_path::{JsonPath, JsonPathError};
 use crate::mcp::sensitive::{self, Sensitivity};
 use crate::mcp::sse::Event;
 use crate::mcp::{Direction, Kind, Message, json};
 
-/// What is to be replaced.
+/// Finds the secrets in records and replaces them.
 #[derive(Debug, Default)]
 pub struct Redactor {
-    /// Members of these names, however they are spelled, beside those that tell by themselves.
+    /// Names of members whose values are secrets, however they are spelled, in addition to the
+    /// built-in names.
     keys: Vec<String>,
-    /// Finds those names in free text.
+    /// Finds the names of `keys` in free text.
     named: Option<Regex>,
     paths: Vec<(String, JsonPath)>,
     patterns: Vec<Regex>,
     found: Mutex<Found>,
     known: Mutex<Known>,
-    /// Streams of lines that are inside of a private key.
+    /// Streams that are inside of a private key printed line by line.
     inside: Mutex<HashSet<(SessionId, Channel, Direction)>>,
     learning: AtomicBool,
 }
 
-/// What was replaced: how often, by what it was and where.
+/// Number of replacements, by the kind of the secret and its place.
 pub type Found = BTreeMap<(String, String), u64>;
 
-/// Something that cannot be looked for.
+/// Error of a path or pattern for [`Redactor::new`].
 #[derive(Debug, thiserror::Error)]
 pub enum RedactError {
-    #[error("{text:?} is no JSONPath (RFC 9535): {source}")]
-    Path { text: String, source: serde_json_path::ParseError },
-    #[error("{text:?} is no regular expression: {source}")]
-    Pattern { text: String, source: regex::Error },
+    /// The text is not a JSONPath (RFC 9535).
+    #[error("{text:?} is not a JSONPath (RFC 9535): {source}")]
+    Path {
+        /// Text that was given.
+        text: String,
+        /// Error of the JSONPath parser.
+        source: JsonPathError,
+    },
+    /// The text is not a regular expression.
+    #[error("{text:?} is not a regular expression: {source}")]
+    Pattern {
+        /// Text that was given.
+        text: String,
+        /// Error of the regular expression parser.
+        source: regex::Error,
+    },
 }
 
 impl Redactor {
-    /// Replaces what the built-in detectors find, and what is named here.
+    /// Creates a redactor with the built-in detectors and the given member names (`keys`),
+    /// JSONPaths and regular expressions.
     ///
     /// # Errors
-    /// When a path or a pattern is none.
+    /// Returns an error if a path or a pattern cannot be parsed.
     pub fn new(keys: &[String], paths: &[String], patterns: &[String]) -> Result<Self, RedactError> {
         let path = |text: &String| match JsonPath::parse(text) {
             Ok(path) => Ok((text.clone(), path)),
@@ -78,13 +93,13 @@ impl Redactor {
         })
     }
 
-    /// Only finds what are secrets, so that each is one in the records before it as well, until
-    /// [`Redactor::begin`].
+    /// Begins a pass that only collects secrets, so that the second pass also finds them in records
+    /// before the one that reveals them. [`Redactor::begin`] ends it.
     pub fn learn(&self) {
         self.learning.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets what was replaced, and keeps what is known to be a secret.
+    /// Begins the pass that replaces: forgets the replacements made, and keeps the known secrets.
     pub fn begin(&self) {
         self.learning.store(false, Ordering::Relaxed);
         self.found.lock().clear();
@@ -95,12 +110,12 @@ impl Redactor {
         self.learning.load(Ordering::Relaxed)
     }
 
-    /// What was replaced so far.
+    /// Returns the replacements made so far.
     pub fn found(&self) -> Found {
         self.found.lock().clone()
     }
 
-    /// The record without secrets.
+    /// Returns the record without secrets.
     pub fn record(&self, record: &Record) -> Record {
         let mut record = record.clone();
         let text = |text: &mut String| *text = self.words(text, "text");
@@ -128,27 +143,30 @@ impl Redactor {
             Body::Ended(ended) => ended.why.iter_mut().for_each(text),
             Body::Closed(closed) => text(&mut closed.reason),
             Body::Gap(_) => {}
+            Body::Amended(amended) => amended.message = self.message(&amended.message, &mut Hits::new()),
+            Body::Unknown(unknown) => record.body = self.unknown(unknown),
         }
         record
     }
 
-    /// The header without secrets.
+    /// Returns the header without secrets.
     pub fn header(&self, header: &Header) -> Header {
         let name = self.words(&header.name, "name");
         Header { name, target: self.command(&header.target), ..header.clone() }
     }
 
-    /// The note without secrets.
+    /// Returns the note without secrets.
     pub fn note(&self, note: &Note) -> Note {
         Note { by: self.words(&note.by, "by").into(), text: self.words(&note.text, "note"), ..note.clone() }
     }
 
-    /// Words that are no frame's, without secrets.
+    /// Returns text that is not part of a frame without secrets; [`Redactor::found`] counts them
+    /// under `place`.
     pub fn words(&self, text: &str, place: &str) -> String {
         self.text(text, place, &mut Hits::new())
     }
 
-    /// Words of a command line: the value behind an option that sensitivity is a secret as well.
+    /// Redacts a command line: the value of an option with a sensitive name is a secret as well.
     fn command(&self, words: &[String]) -> Vec<String> {
         let mut is_value = false;
         let word = |word: &String| {
@@ -179,25 +197,41 @@ impl Redactor {
         sensitive::sensitivity(name)
     }
 
-    /// Whether a place can be shown.
+    /// Returns `true` if a place contains no secret itself and can be shown.
     fn is_plain_place(&self, place: &str) -> bool {
         crate::mcp::secret::find(place).is_empty()
             && sensitive::find(place).is_empty()
             && self.known.lock().find(place).is_empty()
     }
 
-    /// Counts a replacement and gives what stands for it.
+    /// Counts a replacement and returns the placeholder.
     fn replaced(&self, kind: &str, place: &str, secret: &str) -> String {
-        // The names on the way to it may be secrets themselves.
+        // Keys on the path may be secrets themselves.
         let place = match self.is_plain_place(place) {
             true => place.to_owned(),
-            false => "(where its name is a secret)".to_owned(),
+            false => "(path withheld: it contains a secret)".to_owned(),
         };
         *self.found.lock().entry((kind.to_owned(), place)).or_default() += 1;
         self.known.lock().placeholder(kind, secret)
     }
 
-    /// The frame without secrets; none when it has none.
+    /// Returns a record of an unknown kind without secrets. A line that is no JSON object any more
+    /// cannot stand on a tape: a note takes its place.
+    fn unknown(&self, unknown: &Unknown) -> Body {
+        let line = self.body(&String::from_utf8_lossy(&unknown.line), &mut Hits::new());
+        match line.starts_with('{') {
+            true => Body::Unknown(Unknown { line: line.into(), ..unknown.clone() }),
+            false => Body::Note(Note {
+                frame: None,
+                mark: None,
+                level: Level::Warning,
+                by: "shadowcat".into(),
+                text: format!("a record of kind {:?} was withheld: it could not be redacted", unknown.kind),
+            }),
+        }
+    }
+
+    /// Returns the frame without secrets; `None` if it contains no secret.
     fn frame(&self, session: SessionId, frame: &Frame) -> Option<Frame> {
         let mut hits = Hits::new();
         let stream = (session, frame.channel, frame.direction);
@@ -217,7 +251,8 @@ impl Redactor {
         Some(Frame { message, http, redacted, ..frame.clone() })
     }
 
-    /// A line of a private key that is printed line by line, in which no line sensitivity by itself.
+    /// Replaces a line of a private key that is printed line by line: no single line has the form
+    /// of a secret.
     fn key_line(
         &self,
         stream: (SessionId, Channel, Direction),
@@ -238,7 +273,7 @@ impl Redactor {
             inside.remove(&stream);
         }
         hits.push("private-key".to_owned());
-        // It is no secret by itself that could be looked for elsewhere.
+        // Only count it: a single line of a key is not a secret that could be found elsewhere.
         *self.found.lock().entry(("private-key".to_owned(), "text".to_owned())).or_default() += 1;
         Some(Message::opaque(Bytes::from_static(b"[redacted:private-key]\n"), *why))
     }
@@ -258,8 +293,8 @@ impl Redactor {
         }
     }
 
-    /// What a peer said, JSON or not, without secrets. What cannot be taken apart so that nothing
-    /// is left is withheld.
+    /// Returns the body of a message, JSON or not, without secrets. A body that still shows a
+    /// secret is withheld as a whole.
     fn body(&self, text: &str, hits: &mut Hits) -> String {
         let (mark, said) = match text.strip_prefix('\u{feff}') {
             Some(said) => ("\u{feff}", said),
@@ -269,7 +304,7 @@ impl Redactor {
             Ok(_) => self.by_path(said, hits).map(|reached| self.json(&reached, DEPTH, hits).into_owned()),
             Err(_) => Ok(self.text(said, "text", hits)),
         };
-        // In UTF-16 a text is one with a zero in every other place.
+        // UTF-16 puts a zero byte between the characters of a text, which hides secrets.
         let hides = |clean: &str| clean.contains('\0') && self.is_left(&clean.replace('\0', ""));
         match clean {
             Ok(clean) if self.is_learning() || !(self.is_left(&clean) || hides(&clean)) => {
@@ -290,7 +325,7 @@ impl Redactor {
         for (name, value) in &*http.headers {
             let place = format!("header {name}");
             let name: Arc<str> = self.text(name, "header", hits).into();
-            // What the transport cleaned out already is marked as such.
+            // A value that the transport has redacted is marked by a placeholder already.
             let value =
                 match self.sensitivity(&name).is_some() && !value.is_empty() && !is_clean_header(value) {
                     true => {
@@ -306,7 +341,7 @@ impl Redactor {
         Http { method, path, headers: headers.into(), event, ..http.clone() }
     }
 
-    /// An event carries the bytes that its message came in.
+    /// Redacts an event, which carries the bytes of its message.
     fn event(&self, event: &Event, before: &Message, after: &Message, hits: &mut Hits) -> Event {
         let raw = match &event.data {
             Some(data) if data == before.raw() => event.with_data(after.raw()),
@@ -319,7 +354,7 @@ impl Redactor {
         };
         let raw = String::from_utf8_lossy(&raw);
         let clean: Cow<'_, str> = match &event.data {
-            // Its data is clean; the lines around it are not.
+            // The data is clean; the lines around it are not.
             Some(_) => raw.split_inclusive('\n').map(|line| self.event_line(line, hits)).collect(),
             None => Cow::Owned(self.text(&raw, "event", hits)),
         };
@@ -330,8 +365,8 @@ impl Redactor {
         if line.starts_with("data") { line.to_owned() } else { self.text(line, "event", hits) }
     }
 
-    /// Whether the line of a tape still shows what has the form of a secret, or one that is known:
-    /// what redaction promised and did not do.
+    /// Returns `true` if a line of a tape still shows the form of a secret or a known secret, which
+    /// redaction should have removed.
     pub fn left(&self, line: &str) -> bool {
         self.is_left(line)
     }

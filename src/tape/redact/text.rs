@@ -1,4 +1,5 @@
-//! Finding and replacing secrets in texts: free ones, JSON, and what is spelled inside of them.
+//! Finding and replacing secrets in free text, in JSON, and in text nested in JSON strings or
+//! base64.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,21 +12,22 @@ use regex::Regex;
 
 use super::Redactor;
 use crate::mcp::sensitive::{self, Sensitivity};
+use crate::mcp::tree::Node;
 use crate::mcp::{json, secret};
 use crate::tape::spans::{self, Member, Step};
 
-/// How deep JSON inside of strings is looked into. Each level doubles the backslashes, so that
-/// there is hardly more.
+/// Maximum nesting of JSON in strings that is searched. Each level doubles the backslashes, so
+/// deeper nesting hardly occurs.
 pub(super) const DEPTH: usize = 16;
 
 /// Kinds of secrets that were replaced.
 pub(super) type Hits = Vec<String>;
 
-/// A text that JSONPaths could not be looked for in.
+/// Error: JSONPaths cannot be evaluated on a text.
 pub(super) struct Unreadable;
 
 impl Redactor {
-    /// Free text without secrets.
+    /// Returns free text without secrets.
     pub(super) fn text(&self, text: &str, place: &str, hits: &mut Hits) -> String {
         let (mut clean, mut at) = (String::with_capacity(text.len()), 0);
         for (span, kind) in self.find(text) {
@@ -38,13 +40,14 @@ impl Redactor {
         clean
     }
 
-    /// Whether a name can be shown, and stand in a placeholder.
+    /// Returns `true` if a name can be shown in a placeholder.
     pub(super) fn is_plain(&self, name: &str) -> bool {
         let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/');
         name.chars().all(is_word) && name.len() <= 80 && self.find(name).is_empty()
     }
 
-    /// Where the text has secrets: in order, those that overlap as one.
+    /// Returns the spans of secrets in the text with their kinds: in order, overlapping ones
+    /// merged.
     fn find(&self, text: &str) -> Vec<(Range<usize>, String)> {
         let own = |(span, kind): (Range<usize>, &str)| (span, kind.to_owned());
         let mut found: Vec<(Range<usize>, String)> = secret::find(text).into_iter().map(own).collect();
@@ -64,7 +67,7 @@ impl Redactor {
         if !self.is_learning() {
             found.extend(self.known.lock().find(text));
         }
-        // What was replaced before is no secret.
+        // Placeholders of earlier replacements are not secrets.
         found.retain(|(span, _)| !is_clean(&text[span.clone()]));
         found.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
         let mut apart: Vec<(Range<usize>, String)> = Vec::with_capacity(found.len());
@@ -77,7 +80,7 @@ impl Redactor {
         apart
     }
 
-    /// JSON without secrets: only the tokens that hold one are other ones.
+    /// Returns JSON without secrets: only the tokens that contain a secret are changed.
     pub(super) fn json<'a>(&self, text: &'a str, depth: usize, hits: &mut Hits) -> Cow<'a, str> {
         let bytes = text.as_bytes();
         let steps = spans::walk(bytes);
@@ -94,7 +97,7 @@ impl Redactor {
             let spelled = &text[token.clone()];
             let said = match json::unescape(&bytes[token.clone()]) {
                 Some(said) => said,
-                // A number; what is true or false or null is no secret.
+                // Numbers are searched; `true`, `false` and `null` are not secrets.
                 None if matches!(spelled, "true" | "false" | "null") => continue,
                 None => Cow::Borrowed(spelled),
             };
@@ -103,10 +106,11 @@ impl Redactor {
                 if !is_clean(&said) {
                     let kind = match self.is_plain(&told.name) {
                         true => format!("key:{}", told.name),
-                        // Its name gives away something itself.
+                        // The name may contain a secret itself.
                         false => "key".to_owned(),
                     };
-                    // Deeper inside there are words that only belong to it.
+                    // Look elsewhere only for the value of the member itself: values nested in it
+                    // may be ordinary words.
                     if place.trim_end_matches("[*]") == told.place {
                         self.known.lock().look_for(&kind, &said);
                     }
@@ -123,7 +127,7 @@ impl Redactor {
         spans::splice(text, edits)
     }
 
-    /// What a string or number says, without secrets.
+    /// Returns the text of a string or number without secrets.
     fn scalar<'a>(&self, said: &'a str, place: &str, depth: usize, hits: &mut Hits) -> Cow<'a, str> {
         let inner = said.trim_start();
         let is_nested = depth > 0
@@ -145,7 +149,7 @@ impl Redactor {
         Cow::Owned(self.text(said, place, hits))
     }
 
-    /// The text without what the JSONPaths reach, in each message of a batch.
+    /// Returns the text without the values that the JSONPaths select, in each message of a batch.
     pub(super) fn by_path<'a>(&self, text: &'a str, hits: &mut Hits) -> Result<Cow<'a, str>, Unreadable> {
         if self.paths.is_empty() {
             return Ok(Cow::Borrowed(text));
@@ -158,10 +162,11 @@ impl Redactor {
         };
         let mut edits = Vec::new();
         for message in messages {
-            let value = serde_json::from_str(&text[message.clone()]).map_err(|_| Unreadable)?;
+            let root = Node::parse(&bytes[message.clone()]).map_err(|_| Unreadable)?;
+            let value = root.to_value();
             for (name, path) in &self.paths {
-                for location in path.query_located(&value).locations() {
-                    for span in spans::at_pointer(bytes, message.clone(), &location.to_json_pointer()) {
+                for pointer in path.pointers(&value).map_err(|_| Unreadable)? {
+                    for span in spans::at_pointer(bytes, message.clone(), &pointer) {
                         if is_clean(&text[span.clone()]) {
                             continue;
                         }
@@ -176,7 +181,7 @@ impl Redactor {
         Ok(spans::splice(text, edits))
     }
 
-    /// Whether what was cleaned still shows what has the form of a secret, or one that is known.
+    /// Returns `true` if redacted text still shows the form of a secret or a known secret.
     pub(super) fn is_left(&self, text: &str) -> bool {
         let forms = secret::find(text).into_iter().map(|(span, _)| span);
         let known = self.known.lock().find(text).into_iter().map(|(span, _)| span);
@@ -184,14 +189,14 @@ impl Redactor {
     }
 }
 
-/// What stands for a secret: ours, or the transport's. A peer can write it as well, so it hides no
-/// more than what it consists of.
+/// Placeholders for secrets, of this program or of the transport. A peer can write one as well, so
+/// a placeholder exempts nothing but its own characters.
 static PLACEHOLDER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"\[(?:redacted:([a-z0-9-]+)(?::([^\[\]]{1,80}?))?(?:#[0-9]+)?|secret [0-9a-f]{8})\]").ok()
 });
 
-/// Whether nothing is in this but what stands for secrets already, and the scheme that they belong to
-/// (RFC 9110, section 11).
+/// Returns `true` if the text consists only of placeholders and the authentication scheme that they
+/// belong to (RFC 9110, section 11).
 pub(super) fn is_clean(text: &str) -> bool {
     const SCHEMES: [&str; 5] = ["bearer", "basic", "digest", "dpop", "token"];
     let Some(rest) = without_placeholders(text) else { return false };
@@ -199,7 +204,8 @@ pub(super) fn is_clean(text: &str) -> bool {
         .all(|word| word.is_empty() || SCHEMES.contains(&word.to_ascii_lowercase().as_str()))
 }
 
-/// The same for a header of secrets that the transport has cleaned: cookies keep their names.
+/// Returns `true` if [`is_clean`] holds for a header that the transport has redacted, in which
+/// cookies keep their names.
 pub(super) fn is_clean_header(text: &str) -> bool {
     let named = |rest: String| {
         rest.split(';').all(|pair| {
@@ -210,18 +216,18 @@ pub(super) fn is_clean_header(text: &str) -> bool {
     is_clean(text) || without_placeholders(text).is_some_and(named)
 }
 
-/// An attribute of a cookie (RFC 6265, section 4.1.1), which is no secret.
+/// Returns `true` for an attribute of a cookie (RFC 6265, section 4.1.1), which is not a secret.
 fn is_attribute(pair: &str) -> bool {
     const NAMES: [&str; 7] = ["expires", "max-age", "domain", "path", "secure", "httponly", "samesite"];
     let name = pair.split('=').next().unwrap_or(pair).trim().to_ascii_lowercase();
     NAMES.contains(&name.as_str())
 }
 
-/// What is left of a text without its placeholders; none where it has none.
+/// Returns a text without its placeholders; `None` if it has none.
 fn without_placeholders(text: &str) -> Option<String> {
     let regex = PLACEHOLDER.as_ref()?;
     let rest = regex.replace_all(text, |captures: &regex::Captures<'_>| match captures.get(1) {
-        // A kind that nothing is of is no placeholder.
+        // A placeholder of an unknown kind is ordinary text.
         Some(kind) if !is_kind(kind.as_str(), captures.get(2).map(|detail| detail.as_str())) => {
             captures[0].to_owned()
         }
@@ -230,7 +236,7 @@ fn without_placeholders(text: &str) -> Option<String> {
     (rest != text).then(|| rest.into_owned())
 }
 
-/// Whether secrets of this kind are replaced.
+/// Returns `true` if secrets of this kind are replaced.
 fn is_kind(kind: &str, detail: Option<&str>) -> bool {
     const OWN: [&str; 6] = ["named", "option", "header", "pattern", "withheld", "key"];
     match detail {
@@ -247,15 +253,16 @@ struct Told {
     telling: Sensitivity,
 }
 
-/// What of a document names tell.
+/// Values of a document that are secrets because of their names.
 struct Tellings<'a> {
     text: &'a str,
     redactor: &'a Redactor,
-    /// Objects like `{"name": "password", "value": …}`, by where they begin, with that name.
+    /// Objects like `{"name": "password", "value": …}`: their offsets, and the sensitive name.
     pairs: Vec<(usize, String)>,
-    /// Values that are secrets with all that is in them, outer ones first.
+    /// Values that are secrets as a whole and whose end is not reached, outer ones first.
     open: Vec<Told>,
-    /// Schemas (JSON Schema 2020-12) of members whose names tell: they describe, and hold examples.
+    /// JSON schemas (2020-12) of members with sensitive names: a schema describes values, and only
+    /// its examples are secrets.
     schemas: Vec<(Range<usize>, String)>,
 }
 
@@ -302,15 +309,15 @@ impl<'a> Tellings<'a> {
         }
     }
 
-    /// What sensitivity that the scalar at `at` is a secret.
+    /// Returns the secret value that contains the scalar at `at`, if there is one.
     fn at(&mut self, at: usize, is_text: bool) -> Option<&Told> {
         self.open.retain(|told| told.value.end > at);
-        // A count of tokens is none.
+        // A number under a plural name, such as a count of tokens, is not a secret.
         self.open.iter().find(|told| told.value.start <= at && (is_text || told.telling == Sensitivity::One))
     }
 }
 
-/// Whether the value at `span` describes values rather than being one.
+/// Returns `true` if the value at `span` is a JSON schema, which describes values.
 fn is_schema(text: &[u8], span: Range<usize>) -> bool {
     const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
     json::members(text, span).any(|member| {
@@ -325,7 +332,8 @@ fn is_schema(text: &[u8], span: Range<usize>) -> bool {
     })
 }
 
-/// The text that `said` spells in base64 (RFC 4648), and what spells it so; none when it is none.
+/// Returns the text that `said` encodes in base64 (RFC 4648), and the engine that encodes it again;
+/// `None` if it is not base64 of a text.
 fn decoded(said: &str) -> Option<(String, &'static base64::engine::GeneralPurpose)> {
     const SHORTEST: usize = 16;
     let is_one = said.len() >= SHORTEST

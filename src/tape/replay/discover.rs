@@ -1,5 +1,5 @@
-//! The answer to `server/discover` where the recording has none: some clients find out the era of
-//! a server on a process of its own.
+//! Answer to `server/discover` if the recording has none: some clients find out the era of a server
+//! on a process of its own.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::mcp::compose::{self, meta};
 use crate::mcp::{Id, Revision};
 use crate::tape::script::Script;
 
-/// What a server can do that was asked for this.
+/// Prefixes of methods, and the capabilities that requests of such methods imply.
 const SHOWN_BY: [(&str, &str); 7] = [
     ("tools/", "tools"),
     ("resources/", "resources"),
@@ -20,7 +20,7 @@ const SHOWN_BY: [(&str, &str); 7] = [
     ("subscriptions/", "subscriptions"),
 ];
 
-/// What the recorded server would have said of itself, as far as the recording shows.
+/// Composes the answer that the recorded server would have given, as far as the recording shows.
 pub fn answer(id: &Id, script: &Script) -> Bytes {
     let known = script.server.clone();
     let of = |field: fn(&Facts) -> Option<&String>| known.as_ref().and_then(field).cloned();

@@ -1,54 +1,58 @@
-//! Which recorded request a request is.
+//! Matching of requests with recorded requests.
 
 use serde_json::Value;
 
 use crate::tape::script::{Script, Turn, TurnKind};
 use crate::tape::similarity::{Difference, Ignored, differences, score};
 
-/// A recorded request that answers for another.
+/// A recorded request that answers another one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// Its place among the turns.
+    /// Index of its turn in the script.
     pub turn: usize,
+    /// Quality of the match.
     pub how: How,
 }
 
-/// How a recorded request was found.
+/// Quality of the match with a recorded request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
     /// The arguments are the same.
     Exact,
-    /// They differ only in what differs every time, or in what is ignored.
+    /// The arguments differ only in volatile or ignored values.
     Alike,
-    /// It is the likest of the same method, from 0 to 1, and differs in this.
+    /// The most similar request of the same method.
     Nearest {
+        /// Similarity, from 0 to 1.
         score: f64,
+        /// Differences between the arguments.
         differences: Vec<Difference>,
-        /// Whether it is aimed at the same tool, resource or prompt.
+        /// `true` if the tool, resource or prompt is the same.
         same: bool,
     },
 }
 
-/// Requests whose arguments say who asks, not what for.
+/// Handshake requests: their arguments tell who asks, not for what.
 const GREETINGS: [&str; 2] = ["initialize", "server/discover"];
-/// What a request to another tool is worth less.
+/// Factor of the similarity to a request for another target.
 const OTHER_TARGET: f64 = 0.25;
 
-/// Finds recorded requests, in their order where the same one was made more than once.
+/// Finds recorded requests; the same request, recorded more than once, is used in its order.
 #[derive(Debug, Default)]
 pub struct Matching {
     ignored: Ignored,
-    /// How often each turn has answered.
+    /// Number of answers that each turn has given.
     used: Vec<u32>,
 }
 
 impl Matching {
-    /// Matches that leave out what `ignored` reaches in `params`.
+    /// Creates a matching that leaves out the values in `params` that `ignored` selects.
     pub fn new(ignored: Ignored) -> Self {
         Self { ignored, used: Vec::new() }
     }
 
-    /// The recorded request that is this one, and counts it as used.
+    /// Returns the recorded request that matches best, and counts it as used unless it is only the
+    /// nearest.
     pub fn find(
         &mut self,
         script: &Script,
@@ -64,6 +68,9 @@ impl Matching {
     }
 
     /// Counts a turn as used.
+    ///
+    /// # Panics
+    /// Panics if `turn` is not the index of a turn of `script`.
     pub fn mark_used(&mut self, script: &Script, turn: usize) {
         self.used.resize(script.turns.len(), 0);
         self.used[turn] += 1;
@@ -99,8 +106,8 @@ impl Matching {
         Some(Found { turn, how: How::Nearest { score, differences: differences(&recorded, &wanted), same } })
     }
 
-    /// The first that fits and has not answered yet; where all have, the last one that
-    /// has an answer answers again.
+    /// Returns the first matching turn that has not answered yet; if all have, the last one that
+    /// has an answer.
     fn unused(&self, script: &Script, fits: &dyn Fn(&Turn) -> bool) -> Option<usize> {
         let fitting = || candidates(script).filter(|(_, turn)| fits(turn)).map(|(at, _)| at);
         let unused = |at: &usize| self.used.get(*at).is_none_or(|used| *used == 0);
@@ -108,7 +115,7 @@ impl Matching {
         fitting().find(unused).or_else(|| fitting().filter(answered).last()).or_else(|| fitting().last())
     }
 
-    /// Whether the recording shows that this part of the arguments is another one every time.
+    /// Returns `true` if the recording shows that this argument differs in every request.
     fn varies(&self, script: &Script, turn: &Turn, path: &str) -> bool {
         let others = candidates(script).filter(|(_, other)| {
             other.seq != turn.seq && other.method == turn.method && other.target == turn.target

@@ -1,4 +1,4 @@
-//! A recording in the place of its server.
+//! Replay: a recording that takes the place of its server.
 
 mod discover;
 mod matching;

@@ -1,5 +1,5 @@
-//! The stand-in for a recorded server. It does no I/O and waits for nothing: it is told what the
-//! client says, and says what is due.
+//! The stand-in for a recorded server. It does no I/O and never blocks: the caller passes the
+//! messages of the client to it, and sends the lines that are due.
 
 use std::collections::HashMap;
 
@@ -17,50 +17,61 @@ use crate::tape::player::{Player, Speed};
 use crate::tape::script::{self, LineKind, Script, TurnKind};
 use crate::tape::similarity::{Ignored, brief};
 
-/// How a stand-in answers.
+/// Configuration of a stand-in.
 #[derive(Debug, Default)]
 pub struct Options {
+    /// Reaction to a request that the recording does not have.
     pub on_miss: OnMiss,
-    /// The times of the recording, or none of them.
+    /// Speed at which recorded times are kept; `None` to answer at once.
     pub speed: Option<Speed>,
-    /// What of the arguments is not looked at.
+    /// Argument values that are not compared.
     pub ignored: Ignored,
 }
 
-/// What a request is answered that the recording does not have.
+/// Reaction to a request that the recording does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnMiss {
-    /// An error that names the nearest.
+    /// An error that names the nearest recorded request.
     #[default]
     Error,
-    /// What the nearest was answered.
+    /// The answer to the nearest recorded request of the same target.
     Nearest,
-    /// Nothing: somebody else answers.
+    /// No answer: the caller has the request answered by somebody else.
     PassThrough,
 }
 
-/// What became of something that the client said.
+/// Reaction of the stand-in to a message of the client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// The recorded request named answers it.
-    Answered { by: Seq, how: How },
-    /// Nothing recorded is like it; it was answered with an error, or is somebody else's to answer.
-    Missed { nearest: Option<(Seq, How)> },
-    /// It asks for nothing.
+    /// A recorded request answers the message.
+    Answered {
+        /// Recorded request.
+        by: Seq,
+        /// Quality of the match.
+        how: How,
+    },
+    /// No recorded request matches: an error answers it, or the caller does
+    /// ([`OnMiss::PassThrough`]).
+    Missed {
+        /// Nearest recorded request of the same method, if any.
+        nearest: Option<(Seq, How)>,
+    },
+    /// The message needs no recorded answer.
     Told,
-    /// It replies to what the stand-in asked.
+    /// The message replies to a request of the stand-in.
     Replied,
 }
 
-/// A line of the stand-in.
+/// A line that the stand-in sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
+    /// Line with its terminator.
     pub line: Bytes,
-    /// The recorded frame that it is; none for what the recording does not have.
+    /// Recorded frame that it repeats; `None` if the recording does not have it.
     pub of: Option<Seq>,
 }
 
-/// A server that says what a recorded one said.
+/// A server that sends what a recorded one sent.
 pub struct StandIn {
     script: Script,
     matching: Matching,
@@ -68,25 +79,28 @@ pub struct StandIn {
     speed: Speed,
     clock: Clock,
     running: Vec<PlayingTurn>,
-    /// What is to be said at once.
+    /// Lines that are due at once.
     ready: Vec<Said>,
-    /// Requests of ours that wait for a reply, by the ids that we gave them.
+    /// Requests of the stand-in that wait for a reply: their ids, with the request of the client to
+    /// which they belong and the recorded frame.
     asked: HashMap<Id, (Id, Seq)>,
     asks: u64,
 }
 
-/// A turn that is being answered.
+/// A turn that is being played.
 struct PlayingTurn {
     turn: usize,
-    /// What names it to the client; none for what is no request.
+    /// Id of the request that is answered now; `null` for a turn that is not a request.
     id: Id,
     token: Option<Id>,
     player: Player,
-    /// When each line is due, since the turn.
+    /// Time of each line since the beginning of the turn.
     times: Vec<Stamp>,
 }
 
 impl StandIn {
+    /// Creates a stand-in for the server in `script`; notifications before the first message of the
+    /// client are due at once.
     pub fn new(script: Script, options: Options, clock: Clock) -> Self {
         let Options { on_miss, speed, ignored } = options;
         let prologue = script.prologue.iter().filter(|line| line.kind == LineKind::Loose);
@@ -104,7 +118,7 @@ impl StandIn {
         }
     }
 
-    /// Takes in what the client says.
+    /// Handles a message of the client.
     pub fn hear(&mut self, message: &Message) -> Heard {
         match message.kind() {
             Kind::Request { id, method, .. } => self.request(message, id.clone(), method.as_ref()),
@@ -148,7 +162,7 @@ impl StandIn {
                 self.begin(turn, id, token);
                 return Heard::Answered { by, how };
             }
-            // Another tool's answer is none.
+            // The answer of another tool is not an answer to this request.
             Some(Found { turn, how: how @ How::Nearest { same: true, .. } })
                 if self.on_miss == OnMiss::Nearest =>
             {
@@ -161,7 +175,7 @@ impl StandIn {
             None => None,
         };
         if method == "ping" {
-            // Whoever lives answers it, whether or not somebody asked before.
+            // Every live server answers a ping, recorded or not.
             self.ready.push(said(&compose::response(&id, &json!({})), None));
             return Heard::Told;
         }
@@ -188,13 +202,13 @@ impl StandIn {
         self.running.push(PlayingTurn { turn, id, token, player, times });
     }
 
-    /// What waits for the client's reply goes on.
+    /// Resumes the turn that waits for a reply; returns `false` if no request has this id.
     fn replied(&mut self, id: &Id) -> bool {
         let Some((of, asked)) = self.asked.remove(id) else { return false };
         if let Some(running) = self.running.iter_mut().find(|running| running.id == of) {
             running.player.play();
         }
-        // The server may have said something when it got the reply.
+        // Play the lines that the server sent in reaction to the reply.
         let reply = self.script.turns.iter().position(|turn| turn.kind == TurnKind::Reply(asked));
         if let Some(reply) = reply.filter(|reply| !self.script.turns[*reply].lines.is_empty()) {
             self.begin(reply, Id::new("null"), None);
@@ -202,7 +216,7 @@ impl StandIn {
         true
     }
 
-    /// How long until something is due; none when nothing is.
+    /// Returns the time until a line is due; `None` if none will be.
     pub fn wait(&self) -> Option<std::time::Duration> {
         if !self.ready.is_empty() {
             return Some(std::time::Duration::ZERO);
@@ -210,7 +224,7 @@ impl StandIn {
         self.running.iter().filter_map(|running| running.player.wait(&running.times[..])).min()
     }
 
-    /// Whether an answer is due to the client, now or later.
+    /// Returns `true` if an answer to the client is due, now or later.
     pub fn owes(&self) -> bool {
         let owed = |running: &PlayingTurn| {
             let left = self.script.turns[running.turn].lines.iter().skip(running.player.passed());
@@ -219,7 +233,7 @@ impl StandIn {
         !self.ready.is_empty() || self.running.iter().any(owed)
     }
 
-    /// Everything that is due.
+    /// Returns all lines that are due.
     pub fn say(&mut self) -> Vec<Said> {
         let mut all = std::mem::take(&mut self.ready);
         for at in 0..self.running.len() {
@@ -245,7 +259,7 @@ impl StandIn {
                     all.extend(bound(&line.message, running).map(|body| said(&body, Some(line.seq))))
                 }
                 LineKind::Ask => {
-                    // Its own id as long as nobody can take it for another.
+                    // The recorded id is kept if it cannot be confused with another one.
                     let recorded = line.message.id().cloned();
                     let free = |id: &Id| self.on_miss != OnMiss::PassThrough && !self.asked.contains_key(id);
                     let own = recorded.filter(free).unwrap_or_else(|| {
@@ -255,7 +269,8 @@ impl StandIn {
                     all.push(said(&replace(body, &[(&["id"], Some(&own))]), Some(line.seq)));
                     let seq = line.seq;
                     self.asked.insert(own, (running.id.clone(), seq));
-                    // What the server said behind the reply, it said with that in hand.
+                    // Lines behind the recorded reply may depend on it: they wait for the reply of
+                    // the client.
                     let next = self.script.turns[running.turn].lines.get(place + 1).map(|line| line.seq);
                     let waited = self.script.turns.iter().any(|turn| {
                         turn.kind == TurnKind::Reply(seq) && next.is_none_or(|next| turn.seq < next)
@@ -271,8 +286,8 @@ impl StandIn {
     }
 }
 
-/// A notification that names the request of a turn, for the one that is answered now; none when
-/// that did not ask to be told.
+/// Returns a notification of a turn, with the request that is answered now in the place of the
+/// recorded one; `None` if that request did not ask for progress.
 fn bound(message: &Message, running: &PlayingTurn) -> Option<Bytes> {
     let body = message.body();
     if message.method() == Some("notifications/progress") {
@@ -286,7 +301,7 @@ fn said(body: &[u8], of: Option<Seq>) -> Said {
     Said { line: crate::mcp::layout::as_line(body), of }
 }
 
-/// The error for what the recording does not have, with what is nearest to it.
+/// Composes the error for a request that the recording does not have, with the nearest one.
 fn refusal(id: &Id, title: &str, nearest: Option<&(Seq, How)>) -> Bytes {
     let Some((seq, How::Nearest { score, differences, .. })) = nearest else {
         let text = format!("the recording has no {title}");
@@ -296,7 +311,8 @@ fn refusal(id: &Id, title: &str, nearest: Option<&(Seq, How)>) -> Bytes {
         let (was, is) = (brief(difference.was.as_ref()), brief(difference.is.as_ref()));
         format!(", which has {was} at {} where this has {is}", difference.path)
     });
-    let text = format!("the recording has no such {title}; the nearest is #{seq} ({score:.2} alike){first}");
+    let text =
+        format!("the recording has no such {title}; the nearest is #{seq} (similarity {score:.2}){first}");
     let data = json!({
         "nearest": seq,
         "score": score,

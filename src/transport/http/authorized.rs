@@ -1,4 +1,4 @@
-//! Requests with a token of ours: `--login`.
+//! Requests that carry an access token of shadowcat's own: `--login`.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use super::{Body, Connect, Sending, ServerAddress, Unanswered, full};
 use crate::oauth::discovery::Challenge;
 use crate::oauth::{LoginError, TokenManager};
 
-/// A server that is sent a token of ours with every request.
+/// A server whose requests all carry an access token of shadowcat's own.
 pub struct Authorized {
     inner: Arc<dyn Connect>,
     tokens: Arc<TokenManager>,
 }
 
-/// A body up to this length is kept until the token was accepted.
+/// Maximum length of a body that is kept, so that it can be sent again with a renewed token.
 const MAX_RESENT_BYTES: u64 = 1 << 20;
 
 impl Authorized {
-    /// `inner` with the tokens of `tokens`.
+    /// Adds the tokens of `tokens` to the requests that are sent to `inner`.
     pub fn new(inner: Arc<dyn Connect>, tokens: Arc<TokenManager>) -> Arc<Self> {
         Arc::new(Self { inner, tokens })
     }
@@ -37,25 +37,25 @@ impl Authorized {
             let response = self.inner.send(Request::from_parts(parts, body)).await?;
             let Some((_, challenge)) = asks(&response) else { return Ok(response) };
             self.renew(token.as_deref(), &challenge).await?;
-            let why = "the token was renewed, and the request is too long to have been kept: send it again";
+            let why = "the token was renewed, but the request was too long to be kept; send it again";
             return Err(Unanswered::new(StatusCode::SERVICE_UNAVAILABLE, 503, why)
                 .with_header(RETRY_AFTER, HeaderValue::from(0)));
         }
         let broken =
-            |error: super::BodyError| Unanswered::bad_gateway(format!("the request broke off: {error}"));
+            |error: super::BodyError| Unanswered::bad_gateway(format!("the request was cut off: {error}"));
         let body = gather(body).await.map_err(broken)?;
         let (mut renewed, mut stepped_up) = (false, false);
         loop {
             let token = self.sign(&mut parts, &path);
             let response = self.inner.send(Request::from_parts(parts.clone(), full(body.clone()))).await?;
-            // Nothing was done that could be done twice: the server refused to look at it.
+            // A challenge means that the server did not process the request: sending it again is safe.
             match asks(&response) {
                 None => return Ok(response),
                 Some((Want::Token, challenge)) if !renewed => {
                     renewed = true;
                     self.renew(token.as_deref(), &challenge).await?;
                 }
-                // What was not granted is the client's to know.
+                // Scopes that the user did not grant are for the client to know: pass the challenge on.
                 Some((Want::More, challenge)) if !stepped_up => {
                     stepped_up = true;
                     if self.renew(token.as_deref(), &challenge).await.is_err() {
@@ -63,7 +63,7 @@ impl Authorized {
                     }
                 }
                 Some((Want::More, _)) => return Ok(response),
-                // Its challenge names a server that the client did not dial.
+                // The challenge names a server that the client did not dial: do not pass it on.
                 Some((Want::Token, _)) => return Err(Unanswered::bad_gateway(LoginError::Again.to_string())),
             }
         }
@@ -72,10 +72,10 @@ impl Authorized {
     async fn renew(&self, refused: Option<&str>, challenge: &Challenge) -> Result<(), Unanswered> {
         let renewed = self.tokens.renew(refused, challenge).await;
         renewed
-            .map_err(|error| Unanswered::bad_gateway(format!("there is no token for the upstream: {error}")))
+            .map_err(|error| Unanswered::bad_gateway(format!("cannot get a token for the upstream: {error}")))
     }
 
-    /// Puts the token in, and returns it.
+    /// Sets the `Authorization` header, and returns the token in it.
     fn sign(&self, parts: &mut Parts, path: &str) -> Option<String> {
         let token = self.tokens.token(path)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
@@ -85,11 +85,11 @@ impl Authorized {
     }
 }
 
-/// What a server wants before it looks at a request.
+/// A server's demand before it processes a request.
 enum Want {
-    /// A token, or another one.
+    /// A token, or a new one.
     Token,
-    /// One that allows more.
+    /// A token with more scopes.
     More,
 }
 

@@ -1,33 +1,39 @@
-//! Content codings (RFC 9110, 8.4): a copy of a body is decoded for the record; the body itself
-//! goes on as it came.
+//! Content codings (RFC 9110, 8.4). A copy of a body is decoded for the record; the body itself is
+//! passed on unchanged.
 
 use async_compression::tokio::write::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use tokio::io::AsyncWriteExt;
 
-/// Decodes what is fed, piece by piece.
+/// A decoder of one content coding, which decodes a body piece by piece.
 pub enum Decoder {
+    /// `gzip` and `x-gzip`.
     Gzip(GzipDecoder<Vec<u8>>),
+    /// `br`.
     Brotli(BrotliDecoder<Vec<u8>>),
+    /// `zstd`.
     Zstd(ZstdDecoder<Vec<u8>>),
+    /// `deflate`, which is the zlib format.
     Zlib(ZlibDecoder<Vec<u8>>),
 }
 
-/// Why a body cannot be looked into.
+/// The reason why a body cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodingError {
-    #[error("content coding {0:?} is unknown")]
+    /// No decoder exists for the content coding named.
+    #[error("unsupported content coding {0:?}")]
     Unknown(String),
-    #[error("the body is not what its content coding says: {0}")]
+    /// The bytes do not follow their content coding; the text is the decoder's error.
+    #[error("the body does not match its content coding: {0}")]
     Broken(String),
 }
 
 impl Decoder {
-    /// The decoder for a body with these headers; none where it is not encoded.
+    /// Returns the decoder for a body with these headers, or `None` if the body is not encoded.
     ///
     /// # Errors
-    /// [`CodingError::Unknown`]; several codings on top of each other are not known either.
+    /// [`CodingError::Unknown`], also for a combination of several codings.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, CodingError> {
         let value = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let Some(coding) = value else { return Ok(None) };
@@ -41,12 +47,12 @@ impl Decoder {
         })
     }
 
-    /// Decodes one more piece, to no more than `most` bytes: a small body may unfold to a huge one.
+    /// Decodes one more piece, to at most `most` bytes, since a small body can decode to a huge one.
     ///
     /// # Errors
-    /// [`CodingError::Broken`].
+    /// [`CodingError::Broken`] if the bytes do not follow the content coding.
     pub async fn feed(&mut self, bytes: &[u8], most: usize) -> Result<Vec<u8>, CodingError> {
-        /// Encoded bytes taken at a time, so that the decoded ones can be bounded.
+        /// Encoded bytes per step, so that the decoded ones can be bounded.
         const DECODE_BYTES: usize = 4096;
         macro_rules! with {
             ($decoder:ident => $body:expr) => {

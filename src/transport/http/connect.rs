@@ -1,5 +1,5 @@
-//! The seam between what stands in front of a server and the way to it: a URL, a child process,
-//! and whatever is put around either.
+//! The interface between the proxy service and the connection to a server: a URL, a child process, or
+//! a wrapper around either.
 
 use std::pin::Pin;
 
@@ -7,63 +7,70 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::Body;
 
-/// A server that HTTP requests are passed on to.
+/// A server that HTTP requests are sent to.
 pub trait Connect: Send + Sync + 'static {
-    /// Sends a request, and waits for the head of its response. Dropped before the response has
-    /// ended, it tells the server.
+    /// Sends a request, and waits for the head of its response. If the future or the response body is
+    /// dropped before the response has ended, the server is notified.
+    ///
+    /// # Errors
+    /// The future fails with [`Unanswered`] if the server does not respond.
     fn send(&self, request: Request<Body>) -> Sending<'_>;
 
-    /// What it is called.
+    /// Returns the names of the server.
     fn address(&self) -> &ServerAddress;
 }
 
-/// A request on its way.
+/// The future of a sent request, which resolves to the head of the response.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Unanswered>> + Send + 'a>>;
 
-/// What a server is called.
+/// The names of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
-    /// `https://host:port`, without a path.
+    /// The origin, `https://host:port`, without a path.
     pub origin: String,
-    /// `host:port`.
+    /// The authority, `host:port`.
     pub authority: String,
-    /// The path of its endpoint, with a query where it has one.
+    /// The path of the endpoint, with its query if it has one.
     pub path: String,
-    /// What a tape names it by: its URL, or its command line.
+    /// The server's name on a tape: its URL, or the words of its command line.
     pub target: Vec<String>,
 }
 
-/// Why a server gives no answer, and what its client is told instead.
+/// The reason why a server does not respond, and the answer that its client gets instead.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{why}")]
 pub struct Unanswered {
+    /// The HTTP status of the answer.
     pub status: StatusCode,
-    /// The code of the JSON-RPC error.
+    /// The code of the JSON-RPC error in the answer.
     pub code: i64,
+    /// The reason, which is the message of the JSON-RPC error.
     pub why: String,
     /// The `data` of the JSON-RPC error.
     pub data: Option<Box<serde_json::Value>>,
-    /// What the response says beside it.
+    /// An additional header of the answer.
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Unanswered {
-    /// An answer with `status`, and `code` in its JSON-RPC error.
+    /// Creates an answer with `status`, and with `code` in its JSON-RPC error.
     pub fn new(status: StatusCode, code: i64, why: impl Into<String>) -> Self {
         Self { status, code, why: why.into(), data: None, header: None }
     }
 
-    /// The server is not there (RFC 9110, 15.6.3).
+    /// Creates the answer for a server that cannot be reached (502; RFC 9110, 15.6.3).
     pub fn bad_gateway(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, i64::from(StatusCode::BAD_GATEWAY.as_u16()), why)
     }
 
+    /// Sets the `data` of the JSON-RPC error.
     #[must_use]
     pub fn with_data(mut self, data: serde_json::Value) -> Self {
         self.data = Some(Box::new(data));
         self
     }
 
+    /// Sets the additional header of the answer.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some((name, value));

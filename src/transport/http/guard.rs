@@ -1,32 +1,35 @@
-//! Who may speak to our listener: a web page that a person has open must not reach it through the
-//! browser (DNS rebinding; 2025-11-25, basic/transports, security warning).
+//! Access control of the listener: a web page that is open in the user's browser must not reach it
+//! through DNS rebinding (2025-11-25, basic/transports, security warning).
 
 use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Uri};
 
-/// The names that a listener goes by.
+/// The host names that a listener answers to.
 #[derive(Debug, Clone)]
 pub struct Guard {
     names: Vec<String>,
-    /// Any address of this machine may be how it was reached, and none can be rebound.
+    /// Accepts every IP address as a host, for a listener on all addresses. An address cannot be rebound.
     any_address: bool,
 }
 
-/// Why a request was refused.
+/// The reason why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
+    /// The `Host` header or the authority names a host that is not the listener's.
     #[error("Host {0:?} is not a name of this listener; --allow-host adds one")]
     Host(String),
+    /// The `Origin` header names a page of a host that is not the listener's.
     #[error("Origin {0:?} may not use this listener; --allow-host adds its host")]
     Origin(String),
-    #[error("the request names no host")]
+    /// The request has neither a `Host` header nor an authority.
+    #[error("the request has no Host")]
     NoHost,
 }
 
 impl Guard {
-    /// A guard of a listener on `address` that also goes by the names of `more`.
+    /// Creates a guard for a listener on `address` that also answers to the names in `more`.
     pub fn new(address: IpAddr, more: &[String]) -> Self {
         let mut names: Vec<String> =
             ["localhost", "127.0.0.1", "[::1]"].into_iter().map(str::to_owned).collect();
@@ -43,11 +46,11 @@ impl Guard {
     /// Checks the host that a request names and the page that it comes from.
     ///
     /// # Errors
-    /// [`Forbidden`], to be answered with 403.
+    /// [`Forbidden`], to be answered with status 403.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Forbidden> {
         let named = headers.get_all(HOST).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         let mut hosts: Vec<String> = named.map(|host| host.into_owned()).collect();
-        // HTTP/2 names it in the request line (RFC 9113, 8.3.1).
+        // HTTP/2 has the host in a pseudo-header (RFC 9113, 8.3.1).
         hosts.extend(uri.authority().map(|authority| authority.as_str().to_owned()));
         if hosts.is_empty() {
             return Err(Forbidden::NoHost);
@@ -68,7 +71,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether `host`, with or without a port, is one of the names.
+    /// Returns `true` if `host`, with or without a port, is one of the names.
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host);
         self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -82,7 +85,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a host is an address rather than a name.
+/// Returns `true` if a host is an IP address rather than a name.
 fn is_address(host: &str) -> bool {
     let host = without_port(host);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

@@ -1,9 +1,10 @@
-//! Headers that belong to one hop.
+//! Functions on headers: removal of hop-by-hop headers, and access to media types and texts.
 
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
-/// Hop-by-hop headers (RFC 9110, 7.6.1; `Keep-Alive` and `Proxy-Connection` by tradition).
+/// Hop-by-hop headers (RFC 9110, 7.6.1). `Keep-Alive` and `Proxy-Connection` are such by convention,
+/// and are checked by name.
 const OF_A_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -13,7 +14,7 @@ const OF_A_HOP: [HeaderName; 6] = [
     header::TRANSFER_ENCODING,
 ];
 
-/// Removes what was said to us alone.
+/// Removes the headers that concern only the hop on which they arrived.
 pub fn leave_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -28,13 +29,13 @@ pub fn leave_hop(headers: &mut HeaderMap) {
             || matches!(name.as_str(), "expect" | "keep-alive" | "proxy-connection" | "upgrade")
     };
     if headers.keys().any(stays) {
-        // Taking one out would move another into its place, and the order is the peer's.
+        // `HeaderMap::remove` moves another header into the gap, but the peer's order must be kept.
         let passed = headers.iter().filter(|(name, _)| !stays(name));
         *headers = passed.map(|(name, value)| (name.clone(), value.clone())).collect();
     }
 }
 
-/// Whether the body is of this media type, parameters aside.
+/// Returns `true` if the body has the media type `wanted`, whatever its parameters.
 pub fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value
@@ -42,7 +43,7 @@ pub fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
         .is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted))
 }
 
-/// Whether the body is JSON, by itself or by its suffix (RFC 6839).
+/// Returns `true` if the media type of the body is JSON, by its name or its suffix (RFC 6839).
 pub fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.and_then(|value| value.split(';').next()).is_some_and(|found| {
@@ -51,7 +52,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The text of a header; none where it is absent or no text.
+/// Returns the text of a header, or `None` if it is absent or not printable ASCII.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

@@ -1,4 +1,4 @@
-//! The listener that clients connect to: HTTP/1.1 and HTTP/2 on one port.
+//! The listener that clients connect to, with HTTP/1.1 and HTTP/2 on one port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,72 +17,72 @@ use tokio::sync::Notify;
 
 use super::Body;
 
-/// A socket that listens.
+/// A listening socket.
 pub struct Listener {
     socket: TcpListener,
     grace: Duration,
 }
 
-/// The connection is closed without an answer.
+/// The order to close a connection without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("closed on purpose")]
+#[error("connection closed without a response")]
 pub struct Cut;
 
-/// How long a client may take to send its headers.
+/// Time limit for a client to send its headers.
 const HEADERS: Duration = Duration::from_secs(30);
-/// How long a client may acknowledge nothing of what it is sent.
+/// Time after which a client that acknowledges no data is disconnected.
 #[cfg(target_os = "linux")]
 const VANISHED: Duration = Duration::from_secs(120);
-/// How often a client is asked whether it is still there.
+/// Interval between keep-alive probes of an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Bytes of headers that are read.
+/// Maximum number of bytes of a request's headers.
 const HEADER_BYTES: usize = 64 << 10;
-/// How long running exchanges may go on once we are to stop.
+/// Default time for running exchanges to end once the listener stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
-/// Ready when a connection has not said anything for too long.
+/// Completes if a connection has sent no request within the time limit.
 async fn silent(spoke: &Notify) {
     if tokio::time::timeout(HEADERS, spoke.notified()).await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Sees to it that a client that vanished without a word is noticed: it neither answers nor takes
-/// what it is sent.
+/// Enables the detection of a client that has vanished without closing its connection, by keep-alive
+/// probes and by a limit on unacknowledged data.
 fn watch_over(stream: &tokio::net::TcpStream) {
     let socket = SockRef::from(stream);
     let probing = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
-    // Without it such a client costs memory for longer.
+    // Without these options such a client only costs memory for longer; ignore errors.
     let _ = socket.set_tcp_keepalive(&probing);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(VANISHED));
 }
 
 impl Listener {
-    /// Listens on `address`; port 0 takes a free one.
+    /// Listens on `address`; port 0 selects a free port.
     ///
     /// # Errors
-    /// When the address is in use or not ours.
+    /// Fails if the address is in use or does not belong to this machine.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { socket: TcpListener::bind(address).await?, grace: STOP_GRACE })
     }
 
-    /// Gives what is under way this long to end once the listener is to stop.
+    /// Sets the time for running exchanges to end once the listener stops.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 
-    /// Where it listens.
+    /// Returns the address that the listener is bound to.
     ///
     /// # Errors
-    /// When the system cannot tell.
+    /// Fails if the operating system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Answers requests with `handler` until `stop` is ready, then gives what is under way a
-    /// moment to end.
+    /// Answers requests with `handler` until `stop` completes, then gives running exchanges the grace
+    /// time to end. A connection is closed without a response if `handler` returns [`Cut`].
     pub async fn serve<H, F>(self, handler: H, stop: impl Future<Output = ()>)
     where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl Listener {
             .header_read_timeout(HEADERS)
             .max_buf_size(HEADER_BYTES)
             .preserve_header_case(true)
-            // The upstream's date is the one that counts.
+            // The upstream's `Date` is the one that counts.
             .auto_date_header(false);
         server
             .http2()
@@ -113,11 +113,11 @@ impl Listener {
                 () = &mut stop => break,
             };
             let Ok((stream, peer)) = accepted else {
-                // Out of descriptors, most likely: others have to be closed first.
+                // File descriptors have most likely run out: wait until others are closed.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            // Small events must not wait for each other; without it they are only slower.
+            // Small events must not wait for each other. A failure only delays them; ignore it.
             let _ = stream.set_nodelay(true);
             watch_over(&stream);
             let handler = Arc::clone(&handler);
@@ -131,7 +131,7 @@ impl Listener {
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 tokio::select! {
-                    // A client that breaks off is seen by its exchanges.
+                    // An exchange notices by itself that its client has gone; ignore the error.
                     _ = connection => {}
                     () = silent(&spoke) => {}
                 }

@@ -1,10 +1,10 @@
-//! HTTP: the listener that clients connect to, and the way to an upstream.
+//! HTTP transport: the listener that clients connect to, and the client of an upstream.
 //!
-//! Nothing here is added to, followed, retried, decompressed or remembered on behalf of a peer:
-//! what one side says reaches the other as it was said. What happens to the parts of HTTP that
-//! are about one hop only:
+//! Nothing is added, followed, retried, decompressed or remembered here on behalf of a peer: the
+//! messages of one side reach the other side unchanged. The parts of HTTP that concern a single hop
+//! are treated as follows:
 //!
-//! | part | what becomes of it |
+//! | part | treatment |
 //! |---|---|
 //! | `Connection` and what it names, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Proxy-*` | stays on its hop (RFC 9110, 7.6.1) |
 //! | `Upgrade` | not passed on: a server may ignore it, and no revision of MCP uses it |
@@ -31,10 +31,10 @@ pub mod upstream;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
-/// What went wrong while a body was sent or received.
+/// The error with which sending or receiving a body fails.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body that goes out.
+/// An outgoing body.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 pub use authorized::Authorized;
@@ -45,14 +45,14 @@ pub use origin::Rewrite;
 pub use secrets::Cleaner;
 pub use upstream::{Upstream, UpstreamError, UpstreamOptions};
 
-/// A body of no bytes that does not say so before: an upstream that did not say so is not to look as
-/// if it had.
+/// Returns an empty body of unknown length. An upstream that did not announce the empty body must not
+/// look as if it had, which a known length of zero would.
 pub fn nothing() -> Body {
     use http_body_util::BodyExt;
     http_body_util::StreamBody::new(futures_util::stream::empty::<Result<_, BodyError>>()).boxed_unsync()
 }
 
-/// A body of these bytes.
+/// Returns a body of `bytes`, with a known length.
 pub fn full(bytes: Bytes) -> Body {
     use http_body_util::BodyExt;
     http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync()

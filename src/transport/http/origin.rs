@@ -1,52 +1,57 @@
-//! Rewriting one origin into another: `--rewrite-origin`.
+//! Rewriting of one origin into another: `--rewrite-origin`.
 //!
-//! OAuth binds a client to the URL that it dialled (RFC 9728, 3.3; RFC 8707): a client of ours
-//! refuses documents that name the upstream. Rewritten both ways, it finds our address in them, and
-//! the upstream finds its own in what the client sends.
+//! OAuth binds a client to the URL that it dialled (RFC 9728, 3.3; RFC 8707): a client of the proxy
+//! refuses documents that name the upstream. With rewriting in both directions the client finds the
+//! proxy's address in the documents, and the upstream finds its own address in the client's requests.
 
 use http::{HeaderMap, HeaderValue};
 
-/// Two names of one server.
+/// Two origins of one server, to be replaced by each other.
 #[derive(Debug, Clone)]
 pub struct Rewrite {
-    /// Ours, as the client dialled it: `http://127.0.0.1:3001`.
+    /// The proxy's origin, as the client dialled it: `http://127.0.0.1:3001`.
     ours: String,
-    /// The upstream's.
+    /// The upstream's origin.
     theirs: String,
 }
 
-/// Response headers that hold URLs.
+/// Names of response headers that contain URLs.
 const WITH_URLS: [&str; 4] = ["www-authenticate", "location", "link", "content-location"];
 
 impl Rewrite {
+    /// Author, in the log, of rewritten messages.
+    pub const AUTHOR: &'static str = "rewrite-origin";
+
+    /// Creates a rewrite between the proxy's origin and the upstream's origin.
     pub fn new(ours: String, theirs: String) -> Self {
         Self { ours, theirs }
     }
 
-    /// What the upstream said, as the client is to read it.
+    /// Replaces the upstream's origin by the proxy's in a text for the client.
     pub fn to_client(&self, text: &str) -> String {
         replace(text, &self.theirs, &self.ours)
     }
 
-    /// What the client said, as the upstream is to read it.
+    /// Replaces the proxy's origin by the upstream's in a text for the upstream.
     pub fn to_server(&self, text: &str) -> String {
         replace(text, &self.ours, &self.theirs)
     }
 
-    /// Rewrites the headers of a response.
+    /// Replaces the upstream's origin by the proxy's in the headers of a response.
     pub fn headers(&self, headers: &mut HeaderMap) {
         for name in WITH_URLS {
-            for value in headers.get_all(name).iter().cloned().collect::<Vec<_>>() {
+            let http::header::Entry::Occupied(mut entry) = headers.entry(name) else { continue };
+            for value in entry.iter_mut() {
                 let rewritten = value.to_str().ok().map(|text| self.to_client(text));
                 if let Some(Ok(rewritten)) = rewritten.map(|text| HeaderValue::from_str(&text)) {
-                    headers.insert(name, rewritten);
+                    *value = rewritten;
                 }
             }
         }
     }
 }
 
-/// Replaces an origin as it stands, as JSON may escape it and as a query encodes it.
+/// Replaces an origin in its plain, its JSON-escaped and its percent-encoded forms.
 fn replace(text: &str, from: &str, to: &str) -> String {
     let escaped = |origin: &str| origin.replace('/', "\\/");
     let encoded = |origin: &str| origin.replace(':', "%3A").replace('/', "%2F");
@@ -59,7 +64,7 @@ fn replace(text: &str, from: &str, to: &str) -> String {
     forms.into_iter().fold(text.to_owned(), |text, (from, to)| whole(&text, &from, &to))
 }
 
-/// Replaces `from` where it is not the beginning of a longer host or port.
+/// Replaces `from` unless it is the beginning of a longer host or port.
 fn whole(text: &str, from: &str, to: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! Secrets are cleaned out of HTTP before anything is recorded.
+//! Removal of secrets from HTTP before anything is recorded.
 //!
-//! What stands in their place is a salted fingerprint: the same secret looks the same within one
-//! run of the program, so that one sees whether a token has changed, and tells nothing else.
+//! A secret is replaced by a salted fingerprint, which is the same for the same secret within one run
+//! of the program: a reader sees whether a token has changed, and learns nothing else.
 
 use std::sync::LazyLock;
 
@@ -9,17 +9,17 @@ use http::{HeaderMap, HeaderName};
 use regex::{Captures, Regex};
 use sha2::{Digest, Sha256};
 
-/// Replaces secrets by fingerprints.
+/// A cleaner, which replaces secrets by fingerprints.
 #[derive(Clone)]
 pub struct Cleaner {
     salt: [u8; 16],
 }
 
-/// A fingerprint whole, as a key for tables that must not hold the secret itself.
+/// A whole fingerprint, used as a key of tables that must not contain the secret itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// Parts of names that give a secret away.
+/// Parts of header and parameter names whose values are secrets.
 const TELLING: [&str; 13] = [
     "token",
     "secret",
@@ -36,7 +36,8 @@ const TELLING: [&str; 13] = [
     "x-auth",
 ];
 
-/// Parameters of URLs and forms that are secrets although their names do not tell.
+/// Names of URL and form parameters that are secrets although their names do not contain a part of
+/// [`TELLING`].
 const PARAMETERS: [&str; 11] = [
     "code",
     "code_verifier",
@@ -51,12 +52,12 @@ const PARAMETERS: [&str; 11] = [
     "pat",
 ];
 
-/// Whether the name of a header gives away that its value is a secret.
+/// Returns `true` if the name of a header, in lower case, marks its value as a secret.
 pub fn is_telling(name: &str) -> bool {
     TELLING.iter().any(|telling| name.contains(telling))
 }
 
-/// Members of the JSON that token and registration endpoints speak (RFC 6749, 5.1; RFC 7591, 3.2.1).
+/// Secret members of the JSON of token and registration endpoints (RFC 6749, 5.1; RFC 7591, 3.2.1).
 static MEMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"("(?:access_token|refresh_token|id_token|client_secret|registration_access_token|device_code|code|code_verifier|assertion|client_assertion|password|token)"\s*:\s*)"((?:[^"\\]|\\.)*)""#,
@@ -67,14 +68,14 @@ static MEMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 // === impl Cleaner ===
 
 impl Cleaner {
-    /// A cleaner. All of one run of the program have the same salt.
+    /// Creates a cleaner. All cleaners of one run of the program share a salt.
     pub fn new() -> Self {
         static SALT: LazyLock<[u8; 16]> = LazyLock::new(|| *uuid::Uuid::new_v4().as_bytes());
         Self { salt: *SALT }
     }
 
-    /// A command line as a tape may have it: values of options and variables whose names tell are
-    /// cleaned, and URLs.
+    /// Cleans a command line for a tape: the values of options and variables with sensitive names,
+    /// and the secrets in URLs.
     pub fn command(&self, words: &[String]) -> Vec<String> {
         let telling = |name: &str| {
             let name = name.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
@@ -103,19 +104,19 @@ impl Cleaner {
         words.iter().map(&mut clean).collect()
     }
 
-    /// The fingerprint of a secret.
+    /// Returns the fingerprint of a secret.
     pub fn fingerprint(&self, secret: &[u8]) -> Fingerprint {
         let hash = Sha256::new().chain_update(self.salt).chain_update(secret).finalize();
         Fingerprint(hash.into())
     }
 
-    /// What stands for a secret.
+    /// Returns the text that replaces a secret: `[secret ` and eight hexadecimal digits of its fingerprint.
     pub fn mark(&self, secret: &str) -> String {
         let [a, b, c, d, ..] = self.fingerprint(secret.as_bytes()).0;
         format!("[secret {a:02x}{b:02x}{c:02x}{d:02x}]")
     }
 
-    /// All headers in their order, cleaned.
+    /// Returns all headers in their order, cleaned.
     pub fn headers(&self, headers: &HeaderMap) -> Vec<(String, String)> {
         let clean = |(name, value): (&HeaderName, &http::HeaderValue)| {
             let text = String::from_utf8_lossy(value.as_bytes());
@@ -126,12 +127,12 @@ impl Cleaner {
 
     fn header(&self, name: &str, value: &str) -> String {
         match name {
-            // The scheme is no secret, and often what is wrong.
+            // The scheme is not a secret, and often the cause of an error.
             "authorization" | "proxy-authorization" => match value.split_once(' ') {
                 Some((scheme, secret)) => format!("{scheme} {}", self.mark(secret)),
                 None => self.mark(value),
             },
-            // The names of cookies are worth knowing.
+            // The names of cookies are no secrets, and useful to a reader.
             "cookie" | "set-cookie" => self.cookie(value),
             "location" | "referer" | "content-location" => self.url(value),
             "www-authenticate" => value.to_owned(),
@@ -154,7 +155,8 @@ impl Cleaner {
         value.split(';').map(part).collect::<Vec<_>>().join(";")
     }
 
-    /// A URL, or its path and query, with the user and the telling parameters cleaned.
+    /// Cleans a URL, or a path with its query: the user information, and the secret parameters of the
+    /// query and the fragment.
     pub fn url(&self, url: &str) -> String {
         let (url, fragment) = url.split_once('#').map_or((url, ""), |(url, fragment)| (url, fragment));
         let (place, query) = url.split_once('?').map_or((url, ""), |(place, query)| (place, query));
@@ -174,10 +176,10 @@ impl Cleaner {
         out
     }
 
-    /// The address that a server of the old transport wants messages posted to (2024-11-05, HTTP with
-    /// SSE): who knows it is in the session, so every value in it is cleaned.
+    /// Cleans the address to which a server of the old transport wants messages posted (2024-11-05, HTTP
+    /// with SSE). Knowing the address gives access to the session, so every value in it is cleaned.
     pub fn endpoint(&self, url: &str) -> String {
-        /// Path segments from this length on are taken for ids.
+        /// Minimum length of a path segment that is taken for a session id.
         const LONG: usize = 16;
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let clean = self.url(place);
@@ -195,7 +197,7 @@ impl Cleaner {
         out
     }
 
-    /// Parameters as `a=1&b=2`, the telling ones cleaned.
+    /// Cleans the secret parameters of a form, `a=1&b=2`.
     pub fn form(&self, form: &str) -> String {
         let telling = |name: &str| {
             let name = name.to_ascii_lowercase();
@@ -210,7 +212,7 @@ impl Cleaner {
         form.split('&').map(part).collect::<Vec<_>>().join("&")
     }
 
-    /// JSON of an endpoint of OAuth, its secrets cleaned.
+    /// Cleans the secret members of the JSON of an OAuth endpoint.
     pub fn json(&self, text: &str) -> String {
         match &*MEMBERS {
             Some(members) => members

@@ -1,5 +1,5 @@
-//! The way to an upstream: connections by hyper, TLS by rustls with the platform's roots, proxies
-//! as the environment says.
+//! The HTTP client of an upstream: connections by hyper, TLS by rustls with the platform's root
+//! certificates, and proxies as the environment configures them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,63 +26,72 @@ use tokio::net::TcpStream;
 
 use super::{Body, BodyError, Connect, Sending, ServerAddress, Unanswered};
 
-/// How an upstream is reached.
+/// Options of the connection to an upstream.
 #[derive(Debug, Clone, Default)]
 pub struct UpstreamOptions {
-    /// A file of certificates to trust beside the platform's.
+    /// A PEM file of certificates to trust in addition to the platform's.
     pub ca: Option<PathBuf>,
-    /// Trusts any certificate.
+    /// Accepts any certificate.
     pub insecure: bool,
-    /// Leaves the client's `Host` as it is.
+    /// Leaves the client's `Host` header unchanged.
     pub preserve_host: bool,
 }
 
-/// An HTTP server that requests are passed on to.
+/// An HTTP server that requests are sent to.
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
     address: ServerAddress,
     preserve_host: bool,
-    /// What a proxy that reads our requests is to be told; one that passes a tunnel on is told when
-    /// the tunnel is dug.
+    /// The credentials for an HTTP proxy that forwards single requests. A proxy that provides a tunnel
+    /// gets them with its `CONNECT` request instead.
     proxy_credentials: Option<HeaderValue>,
     client: Client<HttpsConnector<Dialer>, Body>,
 }
 
-/// Why an upstream could not be set up.
+/// The reason why the connection to an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("{0:?} is no URL of an HTTP server: {1}")]
+    /// The URL given is not that of an HTTP server, for the reason given.
+    #[error("{0:?} is not the URL of an HTTP server: {1}")]
     Url(String, &'static str),
+    /// The file of certificates cannot be used.
     #[error("cannot read certificates from {path}: {why}")]
-    Certificates { path: String, why: String },
+    Certificates {
+        /// The path of the file.
+        path: String,
+        /// The reason, as a text.
+        why: String,
+    },
+    /// The TLS library refuses its configuration; the text is its error.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 
-/// How long a connection may take to come about.
+/// Time limit for establishing a TCP connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept for the next request.
+/// Time for which an idle connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(60);
 
 // === impl Upstream ===
 
 impl Upstream {
-    /// The server at `url`.
+    /// Creates a client for the server at `url`. Does not connect yet.
     ///
     /// # Errors
-    /// When the URL or the certificates are not what they should be.
+    /// Fails if the URL is not that of an HTTP server without a user name, if the certificates cannot be
+    /// used, or if TLS cannot be set up.
     pub fn new(url: &str, options: &UpstreamOptions) -> Result<Arc<Self>, UpstreamError> {
         let wrong = |why| UpstreamError::Url(url.to_owned(), why);
         let uri: Uri = url.parse().map_err(|_| wrong("it cannot be parsed"))?;
         let parts = uri.clone().into_parts();
-        let scheme = parts.scheme.ok_or_else(|| wrong("it begins with neither http:// nor https://"))?;
+        let scheme = parts.scheme.ok_or_else(|| wrong("it must begin with http:// or https://"))?;
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(wrong("it begins with neither http:// nor https://"));
+            return Err(wrong("it must begin with http:// or https://"));
         }
-        let authority = parts.authority.ok_or_else(|| wrong("it names no host"))?;
+        let authority = parts.authority.ok_or_else(|| wrong("the host is missing"))?;
         if authority.as_str().contains('@') {
-            return Err(wrong("it holds a user name; pass credentials in headers"));
+            return Err(wrong("it contains a user name; pass credentials in headers"));
         }
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
@@ -103,7 +112,7 @@ impl Upstream {
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http1_preserve_header_case(true)
-            // Only what was never written to a connection that turned out to be closed is sent again.
+            // A request is only sent again if none of it was written before its connection was closed.
             .retry_canceled_requests(true)
             .build(connector);
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -143,13 +152,13 @@ impl Upstream {
         let (authority, why) = (&self.authority, chain(error));
         Unanswered::bad_gateway(match error.is_connect() {
             true => format!("the upstream {authority} cannot be reached: {why}"),
-            false => format!("the upstream {authority} broke off before it answered: {why}"),
+            false => format!("the upstream {authority} closed the connection before it responded: {why}"),
         })
     }
 }
 
 impl Connect for Upstream {
-    /// Path, query, method and headers are the request's own.
+    /// Sends the request with its own path, query, method and headers.
     fn send(&self, request: Request<Body>) -> Sending<'_> {
         Box::pin(self.pass(request))
     }
@@ -159,7 +168,7 @@ impl Connect for Upstream {
     }
 }
 
-/// An error with everything behind it, in one line.
+/// Joins an error and all its sources in one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -187,7 +196,7 @@ fn tls(options: &UpstreamOptions) -> Result<ClientConfig, UpstreamError> {
         return Ok(rooted.with_no_client_auth());
     };
     let mut roots = RootCertStore::empty();
-    // What of the platform's store cannot be read is missed only by servers that need it.
+    // Certificates of the platform that cannot be read are missed only by servers that need them.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in certificates(ca)? {
         roots.add(certificate).map_err(|error| unreadable(ca, &error.to_string()))?;
@@ -199,7 +208,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamErr
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.map_err(|error| unreadable(path, &error.to_string()))?;
     if found.is_empty() {
-        return Err(unreadable(path, "there is no PEM certificate in it"));
+        return Err(unreadable(path, "it contains no PEM certificate"));
     }
     Ok(found)
 }
@@ -208,7 +217,7 @@ fn unreadable(path: &Path, why: &str) -> UpstreamError {
     UpstreamError::Certificates { path: path.display().to_string(), why: why.to_owned() }
 }
 
-/// Trusts every certificate: `--insecure`.
+/// A verifier that accepts every certificate: `--insecure`.
 #[derive(Debug)]
 struct Trusting(Arc<rustls::crypto::CryptoProvider>);
 
@@ -257,15 +266,15 @@ impl rustls::client::danger::ServerCertVerifier for Trusting {
     }
 }
 
-/// Connects directly, or through the proxy that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
-/// `NO_PROXY` name.
+/// A connector that connects directly, or through the proxy that `HTTP_PROXY`, `HTTPS_PROXY`,
+/// `ALL_PROXY` and `NO_PROXY` configure.
 #[derive(Clone)]
 struct Dialer {
     direct: HttpConnector,
     proxies: Arc<Matcher>,
 }
 
-/// A connection, and whether a proxy reads its requests.
+/// A connection, with a flag that is set if an HTTP proxy forwards its single requests.
 struct Line {
     stream: TokioIo<TcpStream>,
     by_proxy: bool,

@@ -1,4 +1,4 @@
-//! Breakpoints, and deciding what is held.
+//! Breakpoints, and decisions on held frames.
 
 use super::super::app::{App, Effect, Purpose};
 use super::super::command::Pane;
@@ -32,11 +32,14 @@ impl App {
 
     pub(in crate::tui) fn hold_everything(&mut self) {
         if self.engine.breakpoints().everything {
-            self.send(Command::HoldEverything { on: false }, Purpose::Say("everything goes on".into()));
+            self.send(
+                Command::HoldEverything { on: false },
+                Purpose::Say("all held frames are released".into()),
+            );
             return;
         }
         let items = vec![('y', "hold every message from now on".to_owned(), Choice::HoldEverything)];
-        self.overlay = Some(Overlay::Menu(Menu { title: "Stop the world?".into(), items }));
+        self.overlay = Some(Overlay::Menu(Menu { title: "Hold every message?".into(), items }));
     }
 
     pub(in crate::tui) fn on_held(&mut self, command: impl Fn(Seq) -> Command) {
@@ -55,7 +58,8 @@ impl App {
         }
     }
 
-    /// Leaves a mismatch between headers and body for the server to find, or not.
+    /// Switches between HTTP headers that follow the edited body and headers that stay as they
+    /// arrived. The latter leave a mismatch for the server to find.
     pub(in crate::tui) fn keep_headers(&mut self) {
         let seq = self.hold.selected(&self.world);
         let record = seq.and_then(|seq| self.log().get(seq));
@@ -70,8 +74,8 @@ impl App {
         if let Some(editing) = &mut self.hold.editing {
             editing.keeps_headers ^= true;
             let text = match editing.keeps_headers {
-                true => "headers that repeat the body stay as they came",
-                false => "headers that repeat the body follow it",
+                true => "HTTP headers that repeat the body stay unchanged",
+                false => "HTTP headers that repeat the body are updated",
             };
             self.say(Level::Info, text);
         }
@@ -104,7 +108,7 @@ impl App {
         };
         match text {
             Some(text) => self.effect(Effect::Editor(text)),
-            None => self.say(Level::Info, "a form cannot be edited outside; Ctrl-t makes it JSON"),
+            None => self.say(Level::Info, "a form cannot be edited externally; Ctrl-t switches to JSON"),
         }
     }
 
@@ -132,12 +136,12 @@ impl App {
         let failed = Tell::ToolError { text: "dropped by shadowcat".into() };
         let item = |key, text: &str, tell| (key, text.to_owned(), Choice::Drop(seq, tell));
         let items = vec![
-            item('1', "silence: whoever waits goes on waiting", Tell::Silence),
+            item('1', "nothing: the sender keeps waiting", Tell::Silence),
             item('2', "a JSON-RPC error (-32603)", error),
             item('3', "a tool result with isError", failed),
-            item('4', "the connection is closed", Tell::Close),
+            item('4', "close the connection", Tell::Close),
         ];
-        let title = format!("Drop {}: what does the peer get?", self.number(seq));
+        let title = format!("Drop {}: what does the sender get?", self.number(seq));
         self.overlay = Some(Overlay::Menu(Menu { title, items }));
     }
 
@@ -145,13 +149,13 @@ impl App {
         match choice {
             Choice::Drop(frame, tell) => self.send(Command::Drop { frame, tell }, Purpose::Quiet),
             Choice::Break(query) => {
-                let text = format!("breakpoint on {query}; 3 shows what it holds");
+                let text = format!("breakpoint on {query}; 3 shows held frames");
                 self.send(Command::Break { query, patience: None }, Purpose::Say(text));
             }
             Choice::HoldEverything => {
                 self.send(
                     Command::HoldEverything { on: true },
-                    Purpose::Say("everything is held; I again releases".into()),
+                    Purpose::Say("every message is held; I releases all".into()),
                 );
             }
             Choice::Wrap(at) => {

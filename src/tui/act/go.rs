@@ -1,4 +1,4 @@
-//! Moving the cursor, and what has the keys.
+//! Movement of the cursor, and keyboard focus.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl App {
         }
     }
 
-    /// Folds or unfolds the operation under the cursor; false if there is none.
+    /// Folds or unfolds the operation under the cursor. Returns `false` if there is none.
     pub(in crate::tui) fn fold_operation(&mut self) -> bool {
         let line = self.frames.lines.get(self.frames.cursor);
         let row = line.filter(|line| line.whole).and_then(|line| self.world.row(line.seq));
@@ -123,14 +123,14 @@ impl App {
         } else if self.screen == Pane::Compose && self.composer.focus != Focus::List {
             self.composer.focus = Focus::List;
         } else if self.frames.highlight.take().is_some() {
-        } else if self.is_home() && matches!(self.screen, Pane::Sessions | Pane::Frames) {
-            // This is where everything begins.
+        } else if self.mode.is_home() && matches!(self.screen, Pane::Sessions | Pane::Frames) {
+            // The Sessions screen is the start screen.
             self.show_sessions();
         } else if self.returns_home
-            && self.is_tape()
+            && self.mode.is_tape()
             && matches!(self.screen, Pane::Frames | Pane::Tape | Pane::Sessions)
         {
-            // One came from a list of what there is.
+            // The recording was opened from a list, to which the user goes back.
             self.quit();
         } else if self.screen != Pane::Frames {
             self.screen = Pane::Frames;
@@ -153,7 +153,7 @@ impl App {
                 Level::Info,
                 format!("{} is hidden by the filter; Backspace removes it", self.number(seq)),
             ),
-            None => self.say(Level::Info, "there is none"),
+            None => self.say(Level::Info, "nothing found"),
         }
     }
 
@@ -188,7 +188,7 @@ impl App {
         self.jump(next);
     }
 
-    /// The answer to the selected request, or the request of the selected answer.
+    /// Returns the answer to the selected request, or the request of the selected answer.
     pub(in crate::tui) fn pair(&self) -> Option<Seq> {
         let row = self.selected_row()?;
         let operation = self.world.operation(row.op()?)?;

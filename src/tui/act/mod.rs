@@ -1,4 +1,4 @@
-//! What each command does.
+//! Actions of the commands.
 
 mod decide;
 mod diff;
@@ -17,7 +17,7 @@ use crate::log::record::Level;
 use crate::log::world::Row;
 
 impl App {
-    /// Carries out a command, or says why it cannot be.
+    /// Carries out a command, or shows the reason why it cannot be carried out.
     pub fn run(&mut self, command: Cmd) {
         if command != Cmd::QuitNow {
             self.leaving = false;
@@ -156,7 +156,9 @@ impl App {
             }
             Cmd::HoldEverything => self.hold_everything(),
             Cmd::Accept => self.on_held(|frame| Command::Accept { frame }),
-            Cmd::AcceptAll => self.send(Command::AcceptAll {}, Purpose::Say("everything goes on".into())),
+            Cmd::AcceptAll => {
+                self.send(Command::AcceptAll {}, Purpose::Say("all held frames are released".into()))
+            }
             Cmd::AcceptHold => self.on_held(|frame| Command::AcceptAndHoldReply { frame }),
             Cmd::Edit => self.edit_held(),
             Cmd::EditOutside => self.edit_outside(),
@@ -196,8 +198,11 @@ impl App {
             Cmd::Choose => self.composer.choose(),
             Cmd::AnswerServer => self.open_ask(),
             Cmd::TakeOver => {
-                let seat = self.engine.who().seat.unwrap_or_default();
-                self.send(Command::TakeOver { seat }, Purpose::Say("you decide now".into()));
+                let controller = self.engine.who().controller.unwrap_or_default();
+                self.send(
+                    Command::TakeOver { controller },
+                    Purpose::Say("you now decide on held frames".into()),
+                );
             }
             Cmd::Restart => {
                 if let Some(session) = self.session() {
@@ -216,7 +221,8 @@ impl App {
         }
     }
 
-    /// Why a command cannot be carried out now, as a sentence that says what to do instead.
+    /// Returns the reason why a command cannot be carried out now, as a sentence that says what to
+    /// do instead.
     pub fn why_not(&self, command: Cmd) -> Option<&'static str> {
         let held = self.hold.selected(&self.world).is_some();
         match command {
@@ -229,25 +235,29 @@ impl App {
             | Cmd::Blank
             | Cmd::Restart
             | Cmd::TakeOver
-                if self.is_tape() =>
+                if self.mode.is_tape() =>
             {
-                Some("this is a recording, nothing runs here; `shadowcat tape replay` answers from it")
+                Some(
+                    "this is a recording without a running server; `shadowcat tape replay` can answer from it",
+                )
             }
-            Cmd::Restart if !self.starts_again() => Some("no process of ours is behind this session"),
-            Cmd::WrapServer | Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if self.is_remote => {
-                Some("this looks at another machine; `shadowcat tui` there does that")
+            Cmd::Restart if !self.starts_again() => {
+                Some("this session has no process that shadowcat can restart")
             }
-            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.is_home() => Some(
-                "this is done from the list of what runs, which `shadowcat tui` shows; q leaves this screen",
-            ),
+            Cmd::WrapServer | Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if self.mode.is_remote() => {
+                Some("this screen shows another machine; run `shadowcat tui` there")
+            }
+            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.mode.is_home() => {
+                Some("only available on the start screen (`shadowcat tui`); q leaves this screen")
+            }
             Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
-                Some("nothing is running, and nothing was recorded yet")
+                Some("there are no sessions and no recordings yet")
             }
-            Cmd::SessionAll if self.world.sessions.is_empty() => Some("no session is here yet"),
+            Cmd::SessionAll if self.world.sessions.is_empty() => Some("there is no session yet"),
             Cmd::Accept | Cmd::Drop | Cmd::Answer | Cmd::AcceptHold | Cmd::Delay | Cmd::Up | Cmd::Down
                 if self.screen == Pane::Intercept && self.hold.editing.is_some() =>
             {
-                Some("an edit is open: e goes on with it, Ctrl-s sends it, Esc discards it")
+                Some("an edit is open: e resumes it, Ctrl-s sends it, Esc discards it")
             }
             Cmd::Accept
             | Cmd::AcceptAll
@@ -258,7 +268,7 @@ impl App {
             | Cmd::Delay
                 if held && !self.decides() =>
             {
-                Some("somebody else decides here; Space a d takes over")
+                Some("another screen decides here; Space a d takes over")
             }
             Cmd::Accept
             | Cmd::AcceptHold
@@ -270,7 +280,7 @@ impl App {
             | Cmd::KeepHeaders
                 if !held =>
             {
-                Some("nothing is held; b on a frame makes a breakpoint, I holds everything")
+                Some("no frame is held; b on a frame sets a breakpoint, I holds every frame")
             }
             Cmd::Open
             | Cmd::Break
@@ -299,9 +309,9 @@ impl App {
                 Some("only a call has a form")
             }
             Cmd::BreakClear | Cmd::BreakToggle if self.engine.breakpoints().points.is_empty() => {
-                Some("there are no breakpoints; b on a frame makes one")
+                Some("there are no breakpoints; b on a frame sets one")
             }
-            Cmd::TakeOver if self.decides() => Some("you decide already"),
+            Cmd::TakeOver if self.decides() => Some("you already decide here"),
             Cmd::AnswerServer if self.world.asked.is_empty() => Some("no server is asking anything"),
             _ => None,
         }

@@ -22,7 +22,7 @@ impl App {
         self.frames.rebuild(&self.world, &log, height);
     }
 
-    /// Adds a filter to those in force.
+    /// Adds a filter to the current ones.
     pub(in crate::tui) fn narrow(&mut self, text: &str) {
         match Query::parse(text) {
             Ok(query) if query.is_empty() => {}
@@ -42,7 +42,7 @@ impl App {
         }
     }
 
-    /// The query that finds frames like the selected one.
+    /// Returns a query that matches frames like the selected one.
     pub(in crate::tui) fn like(&self) -> Option<String> {
         let row = self.selected_row()?;
         let quoted = |text: &str| match text.contains([' ', '(', ')', '|', ',', '"', '*', '?']) {

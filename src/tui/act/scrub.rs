@@ -1,4 +1,4 @@
-//! Moving the playhead.
+//! Movement of the playhead.
 
 use super::super::app::{App, Purpose};
 use super::super::overlay::Wants;
@@ -8,7 +8,7 @@ use crate::engine::Command;
 use crate::log::record::{BY_PERSON, Level, Seq};
 
 impl App {
-    /// Lets time go by, or stops it.
+    /// Starts or stops playing.
     pub(in crate::tui) fn play(&mut self) {
         if self.scrub.player.is_playing() {
             self.scrub.player.pause();
@@ -22,7 +22,7 @@ impl App {
                     return self
                         .say(Level::Info, "this is the live edge; , steps back and p plays from there");
                 }
-                // From the end there is only the beginning to go on with.
+                // At the end of a recording, start again from its beginning.
                 false => self.scrub.player.step_to(0, &self.world.rows[..]),
             }
         }
@@ -36,7 +36,7 @@ impl App {
         self.say(Level::Info, format!("speed {speed}"));
     }
 
-    /// Brings the cursor to where the player has come.
+    /// Moves the cursor to the position of the player.
     pub(in crate::tui) fn play_on(&mut self) {
         if !self.scrub.player.is_playing() {
             return;
@@ -54,17 +54,17 @@ impl App {
                     self.frames.follow = true;
                     self.say(Level::Info, "played up to the live edge");
                 }
-                false => self.say(Level::Info, "the end of the recording; p plays it again"),
+                false => self.say(Level::Info, "end of the recording; p plays it again"),
             }
         }
     }
 
-    /// Whether any session still runs.
+    /// Returns `true` if any session still runs.
     pub(in crate::tui) fn is_live(&self) -> bool {
-        self.world.sessions.values().any(|session| session.closed.is_none()) && !self.is_tape()
+        self.world.sessions.values().any(|session| session.closed.is_none()) && !self.mode.is_tape()
     }
 
-    /// One frame on or back in what is shown.
+    /// Moves the cursor by `by` lines of the list.
     pub(in crate::tui) fn step_frame(&mut self, by: isize) {
         let at = self.frames.cursor.saturating_add_signed(by);
         let height = self.list_height();
@@ -95,11 +95,11 @@ impl App {
         };
         match to.copied() {
             Some(seq) => self.jump_to(seq),
-            None => self.say(Level::Info, "no bookmark or note further on; m sets one, ; writes a note"),
+            None => self.say(Level::Info, "no further bookmark or note; m sets a bookmark, ; writes a note"),
         }
     }
 
-    /// Goes to the bookmark with a letter.
+    /// Goes to the bookmark with this letter.
     pub(in crate::tui) fn go_to_letter(&mut self, letter: &str) {
         let marks = bookmarks(&self.world);
         let mark = marks.iter().find(|(mark, ..)| letter.chars().eq([*mark]));
@@ -118,13 +118,13 @@ impl App {
         }
     }
 
-    /// Sets a bookmark from what was written: a letter, and what it is.
+    /// Sets a bookmark from `text`: its letter, then its label.
     pub(in crate::tui) fn set_mark(&mut self, frame: Seq, text: &str) {
         let (letter, label) = text.split_once(' ').unwrap_or((text, ""));
         let mut letters = letter.chars();
         let (Some(mark), None) = (letters.next().filter(|mark| mark.is_alphanumeric()), letters.next())
         else {
-            self.say(Level::Warning, format!("{letter:?} is no letter; write: a what it is"));
+            self.say(Level::Warning, format!("{letter:?} is not a single letter or digit; write e.g. "));
             return;
         };
         let Some(session) = self.world.row(frame).map(|row| row.session) else { return };
@@ -133,7 +133,7 @@ impl App {
         self.send(command, Purpose::Say(format!("bookmark {mark} on {}", self.number(frame))));
     }
 
-    /// The first letter that no bookmark has.
+    /// Returns the first letter without a bookmark, or `a` if all are in use.
     pub(in crate::tui) fn free_letter(&self) -> char {
         let marks = bookmarks(&self.world);
         ('a'..='z').find(|letter| marks.iter().all(|(mark, ..)| mark != letter)).unwrap_or('a')
@@ -146,7 +146,7 @@ impl App {
         }
     }
 
-    /// Goes to the frame at a tenth of the recording.
+    /// Goes to the frame at this tenth of the recording.
     pub(in crate::tui) fn go_to_tenth(&mut self, tenth: u32) {
         let Some(first) = self.world.rows.first() else { return };
         let time = first.at + self.world.now.since(first.at) * tenth / 10;
@@ -162,12 +162,12 @@ impl App {
         }
     }
 
-    /// Goes to a time as a person writes it: `12:03`, `12:03:04.5`, `+30s`, `-2m`, `40%`.
+    /// Goes to a time as the user writes it: `12:03`, `12:03:04.5`, `+30s`, `-2m`, `40%`.
     pub(in crate::tui) fn go_to_written_time(&mut self, text: &str) {
         match self.written_time(text.trim()) {
             Some(time) => self.go_to_time(time),
             None => {
-                self.say(Level::Warning, format!("{text:?} is no time; write 12:03:04, +30s, -2m or 40%"))
+                self.say(Level::Warning, format!("{text:?} is not a time; write 12:03:04, +30s, -2m or 40%"))
             }
         }
     }
@@ -191,7 +191,8 @@ impl App {
         let clock = self.log().clock();
         let begins = f64::from(clock::time_of_day(clock.wall(first)));
         const DAY: f64 = 86_400.0;
-        // After midnight the day is another one; a little before the beginning is the beginning.
+        // Times wrap at midnight. A time shortly before the beginning means the beginning, not the
+        // next day.
         let after = (seconds - begins).rem_euclid(DAY);
         let after = if after > DAY / 2.0 && whole.as_secs_f64() < after { 0.0 } else { after };
         let fraction = (clock.wall(first) % 1_000_000) as f64 / 1e6;

@@ -1,4 +1,4 @@
-//! Sending messages, and leaving.
+//! Sending messages, and leaving the screen.
 
 use std::time::Duration;
 
@@ -39,9 +39,7 @@ impl App {
                     let frame = editing.frame;
                     self.send(command, Purpose::Edit(frame));
                 }
-                Err(wrong) => {
-                    self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it all the same"))
-                }
+                Err(wrong) => self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it anyway")),
             }
             return;
         }
@@ -56,7 +54,7 @@ impl App {
             }
             Ok(None) => {
                 if let Some(wrong) = self.composer.confirm.clone() {
-                    self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it all the same"));
+                    self.say(Level::Warning, format!("{wrong}. Ctrl-s again sends it anyway"));
                 }
             }
             Err(wrong) => self.say(Level::Warning, wrong),
@@ -83,26 +81,27 @@ impl App {
         }
     }
 
-    /// Clients of others whose servers end with this screen.
+    /// Returns the number of MCP clients, other than the built-in one, whose servers end with this
+    /// screen.
     fn attached(&self) -> usize {
         let attached = |session: &&crate::log::world::Session| {
             session.closed.is_none() && !session.opened.own_client && session.opened.pid.is_some()
         };
-        if self.is_home() || self.is_tape() {
+        if self.mode.is_home() || self.mode.is_tape() {
             return 0;
         }
         self.world.sessions.values().filter(attached).count()
     }
 
-    /// How long what is held stays held with nobody there, at most.
+    /// Returns the longest time for which held frames stay held while no screen is attached.
     fn patience(&self) -> Duration {
         let points = self.engine.breakpoints().points;
         points.iter().filter(|point| point.enabled).map(|point| point.patience).max().unwrap_or_default()
     }
 
     pub(in crate::tui) fn quit(&mut self) {
-        if self.is_home() && !self.decides() {
-            // Another screen decides on what is held.
+        if self.mode.is_home() && !self.decides() {
+            // The held frames are decided by another screen.
             self.effect(Effect::Quit);
             return;
         }
@@ -112,7 +111,7 @@ impl App {
                 count => {
                     let noun = if count == 1 { "client is" } else { "clients are" };
                     let title = format!("{count} {noun} attached; Esc stays");
-                    let items = vec![('q', "quit, and end their servers".to_owned(), Choice::QuitReleasing)];
+                    let items = vec![('q', "quit and stop their servers".to_owned(), Choice::QuitReleasing)];
                     self.overlay = Some(Overlay::Menu(Menu { title, items }));
                 }
             }
@@ -120,12 +119,12 @@ impl App {
         }
         let count = self.world.held.len();
         let mut items = vec![
-            ('r', "release everything and quit".to_owned(), Choice::QuitReleasing),
-            ('d', "drop what is held and quit".to_owned(), Choice::QuitDropping),
+            ('r', "release held frames and quit".to_owned(), Choice::QuitReleasing),
+            ('d', "drop held frames and quit".to_owned(), Choice::QuitDropping),
         ];
         let patience = self.patience();
-        if self.is_home() && !patience.is_zero() {
-            let text = format!("keep holding and detach; unattended they go on after {patience:?}");
+        if self.mode.is_home() && !patience.is_zero() {
+            let text = format!("keep them held and detach; released after {patience:?} without a screen");
             items.insert(1, ('k', text, Choice::QuitKeeping));
         }
         let noun = if count == 1 { "message is" } else { "messages are" };

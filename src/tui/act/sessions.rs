@@ -1,4 +1,4 @@
-//! The Sessions screen: opening what is listed.
+//! Actions of the Sessions screen on sessions, servers and recordings.
 
 use super::super::app::{App, Effect, NextScreen, Purpose};
 use super::super::command::Pane as Screen;
@@ -11,7 +11,7 @@ use crate::log::record::{Level, SessionId};
 impl App {
     pub(in crate::tui) fn show_sessions(&mut self) {
         self.show(Screen::Sessions);
-        if !self.is_remote {
+        if !self.mode.is_remote() {
             self.effect(Effect::ListTapes);
         }
     }
@@ -25,8 +25,8 @@ impl App {
                 self.show(Screen::Frames);
                 self.go_to_end();
             }
-            Some(Line::Engine(_)) => self.say(Level::Info, "no client has come yet"),
-            Some(Line::Tape(at)) if self.is_home() => {
+            Some(Line::Engine(_)) => self.say(Level::Info, "no client has connected yet"),
+            Some(Line::Tape(at)) if self.mode.is_home() => {
                 if let Some(tape) = self.sessions.tapes.get(at) {
                     self.lead(NextScreen::Recording(tape.path.to_string_lossy().into_owned()));
                 }
@@ -34,19 +34,22 @@ impl App {
             Some(Line::Tape(at)) => {
                 let tape = self.sessions.tapes.get(at);
                 let name = tape.map(|tape| crate::tape::files::stem(&tape.path)).unwrap_or_default();
-                self.say(Level::Info, format!("something runs here; `shadowcat tui {name}` opens it beside"));
+                self.say(
+                    Level::Info,
+                    format!("a session runs here; open it in another terminal: `shadowcat tui {name}`"),
+                );
             }
             None => self.say(Level::Info, "nothing is running, and nothing was recorded yet"),
         }
     }
 
-    /// Leaves this screen for another, which leads back to it.
+    /// Leaves this screen for another one, which returns to it.
     pub(in crate::tui) fn lead(&mut self, lead: NextScreen) {
         self.leads_to = Some(lead);
         self.effect(Effect::Quit);
     }
 
-    /// Lets the person choose among the servers of their clients.
+    /// Opens a menu of the servers in the configurations of the user's MCP clients.
     pub(in crate::tui) fn choose_server(&mut self, servers: Result<Servers, String>) {
         const KEYS: &str = "abcdefghijklmnoprstuvwxyz";
         self.servers = match servers {
@@ -74,13 +77,13 @@ impl App {
         };
         let items = KEYS.chars().zip(&self.servers).enumerate().map(item).collect();
         let title = match self.servers.len() > KEYS.len() {
-            true => "Servers of your clients (`shadowcat wrap NAME` knows more)".to_owned(),
+            true => "Servers of your clients (more: `shadowcat wrap NAME`)".to_owned(),
             false => "Servers of your clients".to_owned(),
         };
         self.overlay = Some(Overlay::Menu(Menu { title, items }));
     }
 
-    /// Starts the server of a session again, or asks first where others share it.
+    /// Restarts the server of a session, or asks first if other sessions share it.
     pub(in crate::tui) fn ask_restart(&mut self, id: SessionId) {
         let Some(session) = self.world.sessions.get(&id) else { return };
         let pid = session.opened.pid;
@@ -91,8 +94,8 @@ impl App {
             0 => self.restart(id),
             count => {
                 let noun = if count == 1 { "session shares" } else { "sessions share" };
-                let title = format!("{count} {noun} this process and would end with it; Esc leaves it");
-                let items = vec![('r', "start it again".to_owned(), Choice::Restart(id))];
+                let title = format!("{count} {noun} this process and would be ended too; Esc cancels");
+                let items = vec![('r', "restart it".to_owned(), Choice::Restart(id))];
                 self.overlay = Some(Overlay::Menu(Menu { title, items }));
             }
         }
@@ -102,22 +105,23 @@ impl App {
         self.send(Command::Restart { session }, Purpose::Say("the server is starting again".into()));
     }
 
-    /// Whether the server of the session can be started again from here.
+    /// Returns `true` if the server of the session can be restarted from here.
     pub(in crate::tui) fn starts_again(&self) -> bool {
         let session = self.session().and_then(|id| self.world.sessions.get(&id));
         session.is_some_and(|session| session.opened.pid.is_some() || session.is_down)
     }
 
-    /// The session that the doctor looks at: the one that the list is narrowed to, else all.
+    /// Returns the session that the doctor examines: the one that the list is filtered to, else
+    /// all.
     pub(in crate::tui) fn doctor_of(&self) -> Option<SessionId> {
         let chip = self.frames.chips.iter().rev().find_map(|chip| chip.query.text().strip_prefix("sess:"));
         chip.and_then(|number| number.parse().ok()).map(SessionId)
     }
 
-    /// Whether this one decides on what is held, where anybody does.
+    /// Returns `true` if this screen decides on held frames, or nobody does.
     pub fn decides(&self) -> bool {
         let breakpoints = self.engine.breakpoints();
         let decider = breakpoints.controllers.iter().find(|controller| controller.decides);
-        decider.is_none_or(|decider| Some(decider.seat) == self.engine.who().seat)
+        decider.is_none_or(|decider| Some(decider.id) == self.engine.who().controller)
     }
 }

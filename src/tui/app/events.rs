@@ -1,4 +1,4 @@
-//! What happens to a screen, and what it wants to be done.
+//! Inputs of the screen, and the effects that the screen asks for.
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -10,74 +10,86 @@ use crate::tape::library::Entry;
 use crate::tui::diff::Comparison;
 use crate::tui::render::{Job, Rendered};
 
-/// Something that happened to the screen.
+/// Event that the screen reacts to.
 #[derive(Debug)]
 pub enum Input {
+    /// Key press or release.
     Key(KeyEvent),
+    /// Mouse click or movement of the wheel.
     Mouse(MouseEvent),
+    /// Text pasted by the terminal.
     Paste(String),
+    /// New width and height of the terminal, in cells.
     Resize(u16, u16),
-    /// There may be new records.
+    /// Possible new records in the log.
     Records,
-    /// Time has passed.
+    /// Passage of time, after the delay that [`App::wake`](super::App::wake) returned.
     Tick,
+    /// Reply of the engine to a command that was sent for a purpose.
     Replied(Purpose, Result<Reply, Refusal>),
+    /// Rows rendered for a pane.
     Rendered(Rendered),
-    /// An outside editor has been left; none when it failed.
+    /// Text as the external editor left it, or the reason why the editor failed.
     Edited(Result<String, String>),
-    /// Two recordings were compared, or could not be.
+    /// Result of a comparison of two recordings, or the reason why it failed.
     Compared(Result<Box<Report>, String>),
-    /// The recordings of the library, the newest first.
+    /// Recordings of the library, newest first.
     Tapes(Vec<Entry>),
-    /// The servers in the configurations of clients.
+    /// Servers in the configurations of MCP clients, or the reason why these cannot be found.
     Servers(Result<clients::Servers, String>),
-    /// A change of such a configuration, to be looked at.
+    /// Planned change of a client's configuration, to be reviewed, or the reason why there is none.
     Planned(Result<clients::Change, String>),
-    /// It was made, or could not be.
+    /// Message that the planned change was written, or the reason why it was not.
     Changed(Result<String, String>),
-    /// The process was asked to end.
+    /// Request to end the process, or loss of the terminal.
     Terminated,
 }
 
-/// Something to be done outside.
+/// Work to be done outside the screen.
 #[derive(Debug)]
 pub enum Effect {
+    /// Sends a command to the engine.
     Send(Command, Purpose),
+    /// Renders a message into rows.
     Render(Job),
+    /// Copies a text to the clipboard.
     Copy(String),
-    /// Opens the person's own editor on a text.
+    /// Opens the user's own editor on a text.
     Editor(String),
+    /// Compares two recordings.
     Compare(Box<Comparison>),
     /// Reads the library.
     ListTapes,
-    /// Reads the configurations of clients.
+    /// Reads the configurations of MCP clients.
     FindServers,
-    /// Plans to put us in front of a server of a client, or to take us out.
+    /// Plans to wrap a server in a client's configuration, or to unwrap a wrapped one.
     Plan(Box<clients::ConfigFile>, Box<clients::Entry>),
-    /// Writes a configuration.
+    /// Writes a planned change to a client's configuration.
     Change(Box<clients::Change>),
+    /// Leaves the screen.
     Quit,
 }
 
-/// What the person wants to look at next, after this screen.
+/// Screen that the user wants to see after this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextScreen {
-    /// A recording, by its file or name.
+    /// Recording with this path or name.
     Recording(String),
-    /// A server, by its command line.
+    /// Server that is launched with this command line.
     Launch(Vec<String>),
+    /// Built-in demo.
     Demo,
 }
 
-/// What a command was for, so that its answer finds its place.
+/// Purpose of a command, which decides how its reply is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
-    /// Only a refusal is worth a word.
+    /// Command without a message: only a refusal is shown.
     Quiet,
-    /// This is said when it is done.
+    /// Command with a message that is shown on success.
     Say(String),
-    /// A call of the composer.
+    /// Call of the Composer in this session, whose answer is then shown.
     Call(SessionId),
-    /// The edit or answer of a held frame, whose text is kept until it is taken.
+    /// Edit or answer of this held frame. The editor keeps the text until the engine accepts it.
     Edit(Seq),
 }

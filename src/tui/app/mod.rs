@@ -1,10 +1,13 @@
-//! The state of the screen, and the one way in which it changes: [`App::update`], which is pure
-//! but for reading the log. What has to happen outside comes out as [`Effect`]s.
+//! State of the screen and the one function that changes it, [`App::update`]. Apart from reading
+//! the log, the clocks and the engine's state, the function is pure: work outside the screen is
+//! returned as [`Effect`]s.
 
 mod events;
+mod mode;
 mod react;
 
 pub use self::events::{Effect, Input, NextScreen, Purpose};
+pub use self::mode::Mode;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,39 +39,52 @@ use crate::tui::scrub::Scrub;
 use crate::tui::sessions::Sessions;
 use crate::tui::theme::Theme;
 
-/// How the screen looks, chosen by the person.
+/// Appearance of the screen, as the user chose it.
 #[derive(Debug, Clone)]
 pub struct Appearance {
+    /// Styles of all roles.
     pub theme: Theme,
+    /// `true` if only ASCII characters are drawn.
     pub ascii: bool,
+    /// `true` if themes may use colours.
     pub colour: bool,
-    /// Where themes of the person's own are.
+    /// Directory of the user's own themes.
     pub themes: Option<PathBuf>,
-    /// Why the theme that was asked for is not used.
+    /// Reason why the requested theme is not used.
     pub complaint: Option<String>,
-    /// What to do while there is nothing to look at.
+    /// Text shown while there is no session.
     pub waiting: Option<String>,
 }
 
-/// Where things were drawn last, for the mouse and for scrolling.
+/// Areas of the screen as drawn last, in cells. Mouse events and scrolling refer to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Areas {
+    /// Tab bar.
     pub tabs: Rect,
+    /// Rows of the list, without its border and header.
     pub list: Rect,
+    /// Rows of the detail pane, or of the pane in its place, without its border.
     pub detail: Rect,
 }
 
-/// The state of the screen.
+/// State of the terminal user interface.
 pub struct App {
+    /// Handle of the engine that is shown.
     pub engine: Engine,
+    /// Fold of the records that were read so far.
     pub world: World,
     tail: Tail,
+    /// State of the recording.
     pub recording: watch::Receiver<Status>,
+    /// Appearance of the screen.
     pub appearance: Appearance,
+    /// Screen that is shown.
     pub screen: Pane,
+    /// Screen that was shown before help was opened.
     pub before_help: Pane,
-    /// The detail pane has the keys.
+    /// `true` if the detail pane has the keyboard focus.
     pub in_detail: bool,
+    /// `true` if one pane takes the whole screen.
     pub zoomed: bool,
     pub(super) frames: Frames,
     pub(super) detail: Detail,
@@ -80,48 +96,47 @@ pub struct App {
     pub(super) diff: Diff,
     pub(super) doctor: Doctor,
     pub(super) sessions: Sessions,
-    /// It looks at whatever runs, rather than at one engine.
-    home: bool,
-    /// What runs does so on another machine, as do its recordings and clients.
-    pub(super) is_remote: bool,
-    /// What was chosen to be looked at next.
+    /// Subject of the screen.
+    pub mode: Mode,
+    /// Screen that the user chose to see after this one.
     pub leads_to: Option<NextScreen>,
-    /// Leaving this screen leads to another one.
+    /// `true` if another screen follows when the user leaves this one.
     pub returns_home: bool,
-    /// What runs, where the screen looks at whatever does.
-    pub(super) running: watch::Receiver<Vec<RunningEngine>>,
-    /// The servers of clients that can be wrapped.
+    /// Servers of MCP clients that can be wrapped or unwrapped.
     pub(super) servers: Vec<(clients::ConfigFile, clients::Entry)>,
-    /// A finished recording, where nothing runs.
-    tape: bool,
-    /// The time of the screen itself: of a recording it is not that of its frames.
+    /// Clock of the screen itself. For a recording it is not the clock of the frames.
     clock: Clock,
     pub(super) help_top: usize,
     pub(super) overlay: Option<Overlay>,
     pub(super) keymap: Keymap,
+    /// Message in the footer, its level, and the time since which it is shown.
     pub toast: Option<(String, Level, Stamp)>,
+    /// Areas as drawn last.
     pub areas: Areas,
+    /// Width and height of the terminal, in cells.
     pub size: (u16, u16),
-    /// What is held is to be dropped at the end, not released.
+    /// `true` if held frames are to be dropped at the end rather than released.
     pub drops_held: bool,
-    /// What is held is to go on at the end, however patient its breakpoint is.
+    /// `true` if held frames are to be released at the end, whatever the patience of their
+    /// breakpoints.
     pub releases_held: bool,
-    /// When this screen was opened: what is older is no news.
+    /// Time at which the screen was opened. Older warnings are not announced.
     pub(super) opened: Stamp,
-    /// Ctrl-c was pressed once.
+    /// `true` after Ctrl-c was pressed once.
     pub(super) leaving: bool,
-    /// The session whose server's end was announced last.
+    /// Session whose end was announced last.
     pub(super) mourned: Option<SessionId>,
-    /// Notes that were looked at for warnings.
+    /// Number of notes that were searched for warnings.
     warned: usize,
-    /// The question that was opened by itself.
+    /// Frame whose question was opened automatically last.
     pub(super) offered_ask: Option<Seq>,
     effects: Vec<Effect>,
     changed: bool,
 }
 
 impl App {
-    /// A screen on a running engine.
+    /// Creates a screen for one running engine. `size` is the width and height of the terminal, in
+    /// cells.
     pub fn new(
         engine: Engine,
         recording: watch::Receiver<Status>,
@@ -152,13 +167,10 @@ impl App {
             diff: Diff::default(),
             doctor: Doctor::default(),
             sessions: Sessions::default(),
-            home: false,
-            is_remote: false,
+            mode: Mode::Engine,
             leads_to: None,
             returns_home: false,
-            running: watch::channel(Vec::new()).1,
             servers: Vec::new(),
-            tape: false,
             clock,
             help_top: 0,
             overlay: None,
@@ -178,7 +190,8 @@ impl App {
         }
     }
 
-    /// A screen on whatever runs.
+    /// Creates a screen for all `running` engines, which opens on the Sessions screen. `is_remote`
+    /// tells that they run on another machine.
     pub fn at_home(
         engine: Engine,
         recording: watch::Receiver<Status>,
@@ -188,13 +201,13 @@ impl App {
         is_remote: bool,
     ) -> Self {
         let mut app = Self::new(engine, recording, appearance, size);
-        (app.home, app.running, app.is_remote) = (true, running, is_remote);
+        app.mode = Mode::Home { running, is_remote };
         app.show_sessions();
         app
     }
 
-    /// A screen on a finished recording, of which `world` is known already; `clock` is that of the
-    /// screen.
+    /// Creates a screen for a finished recording that is folded into `world` already. `clock` is
+    /// the clock of the screen, not that of the frames.
     pub fn on_tape(
         engine: Engine,
         world: World,
@@ -208,14 +221,14 @@ impl App {
         app.scrub = Scrub::new(clock.clone());
         app.toast = app.appearance.complaint.clone().map(|text| (text, Level::Warning, clock.now()));
         (app.warned, app.mourned) = (world.notes.len(), world.sessions.keys().next_back().copied());
-        (app.tail, app.world, app.tape, app.clock) = (tail, world, true, clock);
+        (app.tail, app.world, app.mode, app.clock) = (tail, world, Mode::Tape, clock);
         app.screen = Pane::Tape;
-        // One looks at a recording from its beginning.
+        // A recording is read from its beginning.
         app.frames.follow = false;
         app
     }
 
-    /// Takes in what happened and returns what is to be done.
+    /// Applies an input and returns the effects to be carried out.
     pub fn update(&mut self, input: Input) -> Vec<Effect> {
         self.changed = true;
         match input {
@@ -253,31 +266,33 @@ impl App {
         std::mem::take(&mut self.effects)
     }
 
-    /// Whether anything changed since this was asked last.
+    /// Returns `true` if anything has changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
+    /// Returns the log of the engine.
     pub fn log(&self) -> &std::sync::Arc<Log> {
         self.engine.log()
     }
 
+    /// Returns the current time of the log's clock.
     pub fn now(&self) -> Stamp {
         self.log().clock().now()
     }
 
-    /// What a frame is called: by the number that it has where it was recorded.
+    /// Returns the number by which a frame is known: the one that it has where it was recorded.
     pub fn number(&self, seq: Seq) -> String {
         match self.engine.numbers().map(|numbers| numbers.there(seq)) {
             Some(Some((Some(place), there))) => format!("{}#{there}", super::text::clean(&place)),
             Some(Some((None, there))) => format!("#{there}"),
-            // It was said here.
-            Some(None) => "(here)".to_owned(),
+            // The frame was recorded by this process.
+            Some(None) => "(local)".to_owned(),
             None => format!("#{seq}"),
         }
     }
 
-    /// The frame that is called so.
+    /// Returns the frame with a number as [`App::number`] writes it.
     pub fn numbered(&self, text: &str) -> Option<Seq> {
         let (place, number) = text.rsplit_once('#').unwrap_or(("", text));
         let (place, number) = (place.trim(), number.trim().parse().ok()?);
@@ -287,17 +302,8 @@ impl App {
         }
     }
 
-    /// Whether it looks at whatever runs.
-    pub fn is_home(&self) -> bool {
-        self.home
-    }
-
-    /// Whether this is a finished recording, where nothing runs.
-    pub fn is_tape(&self) -> bool {
-        self.tape
-    }
-
-    /// The time that is looked at.
+    /// Returns the time that is shown: the present while a live list follows, otherwise that of the
+    /// playhead.
     pub fn playhead(&self) -> Stamp {
         match self.frames.follow && self.is_live() {
             true => self.now(),
@@ -305,52 +311,52 @@ impl App {
         }
     }
 
-    /// Whether the list stays at the newest frame.
+    /// Returns `true` if the list stays at the newest frame.
     pub fn frames_follow(&self) -> bool {
         self.frames.follow
     }
 
-    /// How long what is shown is behind what happens, here or where it happens.
+    /// Returns the delay between an event and its display: the delay of this screen or of the
+    /// running engines, whichever is larger.
     pub fn lag(&self) -> Duration {
-        let there = self.running.borrow().iter().map(|running| running.behind).max().unwrap_or_default();
         let here = match self.tail.behind() {
             0 => Duration::ZERO,
             _ => self.now().since(self.world.now),
         };
-        here.max(there)
+        here.max(self.mode.lag())
     }
 
-    /// How many records the view is behind the log.
+    /// Returns the number of records in the log that are not folded in yet.
     pub fn behind(&self) -> u64 {
         self.tail.behind()
     }
 
-    /// Whether the list is still being made.
+    /// Returns `true` if the list is incomplete because rows are still being matched.
     pub fn is_scanning(&self) -> bool {
         self.frames.is_scanning(&self.world)
     }
 
-    /// How long until something on the screen moves by itself: a timer of something held or
-    /// pending, or a recording that plays.
+    /// Returns the time until the screen changes without input, because of a timer of a held or
+    /// pending frame, or because a recording plays. Returns `None` if nothing of the kind is due.
     pub fn wake(&self) -> Option<Duration> {
-        /// How often timers move.
+        /// Interval at which timers are redrawn.
         const TICK: Duration = Duration::from_millis(100);
         let timers = matches!(self.screen, Pane::Sessions | Pane::Doctor) && !self.world.sessions.is_empty()
             || self.toast.is_some()
             || !self.world.held.is_empty()
             || self.world.is_waiting();
-        /// How often it is looked for what runs and was recorded.
+        /// Interval at which running engines and recordings are looked for.
         const POLL_INTERVAL: Duration = Duration::from_secs(1);
-        if self.home && !timers && self.screen == Pane::Sessions {
+        if self.mode.is_home() && !timers && self.screen == Pane::Sessions {
             return Some(POLL_INTERVAL);
         }
         match self.scrub.player.is_playing() {
             true => Some(self.scrub.wait(&self.world).unwrap_or(Duration::ZERO).min(TICK)),
-            false => (timers && !(self.tape && self.toast.is_none())).then_some(TICK),
+            false => (timers && !(self.mode.is_tape() && self.toast.is_none())).then_some(TICK),
         }
     }
 
-    /// The place whose keys apply.
+    /// Returns the pane whose key bindings apply.
     pub fn active_pane(&self) -> Pane {
         match self.screen {
             Pane::Frames | Pane::Tape if self.in_detail => Pane::Detail,
@@ -358,7 +364,7 @@ impl App {
         }
     }
 
-    /// Whether keys are text in an editor of this screen.
+    /// Returns `true` if keys are typed into a text editor of this screen.
     pub fn is_inserting(&self) -> bool {
         match self.screen {
             Pane::Intercept => self.hold.editing.as_ref().is_some_and(|editing| editing.inserting),
@@ -374,7 +380,8 @@ impl App {
         }
     }
 
-    /// The session that new messages go to: that of the selected frame, else the newest open one.
+    /// Returns the session that new messages go to: on the Sessions screen the one under the
+    /// cursor, else that of the selected frame if it is open, else the newest open one.
     pub fn session(&self) -> Option<SessionId> {
         if self.screen == Pane::Sessions
             && let Some(session) = self.sessions.session(&self.world)
@@ -389,27 +396,27 @@ impl App {
         selected.filter(open).or_else(newest).or(selected)
     }
 
-    /// The frame under the cursor of the list.
+    /// Returns the frame under the cursor of the list.
     pub fn frames_selected(&self) -> Option<Seq> {
         self.frames.selected()
     }
 
-    /// The frame that is looked at, also when the filter hides everything.
+    /// Returns the frame under the cursor, or the last one there if the filter hides all frames.
     pub fn frame_in_view(&self) -> Option<Seq> {
         self.frames.position()
     }
 
-    /// The frame on line `at` of the list.
+    /// Returns the frame on line `at` of the list.
     pub fn frame_at(&self, at: usize) -> Option<Seq> {
         self.frames.lines.get(at).map(|line| line.seq)
     }
 
-    /// Rows of the list that fit on the screen.
+    /// Returns the number of list rows that fit on the screen, at least 1.
     pub fn list_height(&self) -> usize {
         usize::from(self.areas.list.height).max(1)
     }
 
-    /// Rows of the detail pane that fit on the screen.
+    /// Returns the number of rows of the detail pane that fit on the screen, at least 1.
     pub fn detail_height(&self) -> usize {
         usize::from(self.areas.detail.height).max(1)
     }
@@ -426,7 +433,7 @@ impl App {
         self.effects.push(Effect::Send(command, purpose));
     }
 
-    /// Opens the prompt again for what could not be led to.
+    /// Opens the prompt for `lead` again, after the screen that it names could not be shown.
     pub fn ask_again(&mut self, lead: &NextScreen) {
         match lead {
             NextScreen::Launch(words) => {
@@ -440,9 +447,9 @@ impl App {
         }
     }
 
-    /// Says something in one line, for a while.
+    /// Shows a message in the footer for a few seconds.
     pub fn say(&mut self, level: Level, text: impl Into<String>) {
-        // An error and its hint are lines of their own elsewhere.
+        // Elsewhere, an error and its hint are separate lines: join them into one.
         let text = text.into();
         let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         self.toast = Some((parts.join(" · "), level, self.clock.now()));

@@ -1,4 +1,4 @@
-//! What follows from what happened: new records, time, answers.
+//! Reactions to inputs: new records, time and replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::tui::command::Pane;
 use crate::tui::composer::Sent;
 use crate::tui::overlay::Overlay;
 
-/// How long a toast stays.
+/// Time for which a message stays in the footer.
 const TOAST: Duration = Duration::from_secs(4);
-/// Records folded in at once, so that a flood does not stop the keys.
+/// Maximum number of records folded in at once, so that a flood does not block the keys.
 const FOLD: usize = 20_000;
 
 impl App {
@@ -36,10 +36,11 @@ impl App {
         self.mourn();
     }
 
-    /// Says what the engine warns of: a tape that fails, a lane that stopped reading.
+    /// Shows the newest warning of the engine, for example of a failing tape or of a lane that
+    /// stopped reading.
     fn warn(&mut self) {
         let unseen = &self.world.notes[self.warned.min(self.world.notes.len())..];
-        let is_news = |at: &crate::clock::Stamp| self.tape || *at >= self.opened;
+        let is_news = |at: &crate::clock::Stamp| self.mode.is_tape() || *at >= self.opened;
         let warning = unseen.iter().rev().find(|(_, at, _, note)| note.level > Level::Info && is_news(at));
         let warning = warning.map(|(_, _, _, note)| (note.level, note.text.clone()));
         self.warned = self.world.notes.len();
@@ -48,11 +49,11 @@ impl App {
         }
     }
 
-    /// Says when a server has ended, since clients tend to hide exactly this.
+    /// Announces the end of a server, since MCP clients tend to hide exactly this.
     fn mourn(&mut self) {
         let Some(session) = self.world.sessions.values().next_back() else { return };
         let Some(closed) = &session.closed else { return };
-        if session.closed_at.is_some_and(|(_, at)| at < self.opened) && !self.tape {
+        if session.closed_at.is_some_and(|(_, at)| at < self.opened) && !self.mode.is_tape() {
             return;
         }
         if self.mourned == Some(session.id) {
@@ -61,7 +62,7 @@ impl App {
         let how =
             closed.exit.map_or_else(|| closed.reason.clone(), |exit| format!("{}: {exit}", closed.reason));
         let next = match session.opened.pid {
-            Some(_) if session.opened.own_client => ". 9 shows its stderr, Space s r starts it again",
+            Some(_) if session.opened.own_client => ". 9 shows its stderr, Space s r restarts it",
             Some(_) => ". 9 shows its stderr",
             None => "",
         };
@@ -96,7 +97,7 @@ impl App {
         }
     }
 
-    /// Brings in line what follows from the rest of the state.
+    /// Brings everything that depends on the rest of the state up to date.
     pub(super) fn settle(&mut self) {
         let log = Arc::clone(self.engine.log());
         let height = self.list_height();
@@ -136,7 +137,7 @@ impl App {
                 self.open_ask();
             }
         }
-        // A question that was answered elsewhere, or taken back, is not asked any more.
+        // A question that was answered elsewhere or withdrawn is closed.
         if let Some(Overlay::Ask(ask)) = &self.overlay
             && !self.world.asked.contains(&ask.frame)
         {
@@ -144,17 +145,16 @@ impl App {
         }
     }
 
-    /// Looks for what runs without a session, and now and then for new recordings.
+    /// Updates the engines without a session, and asks for the recordings every few seconds.
     fn look_around(&mut self) {
         const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
-        if !self.is_home() {
+        if !self.mode.is_home() {
             return;
         }
-        self.sessions.idle =
-            self.running.borrow().iter().filter(|running| running.is_idle).cloned().collect();
+        self.sessions.idle = self.mode.running().into_iter().filter(|running| running.is_idle).collect();
         let now = self.clock.now();
         if self.screen == Pane::Sessions
-            && !self.is_remote
+            && !self.mode.is_remote()
             && now.since(self.sessions.listed) > REFRESH_INTERVAL
         {
             self.sessions.listed = now;
@@ -162,7 +162,7 @@ impl App {
         }
     }
 
-    /// Opens the newest question of a server to our own client.
+    /// Opens the newest question that a server asks the built-in client.
     pub(in crate::tui) fn open_ask(&mut self) {
         let own = |seq: &&Seq| {
             let session = self.world.row(**seq).and_then(|row| self.world.sessions.get(&row.session));

@@ -1,5 +1,5 @@
-//! Turning a message into rows for the detail pane. Runs on a worker: a large message takes
-//! longer than a frame of the screen may.
+//! Rendering of messages into rows of a pane. A worker does this, since a large message takes
+//! longer than the interval between two redraws.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,82 +14,104 @@ use crate::log::http::Http;
 use crate::log::record::Seq;
 use crate::mcp::{json, layout};
 
-/// How a message is shown.
+/// Format in which a message is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum View {
+    /// Tree of its values, which can be folded.
     Tree,
+    /// Indented JSON.
     Pretty,
+    /// Text as it arrived.
     Raw,
+    /// Bytes in hexadecimal.
     Hex,
-    /// The exchange that it was part of.
+    /// HTTP exchange that the message was part of.
     Http,
 }
 
-/// The pane that something is rendered for.
+/// Pane that rows are rendered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slot {
+    /// Detail pane of the Frames and Tape screens.
     Detail,
+    /// Held message on the Intercept screen.
     Held,
+    /// Reply on the Composer screen.
     Reply,
 }
 
-/// What is to be rendered.
+/// Message to be rendered, and its format.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// Pane that the rows are for.
     pub slot: Slot,
+    /// Frame of the message.
     pub seq: Seq,
-    /// Told apart from earlier jobs by this number.
+    /// Number that tells the job apart from earlier ones of the same pane.
     pub generation: u64,
+    /// Format to render.
     pub view: View,
+    /// Message as it arrived.
     pub bytes: Bytes,
+    /// HTTP exchange of the message, if it came over HTTP.
     pub http: Option<Box<Http>>,
-    /// It never claimed to be a message: that it is none is nothing to remark on.
+    /// `true` for plain text such as stderr, which gets no warning that it is not JSON.
     pub is_text: bool,
-    /// Nodes of the tree, by the offset of their value, that are not as folded as by default.
+    /// Nodes of the tree that are not folded as by default, by the offset of their value.
     pub toggled: HashSet<usize>,
-    /// Columns there are, for what is wrapped.
+    /// Width of the pane in columns, at which rows are wrapped.
     pub width: usize,
 }
 
-/// Rows for a pane.
+/// Rows rendered for a pane.
 #[derive(Debug, Clone)]
 pub struct Rendered {
+    /// Pane that the rows are for.
     pub slot: Slot,
+    /// Frame of the message.
     pub seq: Seq,
+    /// Number of the job.
     pub generation: u64,
+    /// Rows, from top to bottom.
     pub rows: Vec<Row>,
 }
 
-/// One row.
+/// Row of a pane.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
+    /// Pieces of text, each with its role in the theme.
     pub spans: Vec<(Role, String)>,
+    /// Value that the row shows, in the tree format only.
     pub node: Option<Node>,
 }
 
-/// The value that a row of the tree shows.
+/// Value that a row of the tree shows.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its normalised JSONPath (RFC 9535 section 2.7).
+    /// Normalized JSONPath of the value (RFC 9535 section 2.7); simple names are written without
+    /// quotes.
     pub path: String,
+    /// Position of the value in the bytes of the message.
     pub span: Range<usize>,
-    /// Whether it is unfolded, if it can be.
+    /// `true` if the value is unfolded; `None` if it cannot be folded.
     pub unfolded: Option<bool>,
+    /// Number of values that contain this one.
     pub depth: usize,
 }
 
-/// Bytes that are highlighted; the rest of a longer message is plain.
+/// Number of bytes that are highlighted; the rest of a longer message is plain.
 const HIGHLIGHT: usize = 64 << 10;
-/// Bytes that raw and hex views show.
+/// Maximum number of bytes in the raw and hex formats.
 const SHOWN: usize = 1 << 20;
-/// Children of one node that are shown.
+/// Maximum number of children shown per node.
 const CHILDREN: usize = 200;
-/// Nodes are unfolded down to this depth by default.
+/// Depth down to which nodes are unfolded by default.
 const UNFOLDED: usize = 3;
 
 impl View {
     const ALL: [Self; 5] = [Self::Tree, Self::Pretty, Self::Raw, Self::Hex, Self::Http];
 
+    /// Returns the name of the format for the screen.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Tree => "tree",
@@ -100,7 +122,7 @@ impl View {
         }
     }
 
-    /// The view `steps` further.
+    /// Returns the format `steps` further in the cycle of formats.
     #[must_use]
     pub fn step(self, steps: usize) -> Self {
         let at = Self::ALL.iter().position(|view| *view == self).unwrap_or(0);
@@ -126,7 +148,8 @@ pub fn render(job: &Job) -> Rendered {
     Rendered { slot: job.slot, seq: job.seq, generation: job.generation, rows }
 }
 
-/// Breaks a row that is wider than the pane; what follows is indented like its beginning.
+/// Wraps a row that is wider than the pane; continuation rows are indented relative to its
+/// beginning.
 fn folded(row: Row, width: usize) -> Vec<Row> {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     let total: usize = row.spans.iter().map(|(_, text)| text.width()).sum();
@@ -177,9 +200,9 @@ fn not_json(job: &Job, flaw: &json::Flaw) -> Vec<Row> {
     rows
 }
 
-/// What HTTP says of a frame.
+/// Renders the facts that HTTP gives about a frame.
 fn exchange(http: Option<&Http>) -> Vec<Row> {
-    let Some(http) = http else { return vec![plain(Role::Dim, "it did not come over HTTP")] };
+    let Some(http) = http else { return vec![plain(Role::Dim, "this frame was not sent over HTTP")] };
     let pair = |name: &str, value: &str| Row {
         spans: vec![(Role::JsonKey, clean(name)), (Role::Dim, ": ".to_owned()), (Role::Text, clean(value))],
         node: None,
@@ -188,8 +211,8 @@ fn exchange(http: Option<&Http>) -> Vec<Row> {
     rows.push(plain(Role::Dim, format!("exchange {}", http.exchange.0)));
     rows.extend(http.headers.iter().map(|(name, value)| pair(name, value)));
     if http.stream {
-        let where_from = if http.headers.is_empty() { ", whose first frame has the headers" } else { "" };
-        rows.push(plain(Role::Dim, format!("on a stream of events{where_from}")));
+        let where_from = if http.headers.is_empty() { ", the headers are in its first frame" } else { "" };
+        rows.push(plain(Role::Dim, format!("part of an event stream{where_from}")));
     }
     if let Some(event) = &http.event {
         rows.push(Row::default());
@@ -262,12 +285,12 @@ fn branch(
     if hidden > 0 {
         rows.push(plain(
             Role::Dim,
-            format!("{}  … {hidden} more; the pretty view (v) has all", "  ".repeat(depth + 1)),
+            format!("{}  … {hidden} more; the pretty view (v) shows all", "  ".repeat(depth + 1)),
         ));
     }
 }
 
-/// A member of a normalised path; names that need no quotes go without.
+/// Returns a name segment of a JSONPath, in dot notation if the name needs no quotes.
 fn segment(key: &str) -> String {
     let simple = !key.is_empty()
         && !key.starts_with(|c: char| c.is_ascii_digit())
@@ -279,7 +302,7 @@ fn segment(key: &str) -> String {
 }
 
 fn scalar(token: &[u8]) -> (Role, String) {
-    /// Longer strings that look like base64 are named, not shown.
+    /// Length in bytes from which a string that looks like base64 is only named.
     const BLOB: usize = 512;
     const SHOWN: usize = 2000;
     let text = String::from_utf8_lossy(token);
@@ -370,7 +393,7 @@ fn syntaxes() -> &'static SyntaxSet {
     SYNTAXES.get_or_init(SyntaxSet::load_defaults_newlines)
 }
 
-/// Highlights JSON by the roles of the theme.
+/// Highlights JSON with the roles of the theme.
 fn highlight(text: &str) -> Vec<Row> {
     let syntaxes = syntaxes();
     let Some(syntax) = syntaxes.find_syntax_by_extension("json") else {
@@ -395,7 +418,8 @@ fn highlight(text: &str) -> Vec<Row> {
         for (at, op) in ops {
             push(&mut spans, &stack, &line[from..at]);
             from = at;
-            // An operation that does not fit the stack only costs a colour.
+            // An operation that does not fit the stack costs no more than a colour; ignore the
+            // error.
             let _ = stack.apply(&op);
         }
         push(&mut spans, &stack, &line[from..]);
@@ -404,7 +428,7 @@ fn highlight(text: &str) -> Vec<Row> {
     rows
 }
 
-/// The role of what stands inside these scopes of the JSON syntax.
+/// Returns the role of text inside these scopes of the JSON syntax.
 fn role(stack: &ScopeStack) -> Role {
     let mut role = Role::Text;
     for scope in stack.as_slice() {

@@ -1,4 +1,4 @@
-//! What messages look like.
+//! Tests of rendered messages.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn json_is_coloured_by_what_it_is() {
 }
 
 #[test]
-fn what_is_no_json_is_shown_with_the_reason() {
+fn non_json_is_shown_with_the_reason() {
     let texts = texts(View::Tree, "DB connected\n");
     assert_eq!(texts[0], "DB connected");
     assert_eq!(texts.last().map(String::as_str), Some("not JSON: expected a value at byte 0"));

@@ -1,4 +1,4 @@
-//! The Composer screen.
+//! Drawing of the Composer screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,6 +14,7 @@ use super::{detail, hold};
 use crate::log::world::FrameState;
 use crate::mcp::Direction;
 
+/// Draws the screen in `area`, and stores the places of the offers and of the reply in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let focus = app.composer.focus;
     if area.width >= 100 {
@@ -24,7 +25,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         draw_reply(frame, app, reply, areas);
         return;
     }
-    // On a narrow screen the pane that has the keys gets the room.
+    // On a narrow screen, the pane with the keyboard focus and the reply share the room.
     let [top, bottom] = area.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]));
     match focus {
         Focus::List => draw_offers(frame, app, top, areas),
@@ -40,8 +41,7 @@ fn draw_offers(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) 
     frame.render_widget(block, area);
     areas.list = inner;
     if composer.offers.is_empty() {
-        let text =
-            "No tools listed yet. A server under `tui -- CMD` is asked by itself; Ctrl-n writes a message.";
+        let text = "No tools listed yet. Servers started with `tui -- CMD` are asked automatically; Ctrl-n writes a message.";
         frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: true }), inner);
         return;
     }
@@ -81,7 +81,7 @@ fn draw_draft(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let [body, status] = inner.layout(&Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]));
     let wrong = match &app.composer.draft {
         None => {
-            let text = "Enter on a tool opens its form. R on a frame edits a copy of it. Ctrl-n starts from nothing.";
+            let text = "Enter on a tool opens its form. R on a frame edits a copy of it. Ctrl-n starts a new message.";
             frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: true }), body);
             return;
         }
@@ -105,7 +105,8 @@ fn draw_draft(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(app.span(role, text)), status);
 }
 
-/// A form: two lines a field, its name and what it means, and its input.
+/// Draws a form with two lines per field: its name and description, then its input. `about` is a
+/// description of the whole; `focused` shows the cursor.
 pub fn draw_form(frame: &mut Frame<'_>, app: &App, form: &Form, about: &str, area: Rect, focused: bool) {
     let glyphs = app.glyphs();
     let width = usize::from(area.width);
@@ -162,13 +163,13 @@ fn draw_reply(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     detail::draw_rows(frame, app, &app.reply, inner, app.composer.focus == Focus::Reply);
 }
 
-/// What became of what was sent last.
+/// Returns the title of the reply pane, which tells the state of the message sent last.
 fn reply_title(app: &App) -> String {
     let held = |seq: u64| app.world.row(seq).is_some_and(|row| matches!(row.state, FrameState::Held));
     if let Some(row) = app.reply.seq.and_then(|seq| app.world.row(seq)) {
         let taken = row.duration().map(duration).unwrap_or_default();
         let word = if row.is_error { "error" } else { "reply" };
-        let held = if held(row.seq) { " · held, 3 shows it" } else { "" };
+        let held = if held(row.seq) { " · held (3 shows it)" } else { "" };
         return format!("{word} {} · {taken}{held}", app.number(row.seq));
     }
     let first = match &app.composer.sent {
@@ -181,7 +182,7 @@ fn reply_title(app: &App) -> String {
     };
     match first.and_then(|seq| app.world.row(seq)) {
         Some(row) if held(row.seq) => format!("{} is held, 3 shows it", app.number(row.seq)),
-        Some(row) if row.op().is_none() => format!("sent as {}; nothing answers it", app.number(row.seq)),
+        Some(row) if row.op().is_none() => format!("sent as {}; no reply expected", app.number(row.seq)),
         _ => "waiting for the reply".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The detail pane, and panes that show rendered rows.
+//! Detail pane, and other panes that show rendered rows.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,6 +12,7 @@ use super::super::theme::Role;
 use crate::clock;
 use crate::log::world::{FrameState, Row};
 
+/// Draws the detail pane in `area`, and stores the place of its rows in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let view = app.detail.view.word();
     let title = match app.detail.seq {
@@ -36,12 +37,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     draw_rows(frame, app, &app.detail, rest, app.in_detail);
 }
 
-/// The rendered rows of a pane, with its cursor where it has the keys.
+/// Draws the rendered rows of a pane, with its cursor if it has the keyboard focus.
 pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, focused: bool) {
     let Some(seq) = detail.seq else { return };
     let rows = detail.rows();
     if rows.is_empty() {
-        // The worker is on it; the beginning of the message is there at once.
+        // Until the worker is done, the beginning of the message is shown.
         const FIRST: usize = 4096;
         let record = app.log().get(seq);
         let text = record.as_ref().and_then(|record| record.frame()).map(|frame| {
@@ -66,7 +67,7 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
     }
 }
 
-/// What is known of a frame besides its message.
+/// Returns lines with the facts of a frame that are not in its message.
 fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     let handling = app.world.handling(row.seq);
     let mut first = vec![
@@ -83,12 +84,12 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     }
     if let Some(cause) = row.op().and_then(|op| app.world.operations.cause(op)) {
         let basis = if cause.presumed { " (presumed: the only call in flight)" } else { "" };
-        first.push(format!("in the course of op {}{basis}", cause.op.0));
+        first.push(format!("caused by op {}{basis}", cause.op.0));
     }
     let mut lines = vec![Line::from(app.span(Role::Dim, first.join(" · ")))];
     let mut second = Vec::new();
     match row.state {
-        FrameState::Moving => second.push("on its way".to_owned()),
+        FrameState::Moving => second.push("in transit".to_owned()),
         FrameState::Held => second.push("held".to_owned()),
         FrameState::Ended(outcome) => second.push(outcome.to_string()),
     }
@@ -114,9 +115,9 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     let mut odd: Vec<String> = row.quirks.describe().map(str::to_owned).collect();
     odd.extend(row.flags.words().map(|flag| match flag {
         "late" => "arrived after its request was cancelled".to_owned(),
-        "orphan" => "belongs to no request that was seen".to_owned(),
-        "duplicate" => "uses an id that was answered already or is in flight".to_owned(),
-        _ => "spells the id differently than its request".to_owned(),
+        "orphan" => "has no matching request".to_owned(),
+        "duplicate" => "reuses a request id that is in flight or was answered".to_owned(),
+        _ => "request id is spelled differently in the request".to_owned(),
     }));
     odd.extend(app.world.illegal(row));
     if !odd.is_empty() {

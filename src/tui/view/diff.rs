@@ -1,4 +1,4 @@
-//! The Diff screen.
+//! Drawing of the Diff screen.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -9,6 +9,7 @@ use super::super::diff::Kind;
 use super::super::text::{clean, fit};
 use super::super::theme::Role;
 
+/// Draws the screen in `area`, and stores the place of the report in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let diff = &app.diff;
     let title = match &diff.asked {
@@ -22,7 +23,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let empty = match (&diff.report, diff.working) {
         (_, true) => Some("comparing …"),
         (None, false) => {
-            Some("= names the recording to compare this one with, or #1 #2 for two of its sessions")
+            Some("press = to choose a recording to compare with, or #1 #2 for two sessions of this one")
         }
         _ => None,
     };

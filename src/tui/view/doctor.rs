@@ -1,4 +1,4 @@
-//! The Doctor screen.
+//! Drawing of the Doctor screen.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -9,6 +9,7 @@ use super::super::text::{clean, fit};
 use super::super::theme::Role;
 use crate::doctor::CheckResult;
 
+/// Draws the screen in `area`, and stores the place of the checks in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let doctor = &app.doctor;
     let of = app.doctor_of().and_then(|id| app.world.sessions.get(&id));

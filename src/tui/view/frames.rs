@@ -1,4 +1,4 @@
-//! The list of frames and its filter bar.
+//! List of frames, and its filter bar.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
@@ -15,6 +15,7 @@ use crate::log::record::{Channel, Origin, Outcome, Role as Part};
 use crate::log::world::{FrameState, Operation, Row, State};
 use crate::mcp::{Direction, Kind, Opaque};
 
+/// Draws the filter bar: filters, highlight and counts.
 pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let frames = &app.frames;
     let mut spans = vec![app.span(Role::Key, " / ")];
@@ -32,7 +33,7 @@ pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let total = app.world.rows.len();
     let noun = if frames.operations { "rows" } else { "frames" };
     let scanned = match frames.is_scanning(&app.world) {
-        true => format!("looked at {} % ", frames.scanned(&app.world)),
+        true => format!("scanned {} % ", frames.scanned(&app.world)),
         false => String::new(),
     };
     let follow = if frames.follow { " follow " } else { " " };
@@ -43,6 +44,7 @@ pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(app.span(Role::Dim, right)), place);
 }
 
+/// Draws the list in `area`, and stores the place of its rows in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let title = if app.frames.operations { "Operations" } else { "Frames" };
     let block = app.pane(title.to_owned(), !app.in_detail);
@@ -75,14 +77,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     }
 }
 
-/// Whether frames of servers with different names stand in one list.
+/// Returns `true` if servers with different names are in the list.
 fn has_several(app: &App) -> bool {
     let mut names = app.world.sessions.values().map(|session| &session.opened.name);
     let first = names.next();
     names.any(|name| Some(name) != first)
 }
 
-/// The selection keeps the colours of what it marks, but for its background.
+/// Returns the style of the selection, which changes only the background if the theme has one.
 fn selection(app: &App) -> Style {
     let style = app.appearance.theme.style(Role::Selected);
     match style.bg {
@@ -94,7 +96,7 @@ fn selection(app: &App) -> Style {
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let text = match (app.world.rows.is_empty(), app.world.sessions.is_empty()) {
         (true, true) => app.appearance.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned()),
-        (true, false) => "connected, nothing said yet".to_owned(),
+        (true, false) => "connected, no message yet".to_owned(),
         (false, _) => {
             let filter = app.frames.chips.last().map(|chip| clean(chip.query.text())).unwrap_or_default();
             format!("0 of {} match. Backspace removes [{filter}]", app.world.rows.len())
@@ -104,31 +106,32 @@ fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).alignment(Alignment::Center), middle);
 }
 
-/// How wide the columns are; narrow screens go without the last ones.
+/// Widths of the columns; 0 for columns that a narrow screen leaves out.
 struct Columns {
     time: usize,
-    /// The server, where several are looked at together.
+    /// Server of the frame, if several are shown together.
     server: usize,
     text: usize,
     duration: usize,
     size: usize,
-    /// The HTTP status, and the streams that are open; not there where nothing came over HTTP.
+    /// HTTP status; 0 without HTTP traffic.
     status: usize,
+    /// Open event streams; 0 without HTTP traffic.
     streams: usize,
 }
 
 const DIR: usize = 2;
 const OP: usize = 7;
-/// The width from which on nothing is left out.
+/// Width from which no column is left out.
 const ROOMY: usize = 78;
 const STATE: usize = 10;
-/// Streams that are drawn beside each other.
+/// Maximum number of streams that are drawn beside each other.
 const STREAMS: usize = 4;
 
 impl Columns {
     fn new(width: usize, http: bool, several: bool) -> Self {
         let time = if width >= 58 { 9 } else { 0 };
-        // Where there is little room, whose a frame is says more than how long it is.
+        // With little room, the server of a frame is more important than its size.
         let size = if width >= if several { ROOMY } else { 60 } { 6 } else { 0 };
         let duration = 7;
         let server = match several {
@@ -161,7 +164,7 @@ impl Columns {
 
     fn line(&self, app: &App, entry: Entry, row: &Row) -> Line<'static> {
         let glyphs = app.glyphs();
-        // The last column of a cell keeps it apart from the next.
+        // The last column of a cell stays empty and separates it from the next cell.
         let cell = |role: Role, text: &str, width: usize| {
             app.span(role, pad(&fit(text, width.saturating_sub(1), glyphs.ellipsis), width, ' '))
         };
@@ -199,7 +202,8 @@ impl Columns {
     }
 }
 
-/// The streams that were open when a frame came: where each began, spoke and ended.
+/// Returns signs for the streams that were open when a frame arrived: first event, later event or
+/// open.
 fn streams(app: &App, row: &Row) -> String {
     if !app.world.speaks_http {
         return String::new();
@@ -221,7 +225,7 @@ fn streams(app: &App, row: &Row) -> String {
     signs.concat()
 }
 
-/// What ties the frames of an operation together.
+/// Returns the sign that connects the frames of an operation, and the number of the operation.
 fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&Operation>) -> String {
     let Some(operation) = operation else { return String::new() };
     let glyphs = app.glyphs();
@@ -235,14 +239,14 @@ fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&Operation>) ->
         glyphs.middle
     };
     match app.world.operations.cause(operation.id).filter(|_| !entry.nested) {
-        // What was asked for in the course of another operation names that one.
+        // An operation that another one caused also has the number of that one.
         Some(cause) if cause.presumed => format!("{sign} {}~{}", operation.id.0, cause.op.0),
         Some(cause) => format!("{sign} {}<{}", operation.id.0, cause.op.0),
         None => format!("{sign} {}", operation.id.0),
     }
 }
 
-/// What a frame is, in a few words.
+/// Returns a short description of a frame, and its role in the theme.
 fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
     let glyphs = app.glyphs();
     let method = app.world.text(row.method).map(clean);
@@ -279,7 +283,7 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
             let note = match why {
                 Some(Opaque::Truncated) => "too long to inspect",
                 Some(Opaque::NotJson(_)) => "not JSON",
-                _ => "no message",
+                _ => "not an MCP message",
             };
             (format!("{indent}{} {note}: {}", glyphs.warning, said()), Role::Warning)
         }
@@ -300,7 +304,7 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
     }
 }
 
-/// The time an answer took, or a request has been waiting.
+/// Returns the time that an answer took, or that a frame has been waiting.
 fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
     if let Some(operation) = whole {
         let end = operation.ended().unwrap_or_else(|| app.now());
@@ -332,7 +336,7 @@ fn is_pending(app: &App, row: &Row) -> bool {
         && row.op().and_then(|op| app.world.operation(op)).is_some_and(open)
 }
 
-/// Where a frame stands: the most important word first.
+/// Returns the state of a frame, the most important one first, and its role in the theme.
 fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
     let glyphs = app.glyphs();
     let word = |sign: &str, text: &str| format!("{sign} {text}");
@@ -348,7 +352,7 @@ fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
     }
     match row.origin() {
         Origin::Replaced(_) => return (word(glyphs.edited, "edited"), Role::Edited),
-        Origin::Answered(_) => return (word(glyphs.answered, "by us"), Role::Edited),
+        Origin::Answered(_) => return (word(glyphs.answered, "composed"), Role::Edited),
         Origin::Injected => return (word(glyphs.injected, "injected"), Role::Edited),
         Origin::Replayed | Origin::Remapped(_) => return (row.origin().as_str().to_owned(), Role::Edited),
         Origin::Wire => {}

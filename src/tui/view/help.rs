@@ -1,4 +1,4 @@
-//! Help: every command, those of the screen one came from first.
+//! Help screen: all commands, those of the screen before it first, and the fields of queries.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -10,6 +10,7 @@ use super::super::text::pad;
 use super::super::theme::Role;
 use crate::log::query::Field;
 
+/// Draws the screen in `area`, and stores the place of its lines in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let block = app.pane(format!("Help · {}", app.before_help.title()), true);
     let inner = block.inner(area);

@@ -1,4 +1,4 @@
-//! The Intercept screen.
+//! Drawing of the Intercept screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -12,7 +12,7 @@ use super::super::theme::Role;
 use super::detail;
 use crate::mcp::Direction;
 
-/// One line with all breakpoints.
+/// Draws a line with all breakpoints.
 pub fn draw_breakpoints(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let breakpoints = app.engine.breakpoints();
     let mut spans = vec![app.span(Role::Dim, if breakpoints.armed { " armed: " } else { " disarmed (i): " })];
@@ -28,6 +28,7 @@ pub fn draw_breakpoints(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(spans), area);
 }
 
+/// Draws the screen in `area`, and stores the places of the queue and of the message in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let layout = if area.width >= 100 {
         Layout::horizontal([Constraint::Fill(2), Constraint::Fill(3)])
@@ -59,8 +60,8 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     if app.world.held.is_empty() {
         let points = app.engine.breakpoints().points.len();
         let text = match points {
-            0 => "Nothing held. b on a frame makes a breakpoint, I holds everything.".to_owned(),
-            _ => format!("Nothing held. {points} breakpoints wait."),
+            0 => "No frame is held. b on a frame sets a breakpoint, I holds every frame.".to_owned(),
+            _ => format!("No frame is held. {points} breakpoints are set."),
         };
         let paragraph = Paragraph::new(app.span(Role::Dim, text))
             .alignment(Alignment::Center)
@@ -113,13 +114,13 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, areas: &mut Areas) {
     let verb = match (editing.answers, editing.keeps_headers) {
         (true, _) => "answer to",
-        (false, true) => "editing, headers stay,",
+        (false, true) => "editing, headers unchanged,",
         (false, false) => "editing",
     };
     let mode = if editing.inserting {
-        "INS, Esc leaves, Ctrl-s sends"
+        "INSERT, Esc leaves, Ctrl-s sends"
     } else {
-        "e goes on, Ctrl-s sends, Esc discards"
+        "e resumes, Ctrl-s sends, Esc discards"
     };
     let block = app.pane(format!("{verb} {} · {mode}", app.number(editing.frame)), editing.inserting);
     let inner = block.inner(area);
@@ -151,7 +152,7 @@ fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, 
     frame.render_widget(Line::from(app.span(role, message)), status);
 }
 
-/// A text area in the colours of the theme; its cursor shows where it has the keys.
+/// Draws a text area in the colours of the theme, with a cursor if it has the keyboard focus.
 pub fn draw_text(
     frame: &mut Frame<'_>,
     app: &App,

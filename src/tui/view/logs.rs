@@ -1,4 +1,4 @@
-//! The Logs screen.
+//! Drawing of the Logs screen.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -10,6 +10,7 @@ use super::super::theme::Role;
 use crate::clock;
 use crate::log::record::Level;
 
+/// Draws the screen in `area`, and stores the place of its lines in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let shown = app.logs.shown();
     let what = if app.logs.errors_only { "warnings and errors" } else { "stderr and events" };
@@ -18,7 +19,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     frame.render_widget(block, area);
     areas.list = inner;
     if shown.is_empty() {
-        let text = "The server has written nothing to stderr (that is normal).";
+        let text = "No output on stderr yet (this is normal).";
         frame.render_widget(Line::from(app.span(Role::Dim, text)), inner);
         return;
     }

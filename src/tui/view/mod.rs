@@ -1,5 +1,5 @@
-//! Drawing: from the state of the screen to cells. Nothing here changes anything; only what is
-//! visible is built.
+//! Drawing: from the state of the screen to cells. Drawing changes no state, and builds only
+//! visible parts.
 
 mod compose;
 mod detail;
@@ -28,31 +28,51 @@ use super::text::{clean, count, duration, fit};
 use super::theme::Role;
 use crate::log::record::Level;
 
-/// The smallest screen that is drawn.
+/// Width and height of the smallest screen that is drawn, in cells.
 pub const SMALLEST: (u16, u16) = (60, 15);
-/// From this width on, list and detail stand side by side.
+/// Width in columns from which list and detail pane are side by side.
 const WIDE: u16 = 120;
 
-/// The signs of the screen.
+/// Signs on the screen.
 pub struct Glyphs {
+    /// End of a text that was cut.
     pub ellipsis: char,
+    /// Frame to the server.
     pub to_server: &'static str,
+    /// Frame to the client.
     pub to_client: &'static str,
+    /// First frame of an operation or stream.
     pub first: &'static str,
+    /// Later event of a stream.
     pub event: &'static str,
+    /// Frame in the middle of an operation, or open stream.
     pub middle: &'static str,
+    /// Response that ends an operation.
     pub last: &'static str,
+    /// Operation without an answer, or engine without a client.
     pub pending: &'static str,
+    /// Error, or server that has ended.
     pub error: &'static str,
+    /// Success, or valid input.
     pub ok: &'static str,
+    /// Held frame.
     pub held: &'static str,
+    /// Frame that was edited.
     pub edited: &'static str,
+    /// Frame that was dropped or withdrawn, operation that was cancelled, or session that has
+    /// ended.
     pub dropped: &'static str,
+    /// Frame that shadowcat injected.
     pub injected: &'static str,
+    /// Request that was answered in the place of the peer, or such an answer.
     pub answered: &'static str,
+    /// Recording.
     pub record: &'static str,
+    /// Running session.
     pub live: &'static str,
+    /// Warning.
     pub warning: &'static str,
+    /// Operation as a whole.
     pub unfold: &'static str,
 }
 
@@ -78,7 +98,7 @@ const GLYPHS: Glyphs = Glyphs {
     unfold: "▸",
 };
 
-/// What stands for a sign where only plain characters are wanted.
+/// Returns the ASCII replacement of a sign.
 fn plain(sign: &str) -> &'static str {
     match sign {
         "…" => "~",
@@ -118,7 +138,7 @@ impl App {
         Span::styled(text.into(), self.appearance.theme.style(role))
     }
 
-    /// A bordered pane; the one that has the keys is told by its border.
+    /// Returns a bordered pane, whose border shows whether it has the keyboard focus.
     fn pane(&self, title: String, focused: bool) -> Block<'static> {
         let role = if focused { Role::Focus } else { Role::Border };
         Block::new()
@@ -130,10 +150,10 @@ impl App {
 }
 
 pub(super) use overlay::review_width;
-/// Columns that a picture of time has on a screen of this width.
+/// Number of columns of the timeline on a screen of this width.
 pub(super) use tape::columns as time_columns;
 
-/// Draws the whole screen and tells where things are.
+/// Draws the whole screen and returns the areas of its parts.
 pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
@@ -249,10 +269,10 @@ fn bg(style: ratatui::style::Style) -> ratatui::style::Style {
     ratatui::style::Style { fg: None, ..style }
 }
 
-/// What is told later than this is late.
+/// Delay from which the header warns that the view is behind.
 const LAG: Duration = Duration::from_secs(1);
 
-/// The right side of the header: what a person must not overlook.
+/// Returns the right side of the header: the states that the user must not overlook.
 fn header_state(app: &App) -> Vec<Span<'static>> {
     let glyphs = app.glyphs();
     let style = app.appearance.theme.style(Role::Header);
@@ -260,7 +280,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     let live = app.world.sessions.values().any(|session| session.closed.is_none());
     let behind = app.lag();
     right.push(match (app.frames.paused, live) {
-        _ if app.is_tape() => Span::styled("tape ", style),
+        _ if app.mode.is_tape() => Span::styled("tape ", style),
         (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
         (false, true) if behind >= LAG => {
             app.span(Role::Warning, format!("view behind {} ", duration(behind)))
@@ -273,8 +293,10 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         (false, false) => Span::styled("ended ", style),
     });
     let breakpoints = app.engine.breakpoints();
-    let others =
-        breakpoints.controllers.iter().filter(|controller| Some(controller.seat) != app.engine.who().seat);
+    let others = breakpoints
+        .controllers
+        .iter()
+        .filter(|controller| Some(controller.id) != app.engine.who().controller);
     if let Some(other) = others.clone().find(|controller| controller.decides) {
         right.push(app.span(Role::Warning, format!("{} decides ", clean(&other.name))));
     } else if others.clone().count() > 0 {
@@ -292,7 +314,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     right.push(match (&status.failing, &status.path) {
         (Some(_), _) => app.span(Role::Error, format!("{} TAPE FAILS ", glyphs.record)),
         (None, Some(_)) => Span::styled(format!("{} {}B ", glyphs.record, count(status.bytes)), style),
-        (None, None) if app.is_home() => Span::styled("", style),
+        (None, None) if app.mode.is_home() => Span::styled("", style),
         (None, None) => app.span(Role::Warning, "no tape "),
     });
     let lost = app.log().lost();
@@ -307,7 +329,7 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
     right
 }
 
-/// The screens in the tab bar, each with the command that opens it and its badge.
+/// Returns the screens in the tab bar: the command that opens each, and its label with a badge.
 fn tabs(app: &App) -> Vec<(Cmd, String)> {
     let held = app.world.held.len();
     let errors = app.logs.lines.iter().filter(|line| line.level == Level::Error).count();
@@ -354,7 +376,7 @@ fn draw_tabs(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(line), area);
 }
 
-/// The command of the tab at `column`.
+/// Returns the command of the tab at `column`.
 pub(super) fn tab_at(app: &App, column: usize) -> Option<Cmd> {
     let mut right = 0;
     tabs(app).into_iter().find_map(|(command, text)| {
@@ -363,7 +385,8 @@ pub(super) fn tab_at(app: &App, column: usize) -> Option<Cmd> {
     })
 }
 
-/// The footer: a toast, else the commands that apply to what is selected.
+/// Draws the footer: a message, else the keys of an overlay or editor, else the commands that
+/// apply.
 fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     if let Some((text, level, _)) = &app.toast {
         let role = match level {
@@ -376,9 +399,9 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         return;
     }
     let hints: &[(&str, &str)] = match &app.overlay {
-        Some(Overlay::Review(_)) => &[("Enter", "changes the file"), ("Esc", "leaves it as it is")],
-        Some(Overlay::Prompt(_)) => &[("Enter", "takes it"), ("Tab", "completes"), ("Esc", "leaves")],
-        Some(Overlay::Menu(_)) => &[("key", "chooses"), ("Esc", "stays as it is")],
+        Some(Overlay::Review(_)) => &[("Enter", "change the file"), ("Esc", "cancel")],
+        Some(Overlay::Prompt(_)) => &[("Enter", "accept"), ("Tab", "complete"), ("Esc", "cancel")],
+        Some(Overlay::Menu(_)) => &[("key", "choose"), ("Esc", "cancel")],
         Some(Overlay::Palette(_)) => &[("Up Down", "choose"), ("Enter", "runs it"), ("Esc", "leaves")],
         Some(Overlay::Ask(_)) => {
             &[("Ctrl-s", "accept"), ("Ctrl-d", "decline"), ("Ctrl-x", "cancel"), ("Esc", "later")]
@@ -416,7 +439,7 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Line::from(spans), area);
 }
 
-/// Clears a box in the middle of `area` for something that opens over the screen.
+/// Clears a box for an overlay in the middle of `area` and returns its place.
 fn boxed(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16) -> Rect {
     let width = width.min(area.width);
     let height = height.min(area.height);

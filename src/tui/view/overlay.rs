@@ -1,4 +1,5 @@
-//! What opens over a screen: prompts, menus, the palette, questions, and the keys of a sequence.
+//! Overlays: prompts, menus, the palette, questions, reviews, and the keys that complete a
+//! sequence.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,6 +13,8 @@ use super::super::text::{clean, fit, pad};
 use super::super::theme::Role;
 use super::{boxed, compose, hold};
 
+/// Draws the overlay that is open, or else the keys that complete a sequence. `bar` is the place of
+/// prompts.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, bar: Rect) {
     match &app.overlay {
         Some(Overlay::Prompt(prompt)) => draw_prompt(frame, app, prompt, bar),
@@ -91,10 +94,10 @@ fn draw_menu(frame: &mut Frame<'_>, app: &App, menu: &Menu, area: Rect) {
         frame.render_widget(line, Rect { y, height: 1, ..inner });
     }
     let last = Rect { y: inner.bottom().saturating_sub(1), height: 1, ..inner };
-    frame.render_widget(Line::from(app.span(Role::Dim, "  Esc  stays as it is")), last);
+    frame.render_widget(Line::from(app.span(Role::Dim, "  Esc  cancel")), last);
 }
 
-/// How wide a review is on a screen of this many columns.
+/// Returns the width of a review on a screen of this many columns.
 pub(in crate::tui) fn review_width(columns: u16) -> u16 {
     columns.saturating_sub(4).min(110)
 }
@@ -165,8 +168,8 @@ fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Ask, area: Rect) {
     let place =
         boxed(frame, area, area.width.saturating_sub(8).min(80), area.height.saturating_sub(4).min(22));
     let title = match &ask.question {
-        Question::Sampling { .. } => "The server asks for a message",
-        Question::Form { .. } | Question::Url { .. } => "The server asks you",
+        Question::Sampling { .. } => "Sampling request from the server",
+        Question::Form { .. } | Question::Url { .. } => "Question from the server",
     };
     let block = app.pane(title.to_owned(), true);
     let inner = block.inner(place);
@@ -208,7 +211,7 @@ fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Ask, area: Rect) {
     frame.render_widget(line, keys);
 }
 
-/// The keys that can complete a sequence that has begun.
+/// Draws the keys that can complete a sequence that has begun.
 fn draw_sequence(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let completions = app.keymap.completions(app.active_pane());
     if completions.is_empty() {
@@ -218,7 +221,7 @@ fn draw_sequence(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let width = 44.min(area.width);
     let place = Rect { x: area.right() - width, y: area.bottom() - 1 - height, width, height };
     frame.render_widget(Clear, place);
-    let block = app.pane("then".to_owned(), true);
+    let block = app.pane("next key".to_owned(), true);
     let inner = block.inner(place);
     frame.render_widget(block, place);
     for (y, (keys, command)) in (inner.y..inner.bottom()).zip(completions) {

@@ -1,4 +1,4 @@
-//! The Sessions screen.
+//! Drawing of the Sessions screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,9 +12,9 @@ use crate::clock;
 use crate::log::record::Facts;
 use crate::log::world::Session;
 
-/// From this width on, the card stands beside the list.
+/// Width in columns from which the card is beside the list.
 const WIDE: u16 = 110;
-/// How wide the columns behind the name are.
+/// Titles and widths of the columns after the name.
 const COLUMNS: [(&str, usize); 9] = [
     ("CLIENT", 16),
     ("VIA", 6),
@@ -27,6 +27,7 @@ const COLUMNS: [(&str, usize); 9] = [
     ("LAST", 8),
 ];
 
+/// Draws the screen in `area`, and stores the place of the list in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let lines = app.sessions.lines(&app.world);
     if lines.is_empty() {
@@ -39,7 +40,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     };
     let live = app.world.sessions.values().filter(|session| session.closed.is_none()).count();
     let title = match live {
-        _ if app.is_tape() => "Sessions of this recording".to_owned(),
+        _ if app.mode.is_tape() => "Sessions of this recording".to_owned(),
         0 => "Nothing is running".to_owned(),
         1 => "1 session runs".to_owned(),
         live => format!("{live} sessions run"),
@@ -78,7 +79,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     }
 }
 
-/// The columns that fit beside a name.
+/// Returns the columns that fit beside a name.
 fn shown(width: usize) -> &'static [(&'static str, usize)] {
     const NAME: usize = 16;
     let mut used = NAME;
@@ -141,7 +142,7 @@ fn session_cell(app: &App, session: &Session, title: &str) -> (Role, String) {
     }
 }
 
-/// The pace of the last seconds, and that of the newest in figures.
+/// Returns a bar chart of the last seconds, and the number of frames in the newest one.
 fn drawn(pace: &Pace) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = pace.seconds.iter().copied().max().unwrap_or(0).max(1);
@@ -167,7 +168,7 @@ fn who(facts: Option<&Facts>) -> String {
     }
 }
 
-/// Something that runs, and whose clients are still to come.
+/// Returns the line of a running engine without a client.
 fn engine_line(app: &App, at: usize, name: usize) -> Line<'static> {
     let Some(engine) = app.sessions.idle.get(at) else { return Line::default() };
     let glyphs = app.glyphs();
@@ -196,7 +197,7 @@ fn tape_line(app: &App, at: usize, width: usize) -> Line<'static> {
     ])
 }
 
-/// What is known of the line under the cursor.
+/// Draws the facts about the line under the cursor.
 fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
     let mut lines: Vec<(Role, String)> = Vec::new();
     let title = match entry {
@@ -210,7 +211,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
                 lines.push((Role::Dim, format!("process {pid}")));
             }
             if session.is_down {
-                let text = "its server has ended and its client stays: Space s r starts it again";
+                let text = "the server has ended, the client is still connected: Space s r restarts it";
                 lines.push((Role::Error, text.to_owned()));
             }
             if let Some(closed) = &session.closed {
@@ -220,12 +221,12 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             for (side, facts) in [("server", &session.server), ("client", &session.client)] {
                 lines.push((Role::Dim, String::new()));
                 let Some(facts) = facts else {
-                    lines.push((Role::Dim, format!("{side}: has said nothing of itself")));
+                    lines.push((Role::Dim, format!("{side}: unknown")));
                     continue;
                 };
                 let version = facts.version.as_deref().map(clean).unwrap_or_default();
                 lines.push((Role::Title, format!("{side}: {}", who(Some(facts)))));
-                lines.push((Role::Dim, format!("speaks {version}")));
+                lines.push((Role::Dim, format!("protocol version {version}")));
                 if let Some(capabilities) = &facts.capabilities {
                     lines
                         .extend(capability_names(capabilities).map(|name| (Role::Text, format!("  {name}"))));
@@ -237,7 +238,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             let Some(engine) = app.sessions.idle.get(at) else { return };
             lines.push((Role::Text, clean(&engine.target.join(" "))));
             lines.push((Role::Dim, format!("{}, process {}", clean(&engine.mode), engine.pid)));
-            lines.push((Role::Dim, "waits for its first client".to_owned()));
+            lines.push((Role::Dim, "waiting for the first client".to_owned()));
             clean(&engine.name)
         }
         Entry::Tape(at) => {
@@ -255,7 +256,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
             }
             lines.extend(tape.failure.as_ref().map(|failure| (Role::Error, clean(failure))));
             if !tape.sealed {
-                lines.push((Role::Warning, "is being recorded, or its recorder was killed".to_owned()));
+                lines.push((Role::Warning, "recording in progress or interrupted".to_owned()));
             }
             "recording".to_owned()
         }
@@ -264,7 +265,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let width = usize::from(inner.width).max(1);
-    // What is wrong is read to its end.
+    // Errors and warnings are wrapped rather than cut.
     let lines = lines.into_iter().flat_map(|(role, text)| {
         let whole = matches!(role, Role::Error | Role::Warning);
         let size = if whole { width } else { usize::MAX };
@@ -281,7 +282,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
     }
 }
 
-/// The capabilities by name, with what they say of themselves.
+/// Returns the names of the capabilities, each with the names of its members.
 fn capability_names(json: &str) -> impl Iterator<Item = String> {
     let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
     let members = value.as_object().cloned().unwrap_or_default();
@@ -295,16 +296,16 @@ fn capability_names(json: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What to do where nothing runs and nothing was recorded.
+/// Draws suggestions for when nothing runs and nothing was recorded.
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let waiting = app.appearance.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned());
     let mut lines = vec![(Role::Title, "Nothing is running yet".to_owned()), (Role::Text, String::new())];
-    if app.is_home() && !app.is_remote {
+    if app.mode.is_home() && !app.mode.is_remote() {
         let ways = [
-            "w  put it in front of a server of your client (shadowcat wrap)",
+            "w  wrap a server of your MCP client (shadowcat wrap)",
             "l  launch a server here (shadowcat tui -- CMD)",
             "o  open a recording (shadowcat tui TAPE)",
-            "d  look around in the demo (shadowcat demo)",
+            "d  open the demo (shadowcat demo)",
             "",
         ];
         lines.extend(ways.map(|way| (Role::Text, way.to_owned())));

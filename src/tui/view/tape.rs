@@ -1,4 +1,4 @@
-//! The Tape screen: time, what was in it, and how things stood at the playhead.
+//! Tape screen: timeline, frames, and the state at the playhead.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,18 +13,19 @@ use super::{detail, frames};
 use crate::clock;
 use crate::log::record::Seq;
 
-/// What stands before each lane.
+/// Width of the label before each lane, in columns.
 const LABEL: u16 = 6;
-/// How much a column can show, from little to much.
+/// Signs for the count in a column, from small to large.
 const BLOCKS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
-/// Columns of time on a screen of this width.
+/// Returns the number of columns of the timeline on a screen of this width.
 pub fn columns(width: u16) -> usize {
     usize::from(width.saturating_sub(LABEL + 1))
 }
 
+/// Draws the screen in `area`, and stores the places of the list and of the detail pane in `areas`.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
-    // The list keeps its place on a screen that is not high.
+    // Rows that remain for the list on a low screen.
     const LIST: u16 = 6;
     let picture = picture(app);
     let height = u16::try_from(picture.len()).unwrap_or(0).min(area.height.saturating_sub(LIST));
@@ -52,7 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     }
 }
 
-/// The lanes of time, each a line.
+/// Returns the timeline, one line per lane.
 fn picture(app: &App) -> Vec<Line<'static>> {
     let lanes = &app.scrub.lanes;
     let time = app.playhead();
@@ -65,7 +66,7 @@ fn picture(app: &App) -> Vec<Line<'static>> {
                 0 if Some(column) == head => "│",
                 0 => " ",
                 count => {
-                    // The logarithm: one error beside a thousand answers must be seen.
+                    // Use a logarithmic scale: one error beside a thousand answers must be visible.
                     let share = f64::from(count).ln_1p() / f64::from(most).ln_1p();
                     BLOCKS[((share * 8.0).ceil() as usize).clamp(1, 8) - 1]
                 }
@@ -101,7 +102,7 @@ fn picture(app: &App) -> Vec<Line<'static>> {
     lines
 }
 
-/// Where the playhead is, how fast it plays, and what time is drawn.
+/// Returns the line with the playhead, its speed and the visible time span.
 fn standing(app: &App) -> Line<'static> {
     let lanes = &app.scrub.lanes;
     let wall = |time| clock::format(app.log().clock().wall(time), "%H:%M:%S");
@@ -134,7 +135,7 @@ fn ruler(app: &App, head: Option<usize>) -> Line<'static> {
     Line::from(vec![Span::raw(" ".repeat(usize::from(LABEL))), app.span(role, bar)])
 }
 
-/// Operations drawn one by one.
+/// Returns a row of operations that are drawn one by one.
 fn operations(app: &App, slot: usize) -> Line<'static> {
     let mut spans = vec![app.span(Role::Dim, format!("{:<5} ", if slot == 0 { "ops" } else { "" }))];
     let mut column = 0;
@@ -151,7 +152,7 @@ fn operations(app: &App, slot: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-/// Bookmarks where they are, each with its words as far as there is room.
+/// Returns the bookmarks at their columns, each with as much of its label as there is room for.
 fn marks(app: &App) -> Option<Line<'static>> {
     let lanes = &app.scrub.lanes;
     let mut spans = vec![app.span(Role::Dim, format!("{:<5} ", "marks"))];
@@ -166,7 +167,7 @@ fn marks(app: &App) -> Option<Line<'static>> {
             continue;
         }
         let room = placed.get(at + 1).map_or(lanes.to_server.len(), |(_, next, _)| *next) - from;
-        // Its letter is what one goes to it by.
+        // The letter is never cut, because the user goes to the bookmark by it.
         let words = fit(&format!(" {}", clean(text)), room.saturating_sub(3), '…');
         let text = format!("{mark}▲{words}");
         spans.push(Span::raw(" ".repeat(from - column)));
@@ -176,7 +177,7 @@ fn marks(app: &App) -> Option<Line<'static>> {
     (!placed.is_empty()).then(|| Line::from(spans))
 }
 
-/// Words on lines of a width.
+/// Wraps words into lines of at most `width` characters.
 fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -191,7 +192,7 @@ fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
-/// How things stood at the playhead.
+/// Draws the state at the playhead.
 fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let seq: Seq = app.frame_in_view().unwrap_or(app.world.last);
     let block = app.pane(format!("As of {}", app.number(seq)), false);
@@ -202,14 +203,14 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let line = |role, text: String| Line::from(app.span(role, fit(&clean(&text), width, '…')));
     let mut lines = Vec::new();
     if card.sessions.is_empty() {
-        lines.push(line(Role::Dim, "no session is open here".into()));
+        lines.push(line(Role::Dim, "no open session at this time".into()));
     }
     for session in &card.sessions {
         lines.push(line(Role::Title, format!("{} · {}", session.title, session.era)));
         for (side, can) in &session.sides {
             lines.push(line(Role::Text, format!("  {side}")));
             if !can.is_empty() {
-                lines.push(line(Role::Dim, format!("    can {can}")));
+                lines.push(line(Role::Dim, format!("    capabilities: {can}")));
             }
         }
         if !session.tools.is_empty() {
@@ -239,7 +240,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
         lines.push(line(Role::Title, format!("Subscriptions {}", card.subscriptions.len())));
         lines.extend(card.subscriptions.iter().map(|what| line(Role::Text, format!("  {what}"))));
     }
-    lines.push(line(Role::Dim, format!("so far about {} tokens (bytes / 4)", count(card.tokens))));
+    lines.push(line(Role::Dim, format!("about {} tokens so far (bytes / 4)", count(card.tokens))));
     let notes = app.world.notes.iter().filter(|(.., note)| note.frame == Some(seq));
     lines.extend(notes.map(|(.., note)| line(Role::Held, format!("{}: {}", note.by, note.text))));
     frame.render_widget(Paragraph::new(lines), inner);

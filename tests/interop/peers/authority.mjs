@@ -1,5 +1,5 @@
-// A real authorization server (oidc-provider) and an MCP server that takes its tokens alone.
-// `authority.mjs [SECONDS]`: tokens live so long. Prints the MCP server's URL, then one line a request.
+// Authorization server (oidc-provider), and an MCP server that accepts only its tokens.
+// `authority.mjs [SECONDS]`: lifetime of the tokens. Prints the URL of the MCP server, then one line per request.
 import http from 'node:http';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import Provider from 'oidc-provider';

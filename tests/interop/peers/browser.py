@@ -1,6 +1,6 @@
-"""A person with a browser: `browser.py [--stop] URL` logs in, consents, and goes where it is sent.
+"""User with a browser: `browser.py [--stop] URL` logs in, consents, and follows the redirects.
 
-With --stop it does not go back to the machine it is on, but prints the address instead."""
+With --stop, it prints the callback address instead of opening it."""
 
 import html
 import re

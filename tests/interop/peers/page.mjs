@@ -22,7 +22,7 @@ browser.stdio[4].on('data', chunk => {
 const send = (method, params = {}, sessionId) => new Promise((resolve, reject) => {
   const id = ++last;
   waiting.set(id, { resolve, reject });
-  // A page that is left while it is asked never answers.
+  // A page that navigates away never answers a pending request, so limit the time.
   setTimeout(() => { if (waiting.delete(id)) reject(new Error(method + ' was not answered')); }, 5000).unref();
   browser.stdio[3].write(JSON.stringify({ id, method, params, sessionId }) + '\0');
 });

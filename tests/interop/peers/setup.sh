@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the pinned peers into the directory given, and makes the fixed data their servers work on.
+# Installs the pinned peers into the given directory, and makes the fixed data that their servers work on.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1" && cd "$1"

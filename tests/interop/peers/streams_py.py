@@ -1,4 +1,4 @@
-"""What streams are for, on PyPI mcp 2.x: `streams_py.py 2025|2026 URL` prints what came of it as JSON."""
+"""Uses streams (subscriptions, resumption, cancellation) on PyPI mcp 2.x: `streams_py.py 2025|2026 URL` prints the results as JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-// What streams are for, on @modelcontextprotocol/sdk (v1): `streams_ts1.mjs URL` prints what came of it as JSON.
+// Uses streams (resumption, cancellation, subscriptions) on @modelcontextprotocol/sdk (v1): `streams_ts1.mjs URL` prints the results as JSON.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
@@ -7,7 +7,7 @@ const client = new Client({ name: 'streams-ts1', version: '1' });
 const saw = {};
 await client.connect(new StreamableHTTPClientTransport(new URL(process.argv[2])));
 const tools = (await client.listTools()).tools.map(tool => tool.name);
-// The server closes the stream in the middle; the SDK comes back with Last-Event-ID.
+// The server closes the stream in the middle of the call; the SDK reconnects with Last-Event-ID.
 if (tools.includes('test_reconnection')) saw.resumed = await client.callTool({ name: 'test_reconnection', arguments: {} });
 if (tools.includes('trigger-long-running-operation')) {
   const abort = new AbortController();

@@ -1,4 +1,4 @@
-// What streams are for in 2026-07-28, on @modelcontextprotocol/client (v2): `streams_ts2.mjs URL` prints what came of it as JSON.
+// Uses the streams of 2026-07-28 (subscriptions, cancellation) on @modelcontextprotocol/client (v2): `streams_ts2.mjs URL` prints the results as JSON.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
 const client = new Client({ name: 'streams-ts2', version: '1' }, { versionNegotiation: { mode: { pin: '2026-07-28' } } });

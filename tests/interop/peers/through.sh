@@ -1,5 +1,5 @@
 #!/bin/sh
-# through.sh SHADOWCAT OPTIONS CLIENT URL: runs the client against a hop of ours in front of the URL.
+# through.sh SHADOWCAT OPTIONS CLIENT URL: runs the client through `forward http` in front of the URL.
 said=$(mktemp)
 "$1" forward http $2 --no-tape --upstream "$4" 2>"$said" &
 hop=$!
