@@ -154,7 +154,7 @@ async fn serve_http(
     /// Maximum number of sessions at a time: those of the demo, and some that a user opens to try.
     const MAX_SESSIONS: usize = 16;
     let log = Log::new(record.log().clock().clone(), 1 << 20);
-    // Nothing holds or changes what this demo server behind another engine says.
+    // The chain is empty: messages of this demo server pass unchanged, and the other engine holds them.
     let (host, _) = Host::start(log, Settings::default(), Chain::new());
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(Failure::usage)?;
     let address = listener.address().map_err(Failure::usage)?;

@@ -20,7 +20,7 @@ pub enum Gathered<B> {
     Whole(Bytes),
     /// The beginning of a body over the limit, and its rest.
     Long(Bytes, B),
-    /// Nothing came within the time limit.
+    /// No piece came within the time limit.
     Slow,
     /// The sender broke off.
     Broken,

@@ -362,15 +362,8 @@ impl Bridge {
 
     /// Answers every request in `asked` with a JSON-RPC error.
     async fn fail(&self, asked: &Message, why: &str) {
-        let all = match asked.kind() {
-            Kind::Batch(all) => all.as_slice(),
-            _ => std::slice::from_ref(asked),
-        };
-        for message in all {
-            if let Kind::Request { id, .. } = message.kind() {
-                let line = compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}"));
-                self.say(&line).await;
-            }
+        for line in compose::failures(asked, compose::INTERNAL_ERROR, why) {
+            self.say(&line).await;
         }
     }
 

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use super::body::Outbound;
 use super::context::RequestContext;
 use crate::mcp::Message;
+use crate::transport::http::headers;
 use crate::transport::http::{Body, Connect, ServerAddress, Unanswered};
 
 /// A server that answers calls.
@@ -111,6 +112,17 @@ impl CallService for HttpUpstream {
 
     fn address(&self) -> &ServerAddress {
         self.0.address()
+    }
+}
+
+impl AnswerBody {
+    /// Returns `true` if the body is a stream of messages, by the headers of an HTTP upstream or by its form.
+    pub fn is_stream(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Http(_) => headers::is_type(headers, "text/event-stream"),
+            Self::Stream(_) => true,
+            Self::Empty | Self::Message(_) => false,
+        }
     }
 }
 

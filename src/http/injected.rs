@@ -7,8 +7,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
 
 use super::body::Outbound;
-use super::call::{Answer, AnswerBody, Call, CallBody, CallService};
-use super::relay::{BrokenOff, Relay};
+use super::call::{Answer, Call, CallBody, CallService};
+use super::relay::Relay;
 use super::sessions::{HttpSession, HttpSessions, OF_THE_BODY};
 use super::{facts, fit};
 use crate::log::operation::Correlation;
@@ -95,11 +95,7 @@ async fn exchange(
         context: http_session.request_context(frame),
     };
     let Answer { head, body } = upstream.call(call).await?;
-    let is_stream = match &body {
-        AnswerBody::Http(_) => headers::is_type(&head.headers, "text/event-stream"),
-        AnswerBody::Stream(_) => true,
-        AnswerBody::Empty | AnswerBody::Message(_) => false,
-    };
+    let is_stream = body.is_stream(&head.headers);
     // Answers to requests of ours are taken out of the lane; everything else on it goes nowhere.
     let nowhere = Arc::new(WriterQueue::queue());
     nowhere.abandon();
@@ -124,25 +120,7 @@ async fn exchange(
         rewrite: None,
         op: None,
     };
-    let outcome: Result<(), BrokenOff> = match body {
-        AnswerBody::Http(body) if is_stream => relay.events(body).await,
-        AnswerBody::Http(body) => match relay.whole(body).await {
-            Ok(Some((begun, rest))) => relay.through(begun, rest).await,
-            whole => whole.map(drop),
-        },
-        AnswerBody::Empty => {
-            relay.empty();
-            Ok(())
-        }
-        AnswerBody::Message(message) => {
-            relay.message(message);
-            Ok(())
-        }
-        AnswerBody::Stream(items) => {
-            relay.messages(items).await;
-            Ok(())
-        }
-    };
+    let outcome = relay.all(body, is_stream).await;
     http_session.session.close_lane(lane, outcome.err().as_deref());
     Ok(())
 }

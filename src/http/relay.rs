@@ -9,7 +9,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 
 use super::body::{Gathered, gather_reply};
-use super::call::{AnswerStream, StreamItem, body_of};
+use super::call::{AnswerBody, AnswerStream, StreamItem, body_of};
 use super::facts::{self, Facts, Headers};
 use super::sessions::{HttpSession, HttpSessions};
 use crate::log::http::Http;
@@ -68,6 +68,25 @@ impl Relay {
         let http = self.facts.of_event(self.head.status, self.headers(), None);
         let item = facts::of_http(Bytes::new(), Bytes::new(), http);
         self.http_session.session.pass_item(self.lane, item);
+    }
+
+    /// Receives a whole answer, whatever form its body has.
+    ///
+    /// # Errors
+    /// The reason why it broke off.
+    pub async fn all(&self, body: AnswerBody, is_stream: bool) -> Result<(), BrokenOff> {
+        match body {
+            AnswerBody::Http(body) if is_stream => return self.events(body).await,
+            AnswerBody::Http(body) => {
+                if let Some((begun, rest)) = self.whole(body).await? {
+                    return self.through(begun, rest).await;
+                }
+            }
+            AnswerBody::Empty => self.empty(),
+            AnswerBody::Message(message) => self.message(message),
+            AnswerBody::Stream(items) => self.messages(items).await,
+        }
+        Ok(())
     }
 
     // --- answers of servers of ours

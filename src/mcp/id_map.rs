@@ -40,8 +40,14 @@ pub struct Mapped {
 }
 
 impl<T> IdMap<T> {
-    /// Creates an empty map, whose ids are counted from `start`.
-    pub fn new(start: u64) -> Self {
+    /// Creates an empty map. Its ids are counted from a random start, so that no client can guess those of
+    /// another; the number leaves room to count in the 53 bits that every JSON parser holds.
+    pub fn new() -> Self {
+        Self::counting_from(uuid::Uuid::new_v4().as_u64_pair().0 >> 24)
+    }
+
+    /// Creates an empty map whose ids are counted from `start`.
+    pub fn counting_from(start: u64) -> Self {
         Self { next: start, pending: HashMap::new(), tokens: HashMap::new() }
     }
 
@@ -69,7 +75,7 @@ impl<T> IdMap<T> {
         self.pending.insert(id, pending);
     }
 
-    /// Returns the number of the newest request, counted like [`IdMap::new`]'s `start`.
+    /// Returns the number of the newest request.
     pub fn newest(&self) -> u64 {
         self.next
     }
@@ -116,6 +122,12 @@ impl<T> IdMap<T> {
     /// Returns `true` if no request is under way.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+}
+
+impl<T> Default for IdMap<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::mcp::mirror::{self, Annotations};
-use crate::mcp::{Message, Revision, compose};
+use crate::mcp::{Id, Message, Revision, compose};
 use crate::transport::http::Unanswered;
 use crate::transport::http::headers::{is_json, text};
 
@@ -79,6 +79,17 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
             let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             range == wanted || range == "*/*" || range.strip_suffix("/*") == Some(family)
         })
+}
+
+/// Checks the ids of a message, or of the elements of a batch.
+///
+/// # Errors
+/// 400 for an id that is neither a string nor an integer.
+pub fn ids(message: &Message) -> Result<(), Unanswered> {
+    match message.elements().iter().filter_map(Message::id).all(Id::is_legal) {
+        true => Ok(()),
+        false => Err(invalid("an id must be a string or an integer")),
+    }
 }
 
 /// Checks the headers that repeat parts of the body.

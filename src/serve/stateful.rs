@@ -79,9 +79,7 @@ impl HttpAdapter {
             return Err(check::invalid("batches exist in revision 2025-03-26 only"));
         }
         let is_request = |message: &&Message| matches!(message.kind(), Kind::Request { .. });
-        if message.elements().iter().any(|element| element.id().is_some_and(|id| !id.is_legal())) {
-            return Err(check::invalid("an id must be a string or an integer"));
-        }
+        check::ids(&message)?;
         let requests: Vec<&Message> = message.elements().iter().filter(is_request).collect();
         // Reserve first, then ask and write in one step: the client may leave while it waits.
         let permit = session

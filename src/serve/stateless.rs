@@ -53,10 +53,8 @@ impl HttpAdapter {
         message: Message,
         body: Outbound,
     ) -> Result<Answer, Unanswered> {
+        check::ids(&message)?;
         match message.kind() {
-            Kind::Request { id, .. } if !id.is_legal() => {
-                return Err(check::invalid("an id must be a string or an integer"));
-            }
             Kind::Request { .. } if remap::is_ambiguous(&message) => {
                 return Err(check::invalid("a key occurs twice, and servers disagree on which one counts"));
             }

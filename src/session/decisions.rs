@@ -154,12 +154,6 @@ impl Session {
     }
 
     /// Returns `true` if a frame waits for a verdict, of a controller or of an interceptor.
-    /// Returns `true` if a frame waits for a person or for an interceptor.
-    pub fn is_waiting(&self) -> bool {
-        !self.state.lock().holds.is_empty()
-    }
-
-    /// Returns `true` if an interceptor still computes the verdict on a frame.
     pub fn is_deciding(&self) -> bool {
         self.state.lock().holds.any_undecided()
     }

@@ -82,11 +82,8 @@ impl InFlight {
 
     /// Returns the operations that the message, or the elements of a batch, ask for.
     pub fn requested(&self) -> impl Iterator<Item = OpId> + '_ {
-        let frame = self.frame();
-        let links =
-            if frame.elements.is_empty() { std::slice::from_ref(&frame.link) } else { &frame.elements };
         let asks = |link: &Link| link.op.filter(|_| link.role == Role::Request);
-        links.iter().filter_map(asks)
+        self.frame().links().iter().filter_map(asks)
     }
 
     /// Returns, for each element of the message, whether it answers a request of ours.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::in_flight::terminated;
 use super::lane::Item;
 use super::{Session, SessionError};
-use crate::log::record::{Body, LaneId, OpId, Opened, Origin, Outcome, Record, Seq, VerdictKind};
+use crate::log::record::{Body, LaneId, OpId, Opened, Origin, Record, Seq, VerdictKind};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
 
 impl Session {
@@ -17,8 +17,8 @@ impl Session {
         self.send_back(&state, &answer);
     }
 
-    /// Answers every request in frame `request` with an error, in the place of a server that will not
-    /// answer any more. Messages that are no requests need no answer.
+    /// Answers every request in frame `request` that has no answer yet with an error, in the place of a
+    /// server that will not answer any more.
     pub fn fail(&self, request: Seq, why: &str) {
         let Some(record) = self.log.get(request) else { return };
         let Some(frame) = record.frame() else { return };
@@ -27,9 +27,7 @@ impl Session {
         // A batch may be answered in part.
         let open: Vec<OpId> =
             state.linker.operations.in_flight(frame.direction).map(|operation| operation.id).collect();
-        let links =
-            if frame.elements.is_empty() { std::slice::from_ref(&frame.link) } else { &frame.elements };
-        let unanswered = frame.message.elements().iter().zip(links);
+        let unanswered = frame.message.elements().iter().zip(frame.links());
         let unanswered = unanswered.filter(|(_, link)| link.op.is_some_and(|op| open.contains(&op)));
         let lines: Vec<_> = unanswered
             .flat_map(|(element, _)| compose::failures(element, compose::INTERNAL_ERROR, why))
@@ -37,10 +35,7 @@ impl Session {
         for line in lines {
             let item = Item::message(Message::parse(terminated(&line, terminator)));
             let answer = self.record(&mut state, frame.lane, Origin::Answered(request), item, false);
-            match answer.answers_ours().any(|ours| ours) {
-                true => self.gone(&answer, Outcome::Dropped, Some("it answers our own request")),
-                false => self.send_back(&state, &answer),
-            }
+            self.send_answer(&state, &answer);
         }
     }
 

@@ -268,11 +268,16 @@ impl Session {
             let item = Item { http, ..Item::message(message) };
             let mut answer = self.record(state, request.lane, Origin::Answered(request.seq()), item, false);
             answer.delivery = delivery;
-            if answer.answers_ours().any(|ours| ours) {
-                self.gone(&answer, Outcome::Dropped, Some("it answers our own request"));
-            } else {
-                self.send_back(state, &answer);
-            }
+            self.send_answer(state, &answer);
+        }
+    }
+
+    /// Sends our answer to a request back to its sender. The answer to a request of our own goes no
+    /// further.
+    pub(super) fn send_answer(&self, state: &State, answer: &InFlight) {
+        match answer.answers_ours().any(|ours| ours) {
+            true => self.gone(answer, Outcome::Dropped, Some("it answers our own request")),
+            false => self.send_back(state, answer),
         }
     }
 

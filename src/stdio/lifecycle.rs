@@ -108,7 +108,7 @@ pub async fn until_end(
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         let unheard = is_unread(session, client);
-        if !is_over(session, threads, client) || session.is_waiting() {
+        if !is_over(session, threads, client) || session.is_deciding() {
             continue;
         }
         let last = session.activity();
@@ -162,7 +162,7 @@ pub async fn until_left(session: &Session, threads: &Threads) {
         if session.is_unread() || (threads.from_server.is_finished() && session.is_delivered()) {
             return;
         }
-        if !threads.from_client.is_finished() || session.is_waiting() {
+        if !threads.from_client.is_finished() || session.is_deciding() {
             continue;
         }
         if session.in_flight(Direction::ToServer) == 0 && session.is_delivered() {

@@ -99,15 +99,8 @@ impl ResponseRouter {
             open_to_us: false,
             ..Lane::of_lines(Direction::ToClient, &queue, &queue)
         });
-        // Ids of ours are counted from a random start, so that no client can guess those of another; the
-        // number leaves room to count in the 53 bits that every JSON parser holds.
-        let start = uuid::Uuid::new_v4().as_u64_pair().0 >> 24;
-        let state = Mutex::new(State {
-            pending: IdMap::new(start),
-            left: HashMap::new(),
-            last_words: None,
-            over: None,
-        });
+        let state =
+            Mutex::new(State { pending: IdMap::new(), left: HashMap::new(), last_words: None, over: None });
         let (annotations, standing) = (Mutex::default(), ReplyQueue::default());
         Arc::new(Self { clients, clock, session, nowhere, state, annotations, standing })
     }

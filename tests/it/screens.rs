@@ -25,7 +25,7 @@ use shadowcat::tui::{App, Appearance, Effect, Input, Purpose, Theme, render, vie
 use crate::support::Sink;
 
 /// Screen under test, with the engine and the session behind it.
-struct ResponseRouter {
+struct ScreenHarness {
     app: App,
     clock: Clock,
     session: Arc<Session>,
@@ -41,7 +41,7 @@ struct ResponseRouter {
     _host: Arc<Host>,
 }
 
-impl ResponseRouter {
+impl ScreenHarness {
     fn new(width: u16, height: u16, theme: Theme) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clock = Clock::manual(1_700_000_000_000_000);
@@ -222,9 +222,9 @@ const CALL: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"n
 const REPLY: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"sun"}]}}"#;
 
 /// Returns a screen under test that shows a short session.
-fn told(width: u16, height: u16, theme: Theme) -> ResponseRouter {
+fn told(width: u16, height: u16, theme: Theme) -> ScreenHarness {
     use Direction::{ToClient, ToServer};
-    let mut desk = ResponseRouter::new(width, height, theme);
+    let mut desk = ScreenHarness::new(width, height, theme);
     desk.say(ToServer, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"claude","version":"1.9"}}}"#);
     desk.say(ToClient, "Listening on stdio");
     desk.say(ToClient, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"weather","version":"0.3"}}}"#);
@@ -264,7 +264,7 @@ macro_rules! snapshots {
         $(
             #[test]
             fn $name() {
-                let prepare: fn(&mut ResponseRouter) = $prepare;
+                let prepare: fn(&mut ScreenHarness) = $prepare;
                 for (size, (width, height)) in [("wide", (130, 30)), ("small", (80, 20))] {
                     for (word, theme) in [("dark", Theme::dark()), ("light", light())] {
                         let mut desk = told(width, height, theme);

@@ -25,13 +25,7 @@ impl Exchange {
         let Answer { mut head, body } = answer;
         let id = asked.id.clone();
         self.learn(&head);
-        let is_stream = match &body {
-            AnswerBody::Http(_) => {
-                headers::is_type(&head.headers, "text/event-stream") && self.parts.method != Method::HEAD
-            }
-            AnswerBody::Stream(_) => true,
-            AnswerBody::Empty | AnswerBody::Message(_) => false,
-        };
+        let is_stream = body.is_stream(&head.headers) && self.parts.method != Method::HEAD;
         let lane = self.open_response(&asked, is_stream);
         let opens = is_stream && self.parts.method == Method::GET;
         if opens || (is_stream && asked.listens) {
@@ -59,7 +53,7 @@ impl Exchange {
         let first = match is_stream {
             true => None,
             false => match self.first_reply().await {
-                // Nothing of the response was passed on yet, so the client can be told.
+                // The client has no part of the response yet, so it can get an error in its place.
                 Err(Cut) if self.shared.explains && !self.is_over() => {
                     return Ok(self.broken(id.as_ref()));
                 }
@@ -137,6 +131,10 @@ impl Exchange {
         let relay = Arc::new(relay);
         let own = Arc::clone(&relay);
         match body {
+            body @ AnswerBody::Stream(_) => self.spawn(relay, async move { own.all(body, true).await }),
+            body @ AnswerBody::Http(_) if is_stream => {
+                self.spawn(relay, async move { own.all(body, true).await });
+            }
             AnswerBody::Message(message) => {
                 relay.message(message);
                 self.relayed(&relay, Ok(()));
@@ -144,13 +142,6 @@ impl Exchange {
             AnswerBody::Empty => {
                 relay.empty();
                 self.relayed(&relay, Ok(()));
-            }
-            AnswerBody::Stream(items) => self.spawn(relay, async move {
-                own.messages(items).await;
-                Ok(())
-            }),
-            AnswerBody::Http(body) if is_stream => {
-                self.spawn(relay, async move { own.events(body).await });
             }
             AnswerBody::Http(body) => {
                 let is_known = headers::is_json(&relay.head.headers)

@@ -86,16 +86,14 @@ pub struct Receivers {
 impl Attribution {
     /// Creates the attribution of a server with one client.
     pub fn new() -> Self {
-        // Ids are counted from a random start, so that no client can guess those of another; the number
-        // leaves room to count in the 53 bits that every JSON parser holds.
-        Self::counting_from(uuid::Uuid::new_v4().as_u64_pair().0 >> 24)
+        Self::with_ids(IdMap::new())
     }
 
-    fn counting_from(start: u64) -> Self {
+    fn with_ids(pending: IdMap<Asked>) -> Self {
         Self {
             clients: BTreeSet::new(),
             joined: 0,
-            pending: IdMap::new(start),
+            pending,
             cancelled: VecDeque::new(),
             abandoned: VecDeque::new(),
             first: HashSet::new(),

@@ -6,7 +6,7 @@ fn message(text: &str) -> Message {
 
 /// Returns the attribution of a stateful server after its handshake, with two more clients.
 fn after_handshake() -> (Attribution, ClientId, ClientId) {
-    let mut clients = Attribution::counting_from(100);
+    let mut clients = Attribution::with_ids(IdMap::counting_from(100));
     clients.observe_first(&message(r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#));
     let receivers =
         clients.receivers(&message(r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}"#));
