@@ -19,15 +19,15 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use shadowcat::clock::Clock;
 use shadowcat::engine::Engine;
-use shadowcat::log::operation::{Correlation, Operations};
+use shadowcat::log::operation::{Correlation, OperationTracker};
 use shadowcat::log::record::{Channel, Frame, LaneId, Opened, Origin, Outcome, Sent, SessionId};
 use shadowcat::log::subject::{Prefilter, RowSubject};
 use shadowcat::log::world::Row;
 use shadowcat::log::{Body, Log, Query};
 use shadowcat::mcp::{Direction, Message};
 use shadowcat::tape::TapeWriter;
-use shadowcat::tape::writer::Subject;
-use shadowcat::tui::{App, Appearance, Input, Theme, view};
+use shadowcat::tape::writer::RecordingInfo;
+use shadowcat::tui::{App, AppEvent, Appearance, Theme, view};
 
 const FRAMES: u64 = 1_000_000;
 
@@ -80,9 +80,9 @@ fn millis(since: Instant) -> f64 {
 fn write(path: &Path) -> Duration {
     let clock = Clock::manual(1_700_000_000_000_000);
     let log = Log::new(clock.clone(), 64 << 20);
-    let subject = Subject { name: "million".into(), target: vec!["server".into()], parent: None };
+    let subject = RecordingInfo { name: "million".into(), target: vec!["server".into()], parent: None };
     let mut writer = TapeWriter::create(path, subject, &log).expect("a tape");
-    let mut operations = Operations::new(Arc::new(AtomicU32::new(0)));
+    let mut operations = OperationTracker::new(Arc::new(AtomicU32::new(0)));
     let session = SessionId(1);
     let opened = Opened {
         name: "million".into(),
@@ -172,7 +172,7 @@ fn open(path: &Path) {
 
 /// Measures the first drawing of the screen, counted from the start of opening, and then seeking
 /// and stepping.
-fn paint(tape: shadowcat::tape::Opened, opened: Duration) {
+fn paint(tape: shadowcat::tape::OpenedTape, opened: Duration) {
     let began = Instant::now();
     let nothing = tokio::sync::watch::channel(Default::default()).1;
     let (engine, _requests) = Engine::new(tape.log, tokio::sync::watch::channel(Default::default()).1);
@@ -186,7 +186,7 @@ fn paint(tape: shadowcat::tape::Opened, opened: Duration) {
     };
     let mut app = App::on_tape(engine, tape.world, nothing, look, (150, 45), Clock::system());
     let mut terminal = Terminal::new(TestBackend::new(150, 45)).expect("a terminal");
-    let mut draw = |app: &mut App, input: Input| {
+    let mut draw = |app: &mut App, input: AppEvent| {
         let began = Instant::now();
         app.update(input);
         let mut areas = app.areas;
@@ -194,12 +194,12 @@ fn paint(tape: shadowcat::tape::Opened, opened: Duration) {
         app.areas = areas;
         millis(began)
     };
-    draw(&mut app, Input::Records);
+    draw(&mut app, AppEvent::Records);
     println!("  open and first paint: {:.0} ms", opened.as_secs_f64() * 1e3 + millis(began));
     while app.is_scanning() {
-        draw(&mut app, Input::Records);
+        draw(&mut app, AppEvent::Records);
     }
-    let key = |key| Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE));
+    let key = |key| AppEvent::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE));
     draw(&mut app, key('g'));
     let seek = draw(&mut app, key('5'));
     let mut steps: Vec<f64> = (0..200).map(|_| draw(&mut app, key('.'))).collect();

@@ -21,7 +21,7 @@ use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::mcp::Era;
 use shadowcat::tape::Status;
 use shadowcat::transport::child::Spec;
-use shadowcat::tui::{App, Appearance, Effect, Input, Theme, render, view};
+use shadowcat::tui::{App, AppEvent, Appearance, Effect, Theme, render, view};
 
 const SIZE: (u16, u16) = (124, 34);
 
@@ -61,11 +61,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     .1;
     let mut app = App::new(engine.clone(), recording, look, SIZE);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    step(&mut app, Input::Records);
+    step(&mut app, AppEvent::Records);
     draw(&mut app)?;
     // Select the call that the server refused, so that the detail shows its error.
     for key in ['g', 'E'] {
-        step(&mut app, Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+        step(&mut app, AppEvent::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     }
     let buffer = draw(&mut app)?;
     std::io::stdout().write_all(svg(&buffer).as_bytes())?;
@@ -73,10 +73,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn step(app: &mut App, input: Input) {
+fn step(app: &mut App, input: AppEvent) {
     for effect in app.update(input) {
         if let Effect::Render(job) = effect {
-            step(app, Input::Rendered(render::render(&job)));
+            step(app, AppEvent::Rendered(render::render(&job)));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::mcp::Era;
 use crate::session::Session;
 use crate::stdio::drive::Threads;
 use crate::stdio::lifecycle::{TERM_GRACE, until_left, wind_down};
-use crate::stdio::link::End;
+use crate::stdio::link::LinkEnd;
 use crate::stdio::restart::RestartableServer;
 use crate::transport::child::{SpawnError, Spec};
 use crate::transport::stdio;
@@ -196,7 +196,7 @@ async fn leave(host: &Host, session: &Session, threads: &Threads, stream: &UnixS
 }
 
 /// Returns both directions of a client's stream.
-fn end(stream: &UnixStream) -> io::Result<End> {
+fn end(stream: &UnixStream) -> io::Result<LinkEnd> {
     let clone = || stream.try_clone();
-    Ok(End { source: Box::new(clone()?), sink: Box::new(clone()?) })
+    Ok(LinkEnd { source: Box::new(clone()?), sink: Box::new(clone()?) })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::http::{UpstreamArguments, service, target};
 use super::output;
 use super::record::INSPECT_LIMIT;
@@ -96,7 +96,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let text = render(&title, &checks, arguments.output, |words| excerpt::report(words, &log, &world, None));
     output::print(&text).map_err(Failure::usage)?;
     Ok(match doctor::worst(&checks) {
-        CheckResult::Failed => ExitCode::from(Kind::Check as u8),
+        CheckResult::Failed => ExitCode::from(FailureKind::Check as u8),
         _ => ExitCode::SUCCESS,
     })
 }

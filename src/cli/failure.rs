@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Kind of a failure. The discriminant is the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// Negative result of a check.
     Check = 1,
     /// Wrong usage or invalid input.
@@ -20,25 +20,25 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Failure {
     /// Kind of the failure, which decides the exit code.
-    pub kind: Kind,
+    pub kind: FailureKind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
 }
 
 impl Failure {
     /// Creates a failure without hints.
-    pub fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn new(kind: FailureKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind, source: source.into(), hints: Vec::new() }
     }
 
     /// Creates a failure because of wrong usage or invalid input.
     pub fn usage(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Usage, source)
+        Self::new(FailureKind::Usage, source)
     }
 
     /// Creates a failure because of a peer.
     pub fn peer(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Peer, source)
+        Self::new(FailureKind::Peer, source)
     }
 
     /// Adds a hint about what to do next.

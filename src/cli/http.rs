@@ -134,7 +134,7 @@ impl UpstreamArguments {
     async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<TokenManager>, LoginError> {
         let LoginArguments { client_id, issuer, scope, no_browser, .. } = &self.login;
         let directory = library::data().ok_or(LoginError::NoPlace)?;
-        let options = oauth::Options {
+        let options = oauth::LoginOptions {
             client_id: client_id.clone(),
             client_secret: std::env::var("SHADOWCAT_CLIENT_SECRET").ok().filter(|secret| !secret.is_empty()),
             issuer: issuer.clone(),
@@ -147,15 +147,16 @@ impl UpstreamArguments {
         };
         let web = oauth::Web::new(self.ca.as_deref(), self.insecure)?;
         let speaker = Arc::downgrade(host);
-        let tell: oauth::Tell = Box::new(move |text, at_terminal| match (at_terminal, speaker.upgrade()) {
-            (false, Some(host)) => {
-                // The screen has the terminal, so the text becomes a note. Only its first line does:
-                // addresses stay off the tape.
-                let line = text.lines().next().unwrap_or_default();
-                host.note(SessionId(0), Level::Warning, line);
-            }
-            _ => output::say(text),
-        });
+        let tell: oauth::ShowText =
+            Box::new(move |text, at_terminal| match (at_terminal, speaker.upgrade()) {
+                (false, Some(host)) => {
+                    // The screen has the terminal, so the text becomes a note. Only its first line does:
+                    // addresses stay off the tape.
+                    let line = text.lines().next().unwrap_or_default();
+                    host.note(SessionId(0), Level::Warning, line);
+                }
+                _ => output::say(text),
+            });
         let clock = host.log().clock().clone();
         let tokens = TokenManager::new(web, url, options, clock, tell)?;
         if !tokens.look_ahead().await? {

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use failure::{Failure, Kind};
+use failure::{Failure, FailureKind};
 
 /// A terminal debugger and gateway for MCP, the Model Context Protocol.
 #[derive(Debug, Parser)]
@@ -147,8 +147,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Forward(arguments) => runtime()?.block_on(forward::run(arguments)),
         Command::Reverse(arguments) => runtime()?.block_on(reverse::run(arguments)),
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(arguments)),
-        Command::Wrap(arguments) => wrap::run(&arguments, crate::clients::Direction::In),
-        Command::Unwrap(arguments) => wrap::run(&arguments, crate::clients::Direction::Out),
+        Command::Wrap(arguments) => wrap::run(&arguments, crate::clients::Wrapping::In),
+        Command::Unwrap(arguments) => wrap::run(&arguments, crate::clients::Wrapping::Out),
         Command::Ctl(arguments) => runtime()?.block_on(ctl::run(arguments)),
         Command::Mcp(arguments) => runtime()?.block_on(mcp::run(&arguments)),
         Command::Tape(arguments) => runtime()?.block_on(tape::run(arguments)),
@@ -174,7 +174,7 @@ fn printed(bytes: &[u8]) -> Result<ExitCode, Failure> {
 /// Builds the runtime. Two workers suffice, because dedicated threads move the bytes.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        Failure::new(Kind::Usage, error).hint("the system is out of threads or file descriptors")
+        Failure::new(FailureKind::Usage, error).hint("the system is out of threads or file descriptors")
     })
 }
 

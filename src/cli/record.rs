@@ -14,7 +14,7 @@ use crate::host::Settings;
 use crate::intercept::Breakpoints;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::log::{Log, Query};
-use crate::tape::writer::Subject;
+use crate::tape::writer::RecordingInfo;
 use crate::tape::{Recorder, TapeWriter, library};
 use crate::transport::http::Cleaner;
 
@@ -140,7 +140,7 @@ impl Recording {
                 }
             }
         };
-        let subject = Subject { name, target: Cleaner::new().command(command), parent: None };
+        let subject = RecordingInfo { name, target: Cleaner::new().command(command), parent: None };
         let redactor = match self.redact || self.secrets.is_asked() {
             true => match self.secrets.redactor() {
                 Ok(redactor) => Some(Arc::new(redactor)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::http::{UpstreamArguments, bind, target};
 use super::{output, record};
 use crate::gateway::{self, Gateway, Hop};
@@ -165,7 +165,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             if let Some(adapter) = &adapter {
                 adapter.kill();
             }
-            ExitCode::from(Kind::Interrupted as u8)
+            ExitCode::from(FailureKind::Interrupted as u8)
         }
     };
     if let Some(recorder) = &mut recorder {

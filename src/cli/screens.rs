@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::{output, values};
 use crate::engine::{Engine, Who};
 use crate::host::Host;
@@ -58,7 +58,7 @@ impl TerminalSession {
     /// # Errors
     /// Fails if the terminal has gone.
     pub async fn show(&mut self, app: App) -> Result<App, Failure> {
-        let failed = |error| Failure::new(Kind::Interrupted, error);
+        let failed = |error| Failure::new(FailureKind::Interrupted, error);
         self.console.renew().map_err(failed)?;
         let stop = lifecycle::stopped(&mut self.signals);
         let shown = run::run(&mut self.console, app, stop).await;

@@ -2,13 +2,13 @@
 
 use super::record::Recording;
 use crate::control::server::Attach;
-use crate::control::{self, About, Server};
+use crate::control::{self, About, ControlServer};
 use crate::engine::Engine;
 use crate::log::record::{Body, Level, Note, SessionId};
 use crate::tape::{Recorder, Status};
 
 /// Closes the control socket, if there is one. Followers receive the remaining records first.
-pub async fn close(control: Option<Server>) {
+pub async fn close(control: Option<ControlServer>) {
     if let Some(control) = control {
         control.close().await;
     }
@@ -24,7 +24,7 @@ pub fn serve(
     mode: &str,
     target: &[String],
     attach: Option<Attach>,
-) -> Option<Server> {
+) -> Option<ControlServer> {
     let nothing = tokio::sync::watch::channel(Status::default()).1;
     let recording = recorder.map_or(nothing, Recorder::status);
     let about = About { name: record.name_for(target), mode: mode.to_owned(), target: target.to_vec() };

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::output::{self, Format};
 use crate::clients::{
-    self, CLIENTS, Change, Client, ConfigFile, Direction, Document, DocumentError, Entry, Homes, Level,
-    StoreError, Transport, WrapError, Wrapper,
+    self, CLIENTS, ConfigChange, ConfigFile, ConfigScope, Document, DocumentError, Homes, KnownClient,
+    ServerEntry, StoreError, Transport, WrapError, Wrapper, Wrapping,
 };
 use crate::tape::library;
 
@@ -21,7 +21,7 @@ pub struct Arguments {
     server: Option<String>,
     /// Only servers of this client.
     #[arg(long, value_name = "NAME", value_parser = client)]
-    client: Option<&'static Client>,
+    client: Option<&'static KnownClient>,
     /// Every server.
     #[arg(long, conflicts_with = "server")]
     all: bool,
@@ -38,8 +38,8 @@ pub struct Arguments {
     output: Format,
 }
 
-fn client(name: &str) -> Result<&'static Client, String> {
-    Client::find(name).ok_or_else(|| {
+fn client(name: &str) -> Result<&'static KnownClient, String> {
+    KnownClient::find(name).ok_or_else(|| {
         let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
         format!("the clients are {}", names.join(", "))
     })
@@ -50,7 +50,7 @@ fn client(name: &str) -> Result<&'static Client, String> {
 /// # Errors
 /// Fails if no client has the named server, no configuration can be read or one cannot be written, or
 /// no terminal is there to confirm at.
-pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments, direction: Wrapping) -> Result<ExitCode, Failure> {
     let files = Homes::own().map_err(Failure::usage)?.files(arguments.client);
     let (documents, broken) = clients::read(&files);
     if arguments.status || (arguments.server.is_none() && !arguments.all) {
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
     }
     let data = library::data()
         .ok_or_else(|| Failure::usage("this user has no home directory").hint("set SHADOWCAT_DATA_DIR"))?;
-    let wanted = |entry: &Entry| arguments.server.as_ref().is_none_or(|server| *server == entry.server);
+    let wanted = |entry: &ServerEntry| arguments.server.as_ref().is_none_or(|server| *server == entry.server);
     let found = documents.iter().any(|(_, document)| document.entries.iter().any(wanted));
     if let (Some(server), false) = (&arguments.server, found) {
         return Err(nothing(server, &documents, broken));
@@ -71,7 +71,8 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
     let mut changes = Vec::new();
     let mut refused = Vec::new();
     for (place, document) in documents {
-        let names: Vec<Entry> = document.entries.iter().filter(|entry| wanted(entry)).cloned().collect();
+        let names: Vec<ServerEntry> =
+            document.entries.iter().filter(|entry| wanted(entry)).cloned().collect();
         let plan = clients::plan(&place, document, &names, direction, &wrapper, &data);
         changes.extend(plan.change);
         refused.extend(plan.refused.into_iter().map(|(entry, why)| (entry.server, place.client.title, why)));
@@ -86,7 +87,7 @@ pub fn run(arguments: &Arguments, direction: Direction) -> Result<ExitCode, Fail
         // An entry that was in the wanted state already is a success.
         let fine = refused.iter().all(|(_, _, why)| matches!(why, WrapError::Already | WrapError::Not));
         output::say("nothing to change");
-        return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) });
+        return Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(FailureKind::Usage as u8) });
     }
     carry_out(&changes, arguments, direction, &data)
 }
@@ -110,9 +111,9 @@ fn nothing(server: &str, documents: &[(ConfigFile, Document)], broken: Vec<Docum
 }
 
 fn carry_out(
-    changes: &[Change],
+    changes: &[ConfigChange],
     arguments: &Arguments,
-    direction: Direction,
+    direction: Wrapping,
     data: &std::path::Path,
 ) -> Result<ExitCode, Failure> {
     for change in changes {
@@ -129,8 +130,8 @@ fn carry_out(
         let asked = inquire::Confirm::new("Change this?").with_default(true).prompt();
         match asked {
             Ok(true) => {}
-            Ok(false) => return Ok(ExitCode::from(Kind::Check as u8)),
-            Err(_) => return Ok(ExitCode::from(Kind::Interrupted as u8)),
+            Ok(false) => return Ok(ExitCode::from(FailureKind::Check as u8)),
+            Err(_) => return Ok(ExitCode::from(FailureKind::Interrupted as u8)),
         }
     }
     let mut failed = false;
@@ -152,23 +153,23 @@ fn carry_out(
             continue;
         }
         let names: Vec<&str> = change.entries.iter().map(|changed| &*changed.entry.server).collect();
-        let word = if direction == Direction::In { "wrapped" } else { "unwrapped" };
-        let Change { place, .. } = change;
+        let word = if direction == Wrapping::In { "wrapped" } else { "unwrapped" };
+        let ConfigChange { place, .. } = change;
         output::say(&format!("{word} {} in {}", names.join(", "), place.path.display()));
         output::say(&format!("  {}: {}", place.client.title, place.client.restart));
     }
-    if direction == Direction::In {
+    if direction == Wrapping::In {
         let entries = changes.iter().flat_map(|change| &change.entries);
         if entries.into_iter().any(|changed| matches!(changed.entry.way, Transport::Http(_))) {
             output::say("  if a server needs a login, add --login to its args, or unwrap it");
         }
         output::say("`shadowcat tui` shows the traffic; `shadowcat unwrap` undoes this");
     }
-    Ok(if failed { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS })
+    Ok(if failed { ExitCode::from(FailureKind::Usage as u8) } else { ExitCode::SUCCESS })
 }
 
 /// Formats a change as a diff, line by line.
-fn diff(change: &Change) -> String {
+fn diff(change: &ConfigChange) -> String {
     let mut text = format!("{}: {}\n", change.place.client.title, change.place.path.display());
     for (sign, line) in change.lines() {
         text.push_str(&format!("{sign} {}\n", output::harmless(&line)));
@@ -197,10 +198,10 @@ fn status(
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(place: &ConfigFile, entry: &Entry) -> (Vec<String>, Value) {
+fn row(place: &ConfigFile, entry: &ServerEntry) -> (Vec<String>, Value) {
     let level = match place.level {
-        Level::User => "user",
-        Level::Project => "project",
+        ConfigScope::User => "user",
+        ConfigScope::Project => "project",
     };
     let summary = crate::transport::http::Cleaner::new().command(&[entry.summary()]).join(" ");
     let cells = vec![

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::log::record::Frame;
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Era, Id, Kind, Message, Revision, compose};
-use crate::transport::memory::{Reader, Writer};
+use crate::transport::memory::{PipeReader, PipeWriter};
 
 /// Time limit for the answer to [`Client::probe`]: a server that is silent for this long speaks the
 /// stateful era (2026-07-28, basic/transports/stdio, backward compatibility).
@@ -23,7 +23,7 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An MCP client whose messages pass through a session.
 pub struct Client {
-    writer: Writer,
+    writer: PipeWriter,
     counter: AtomicU64,
     pending: Mutex<HashMap<Id, oneshot::Sender<Message>>>,
     /// Method and parameters of calls that may have to be repeated with input (2026-07-28,
@@ -79,8 +79,8 @@ impl Client {
     /// # Panics
     /// Panics outside a Tokio runtime.
     pub fn start(
-        writer: Writer,
-        reader: Reader,
+        writer: PipeWriter,
+        reader: PipeReader,
         root: PathBuf,
         attendance: Attendance,
         limit: usize,
@@ -267,13 +267,13 @@ impl Client {
         self.writer.send(bytes.freeze()).await.map_err(|_| ClientError::Gone)
     }
 
-    async fn listen(self: Arc<Self>, mut reader: Reader, limit: usize) {
-        let mut splitter = Splitter::new(limit);
+    async fn listen(self: Arc<Self>, mut reader: PipeReader, limit: usize) {
+        let mut splitter = LineSplitter::new(limit);
         while let Some(chunk) = reader.recv().await {
             splitter.feed(&chunk);
             while let Some(piece) = splitter.next_piece() {
                 // Lines over the limit come in pieces, which cannot be parsed: skip them.
-                if let Piece::Line(line) = piece {
+                if let LinePart::Line(line) = piece {
                     self.hear(Message::parse(line));
                 }
             }

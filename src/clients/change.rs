@@ -5,14 +5,14 @@ use std::path::Path;
 use similar::{ChangeTag, TextDiff};
 
 use super::document::{Document, DocumentError};
-use super::entry::Entry;
+use super::entry::ServerEntry;
 use super::known::{ConfigFile, Homes};
-use super::store::{Store, StoreError, write};
+use super::store::{Originals, StoreError, write};
 use super::wrapping::{WrapError, Wrapper, is_sound, unwrapped, wrapped};
 
 /// Direction of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum Wrapping {
     /// Into the configuration: wrap servers.
     In,
     /// Out of the configuration: unwrap servers.
@@ -21,20 +21,20 @@ pub enum Direction {
 
 /// Change of one configuration file.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct ConfigChange {
     /// File to change.
     pub place: ConfigFile,
     /// Entries that change.
-    pub entries: Vec<Changed>,
+    pub entries: Vec<ChangedEntry>,
     before: String,
     after: String,
 }
 
 /// Entry that changes.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub struct ChangedEntry {
     /// Entry before the change.
-    pub entry: Entry,
+    pub entry: ServerEntry,
     /// Text of the entry before and after wrapping, for the store; `None` when it is unwrapped.
     remembered: Option<(String, String)>,
 }
@@ -43,9 +43,9 @@ pub struct Changed {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Change to write, or `None` if no entry changes.
-    pub change: Option<Change>,
+    pub change: Option<ConfigChange>,
     /// Entries that stay as they are, and the reasons.
-    pub refused: Vec<(Entry, WrapError)>,
+    pub refused: Vec<(ServerEntry, WrapError)>,
 }
 
 /// Reads configuration files. Returns those that can be read, and the errors of the others.
@@ -64,7 +64,7 @@ pub fn read(files: &[ConfigFile]) -> (Vec<(ConfigFile, Document)>, Vec<DocumentE
 #[derive(Debug, Default)]
 pub struct Servers {
     /// Servers, each with the file that names it.
-    pub found: Vec<(ConfigFile, Entry)>,
+    pub found: Vec<(ConfigFile, ServerEntry)>,
     /// Messages about files that could not be read.
     pub broken: Vec<String>,
 }
@@ -86,29 +86,29 @@ pub fn servers(homes: &Homes) -> Servers {
 pub fn plan(
     place: &ConfigFile,
     mut document: Document,
-    entries: &[Entry],
-    direction: Direction,
+    entries: &[ServerEntry],
+    direction: Wrapping,
     wrapper: &Wrapper,
     data: &Path,
 ) -> Plan {
-    let store = Store::of(data, &place.path);
+    let store = Originals::of(data, &place.path);
     let before = document.text.clone();
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for entry in entries {
         // Places in the text move with each change: find the entry anew.
-        let is_it = |other: &&Entry| (&other.server, &other.path) == (&entry.server, &entry.path);
+        let is_it = |other: &&ServerEntry| (&other.server, &other.path) == (&entry.server, &entry.path);
         let Some(entry) = document.entries.iter().find(is_it).cloned() else { continue };
         let changed = match direction {
-            Direction::In => {
+            Wrapping::In => {
                 wrapped(&document, &entry, wrapper).map(|(text, before, after)| (text, Some((before, after))))
             }
-            Direction::Out => unwrapped(&document, &entry, store.get(&entry)).map(|text| (text, None)),
+            Wrapping::Out => unwrapped(&document, &entry, store.get(&entry)).map(|text| (text, None)),
         };
         match changed {
             Ok((text, remembered)) => match Document::parse(place, text) {
                 Ok(made) if is_sound(&document, &made, &entry) => {
                     document = made;
-                    done.push(Changed { entry, remembered });
+                    done.push(ChangedEntry { entry, remembered });
                 }
                 // Better no change than half a change.
                 _ => refused.push((entry, WrapError::Unusual)),
@@ -116,11 +116,11 @@ pub fn plan(
             Err(why) => refused.push((entry, why)),
         }
     }
-    let change = Change { place: place.clone(), before, after: document.text, entries: done };
+    let change = ConfigChange { place: place.clone(), before, after: document.text, entries: done };
     Plan { change: (!change.entries.is_empty()).then_some(change), refused }
 }
 
-impl Change {
+impl ConfigChange {
     /// Writes the file. The store is written first, so that every change on the disk can be taken
     /// back.
     ///
@@ -128,14 +128,14 @@ impl Change {
     /// Fails if the file is read-only, was changed meanwhile, or cannot be written, or if the store
     /// cannot be written. If the error is of the file, its text is unchanged.
     pub fn write(&self, data: &Path) -> Result<(), StoreError> {
-        let mut store = Store::of(data, &self.place.path);
-        for Changed { entry, remembered } in &self.entries {
+        let mut store = Originals::of(data, &self.place.path);
+        for ChangedEntry { entry, remembered } in &self.entries {
             if let Some((before, after)) = remembered {
                 store.remember(entry, before.clone(), after.clone())?;
             }
         }
         write(&self.place.path, &self.before, &self.after)?;
-        for Changed { entry, remembered } in &self.entries {
+        for ChangedEntry { entry, remembered } in &self.entries {
             if remembered.is_none() {
                 store.forget(entry)?;
             }

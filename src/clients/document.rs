@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::entry::{Entry, Flaw};
-use super::known::{ConfigFile, Form};
+use super::entry::{ConfigSyntaxError, ServerEntry};
+use super::known::{ConfigFile, ConfigFormat};
 use super::{json, toml};
 
 /// Configuration file that was read.
@@ -15,9 +15,9 @@ pub struct Document {
     /// Contents of the file.
     pub text: String,
     /// Format of the file.
-    pub form: Form,
+    pub form: ConfigFormat,
     /// Servers in the file.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ServerEntry>,
 }
 
 /// Error that makes a configuration file unusable.
@@ -56,7 +56,7 @@ impl Document {
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-            malformed(&place.path, &before, Flaw { at: valid, what: "it is not UTF-8".into() })
+            malformed(&place.path, &before, ConfigSyntaxError { at: valid, what: "it is not UTF-8".into() })
         })?;
         Self::parse(place, text)
     }
@@ -68,15 +68,15 @@ impl Document {
     pub fn parse(place: &ConfigFile, text: String) -> Result<Self, DocumentError> {
         let form = place.client.form;
         let entries = match form {
-            Form::Json => json::entries(&text, place.client.servers),
-            Form::Toml => toml::entries(&text, place.client.servers),
+            ConfigFormat::Json => json::entries(&text, place.client.servers),
+            ConfigFormat::Toml => toml::entries(&text, place.client.servers),
         };
         let entries = entries.map_err(|flaw| malformed(&place.path, &text, flaw))?;
         Ok(Self { path: place.path.clone(), text, form, entries })
     }
 }
 
-fn malformed(path: &Path, text: &str, Flaw { at, what }: Flaw) -> DocumentError {
+fn malformed(path: &Path, text: &str, ConfigSyntaxError { at, what }: ConfigSyntaxError) -> DocumentError {
     let before = &text[..at.min(text.len())];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

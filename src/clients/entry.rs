@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Server in a configuration file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct ServerEntry {
     /// Name of the server.
     pub server: String,
     /// Names of the members on the way to the server, without its own.
@@ -19,16 +19,16 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transport {
     /// stdio: the client starts a command.
-    Command(Command),
+    Command(LaunchedServer),
     /// HTTP: the client calls a URL.
-    Http(Http),
+    Http(CalledServer),
     /// Unknown transport, and the reason.
     Other(String),
 }
 
 /// Server that the client starts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Command {
+pub struct LaunchedServer {
     /// Program to start.
     pub command: String,
     /// Byte range of the program's value in the text.
@@ -45,7 +45,7 @@ pub struct Command {
 
 /// Server that the client calls by its URL.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Http {
+pub struct CalledServer {
     /// URL of the server.
     pub url: String,
     /// Byte range of the member with the URL, its name and its value.
@@ -60,7 +60,7 @@ pub struct Http {
 }
 
 /// Syntax error at a place of a text.
-pub(super) struct Flaw {
+pub(super) struct ConfigSyntaxError {
     /// Byte offset of the error.
     pub at: usize,
     /// Description of the error.

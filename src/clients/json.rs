@@ -6,7 +6,7 @@ use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::entry::{Command, Entry, Flaw, Http, Transport};
+use super::entry::{CalledServer, ConfigSyntaxError, LaunchedServer, ServerEntry, Transport};
 
 /// Names of the member with a server's URL, in one client or another.
 const URLS: [&str; 3] = ["url", "serverUrl", "httpUrl"];
@@ -43,7 +43,7 @@ const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Flaw> {
+pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<ServerEntry>, ConfigSyntaxError> {
     // Editors may write a byte order mark.
     let skipped = text.len() - text.strip_prefix('\u{feff}').unwrap_or(text).len();
     let text = &text[skipped..];
@@ -51,10 +51,12 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
         return Ok(Vec::new());
     }
     let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT);
-    let parsed =
-        parsed.map_err(|error| Flaw { at: error.range().start + skipped, what: error.kind().to_string() })?;
+    let parsed = parsed.map_err(|error| ConfigSyntaxError {
+        at: error.range().start + skipped,
+        what: error.kind().to_string(),
+    })?;
     let Some(root) = parsed.value.as_ref().and_then(Value::as_object) else {
-        return Err(Flaw { at: skipped, what: "the file is no object".into() });
+        return Err(ConfigSyntaxError { at: skipped, what: "the file is no object".into() });
     };
     let mut entries = Vec::new();
     for path in servers {
@@ -66,12 +68,18 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
     Ok(entries)
 }
 
-fn collect(text: &str, object: &Object<'_>, path: &[&str], way: &mut Vec<String>, found: &mut Vec<Entry>) {
+fn collect(
+    text: &str,
+    object: &Object<'_>,
+    path: &[&str],
+    way: &mut Vec<String>,
+    found: &mut Vec<ServerEntry>,
+) {
     let Some((first, rest)) = path.split_first() else {
         for property in &object.properties {
             let server = property.name.as_str().to_owned();
             let span = span(&property.value);
-            found.push(Entry { server, path: way.clone(), span, way: reached(text, property) });
+            found.push(ServerEntry { server, path: way.clone(), span, way: reached(text, property) });
         }
         return;
     };
@@ -128,7 +136,7 @@ fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Transpo
     let other = |why: &str| Transport::Other(why.to_owned());
     let Some(program) = string(Some(command)) else { return other("its command is no text") };
     let list = member(object, "args");
-    let mut command = Command {
+    let mut command = LaunchedServer {
         command: program,
         command_span: span(&command.value),
         arguments: Vec::new(),
@@ -151,8 +159,13 @@ fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Transpo
 
 fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
     let Some(address) = string(Some(url)) else { return Transport::Other("its URL is no text".into()) };
-    let mut http =
-        Http { url: address, member: span(url), headers: Vec::new(), kept: Vec::new(), strange: Vec::new() };
+    let mut http = CalledServer {
+        url: address,
+        member: span(url),
+        headers: Vec::new(),
+        kept: Vec::new(),
+        strange: Vec::new(),
+    };
     for property in &object.properties {
         let name = property.name.as_str();
         match name {
@@ -180,7 +193,7 @@ fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
     Transport::Http(http)
 }
 
-impl Entry {
+impl ServerEntry {
     /// Moves every place by `by` bytes.
     fn shift(&mut self, by: usize) {
         let moved = |span: &mut Range<usize>| *span = span.start + by..span.end + by;

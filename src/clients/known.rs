@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// MCP client, and the places of its servers.
 #[derive(Debug, Clone, Copy)]
-pub struct Client {
+pub struct KnownClient {
     /// Name of the client on the command line.
     pub name: &'static str,
     /// Name of the client for people.
@@ -13,15 +13,15 @@ pub struct Client {
     /// Instruction for the user to make the client read its file again.
     pub restart: &'static str,
     /// Format of its files.
-    pub form: Form,
+    pub form: ConfigFormat,
     /// Paths of members that hold servers by name; `*` stands for any name.
     pub servers: &'static [&'static [&'static str]],
-    places: fn(&Homes) -> Vec<(Level, PathBuf)>,
+    places: fn(&Homes) -> Vec<(ConfigScope, PathBuf)>,
 }
 
 /// Format of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ConfigFormat {
     /// JSON with comments and trailing commas.
     Json,
     /// TOML.
@@ -30,7 +30,7 @@ pub enum Form {
 
 /// Scope of the servers in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum ConfigScope {
     /// Servers of the user.
     User,
     /// Servers of the project directory.
@@ -41,9 +41,9 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
     /// Client that reads the file.
-    pub client: &'static Client,
+    pub client: &'static KnownClient,
     /// Scope of its servers.
-    pub level: Level,
+    pub level: ConfigScope,
     /// Path of the file.
     pub path: PathBuf,
 }
@@ -60,91 +60,91 @@ pub struct Homes {
 }
 
 /// Known clients.
-pub static CLIENTS: [Client; 8] = [
-    Client {
+pub static CLIENTS: [KnownClient; 8] = [
+    KnownClient {
         name: "claude-desktop",
         title: "Claude Desktop",
         restart: "quit Claude Desktop (not only its window) and open it again",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["mcpServers"]],
-        places: |homes| vec![(Level::User, homes.config.join("Claude/claude_desktop_config.json"))],
+        places: |homes| vec![(ConfigScope::User, homes.config.join("Claude/claude_desktop_config.json"))],
     },
-    Client {
+    KnownClient {
         name: "claude-code",
         title: "Claude Code",
         restart: "start `claude` again, or /mcp and reconnect",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["mcpServers"], &["projects", "*", "mcpServers"]],
         places: |homes| {
             vec![
-                (Level::User, homes.home.join(".claude.json")),
-                (Level::Project, homes.project.join(".mcp.json")),
+                (ConfigScope::User, homes.home.join(".claude.json")),
+                (ConfigScope::Project, homes.project.join(".mcp.json")),
             ]
         },
     },
-    Client {
+    KnownClient {
         name: "cursor",
         title: "Cursor",
         restart: "switch the server off and on in Cursor's settings, under MCP",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["mcpServers"]],
         places: |homes| both(homes, homes.home.join(".cursor/mcp.json"), ".cursor/mcp.json"),
     },
-    Client {
+    KnownClient {
         name: "vscode",
         title: "VS Code",
         restart: "run `MCP: List Servers` in VS Code and restart the server",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["servers"]],
         places: |homes| both(homes, homes.config.join("Code/User/mcp.json"), ".vscode/mcp.json"),
     },
-    Client {
+    KnownClient {
         name: "windsurf",
         title: "Windsurf",
         restart: "press Refresh in Windsurf's Cascade, under MCP",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["mcpServers"]],
-        places: |homes| vec![(Level::User, homes.home.join(".codeium/windsurf/mcp_config.json"))],
+        places: |homes| vec![(ConfigScope::User, homes.home.join(".codeium/windsurf/mcp_config.json"))],
     },
-    Client {
+    KnownClient {
         name: "gemini",
         title: "Gemini CLI",
         restart: "start `gemini` again",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["mcpServers"]],
         places: |homes| both(homes, homes.home.join(".gemini/settings.json"), ".gemini/settings.json"),
     },
-    Client {
+    KnownClient {
         name: "codex",
         title: "Codex CLI",
         restart: "start `codex` again",
-        form: Form::Toml,
+        form: ConfigFormat::Toml,
         servers: &[&["mcp_servers"]],
         places: |homes| both(homes, homes.home.join(".codex/config.toml"), ".codex/config.toml"),
     },
-    Client {
+    KnownClient {
         name: "zed",
         title: "Zed",
         restart: "Zed starts it again by itself",
-        form: Form::Json,
+        form: ConfigFormat::Json,
         servers: &[&["context_servers"]],
         places: |homes| both(homes, homes.home.join(".config/zed/settings.json"), ".zed/settings.json"),
     },
 ];
 
-fn both(homes: &Homes, user: PathBuf, project: &str) -> Vec<(Level, PathBuf)> {
-    vec![(Level::User, user), (Level::Project, homes.project.join(project))]
+fn both(homes: &Homes, user: PathBuf, project: &str) -> Vec<(ConfigScope, PathBuf)> {
+    vec![(ConfigScope::User, user), (ConfigScope::Project, homes.project.join(project))]
 }
 
-impl PartialEq for Client {
+impl PartialEq for KnownClient {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Client {}
+impl Eq for KnownClient {}
 
-impl Client {
+impl KnownClient {
     /// Returns the client called `name`.
     pub fn find(name: &str) -> Option<&'static Self> {
         CLIENTS.iter().find(|client| client.name == name)
@@ -191,7 +191,7 @@ impl Homes {
 
     /// Lists the existing configuration files, of one client or of all. A file is listed once, even
     /// if the project is the home directory.
-    pub fn files(&self, only: Option<&Client>) -> Vec<ConfigFile> {
+    pub fn files(&self, only: Option<&KnownClient>) -> Vec<ConfigFile> {
         let mut files: Vec<ConfigFile> = Vec::new();
         let mut seen = HashSet::new();
         for client in CLIENTS.iter().filter(|client| only.is_none_or(|only| only == *client)) {

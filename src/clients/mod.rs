@@ -12,9 +12,9 @@ mod store;
 mod toml;
 mod wrapping;
 
-pub use change::{Change, Direction, Plan, Servers, plan, read, servers};
+pub use change::{ConfigChange, Plan, Servers, Wrapping, plan, read, servers};
 pub use document::{Document, DocumentError};
-pub use entry::{Entry, Transport};
-pub use known::{CLIENTS, Client, ConfigFile, Homeless, Homes, Level};
+pub use entry::{ServerEntry, Transport};
+pub use known::{CLIENTS, ConfigFile, ConfigScope, Homeless, Homes, KnownClient};
 pub use store::StoreError;
 pub use wrapping::{Unnamed, WrapError, Wrapper};

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::entry::Entry;
+use super::entry::ServerEntry;
 
 /// Texts that are remembered for one configuration file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Store {
+pub struct Originals {
     #[serde(skip)]
     path: PathBuf,
     /// Canonical path of the configuration file.
@@ -48,7 +48,7 @@ pub enum StoreError {
     },
 }
 
-impl Store {
+impl Originals {
     /// Opens the store for `file` in the directory `data`. A missing or unreadable store is empty.
     pub fn of(data: &Path, file: &Path) -> Self {
         let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Returns the text of `entry` before it was wrapped, and after.
-    pub fn get(&self, entry: &Entry) -> Option<(&str, &str)> {
+    pub fn get(&self, entry: &ServerEntry) -> Option<(&str, &str)> {
         self.entries.get(&key(entry)).map(|(before, after)| (before.as_str(), after.as_str()))
     }
 
@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store cannot be written; then the configuration file must not be changed.
-    pub fn remember(&mut self, entry: &Entry, before: String, after: String) -> Result<(), StoreError> {
+    pub fn remember(&mut self, entry: &ServerEntry, before: String, after: String) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { path: self.path.clone(), source };
         if let Some(directory) = self.path.parent() {
             crate::tape::writer::create_private_directory(directory).map_err(failed)?;
@@ -87,7 +87,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the store cannot be written.
-    pub fn forget(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    pub fn forget(&mut self, entry: &ServerEntry) -> Result<(), StoreError> {
         match self.entries.remove(&key(entry)) {
             Some(_) => self.save(),
             None => Ok(()),
@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-fn key(entry: &Entry) -> String {
+fn key(entry: &ServerEntry) -> String {
     entry.path.iter().chain([&entry.server]).cloned().collect::<Vec<_>>().join("\u{1f}")
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::entry::{Command, Entry, Flaw, Http, Transport};
+use super::entry::{CalledServer, ConfigSyntaxError, LaunchedServer, ServerEntry, Transport};
 
 /// Settings that mean the same for a server that the client starts.
 const KEPT_SETTINGS: [&str; 6] = [
@@ -16,8 +16,8 @@ const KEPT_SETTINGS: [&str; 6] = [
     "disabled_tools",
 ];
 
-pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Flaw> {
-    let document = Document::parse(text).map_err(|error| Flaw {
+pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<ServerEntry>, ConfigSyntaxError> {
+    let document = Document::parse(text).map_err(|error| ConfigSyntaxError {
         at: error.span().map_or(0, |span| span.start),
         what: error.message().to_owned(),
     })?;
@@ -40,7 +40,7 @@ pub(super) fn entries(text: &str, servers: &[&[&str]]) -> Result<Vec<Entry>, Fla
                 Transport::Http(http) => http.member.clone(),
                 Transport::Other(_) => 0..0,
             };
-            entries.push(Entry { server: server.to_owned(), path: way.clone(), span, way: reached });
+            entries.push(ServerEntry { server: server.to_owned(), path: way.clone(), span, way: reached });
         }
     }
     Ok(entries)
@@ -52,7 +52,7 @@ fn reached(text: &str, settings: &dyn TableLike) -> Transport {
         let (Some(program), Some(command_span)) = (command.as_str(), command.span()) else {
             return other("its command is no text");
         };
-        let mut found = Command {
+        let mut found = LaunchedServer {
             command: program.to_owned(),
             behind: command_span.end,
             command_span,
@@ -81,7 +81,7 @@ fn reached(text: &str, settings: &dyn TableLike) -> Transport {
     let (Some(address), Some((key, value))) = (item.as_str(), place) else {
         return other("its URL is no text");
     };
-    let mut http = Http {
+    let mut http = CalledServer {
         url: address.to_owned(),
         member: Range { start: key.start, end: value.end },
         headers: Vec::new(),

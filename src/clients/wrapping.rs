@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
-use super::entry::{Command, Entry, Http, Transport};
-use super::known::Form;
+use super::entry::{CalledServer, LaunchedServer, ServerEntry, Transport};
+use super::known::ConfigFormat;
 use crate::tape::library;
 
 /// Command that stands in front of a server.
@@ -80,11 +80,11 @@ impl Wrapper {
     }
 }
 
-impl Entry {
+impl ServerEntry {
     /// Returns `true` if shadowcat stands in front of the server.
     pub fn is_wrapped(&self) -> bool {
         match &self.way {
-            Transport::Command(Command { command, arguments, .. }) => {
+            Transport::Command(LaunchedServer { command, arguments, .. }) => {
                 let ours = Path::new(command).file_stem().is_some_and(|name| name == "shadowcat");
                 let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let words = match words[..] {
@@ -106,7 +106,7 @@ impl Entry {
     /// Describes the server in a line: its command line, its URL, or the reason for having neither.
     pub fn summary(&self) -> String {
         match &self.way {
-            Transport::Command(Command { command, arguments, .. }) => {
+            Transport::Command(LaunchedServer { command, arguments, .. }) => {
                 std::iter::once(command).chain(arguments).cloned().collect::<Vec<_>>().join(" ")
             }
             Transport::Http(http) => http.url.clone(),
@@ -122,7 +122,7 @@ impl Entry {
 /// Fails if the entry cannot be wrapped, or is wrapped already.
 pub fn wrapped(
     document: &Document,
-    entry: &Entry,
+    entry: &ServerEntry,
     wrapper: &Wrapper,
 ) -> Result<(String, String, String), WrapError> {
     if entry.is_wrapped() {
@@ -155,7 +155,7 @@ pub fn wrapped(
 /// Fails if the entry is not wrapped, or its old text cannot be found out.
 pub fn unwrapped(
     document: &Document,
-    entry: &Entry,
+    entry: &ServerEntry,
     stored: Option<(&str, &str)>,
 ) -> Result<String, WrapError> {
     if !entry.is_wrapped() {
@@ -197,8 +197,8 @@ pub fn unwrapped(
 /// Returns `true` if a change had its effect and no other: `entry` is wrapped or unwrapped in `new`,
 /// starts or calls the same server, and every other server is unchanged. So an unusually written file
 /// is refused rather than broken.
-pub fn is_sound(old: &Document, new: &Document, entry: &Entry) -> bool {
-    let is_it = |other: &&Entry| (&other.server, &other.path) == (&entry.server, &entry.path);
+pub fn is_sound(old: &Document, new: &Document, entry: &ServerEntry) -> bool {
+    let is_it = |other: &&ServerEntry| (&other.server, &other.path) == (&entry.server, &entry.path);
     let others = |document: &Document| {
         let others = document.entries.iter().filter(|other| !is_it(other));
         others.map(|other| (other.server.clone(), other.path.clone(), other.summary())).collect::<Vec<_>>()
@@ -238,14 +238,14 @@ fn apply(text: &str, span: &Range<usize>, mut edits: Vec<Edit>) -> (String, Stri
 /// Text of a file, and the syntax of its format.
 struct Spelling<'a> {
     text: &'a str,
-    form: Form,
+    form: ConfigFormat,
 }
 
 impl Spelling<'_> {
     fn quoted(&self, text: &str) -> String {
         match self.form {
-            Form::Json => serde_json::Value::from(text).to_string(),
-            Form::Toml => toml_edit::Value::from(text).to_string().trim().to_owned(),
+            ConfigFormat::Json => serde_json::Value::from(text).to_string(),
+            ConfigFormat::Toml => toml_edit::Value::from(text).to_string().trim().to_owned(),
         }
     }
 
@@ -256,8 +256,8 @@ impl Spelling<'_> {
 
     fn named(&self, name: &str) -> String {
         match self.form {
-            Form::Json => format!("\"{name}\": "),
-            Form::Toml => format!("{name} = "),
+            ConfigFormat::Json => format!("\"{name}\": "),
+            ConfigFormat::Toml => format!("{name} = "),
         }
     }
 
@@ -275,7 +275,7 @@ impl Spelling<'_> {
     }
 
     /// Returns the edits that put `program` and `words` in front of a command.
-    fn in_front(&self, command: &Command, program: &str, words: &[String]) -> Vec<Edit> {
+    fn in_front(&self, command: &LaunchedServer, program: &str, words: &[String]) -> Vec<Edit> {
         let mut edits = vec![(command.command_span.clone(), self.quoted(program))];
         match (&command.list, command.spans.first()) {
             (Some(list), Some(first)) => {
@@ -288,8 +288,8 @@ impl Spelling<'_> {
             (Some(list), None) => edits.push((list.clone(), self.list(words))),
             (None, _) => {
                 let comma = match self.form {
-                    Form::Json => ",",
-                    Form::Toml => "",
+                    ConfigFormat::Json => ",",
+                    ConfigFormat::Toml => "",
                 };
                 let new = match self.line(command.command_span.start) {
                     Some(line) => format!("{comma}{line}{}{}", self.named("args"), self.list(words)),
@@ -302,10 +302,16 @@ impl Spelling<'_> {
     }
 
     /// Returns the edits that put a command in the place of a URL.
-    fn instead(&self, entry: &Entry, http: &Http, program: &str, words: &[String]) -> Vec<Edit> {
+    fn instead(
+        &self,
+        entry: &ServerEntry,
+        http: &CalledServer,
+        program: &str,
+        words: &[String],
+    ) -> Vec<Edit> {
         let mut members =
             vec![("command".to_owned(), self.quoted(program)), ("args".to_owned(), self.list(words))];
-        if self.form == Form::Toml {
+        if self.form == ConfigFormat::Toml {
             let line = self.line(http.member.start);
             let members: Vec<String> =
                 members.iter().map(|(name, value)| format!("{}{value}", self.named(name))).collect();

@@ -121,7 +121,7 @@ pub enum Ask {
 /// Identity and state of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Facts {
+pub struct EngineFacts {
     /// Version of the control protocol that the engine speaks.
     pub version: u32,
     /// Program and its version, e.g. `shadowcat 0.1.0`.

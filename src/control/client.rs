@@ -15,12 +15,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Ask, Facts, Points, Tape, VERSION};
+use super::api::{Ask, EngineFacts, Points, Tape, VERSION};
 use super::sockets;
-use super::wire::{self, Failure, Told};
+use super::wire::{self, EngineMessage, ErrorObject};
 use crate::engine::{Command, Reply};
 use crate::log::{Record, Seq};
-use crate::tape::format::{Line, read_line};
+use crate::tape::format::{TapeLine, read_line};
 
 /// A notification from an engine.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub enum CallError {
     Gone,
     /// The engine answered with an error.
     #[error(transparent)]
-    Refused(#[from] Failure),
+    Refused(#[from] ErrorObject),
     /// The answer does not have the expected form.
     #[error("unexpected answer from the engine: {0}")]
     Strange(#[from] serde_json::Error),
@@ -60,7 +60,7 @@ pub enum CallError {
 
 /// A connection to an engine. Clones share the connection.
 #[derive(Clone)]
-pub struct Client {
+pub struct ControlClient {
     lines: mpsc::Sender<Vec<u8>>,
     waiting: Arc<Mutex<Waiting>>,
     made: Arc<AtomicU64>,
@@ -68,7 +68,7 @@ pub struct Client {
 
 #[derive(Default)]
 struct Waiting {
-    calls: HashMap<u64, oneshot::Sender<Result<Box<RawValue>, Failure>>>,
+    calls: HashMap<u64, oneshot::Sender<Result<Box<RawValue>, ErrorObject>>>,
     gone: bool,
 }
 
@@ -77,7 +77,7 @@ const NOTICES: usize = 4096;
 /// Maximum number of requests that wait to be written.
 const REQUESTS: usize = 64;
 
-impl Client {
+impl ControlClient {
     /// Connects to the engine at `path` as `name`. Returns the client, the facts of the engine, and
     /// its notifications.
     ///
@@ -87,7 +87,7 @@ impl Client {
     pub async fn connect(
         path: &Path,
         name: &str,
-    ) -> Result<(Self, Facts, mpsc::Receiver<Notice>), CallError> {
+    ) -> Result<(Self, EngineFacts, mpsc::Receiver<Notice>), CallError> {
         let (read, write) = dial(path).await?.into_split();
         Self::over(read, write, name).await
     }
@@ -100,7 +100,7 @@ impl Client {
         read: impl AsyncRead + Unpin + Send + 'static,
         write: impl AsyncWrite + Unpin + Send + 'static,
         name: &str,
-    ) -> Result<(Self, Facts, mpsc::Receiver<Notice>), CallError> {
+    ) -> Result<(Self, EngineFacts, mpsc::Receiver<Notice>), CallError> {
         let (lines, outgoing) = mpsc::channel(REQUESTS);
         let (notices, told) = mpsc::channel(NOTICES);
         let client = Self { lines, waiting: Arc::default(), made: Arc::default() };
@@ -148,7 +148,7 @@ impl Client {
     pub async fn records(&self, from: Seq, limit: usize) -> Result<Vec<Record>, CallError> {
         let lines: Vec<Box<RawValue>> = self.ask(&Ask::Records { from, limit: Some(limit) }).await?;
         let record = |line: &RawValue| match read_line(line.get().as_bytes()) {
-            Ok(Line::Record(record)) => Some(record),
+            Ok(TapeLine::Record(record)) => Some(record),
             // Only newer engines write records of this form; skip it.
             _ => None,
         };
@@ -182,7 +182,7 @@ pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix:
             byte => line.push(byte),
         }
     }
-    let told: Told<'_> = serde_json::from_slice(&line)?;
+    let told: EngineMessage<'_> = serde_json::from_slice(&line)?;
     if let Some(failure) = told.error {
         return Err(failure.into());
     }
@@ -235,11 +235,11 @@ async fn read_lines(
 fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
     if let Some(record) = line.strip_prefix(wire::RECORD.as_bytes()) {
         return match read_line(record.strip_suffix(b"}")?) {
-            Ok(Line::Record(record)) => Some(Notice::Record(Box::new(record))),
+            Ok(TapeLine::Record(record)) => Some(Notice::Record(Box::new(record))),
             _ => None,
         };
     }
-    let told: Told<'_> = serde_json::from_slice(line).ok()?;
+    let told: EngineMessage<'_> = serde_json::from_slice(line).ok()?;
     if let Some(id) = told.id {
         let sender = waiting.lock().calls.remove(&id)?;
         let outcome = match told.error {

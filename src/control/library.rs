@@ -3,7 +3,7 @@
 use super::api::{FrameFacts, TapeFacts};
 use super::reading::Reading;
 use crate::clock;
-use crate::tape::library::{Catalog, Entry, Wanted, find};
+use crate::tape::library::{Catalog, ListedTape, Wanted, find};
 use crate::tape::{files, open};
 
 /// Lists up to `limit` recordings, newest first; with `text`, only those that contain it in a name,
@@ -31,8 +31,8 @@ pub fn frames(tape: &str, filter: &str, limit: Option<usize>) -> Result<Vec<Fram
     reading.frames(filter, (None, None), limit, true).map_err(|failure| failure.message)
 }
 
-impl From<Entry> for TapeFacts {
-    fn from(entry: Entry) -> Self {
+impl From<ListedTape> for TapeFacts {
+    fn from(entry: ListedTape) -> Self {
         Self {
             tape: files::stem(&entry.path),
             name: entry.name,

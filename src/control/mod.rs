@@ -16,7 +16,7 @@ pub mod server;
 pub mod sockets;
 mod wire;
 
-pub use client::{Client, Notice};
+pub use client::{ControlClient, Notice};
 pub use hub::Hub;
 pub use schema::document;
-pub use server::{About, Server, serve};
+pub use server::{About, ControlServer, serve};

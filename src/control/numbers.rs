@@ -9,7 +9,7 @@ use crate::log::record::{
 
 /// Map from the numbers of one engine to those of the shared log.
 #[derive(Debug, Default)]
-pub struct Numbers {
+pub struct NumberMap {
     /// Positions in the shared log, by the engine's position minus one; 0 for records that never
     /// arrived.
     seqs: Vec<Seq>,
@@ -36,7 +36,7 @@ impl Free {
     }
 }
 
-impl Numbers {
+impl NumberMap {
     /// Assigns numbers to the session and the operations that a record names for the first time.
     pub fn learn(&mut self, record: &Record, free: &mut Free) {
         if record.session != SessionId(0) {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn numbers_of_two_engines_do_not_meet() {
         let mut free = Free::default();
-        let (mut one, mut other) = (Numbers::default(), Numbers::default());
+        let (mut one, mut other) = (NumberMap::default(), NumberMap::default());
         let note = || {
             Body::Note(Note {
                 frame: Some(1),

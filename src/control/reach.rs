@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::api::{Ask, Facts, FrameFacts, HeldFrame, SessionFacts};
-use super::client::{CallError, Client, Notice};
+use super::api::{Ask, EngineFacts, FrameFacts, HeldFrame, SessionFacts};
+use super::client::{CallError, ControlClient, Notice};
 use super::sockets::{self, EngineSocket};
 use crate::engine::{Command, Reply};
 use crate::log::record::{Record, Seq};
@@ -30,8 +30,8 @@ pub struct Reached {
     /// Path of the engine's socket.
     pub path: PathBuf,
     /// Facts that the engine reported in the handshake.
-    pub facts: Facts,
-    client: Client,
+    pub facts: EngineFacts,
+    client: ControlClient,
     /// Number of notifications received; closed when the engine ends.
     told: watch::Receiver<u64>,
 }
@@ -180,7 +180,7 @@ impl EngineSelector {
     }
 
     async fn reach(&self, path: &Path) -> Result<Reached, CallError> {
-        let connect = tokio::time::timeout(HELLO_TIMEOUT, Client::connect(path, &self.by));
+        let connect = tokio::time::timeout(HELLO_TIMEOUT, ControlClient::connect(path, &self.by));
         let (client, facts, notices) = connect.await.map_err(|_| CallError::Silent)??;
         Ok(Reached { path: path.to_owned(), facts, client, told: count(notices) })
     }
@@ -289,7 +289,7 @@ impl Reached {
     }
 
     fn is_called(&self, name: &str) -> bool {
-        let Facts { name: own, pid, .. } = &self.facts;
+        let EngineFacts { name: own, pid, .. } = &self.facts;
         own == name || pid.to_string() == name || self.path == Path::new(name)
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::api::{FrameFacts, HeldFrame, SessionFacts};
-use super::wire::{self, Failure};
+use super::wire::{self, ErrorObject};
 use crate::clock;
 use crate::engine::Engine;
 use crate::log::query::Query;
 use crate::log::record::Frame;
 use crate::log::subject::RowSubject;
-use crate::log::world::{FrameState, Row, Session, World};
+use crate::log::world::{FrameState, Row, SessionOverview, World};
 use crate::log::{Log, Seq, Tail};
 use crate::tape::format::write_record;
 
@@ -60,7 +60,7 @@ impl Reading {
         let world = &self.world;
         let name =
             |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.name.clone());
-        let session = |session: &Session| SessionFacts {
+        let session = |session: &SessionOverview| SessionFacts {
             session: session.id,
             name: session.opened.name.clone(),
             client: name(&session.client),
@@ -93,9 +93,9 @@ impl Reading {
         (from, to): (Option<Seq>, Option<Seq>),
         limit: Option<usize>,
         newest: bool,
-    ) -> Result<Vec<FrameFacts>, Failure> {
+    ) -> Result<Vec<FrameFacts>, ErrorObject> {
         let query = Query::parse(filter)
-            .map_err(|error| Failure::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
+            .map_err(|error| ErrorObject::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
         let within = from.unwrap_or(0)..=to.unwrap_or(Seq::MAX);
         let fits = |row: &&Row| {
             within.contains(&row.seq) && query.matches(&RowSubject::new(&self.world, row, &self.log))

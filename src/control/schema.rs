@@ -63,13 +63,13 @@ pub fn table(method: &str) -> Option<Table> {
 }
 
 /// A method, as described by a variant of an enum.
-pub(super) struct Method {
+pub(super) struct MethodSchema {
     pub(super) name: String,
     pub(super) help: String,
     pub(super) params: Value,
 }
 
-impl Method {
+impl MethodSchema {
     fn method(self, result: Value) -> Value {
         let required: Vec<&str> =
             self.params["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -89,10 +89,10 @@ impl Method {
 }
 
 /// Returns the variants of an adjacently tagged enum as methods.
-pub(super) fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<Method> {
+pub(super) fn variants<T: JsonSchema>(generator: &mut SchemaGenerator) -> Vec<MethodSchema> {
     let whole = T::json_schema(generator).to_value();
     let all = whole["oneOf"].as_array().cloned().unwrap_or_default();
-    let method = |variant: &Value| Method {
+    let method = |variant: &Value| MethodSchema {
         name: variant["properties"]["method"]["const"].as_str().unwrap_or_default().to_owned(),
         help: variant["description"].as_str().unwrap_or_default().replace('\n', " "),
         params: variant["properties"]["params"].clone(),
@@ -106,7 +106,7 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 /// Returns the schema of the result of each [`Ask`].
 fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
-    let facts = schema::<api::Facts>(generator);
+    let facts = schema::<api::EngineFacts>(generator);
     vec![
         ("hello", facts.clone()),
         ("client/attach", json!({ "type": "object" })),

@@ -44,7 +44,7 @@ pub struct Incoming {
 
 /// A message from an engine: a response or a notification.
 #[derive(Debug, Deserialize)]
-pub struct Told<'a> {
+pub struct EngineMessage<'a> {
     /// Id of the request that a response answers; `None` for a notification.
     #[serde(default)]
     pub id: Option<u64>,
@@ -59,20 +59,20 @@ pub struct Told<'a> {
     pub result: Option<&'a RawValue>,
     /// Error of a failed request.
     #[serde(default)]
-    pub error: Option<Failure>,
+    pub error: Option<ErrorObject>,
 }
 
 /// The error object of a response, without a `data` member (JSON-RPC 2.0, section 5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub struct ErrorObject {
     /// Error code, e.g. [`REFUSED`].
     pub code: i64,
     /// Cause of the error, as a sentence for people.
     pub message: String,
 }
 
-impl Failure {
+impl ErrorObject {
     /// Creates an error object.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
@@ -81,7 +81,7 @@ impl Failure {
 
 /// Returns the line of a response to the request `id`. A successful result is JSON text and is
 /// copied unchanged.
-pub fn answer(id: &Value, outcome: Result<Vec<u8>, Failure>) -> Vec<u8> {
+pub fn answer(id: &Value, outcome: Result<Vec<u8>, ErrorObject>) -> Vec<u8> {
     match outcome {
         Ok(result) => {
             let mut line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#).into_bytes();

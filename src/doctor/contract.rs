@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Check, CheckResult, Target};
 use crate::log::record::FrameKind;
-use crate::log::world::Session;
+use crate::log::world::SessionOverview;
 
 /// Maximum length of a tool's name that most clients take; longer names are refused or changed.
 const LONGEST_NAME: usize = 64;
@@ -22,7 +22,7 @@ pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
 }
 
 /// Returns the tools of a session, each with the name of the server that offers it.
-fn tools(target: &Target<'_>, session: &Session) -> Vec<(String, Value)> {
+fn tools(target: &Target<'_>, session: &SessionOverview) -> Vec<(String, Value)> {
     let pages = session.list("tools/list", u64::MAX);
     let read = |seq: &u64| {
         let record = target.log.get(*seq)?;

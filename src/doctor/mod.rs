@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::log::Log;
 use crate::log::record::{FrameKind, Origin, SessionId};
-use crate::log::world::{Row, Session, World};
+use crate::log::world::{Row, SessionOverview, World};
 use crate::mcp::Direction;
 
 pub use report::{escape, junit, markdown};
@@ -136,7 +136,7 @@ fn line(text: String) -> String {
 
 impl<'a> Target<'a> {
     /// Returns the sessions to examine.
-    fn sessions(&self) -> impl Iterator<Item = &'a Session> {
+    fn sessions(&self) -> impl Iterator<Item = &'a SessionOverview> {
         let only = self.only;
         self.world.sessions.values().filter(move |session| only.is_none_or(|only| only == session.id))
     }

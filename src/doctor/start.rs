@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, CheckResult, Target};
 use crate::log::record::{Channel, Exit, FrameKind, Role};
-use crate::log::world::Session;
+use crate::log::world::SessionOverview;
 use crate::mcp::Direction;
 
 /// Time in milliseconds above which a first answer is reported as slow.
@@ -57,7 +57,7 @@ fn was_asked(reason: &str) -> bool {
 }
 
 /// Returns the last lines of stderr.
-fn last_words(target: &Target<'_>, session: &Session) -> Vec<String> {
+fn last_words(target: &Target<'_>, session: &SessionOverview) -> Vec<String> {
     const WORDS: usize = 5;
     let mut lines: Vec<String> = target
         .rows()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// State in which a server was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Upstream {
+pub enum UpstreamState {
     /// No response of the server has been seen yet.
     #[default]
     Unknown,
@@ -17,11 +17,11 @@ pub enum Upstream {
 /// Returns the body of `/health`. The gateway serves it with status 200 even if the server is down:
 /// restarting the gateway would not help. `processes` is the number of running server processes, or
 /// `None` for an HTTP server.
-pub fn report(name: &str, upstream: &Upstream, processes: Option<usize>) -> Value {
+pub fn report(name: &str, upstream: &UpstreamState, processes: Option<usize>) -> Value {
     let (status, state, why) = match upstream {
-        Upstream::Unknown => ("ok", "unknown", None),
-        Upstream::Up => ("ok", "up", None),
-        Upstream::Down(why) => ("degraded", "down", Some(why)),
+        UpstreamState::Unknown => ("ok", "unknown", None),
+        UpstreamState::Up => ("ok", "up", None),
+        UpstreamState::Down(why) => ("degraded", "down", Some(why)),
     };
     let mut server = json!({ "name": name, "state": state });
     if let Some(why) = why {
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_down_is_named_with_its_reason() {
-        let report = report("weather", &Upstream::Down("connection refused".into()), Some(0));
+        let report = report("weather", &UpstreamState::Down("connection refused".into()), Some(0));
         assert_eq!(report["status"], "degraded");
         assert_eq!(
             report["upstream"],

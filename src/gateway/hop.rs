@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 
 use super::ENDPOINT;
 use crate::transport::http::secrets::is_telling;
-use crate::transport::http::{Body, Cleaner, Connect, Sending, ServerAddress, Unanswered};
+use crate::transport::http::{Cleaner, Connect, HttpBody, Sending, ServerAddress, Unanswered};
 
 /// Connection to a server whose path differs from [`ENDPOINT`], made with credentials of the gateway.
 ///
@@ -27,7 +27,7 @@ impl Hop {
         Arc::new(Self { inner, address, given })
     }
 
-    async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
+    async fn pass(&self, mut request: Request<HttpBody>) -> Result<Response<HttpBody>, Unanswered> {
         // Drop the client's query, which no revision defines; the path keeps the server's own query, which
         // may be a key.
         let path = &self.inner.address().path;
@@ -66,7 +66,7 @@ fn is_credential(name: &HeaderName) -> bool {
 }
 
 impl Connect for Hop {
-    fn send(&self, request: Request<Body>) -> Sending<'_> {
+    fn send(&self, request: Request<HttpBody>) -> Sending<'_> {
         Box::pin(self.pass(request))
     }
 

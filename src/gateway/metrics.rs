@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::health::Upstream;
+use super::health::UpstreamState;
 use crate::clock::Stamp;
 use crate::log::record::{Body, Channel, Frame, HELD_BY_ORDER, OpId, Origin, Record, Role, Seq, SessionId};
 use crate::log::{Log, Tail};
@@ -58,7 +58,7 @@ struct Fold {
     open: HashSet<SessionId>,
     /// Requests without an answer: session, time of arrival, and method label.
     asked: HashMap<OpId, (SessionId, Stamp, &'static str)>,
-    upstream: Upstream,
+    upstream: UpstreamState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,7 +132,7 @@ impl Metrics {
             lost: Counter::default(),
             open: HashSet::new(),
             asked: HashMap::new(),
-            upstream: Upstream::default(),
+            upstream: UpstreamState::default(),
         };
         let (processes, started) = (Gauge::default(), Counter::<u64, AtomicU64>::default());
         registry.register(
@@ -171,7 +171,7 @@ impl Metrics {
     }
 
     /// Returns the state in which the server was last seen.
-    pub fn upstream(&self) -> Upstream {
+    pub fn upstream(&self) -> UpstreamState {
         self.catch_up();
         self.fold.lock().upstream.clone()
     }
@@ -209,11 +209,13 @@ impl Fold {
             self.upstream = match (frame.origin, frame.message.outcome(&["message"])) {
                 (Origin::Answered(_), Some(why)) if matches!(status, 502..=504) => {
                     let why = crate::mcp::json::unescape(why).unwrap_or_default();
-                    Upstream::Down(why.trim_start_matches("shadowcat: ").to_owned())
+                    UpstreamState::Down(why.trim_start_matches("shadowcat: ").to_owned())
                 }
                 (Origin::Answered(_), _) => std::mem::take(&mut self.upstream),
-                _ if status >= 500 => Upstream::Down(format!("the server answered with status {status}")),
-                _ => Upstream::Up,
+                _ if status >= 500 => {
+                    UpstreamState::Down(format!("the server answered with status {status}"))
+                }
+                _ => UpstreamState::Up,
             };
             let is_first = frame.http.as_ref().is_some_and(|http| http.event.is_none());
             if is_first {

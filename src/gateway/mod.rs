@@ -27,9 +27,9 @@ use crate::http::ProxyService;
 use crate::log::Log;
 use crate::mcp::compose;
 use crate::serve::HttpAdapter;
-use crate::transport::http::{Body, Cut, Guard};
+use crate::transport::http::{Cut, Guard, HttpBody};
 
-use health::Upstream;
+use health::UpstreamState;
 
 pub use hop::Hop;
 pub use metrics::Metrics;
@@ -50,7 +50,7 @@ pub const ENDPOINT: &str = crate::serve::ENDPOINT;
 
 /// Marker on a response that is not sent: the connection is closed instead.
 #[derive(Clone)]
-struct Closed;
+struct CloseConnection;
 
 impl Gateway {
     /// Creates a gateway that answers the requests that `guard` admits, and computes its metrics from
@@ -92,7 +92,7 @@ impl Gateway {
             self.metrics.upstream(),
             self.adapter.as_ref().and_then(|adapter| adapter.start_error()),
         ) {
-            (Upstream::Unknown, Some(trouble)) => Upstream::Down(trouble),
+            (UpstreamState::Unknown, Some(trouble)) => UpstreamState::Down(trouble),
             (seen, _) => seen,
         };
         health::report(&self.name, &seen, processes)
@@ -107,7 +107,7 @@ pub async fn answer(
     mut router: Router,
     request: Request<Incoming>,
     peer: SocketAddr,
-) -> Result<http::Response<Body>, Cut> {
+) -> Result<http::Response<HttpBody>, Cut> {
     let mut request = request.map(EdgeBody::new);
     request.extensions_mut().insert(peer);
     let routed: Result<Answer, Infallible> = router.call(request).await;
@@ -115,8 +115,8 @@ pub async fn answer(
         Ok(response) => response,
         Err(never) => match never {},
     };
-    match response.extensions().get::<Closed>() {
-        Some(Closed) => Err(Cut),
+    match response.extensions().get::<CloseConnection>() {
+        Some(CloseConnection) => Err(Cut),
         None => Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())),
     }
 }
@@ -130,7 +130,7 @@ async fn endpoint(
         Ok(response) => response.map(EdgeBody::new),
         Err(Cut) => {
             let mut closed = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            closed.extensions_mut().insert(Closed);
+            closed.extensions_mut().insert(CloseConnection);
             closed
         }
     }

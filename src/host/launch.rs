@@ -10,7 +10,7 @@ use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
 use crate::stdio::lifecycle::{TERM_GRACE, wind_down};
-use crate::stdio::link::{End, Server};
+use crate::stdio::link::{LinkEnd, StartedServer};
 use crate::stdio::multiplex::Multiplexer;
 use crate::transport::child::{Process, SpawnError, Spec};
 use crate::transport::memory;
@@ -48,13 +48,13 @@ pub fn launch(
 ) -> Result<SessionId, SpawnError> {
     let Launch { name, spec, era, attendance } = launch.clone();
     let limit = host.settings().inspect_limit;
-    let mut server = Server::from(spec.spawn()?);
+    let mut server = StartedServer::from(spec.spawn()?);
     let process = server.process.clone();
     let (multiplexer, shared) = Multiplexer::before(server.end, limit);
     server.end = shared;
     let (to_session, from_client) = memory::pipe(PIPE_CHUNKS);
     let (to_client, from_session) = memory::pipe(PIPE_CHUNKS);
-    let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
+    let end = LinkEnd { source: Box::new(from_client), sink: Box::new(to_client) };
     let failed = |source| SpawnError::Failed { command: name.clone(), source };
     // The screen shows stderr from the log, so its bytes need no other destination.
     let nowhere = Box::new(std::io::sink());

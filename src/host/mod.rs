@@ -24,15 +24,15 @@ use crate::log::operation::Correlation;
 use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
 use crate::mcp::{Direction, Era};
 use crate::session::SessionError;
-use crate::session::{Form, Hooks, Lane, Scope, Session};
+use crate::session::{Hooks, Lane, LaneForm, Scope, Session};
 use crate::stdio::drive::{self, Threads};
 use crate::stdio::lifecycle::ClientWatch;
-use crate::stdio::link::{End, Server};
+use crate::stdio::link::{LinkEnd, StartedServer};
 use crate::stdio::multiplex::Multiplexer;
 use crate::stdio::multiplex::attribution::ClientId;
 use crate::stdio::restart::{RestartError, RestartableServer};
 use crate::transport::WriterQueue;
-use crate::transport::child::{Ended, Process, Spec};
+use crate::transport::child::{Process, ProcessExit, Spec};
 use crate::transport::http::Cleaner;
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -212,12 +212,12 @@ impl Host {
         &self,
         name: &str,
         spec: &Spec,
-        server: impl Into<Server>,
-        client: End,
+        server: impl Into<StartedServer>,
+        client: LinkEnd,
         stderr: Box<dyn Write + Send>,
         own_client: bool,
     ) -> io::Result<(Arc<Session>, Threads)> {
-        let server: Server = server.into();
+        let server: StartedServer = server.into();
         let session = self.open(self.opened(name, spec, &server.process, own_client));
         let mut threads = self.join(&session, client, server.end)?;
         let lane = Lane {
@@ -226,7 +226,7 @@ impl Host {
             forward: Arc::new(WriterQueue::new(stderr)),
             back: None,
             scope: Scope::Session,
-            form: Form::Line,
+            form: LaneForm::Line,
             correlation: Correlation::None,
             open_to_us: false,
         };
@@ -247,7 +247,7 @@ impl Host {
         name: &str,
         spec: &Spec,
         shared: &SharedServer,
-        client: End,
+        client: LinkEnd,
     ) -> io::Result<(ClientId, Arc<Session>, Threads)> {
         let session = self.open(self.opened(name, spec, &shared.process, false));
         let (member, server) = shared.multiplexer.join(&session);
@@ -278,7 +278,7 @@ impl Host {
     ///
     /// # Errors
     /// Fails if a thread cannot be started.
-    pub fn join(&self, session: &Arc<Session>, client: End, server: End) -> io::Result<Threads> {
+    pub fn join(&self, session: &Arc<Session>, client: LinkEnd, server: LinkEnd) -> io::Result<Threads> {
         let to_server = Arc::new(WriterQueue::into(server.sink));
         let to_client = Arc::new(WriterQueue::into(client.sink));
         let there = session.open_lane(Lane::of_lines(Direction::ToServer, &to_server, &to_client));
@@ -310,7 +310,7 @@ impl Host {
         threads: &Threads,
         client: Option<&ClientWatch>,
         signals: &mut mpsc::Receiver<Signal>,
-    ) -> Ended {
+    ) -> ProcessExit {
         let (restarted, runtime) = (Arc::clone(server), self.runtime.clone());
         self.update_backend(session.id(), |backend| {
             backend.restart = Some(Arc::new(move || restarted.restart(&runtime)));
@@ -400,11 +400,11 @@ impl From<SessionError> for Refusal {
     }
 }
 
-impl From<Ended> for Exit {
-    fn from(ended: Ended) -> Self {
+impl From<ProcessExit> for Exit {
+    fn from(ended: ProcessExit) -> Self {
         match ended {
-            Ended::Code(code) => Self::Code(code),
-            Ended::Signal(signal) => Self::Signal(signal),
+            ProcessExit::Code(code) => Self::Code(code),
+            ProcessExit::Signal(signal) => Self::Signal(signal),
         }
     }
 }

@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use crate::session::{Receipt, Session};
-use crate::transport::http::{Body, BodyError, full};
+use crate::transport::http::{BodyError, HttpBody, full};
 use crate::transport::{QueuedWrite, WriterQueue};
 
 /// The result of reading a body.
@@ -114,7 +114,7 @@ impl Outbound {
     }
 
     /// Turns the write into a request body that confirms it when it is sent, at its pace.
-    pub fn into_body(self) -> Body {
+    pub fn into_body(self) -> HttpBody {
         let (length, pace) = self.write.as_ref().map_or((0, None), |write| (write.bytes.len(), write.pace));
         if length == 0 {
             return full(self.accept());
@@ -148,7 +148,7 @@ impl Drop for Outbound {
     }
 }
 
-fn sized<B>(body: B, length: usize) -> Body
+fn sized<B>(body: B, length: usize) -> HttpBody
 where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
 {
@@ -186,7 +186,7 @@ pub fn streamed(
     session: Arc<Session>,
     queue: Arc<WriterQueue<Receipt>>,
     first: QueuedWrite<Receipt>,
-) -> Body {
+) -> HttpBody {
     let stream = unfold(Some(first), move |first| {
         let (session, queue) = (Arc::clone(&session), Arc::clone(&queue));
         async move {

@@ -20,16 +20,16 @@ use super::fit;
 use super::service::ProxyService;
 use crate::client::Client;
 use crate::mcp::compose::meta;
-use crate::mcp::line::{Piece as LinePiece, Splitter as LineSplitter};
-use crate::mcp::sse::{Event, Piece, Splitter};
+use crate::mcp::line::{LinePart as LinePiece, LineSplitter};
+use crate::mcp::sse::{Event, EventPart, EventSplitter};
 use crate::mcp::{Id, Kind, Message, compose, json, layout};
-use crate::transport::http::{Body, full, headers};
-use crate::transport::memory::{Reader, Writer};
+use crate::transport::http::{HttpBody, full, headers};
+use crate::transport::memory::{PipeReader, PipeWriter};
 
 /// A bridge between a client that speaks lines and an HTTP server.
 pub struct Bridge {
     service: Arc<ProxyService>,
-    to_client: Writer,
+    to_client: PipeWriter,
     /// Headers that are added to every request, such as credentials from the command line.
     given: HeaderMap,
     client: Mutex<Option<Arc<Client>>>,
@@ -72,7 +72,7 @@ const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 impl Bridge {
     /// Creates a bridge through `service` that writes to `to_client` and adds the headers `given` to every
     /// request.
-    pub fn new(service: Arc<ProxyService>, to_client: Writer, given: HeaderMap) -> Arc<Self> {
+    pub fn new(service: Arc<ProxyService>, to_client: PipeWriter, given: HeaderMap) -> Arc<Self> {
         Arc::new(Self {
             service,
             to_client,
@@ -90,7 +90,7 @@ impl Bridge {
 
     /// Carries the client's messages until its stream ends, waits for the open answers, then ends the
     /// session. `limit` is the maximum length of a line in bytes; a longer one is answered with an error.
-    pub async fn run(self: Arc<Self>, mut from_client: Reader, limit: usize) {
+    pub async fn run(self: Arc<Self>, mut from_client: PipeReader, limit: usize) {
         let mut splitter = LineSplitter::new(limit);
         while let Some(chunk) = from_client.recv().await {
             splitter.feed(&chunk);
@@ -180,7 +180,7 @@ impl Bridge {
     }
 
     /// Passes the response to `asked` to the client, and resumes its stream if that breaks.
-    async fn receive(self: &Arc<Self>, asked: &Message, response: Response<Body>) {
+    async fn receive(self: &Arc<Self>, asked: &Message, response: Response<HttpBody>) {
         let status = response.status();
         if headers::is_type(response.headers(), "text/event-stream") {
             let mut position = self.stream(asked, response.into_body(), StreamPosition::default()).await;
@@ -229,14 +229,19 @@ impl Bridge {
         }
     }
 
-    async fn stream(&self, asked: &Message, mut body: Body, mut position: StreamPosition) -> StreamPosition {
+    async fn stream(
+        &self,
+        asked: &Message,
+        mut body: HttpBody,
+        mut position: StreamPosition,
+    ) -> StreamPosition {
         let mut splitter =
-            Splitter::new(self.service.exchanges().sessions.context.host.settings().inspect_limit);
+            EventSplitter::new(self.service.exchanges().sessions.context.host.settings().inspect_limit);
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };
             splitter.feed(&data);
             while let Some(piece) = splitter.next_piece() {
-                if let Piece::Event(event) = piece {
+                if let EventPart::Event(event) = piece {
                     self.event(asked, event, &mut position).await;
                 }
             }
@@ -317,7 +322,7 @@ impl Bridge {
         let _ = tokio::time::timeout(DELETE_TIMEOUT, deleted).await;
     }
 
-    fn request(&self, method: Method, body: Bytes) -> Request<Body> {
+    fn request(&self, method: Method, body: Bytes) -> Request<HttpBody> {
         let mut request = Request::new(full(body));
         *request.method_mut() = method;
         if let Ok(uri) = self.service.exchanges().upstream.address().path.parse() {
@@ -343,7 +348,7 @@ impl Bridge {
         request
     }
 
-    async fn send(&self, request: Request<Body>) -> Option<Response<Body>> {
+    async fn send(&self, request: Request<HttpBody>) -> Option<Response<HttpBody>> {
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Arc::clone(&self.service).exchange(request, here).await.ok()
     }

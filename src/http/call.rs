@@ -17,7 +17,7 @@ use super::body::Outbound;
 use super::context::RequestContext;
 use crate::mcp::Message;
 use crate::transport::http::headers;
-use crate::transport::http::{Body, Connect, ServerAddress, Unanswered};
+use crate::transport::http::{Connect, HttpBody, ServerAddress, Unanswered};
 
 /// A server that answers calls.
 pub trait CallService: Send + Sync + 'static {
@@ -52,7 +52,7 @@ pub enum CallBody {
     /// The whole body.
     Whole(Outbound),
     /// The body of a request over the inspect limit, as it arrives.
-    Stream(Body),
+    Stream(HttpBody),
 }
 
 /// The answer of a server: the head, and a body in the form that the server has it in.
@@ -66,7 +66,7 @@ pub struct Answer {
 /// The body of an answer.
 pub enum AnswerBody {
     /// Bytes of an HTTP upstream, which nobody has looked into yet.
-    Http(Body),
+    Http(HttpBody),
     /// No body.
     Empty,
     /// One message of a server of ours.

@@ -9,12 +9,12 @@ use crate::log::http::Http;
 use crate::log::record::{Channel, LaneId};
 use crate::mcp::sse::Event;
 use crate::mcp::{Message, Opaque};
-use crate::session::Item;
+use crate::session::LaneItem;
 use crate::transport::http::{Cleaner, headers};
 
 /// The facts that all frames of an exchange share.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ExchangeFacts {
     /// The lane of the request, which identifies the exchange.
     pub exchange: LaneId,
     method: Arc<str>,
@@ -29,7 +29,7 @@ pub fn recorded(cleaner: &Cleaner, headers: &HeaderMap) -> Headers {
     cleaner.headers(headers).into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-impl Facts {
+impl ExchangeFacts {
     /// Creates the facts of an exchange. With `endpoint_is_secret` the path identifies the session, and
     /// is recorded as a fingerprint.
     pub fn new(
@@ -81,11 +81,11 @@ pub fn item(
     decoded: &Bytes,
     wire: Bytes,
     http: Box<Http>,
-) -> Item {
+) -> LaneItem {
     match message.filter(|_| !decoded.trim_ascii().is_empty()) {
         // Invalid JSON is recorded as a broken message; JSON that is no message as HTTP only.
         Some(message) if message.is_rpc() || crate::mcp::json::document(decoded).is_err() => {
-            Item { message, channel: Channel::Main, http: Some(http), wire: Some(wire) }
+            LaneItem { message, channel: Channel::Main, http: Some(http), wire: Some(wire) }
         }
         Some(_) => {
             let clean = Bytes::from(cleaner.json(&String::from_utf8_lossy(decoded)).into_bytes());
@@ -115,9 +115,9 @@ pub fn kept(cleaner: &Cleaner, headers: &HeaderMap, body: &Bytes) -> Bytes {
 }
 
 /// Creates the item of something that HTTP says without a message.
-pub fn of_http(text: Bytes, wire: Bytes, http: Box<Http>) -> Item {
+pub fn of_http(text: Bytes, wire: Bytes, http: Box<Http>) -> LaneItem {
     let message = Message::opaque(text, Opaque::Text);
-    Item { message, channel: Channel::Http, http: Some(http), wire: Some(wire) }
+    LaneItem { message, channel: Channel::Http, http: Some(http), wire: Some(wire) }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::log::operation::Correlation;
 use crate::log::record::{Channel, Level};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Message};
-use crate::session::{Form, Lane, Receipt, Scope};
+use crate::session::{Lane, LaneForm, Receipt, Scope};
 use crate::transport::http::headers;
 use crate::transport::{QueuedWrite, WriterQueue};
 
@@ -105,7 +105,7 @@ async fn exchange(
         forward: Arc::clone(&nowhere),
         back: Some(Arc::clone(&http_session.injected)),
         scope: Scope::Session,
-        form: if is_stream { Form::Event } else { Form::Body },
+        form: if is_stream { LaneForm::Event } else { LaneForm::Body },
         correlation: Correlation::None,
         open_to_us: false,
     });
@@ -115,7 +115,7 @@ async fn exchange(
         http_session: Arc::clone(http_session),
         lane,
         queue: nowhere,
-        facts: facts::Facts::new(&sessions.context.cleaner, lane, &described, secret),
+        facts: facts::ExchangeFacts::new(&sessions.context.cleaner, lane, &described, secret),
         head,
         rewrite: None,
         op: None,

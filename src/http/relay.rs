@@ -10,18 +10,18 @@ use http_body_util::BodyExt;
 
 use super::body::{Gathered, gather_reply};
 use super::call::{AnswerBody, AnswerStream, StreamItem, body_of};
-use super::facts::{self, Facts, Headers};
+use super::facts::{self, ExchangeFacts, Headers};
 use super::sessions::{HttpSession, HttpSessions};
 use crate::log::http::Http;
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, LaneId, Level, OpId};
-use crate::mcp::sse::{BOM, Event, Piece, Splitter};
+use crate::mcp::sse::{BOM, Event, EventPart, EventSplitter};
 use crate::mcp::{Message, Opaque};
-use crate::session::{Item, Receipt, Scope};
+use crate::session::{LaneItem, Receipt, Scope};
 use crate::transport::WriterQueue;
 use crate::transport::http::coding::Decoder;
 use crate::transport::http::upstream::chain;
-use crate::transport::http::{Body, Rewrite};
+use crate::transport::http::{HttpBody, Rewrite};
 
 /// A response on its way.
 pub struct Relay {
@@ -34,7 +34,7 @@ pub struct Relay {
     /// The queue of the client.
     pub queue: Arc<WriterQueue<Receipt>>,
     /// The facts of the exchange.
-    pub facts: Facts,
+    pub facts: ExchangeFacts,
     /// The head of the response.
     pub head: http::response::Parts,
     /// The rewrite of the upstream's address into ours, where that is asked for.
@@ -95,7 +95,7 @@ impl Relay {
     pub fn message(&self, message: Message) {
         self.sessions.context.annotations.lock().learn(&message);
         let wire = Some(body_of(&message));
-        let item = Item { message, channel: Channel::Main, http: Some(self.http()), wire };
+        let item = LaneItem { message, channel: Channel::Main, http: Some(self.http()), wire };
         self.http_session.session.receive_item(self.lane, item);
         self.http_session.session.end(self.lane);
     }
@@ -121,7 +121,7 @@ impl Relay {
                     let wire = Some(event.raw.clone());
                     let http = Some(http(Some(event)));
                     session.admitted(self.lane).await;
-                    session.receive_item(self.lane, Item { message, channel: Channel::Main, http, wire });
+                    session.receive_item(self.lane, LaneItem { message, channel: Channel::Main, http, wire });
                 }
                 StreamItem::KeepAlive => {
                     let comment = Bytes::from_static(b":\n\n");
@@ -140,7 +140,7 @@ impl Relay {
     ///
     /// # Errors
     /// The reason why it broke off.
-    pub async fn whole(&self, body: Body) -> Result<Option<(Bytes, Body)>, BrokenOff> {
+    pub async fn whole(&self, body: HttpBody) -> Result<Option<(Bytes, HttpBody)>, BrokenOff> {
         match gather_reply(body, self.limit()).await {
             Gathered::Whole(wire) => {
                 let decoded = self.decoded(&wire).await;
@@ -174,7 +174,7 @@ impl Relay {
     }
 
     /// Receives an item, with our address in the place of the upstream's where that is asked for.
-    fn receive(&self, item: Item, decoded: &Bytes) {
+    fn receive(&self, item: LaneItem, decoded: &Bytes) {
         let session = &self.http_session.session;
         let cleaner = &self.sessions.context.cleaner;
         let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
@@ -202,7 +202,7 @@ impl Relay {
     ///
     /// # Errors
     /// The reason why it broke off.
-    pub async fn through(&self, mut begun: Bytes, mut rest: Body) -> Result<(), BrokenOff> {
+    pub async fn through(&self, mut begun: Bytes, mut rest: HttpBody) -> Result<(), BrokenOff> {
         let session = &self.http_session.session;
         // Most bodies without Content-Length are short: buffer 64 KiB or 200 ms first.
         let mut gathered = BytesMut::from(&begun[..]);
@@ -255,7 +255,7 @@ impl Relay {
     ///
     /// # Errors
     /// The reason why it broke off.
-    pub async fn events(&self, mut body: Body) -> Result<(), BrokenOff> {
+    pub async fn events(&self, mut body: HttpBody) -> Result<(), BrokenOff> {
         let session = &self.http_session.session;
         let unread = |error: &dyn std::fmt::Display| {
             session.note(None, Level::Warning, format!("a stream passes unread: {error}"));
@@ -268,7 +268,7 @@ impl Relay {
             }
         };
         let encoded = decoder.is_some();
-        let mut splitter = Splitter::new(self.limit());
+        let mut splitter = EventSplitter::new(self.limit());
         // Only the first event of a stream records the headers.
         let mut headers = Some(self.headers());
         let outcome = loop {
@@ -315,48 +315,48 @@ impl Relay {
         outcome
     }
 
-    async fn piece(&self, piece: Piece, headers: &mut Option<Headers>, encoded: bool) {
+    async fn piece(&self, piece: EventPart, headers: &mut Option<Headers>, encoded: bool) {
         let session = &self.http_session.session;
         let mut http = |event| {
             let headers = headers.take().unwrap_or_else(|| Arc::from([]));
             self.facts.of_event(self.head.status, headers, event)
         };
         match piece {
-            Piece::Event(event) => {
+            EventPart::Event(event) => {
                 let item = self.event(event, &mut http);
                 if encoded {
-                    session.pass_item(self.lane, Item { wire: Some(Bytes::new()), ..item });
+                    session.pass_item(self.lane, LaneItem { wire: Some(Bytes::new()), ..item });
                 } else {
                     session.admitted(self.lane).await;
                     session.receive_item(self.lane, item);
                 }
             }
-            Piece::Idle(bytes) => {
+            EventPart::Idle(bytes) => {
                 let wire = if encoded { Bytes::new() } else { bytes.clone() };
                 // A block that is no comment is an event that was cut off, and may hold a part of a secret.
                 let is_plain = bytes.starts_with(b":") || bytes.trim_ascii().is_empty() || bytes == BOM;
                 let shown = if is_plain { bytes } else { Bytes::from_static(b"[an event that was cut off]") };
                 session.pass_item(self.lane, facts::of_http(shown, wire, http(None)));
             }
-            Piece::Start(bytes) if !encoded => {
+            EventPart::Start(bytes) if !encoded => {
                 session.cleared(self.lane).await;
                 let kept = Bytes::copy_from_slice(&bytes[..bytes.len().min(GATHERED_BYTES)]);
                 session.receive_long(self.lane, bytes, kept, Some(http(None)));
             }
-            Piece::More(bytes) if !encoded => session.receive_more(self.lane, bytes, false),
-            Piece::End(bytes) if !encoded => session.receive_more(self.lane, bytes, true),
-            Piece::Start(_) | Piece::More(_) | Piece::End(_) => {}
+            EventPart::More(bytes) if !encoded => session.receive_more(self.lane, bytes, false),
+            EventPart::End(bytes) if !encoded => session.receive_more(self.lane, bytes, true),
+            EventPart::Start(_) | EventPart::More(_) | EventPart::End(_) => {}
         }
     }
 
-    fn event(&self, event: Event, http: &mut impl FnMut(Option<Event>) -> Box<Http>) -> Item {
+    fn event(&self, event: Event, http: &mut impl FnMut(Option<Event>) -> Box<Http>) -> LaneItem {
         let wire = Some(event.raw.clone());
         let data = event.data.clone().unwrap_or_default();
         let context = &self.sessions.context;
         if event.is_message() {
             let message = Message::parse(data);
             context.annotations.lock().learn(&message);
-            return Item { message, channel: Channel::Main, http: Some(http(Some(event))), wire };
+            return LaneItem { message, channel: Channel::Main, http: Some(http(Some(event))), wire };
         }
         let (message, event) = match event.name.as_deref() {
             // The address in the endpoint event is the key to the session (2024-11-05, HTTP with SSE).
@@ -371,7 +371,7 @@ impl Relay {
             }
             _ => (Message::opaque(data, Opaque::Text), event),
         };
-        Item { message, channel: Channel::Http, http: Some(http(Some(event))), wire }
+        LaneItem { message, channel: Channel::Http, http: Some(http(Some(event))), wire }
     }
 
     /// Returns a body without its content coding.

@@ -16,7 +16,7 @@ use super::sessions::HttpSessions;
 use crate::host::Host;
 use crate::log::record::{Level, SessionId};
 use crate::mcp::compose;
-use crate::transport::http::{Body, BodyError, Cut, Guard};
+use crate::transport::http::{BodyError, Cut, Guard, HttpBody};
 
 /// The service between HTTP clients and one server: everything that they say to each other passes
 /// through a session.
@@ -78,7 +78,7 @@ impl ProxyService {
         self: Arc<Self>,
         request: Request<B>,
         peer: SocketAddr,
-    ) -> Result<Response<Body>, Cut>
+    ) -> Result<Response<HttpBody>, Cut>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<BodyError> + Send,
@@ -102,7 +102,7 @@ impl ProxyService {
         self: Arc<Self>,
         request: Request<B>,
         peer: SocketAddr,
-    ) -> Result<Response<Body>, Cut>
+    ) -> Result<Response<HttpBody>, Cut>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
         B::Error: Into<BodyError> + Send,
@@ -144,7 +144,7 @@ impl ProxyService {
         parts: &http::request::Parts,
         status: StatusCode,
         why: &str,
-    ) -> Response<Body> {
+    ) -> Response<HttpBody> {
         let context = &self.exchanges.sessions.context;
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let path = context.cleaner.url(path);

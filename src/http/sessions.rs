@@ -21,7 +21,7 @@ use crate::log::operation::Correlation;
 use crate::log::record::{Channel, Exit, Opened};
 use crate::mcp::compose::meta;
 use crate::mcp::{Direction, Era, Message, json};
-use crate::session::{Form, Lane, Receipt, Scope, Session};
+use crate::session::{Lane, LaneForm, Receipt, Scope, Session};
 use crate::transport::WriterQueue;
 use crate::transport::http::headers::text;
 use crate::transport::http::secrets::Fingerprint;
@@ -70,7 +70,7 @@ pub struct HttpSessions {
 }
 
 /// The session of an exchange, which counts as under way from now on.
-pub struct Found {
+pub struct FoundSession {
     /// The session.
     pub http_session: Arc<HttpSession>,
     /// `true` if it was opened for this exchange.
@@ -107,7 +107,12 @@ impl HttpSessions {
 
     /// Finds the session that a request belongs to, or opens one. [`HttpSessions::leave`] ends the
     /// exchange.
-    pub fn find(&self, parts: &http::request::Parts, message: Option<&Message>, peer: IpAddr) -> Found {
+    pub fn find(
+        &self,
+        parts: &http::request::Parts,
+        message: Option<&Message>,
+        peer: IpAddr,
+    ) -> FoundSession {
         let mut key = self.key(parts, message, peer);
         let client = parts.extensions.get::<OfClient>();
         let mut by_key = self.by_key.lock();
@@ -141,7 +146,7 @@ impl HttpSessions {
         if message.is_some_and(Message::is_rpc) {
             http_session.remember(parts);
         }
-        Found { http_session, is_new }
+        FoundSession { http_session, is_new }
     }
 
     /// Names a session with the id that the server gave it.
@@ -342,7 +347,7 @@ impl HttpSession {
             forward: Arc::clone(&injected),
             back: None,
             scope: Scope::Session,
-            form: Form::Body,
+            form: LaneForm::Body,
             correlation: Correlation::None,
             open_to_us: true,
         });

@@ -7,7 +7,7 @@ use crate::mcp::{Direction, Eras, Message, json};
 
 /// The names and capabilities of both sides, learnt from handshakes and `_meta` envelopes.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownFacts {
     client: Side,
     server: Side,
 }
@@ -19,7 +19,7 @@ struct Side {
     capabilities: Option<String>,
 }
 
-impl Known {
+impl KnownFacts {
     /// Learns from a message, whose operation has the method `method`. Returns `true` if anything was new.
     pub fn observe(&mut self, direction: Direction, message: &Message, method: Option<&str>) -> bool {
         let (side, info, capabilities) = match direction {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use super::facts::Known;
-use super::operation::{Correlation, Operation, Operations};
+use super::facts::KnownFacts;
+use super::operation::{Correlation, Operation, OperationTracker};
 use super::record::{Channel, Facts, LaneId, Link, Seq};
 use crate::mcp::{Direction, Eras, Kind, Message};
 
@@ -15,10 +15,10 @@ use crate::mcp::{Direction, Eras, Kind, Message};
 #[derive(Default)]
 pub struct Linker {
     /// The operations under way.
-    pub operations: Operations,
+    pub operations: OperationTracker,
     /// The eras of both sides.
     pub eras: Eras,
-    known: Known,
+    known: KnownFacts,
 }
 
 /// The circumstances in which a message is seen.
@@ -50,7 +50,7 @@ pub struct Linked {
 impl Linker {
     /// Creates a linker that takes the numbers of its operations from `counter`.
     pub fn new(counter: Arc<AtomicU32>) -> Self {
-        Self { operations: Operations::new(counter), ..Self::default() }
+        Self { operations: OperationTracker::new(counter), ..Self::default() }
     }
 
     /// Links a message that is frame `seq`.

@@ -12,14 +12,14 @@ use super::{Id, Message};
 pub struct IdMap<T> {
     /// The number in the ids of the newest request.
     next: u64,
-    pending: HashMap<Id, Pending<T>>,
+    pending: HashMap<Id, PendingRequest<T>>,
     /// Ids of requests by their progress tokens, as the server knows both.
     tokens: HashMap<Id, Id>,
 }
 
 /// A request under way.
 #[derive(Debug)]
-pub struct Pending<T> {
+pub struct PendingRequest<T> {
     /// The id that the client knows.
     pub own_id: Id,
     /// The progress token, as the server and as the client know it.
@@ -55,7 +55,7 @@ impl<T> IdMap<T> {
     pub fn rename(&mut self, request: &Message, id: &Id, value: T) -> Mapped {
         self.next += 1;
         let Renamed { id: known, token, line, words } = remap::rename(request, id, self.next);
-        self.insert(known.clone(), Pending { own_id: id.clone(), token, value });
+        self.insert(known.clone(), PendingRequest { own_id: id.clone(), token, value });
         Mapped { id: known, line, words: Some(words) }
     }
 
@@ -64,11 +64,11 @@ impl<T> IdMap<T> {
         self.next += 1;
         let own = request.param(&["_meta", "progressToken"]).map(token);
         let token = own.map(|own| (own.clone(), own));
-        self.insert(id.clone(), Pending { own_id: id.clone(), token, value });
+        self.insert(id.clone(), PendingRequest { own_id: id.clone(), token, value });
         Mapped { id: id.clone(), line: Bytes::copy_from_slice(request.body()), words: None }
     }
 
-    fn insert(&mut self, id: Id, pending: Pending<T>) {
+    fn insert(&mut self, id: Id, pending: PendingRequest<T>) {
         if let Some((known, _)) = &pending.token {
             self.tokens.insert(known.clone(), id.clone());
         }
@@ -81,7 +81,7 @@ impl<T> IdMap<T> {
     }
 
     /// Takes out a request.
-    pub fn remove(&mut self, id: &Id) -> Option<Pending<T>> {
+    pub fn remove(&mut self, id: &Id) -> Option<PendingRequest<T>> {
         let pending = self.pending.remove(id)?;
         // A client can use one token for two requests; it stays with the newer.
         if let Some((known, _)) = &pending.token
@@ -93,29 +93,29 @@ impl<T> IdMap<T> {
     }
 
     /// Takes out all requests.
-    pub fn take_all(&mut self) -> Vec<Pending<T>> {
+    pub fn take_all(&mut self) -> Vec<PendingRequest<T>> {
         self.tokens.clear();
         std::mem::take(&mut self.pending).into_values().collect()
     }
 
     /// Returns the request that the server knows by `id`.
-    pub fn get(&self, id: &Id) -> Option<&Pending<T>> {
+    pub fn get(&self, id: &Id) -> Option<&PendingRequest<T>> {
         self.pending.get(id)
     }
 
     /// Returns the request that the server knows by `id`.
-    pub fn get_mut(&mut self, id: &Id) -> Option<&mut Pending<T>> {
+    pub fn get_mut(&mut self, id: &Id) -> Option<&mut PendingRequest<T>> {
         self.pending.get_mut(id)
     }
 
     /// Returns the request that a progress notification of the server is about.
-    pub fn of_progress(&self, notification: &Message) -> Option<&Pending<T>> {
+    pub fn of_progress(&self, notification: &Message) -> Option<&PendingRequest<T>> {
         let id = self.tokens.get(&notification.param(&["progressToken"]).map(token)?)?;
         self.pending.get(id)
     }
 
     /// Returns all requests, with the ids that the server knows.
-    pub fn iter(&self) -> impl Iterator<Item = (&Id, &Pending<T>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Id, &PendingRequest<T>)> {
         self.pending.iter()
     }
 
@@ -131,7 +131,7 @@ impl<T> Default for IdMap<T> {
     }
 }
 
-impl<T> Pending<T> {
+impl<T> PendingRequest<T> {
     /// Returns a progress notification with the token that the client knows.
     pub fn progress(&self, notification: &Message) -> Bytes {
         let own = self.token.as_ref().map(|(_, own)| own);

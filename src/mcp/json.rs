@@ -14,16 +14,16 @@ pub type Span = Range<usize>;
 /// The first error in a text that is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} at byte {offset}")]
-pub struct Flaw {
+pub struct SyntaxError {
     /// Offset in bytes at which the error became certain.
     pub offset: usize,
     /// The kind of error.
-    pub reason: Reason,
+    pub reason: SyntaxErrorKind,
 }
 
 /// The kind of a JSON syntax error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum SyntaxErrorKind {
     /// The text has no value.
     #[error("empty line")]
     Empty,
@@ -78,13 +78,13 @@ pub struct Scanner<'a> {
 /// Checks that `text` is one JSON value, and returns its span without the white space around it.
 ///
 /// # Errors
-/// The first [`Flaw`]; invalid UTF-8 is reported before any other.
-pub fn document(text: &[u8]) -> Result<Span, Flaw> {
+/// The first [`SyntaxError`]; invalid UTF-8 is reported before any other.
+pub fn document(text: &[u8]) -> Result<Span, SyntaxError> {
     utf8(text)?;
     let mut scanner = Scanner::new(text, 0);
     scanner.space();
     if scanner.at == text.len() {
-        return Err(scanner.flaw(Reason::Empty));
+        return Err(scanner.flaw(SyntaxErrorKind::Empty));
     }
     let value = scanner.value()?;
     scanner.finish()?;
@@ -101,11 +101,11 @@ pub fn prefix(text: &[u8]) -> Option<usize> {
 /// Checks that `text` is UTF-8.
 ///
 /// # Errors
-/// A [`Flaw`] at the first invalid byte.
-pub fn utf8(text: &[u8]) -> Result<(), Flaw> {
+/// A [`SyntaxError`] at the first invalid byte.
+pub fn utf8(text: &[u8]) -> Result<(), SyntaxError> {
     match std::str::from_utf8(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Flaw { offset: error.valid_up_to(), reason: Reason::Utf8 }),
+        Err(error) => Err(SyntaxError { offset: error.valid_up_to(), reason: SyntaxErrorKind::Utf8 }),
     }
 }
 
@@ -183,9 +183,13 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    fn flaw(&self, reason: Reason) -> Flaw {
-        let reason = if self.at >= self.text.len() && reason != Reason::Empty { Reason::End } else { reason };
-        Flaw { offset: self.at.min(self.text.len()), reason }
+    fn flaw(&self, reason: SyntaxErrorKind) -> SyntaxError {
+        let reason = if self.at >= self.text.len() && reason != SyntaxErrorKind::Empty {
+            SyntaxErrorKind::End
+        } else {
+            reason
+        };
+        SyntaxError { offset: self.at.min(self.text.len()), reason }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -203,10 +207,10 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// [`Reason::Trailing`] if anything else follows.
-    pub fn finish(&mut self) -> Result<(), Flaw> {
+    pub fn finish(&mut self) -> Result<(), SyntaxError> {
         self.space();
         if self.at < self.text.len() {
-            return Err(self.flaw(Reason::Trailing));
+            return Err(self.flaw(SyntaxErrorKind::Trailing));
         }
         Ok(())
     }
@@ -230,7 +234,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// [`Reason::Comma`] if anything else follows.
-    pub fn next_in(&mut self, close: u8) -> Result<bool, Flaw> {
+    pub fn next_in(&mut self, close: u8) -> Result<bool, SyntaxError> {
         self.space();
         match self.peek() {
             Some(b',') => {
@@ -242,15 +246,15 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 Ok(false)
             }
-            _ => Err(self.flaw(Reason::Comma)),
+            _ => Err(self.flaw(SyntaxErrorKind::Comma)),
         }
     }
 
     /// Scans a `"key": value` pair.
     ///
     /// # Errors
-    /// The first [`Flaw`] in it.
-    pub fn member(&mut self) -> Result<Member, Flaw> {
+    /// The first [`SyntaxError`] in it.
+    pub fn member(&mut self) -> Result<Member, SyntaxError> {
         let key = self.key()?;
         let value = self.value()?;
         Ok(Member { key, value })
@@ -259,18 +263,18 @@ impl<'a> Scanner<'a> {
     /// Scans a key and its colon, and stops before the value.
     ///
     /// # Errors
-    /// The first [`Flaw`] in it.
-    pub fn key(&mut self) -> Result<Span, Flaw> {
+    /// The first [`SyntaxError`] in it.
+    pub fn key(&mut self) -> Result<Span, SyntaxError> {
         self.space();
         if self.peek() != Some(b'"') {
-            return Err(self.flaw(Reason::Key));
+            return Err(self.flaw(SyntaxErrorKind::Key));
         }
         let start = self.at;
         self.string()?;
         let key = start..self.at;
         self.space();
         if self.peek() != Some(b':') {
-            return Err(self.flaw(Reason::Colon));
+            return Err(self.flaw(SyntaxErrorKind::Colon));
         }
         self.at += 1;
         self.space();
@@ -280,8 +284,8 @@ impl<'a> Scanner<'a> {
     /// Scans a value of any depth, and returns its span.
     ///
     /// # Errors
-    /// The first [`Flaw`] in it.
-    pub fn value(&mut self) -> Result<Span, Flaw> {
+    /// The first [`SyntaxError`] in it.
+    pub fn value(&mut self) -> Result<Span, SyntaxError> {
         self.space();
         let start = self.at;
         // The closing brackets that are expected, innermost last.
@@ -306,7 +310,7 @@ impl<'a> Scanner<'a> {
                 Some(b't') => self.literal(b"true")?,
                 Some(b'f') => self.literal(b"false")?,
                 Some(b'n') => self.literal(b"null")?,
-                _ => return Err(self.flaw(Reason::Value)),
+                _ => return Err(self.flaw(SyntaxErrorKind::Value)),
             }
             while let Some(&close) = owed.last() {
                 if self.next_in(close)? {
@@ -324,8 +328,8 @@ impl<'a> Scanner<'a> {
     /// Scans a value of any depth, and adds its members to `members` if it is an object.
     ///
     /// # Errors
-    /// The first [`Flaw`] in it.
-    pub fn value_noting(&mut self, members: &mut Vec<Member>) -> Result<Span, Flaw> {
+    /// The first [`SyntaxError`] in it.
+    pub fn value_noting(&mut self, members: &mut Vec<Member>) -> Result<Span, SyntaxError> {
         self.space();
         if self.peek() != Some(b'{') {
             return self.value();
@@ -339,17 +343,17 @@ impl<'a> Scanner<'a> {
         Ok(start..self.at)
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), Flaw> {
+    fn literal(&mut self, word: &[u8]) -> Result<(), SyntaxError> {
         for &byte in word {
             if self.peek() != Some(byte) {
-                return Err(self.flaw(Reason::Value));
+                return Err(self.flaw(SyntaxErrorKind::Value));
             }
             self.at += 1;
         }
         Ok(())
     }
 
-    fn string(&mut self) -> Result<(), Flaw> {
+    fn string(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         loop {
             let rest = &self.text[self.at..];
@@ -358,7 +362,7 @@ impl<'a> Scanner<'a> {
             let controls = rest[..plain].iter().fold(false, |any, byte| any | (*byte < 0x20));
             if controls {
                 self.at += rest[..plain].iter().position(|byte| *byte < 0x20).unwrap_or(0);
-                return Err(self.flaw(Reason::Control));
+                return Err(self.flaw(SyntaxErrorKind::Control));
             }
             self.at += plain;
             match self.peek() {
@@ -367,12 +371,12 @@ impl<'a> Scanner<'a> {
                     return Ok(());
                 }
                 Some(_) => self.escape()?,
-                None => return Err(self.flaw(Reason::End)),
+                None => return Err(self.flaw(SyntaxErrorKind::End)),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Flaw> {
+    fn escape(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -383,24 +387,24 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 for _ in 0..4 {
                     if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return Err(self.flaw(Reason::Escape));
+                        return Err(self.flaw(SyntaxErrorKind::Escape));
                     }
                     self.at += 1;
                 }
                 Ok(())
             }
-            _ => Err(self.flaw(Reason::Escape)),
+            _ => Err(self.flaw(SyntaxErrorKind::Escape)),
         }
     }
 
-    fn number(&mut self) -> Result<(), Flaw> {
+    fn number(&mut self) -> Result<(), SyntaxError> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
         match self.peek() {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(self.flaw(Reason::Number)),
+            _ => return Err(self.flaw(SyntaxErrorKind::Number)),
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
@@ -416,12 +420,12 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), Flaw> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start { Err(self.flaw(Reason::Number)) } else { Ok(()) }
+        if self.at == start { Err(self.flaw(SyntaxErrorKind::Number)) } else { Ok(()) }
     }
 }
 
@@ -443,7 +447,7 @@ mod tests {
         assert_eq!(flaw("{} {}"), "text after the value at byte 3");
         assert_eq!(flaw("[01]"), "expected ',' or a closing bracket at byte 2");
         assert_eq!(flaw(" "), "empty line at byte 1");
-        assert_eq!(document(b"\"\xff\"").unwrap_err().reason, Reason::Utf8);
+        assert_eq!(document(b"\"\xff\"").unwrap_err().reason, SyntaxErrorKind::Utf8);
     }
 
     #[test]

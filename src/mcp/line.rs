@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 /// A piece of a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum LinePart {
     /// A whole line with its terminator, or the last line without one.
     Line(Bytes),
     /// The first bytes of a line that is longer than the limit.
@@ -20,7 +20,7 @@ pub enum Piece {
 
 /// A splitter of a byte stream into lines.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct LineSplitter {
     buffer: BytesMut,
     /// Offset up to which the buffer contains no newline.
     searched: usize,
@@ -28,7 +28,7 @@ pub struct Splitter {
     streaming: bool,
 }
 
-impl Splitter {
+impl LineSplitter {
     /// Creates a splitter that collects lines of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { buffer: BytesMut::new(), searched: 0, limit: limit.max(1), streaming: false }
@@ -40,22 +40,22 @@ impl Splitter {
     }
 
     /// Returns the next piece, or `None` until more bytes are fed.
-    pub fn next_piece(&mut self) -> Option<Piece> {
+    pub fn next_piece(&mut self) -> Option<LinePart> {
         match memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             Some(at) => {
                 let line = self.consume(self.searched + at + 1);
                 Some(match std::mem::take(&mut self.streaming) {
-                    true => Piece::End(line),
-                    false => Piece::Line(line),
+                    true => LinePart::End(line),
+                    false => LinePart::Line(line),
                 })
             }
             None if self.streaming => {
                 let bytes = self.consume(self.buffer.len());
-                (!bytes.is_empty()).then_some(Piece::More(bytes))
+                (!bytes.is_empty()).then_some(LinePart::More(bytes))
             }
             None if self.buffer.len() > self.limit => {
                 self.streaming = true;
-                Some(Piece::Start(self.consume(self.buffer.len())))
+                Some(LinePart::Start(self.consume(self.buffer.len())))
             }
             None => {
                 self.searched = self.buffer.len();
@@ -65,11 +65,11 @@ impl Splitter {
     }
 
     /// Returns the remaining bytes when the stream has ended, or continues without being split.
-    pub fn finish(&mut self) -> Option<Piece> {
+    pub fn finish(&mut self) -> Option<LinePart> {
         let rest = self.consume(self.buffer.len());
         match std::mem::take(&mut self.streaming) {
-            true => Some(Piece::End(rest)),
-            false => (!rest.is_empty()).then_some(Piece::Line(rest)),
+            true => Some(LinePart::End(rest)),
+            false => (!rest.is_empty()).then_some(LinePart::Line(rest)),
         }
     }
 
@@ -95,8 +95,8 @@ pub(super) fn split_front(buffer: &mut BytesMut, length: usize) -> Bytes {
 mod tests {
     use super::*;
 
-    fn pieces(limit: usize, chunks: &[&str]) -> Vec<Piece> {
-        let mut splitter = Splitter::new(limit);
+    fn pieces(limit: usize, chunks: &[&str]) -> Vec<LinePart> {
+        let mut splitter = LineSplitter::new(limit);
         let mut pieces = Vec::new();
         for chunk in chunks {
             splitter.feed(chunk.as_bytes());
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn splits_lines_across_chunks() {
-        let line = |text: &'static str| Piece::Line(Bytes::from_static(text.as_bytes()));
+        let line = |text: &'static str| LinePart::Line(Bytes::from_static(text.as_bytes()));
         assert_eq!(
             pieces(100, &["a\nb", "c\r\n", "\nlast"]),
             [line("a\n"), line("bc\r\n"), line("\n"), line("last")]
@@ -121,12 +121,12 @@ mod tests {
         assert_eq!(
             pieces(4, &["abc", "def", "gh", "i\nj\n"]),
             [
-                Piece::Start(bytes("abcdef")),
-                Piece::More(bytes("gh")),
-                Piece::End(bytes("i\n")),
-                Piece::Line(bytes("j\n"))
+                LinePart::Start(bytes("abcdef")),
+                LinePart::More(bytes("gh")),
+                LinePart::End(bytes("i\n")),
+                LinePart::Line(bytes("j\n"))
             ]
         );
-        assert_eq!(pieces(2, &["abc"]), [Piece::Start(bytes("abc")), Piece::End(bytes(""))]);
+        assert_eq!(pieces(2, &["abc"]), [LinePart::Start(bytes("abc")), LinePart::End(bytes(""))]);
     }
 }

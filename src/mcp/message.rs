@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::id::Id;
-use super::json::{self, Flaw, Member, Reason, Scanner, Span};
+use super::json::{self, Member, Scanner, Span, SyntaxError, SyntaxErrorKind};
 use super::method::Method;
 use super::quirks::Quirks;
 
@@ -69,7 +69,7 @@ pub enum Kind {
 pub enum Opaque {
     /// The line is not JSON.
     #[error("not JSON: {0}")]
-    NotJson(#[from] Flaw),
+    NotJson(#[from] SyntaxError),
     /// The line is a JSON string, number, boolean or null.
     #[error("JSON, but not an object or array")]
     NotAnObject,
@@ -273,7 +273,7 @@ fn outline(
             scanner.finish()?;
             Err(Opaque::NotAnObject)
         }
-        None => Err(Flaw { offset: raw.len(), reason: Reason::Empty }.into()),
+        None => Err(SyntaxError { offset: raw.len(), reason: SyntaxErrorKind::Empty }.into()),
     }
 }
 
@@ -309,7 +309,7 @@ struct Noted {
 }
 
 impl Parts {
-    fn scan(scanner: &mut Scanner<'_>, raw: &[u8], quirks: &mut Quirks) -> Result<Self, Flaw> {
+    fn scan(scanner: &mut Scanner<'_>, raw: &[u8], quirks: &mut Quirks) -> Result<Self, SyntaxError> {
         let mut parts = Self::default();
         let mut open = scanner.enter(b'{');
         while open {
@@ -373,7 +373,7 @@ impl Parts {
 }
 
 impl Noted {
-    fn scan(scanner: &mut Scanner<'_>) -> Result<Self, Flaw> {
+    fn scan(scanner: &mut Scanner<'_>) -> Result<Self, SyntaxError> {
         let mut members = Vec::new();
         let span = scanner.value_noting(&mut members)?;
         Ok(Self { span, members })

@@ -10,7 +10,7 @@ use super::json::Span;
 
 /// A piece of an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum EventPart {
     /// A complete event.
     Event(Event),
     /// Bytes without an event: comments, stray blank lines, a last event that was cut off.
@@ -43,7 +43,7 @@ pub struct Event {
 
 /// A splitter of a byte stream into events.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct EventSplitter {
     buffer: BytesMut,
     /// Offset of the unfinished line in the buffer.
     line: usize,
@@ -176,7 +176,7 @@ fn field(raw: &[u8], line: Span) -> (Span, Span) {
 
 // === impl Splitter ===
 
-impl Splitter {
+impl EventSplitter {
     /// Creates a splitter that collects events of up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
@@ -198,14 +198,14 @@ impl Splitter {
     }
 
     /// Returns the next piece, or `None` until more bytes are fed.
-    pub fn next_piece(&mut self) -> Option<Piece> {
+    pub fn next_piece(&mut self) -> Option<EventPart> {
         if self.fresh {
             if self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
                 return None;
             }
             self.fresh = false;
             if self.buffer.starts_with(BOM) {
-                return Some(Piece::Idle(self.consume(BOM.len())));
+                return Some(EventPart::Idle(self.consume(BOM.len())));
             }
         }
         loop {
@@ -218,7 +218,7 @@ impl Splitter {
                     self.searched = self.line;
                     if self.line == 1 && !self.streaming {
                         // The carriage return of this line end was returned already.
-                        return Some(Piece::Idle(self.consume(1)));
+                        return Some(EventPart::Idle(self.consume(1)));
                     }
                 }
             }
@@ -239,40 +239,40 @@ impl Splitter {
                 let streaming = std::mem::take(&mut self.streaming);
                 let bytes = self.consume(self.line);
                 return Some(match (streaming, had_fields) {
-                    (true, _) => Piece::End(bytes),
-                    (false, true) => Piece::Event(Event::parse(bytes)),
-                    (false, false) => Piece::Idle(bytes),
+                    (true, _) => EventPart::End(bytes),
+                    (false, true) => EventPart::Event(Event::parse(bytes)),
+                    (false, false) => EventPart::Idle(bytes),
                 });
             }
             if is_comment && !self.fields && !self.streaming {
                 // Keep-alives are passed on at once; they often consist of this line and a blank one.
                 let rest = &self.buffer[self.line..];
                 let blank = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
-                return Some(Piece::Idle(self.consume(self.line + blank)));
+                return Some(EventPart::Idle(self.consume(self.line + blank)));
             }
             self.fields |= !is_comment;
         }
     }
 
-    fn unfinished(&mut self) -> Option<Piece> {
+    fn unfinished(&mut self) -> Option<EventPart> {
         self.searched = self.buffer.len();
         if self.streaming {
             let bytes = self.take_unfinished();
-            return (!bytes.is_empty()).then_some(Piece::More(bytes));
+            return (!bytes.is_empty()).then_some(EventPart::More(bytes));
         }
         if self.buffer.len() > self.limit {
             self.streaming = true;
-            return Some(Piece::Start(self.take_unfinished()));
+            return Some(EventPart::Start(self.take_unfinished()));
         }
         None
     }
 
     /// Returns the remaining bytes at the end of the stream.
-    pub fn finish(&mut self) -> Option<Piece> {
+    pub fn finish(&mut self) -> Option<EventPart> {
         let rest = self.take_unfinished();
         match std::mem::take(&mut self.streaming) {
-            true => Some(Piece::End(rest)),
-            false => (!rest.is_empty()).then_some(Piece::Idle(rest)),
+            true => Some(EventPart::End(rest)),
+            false => (!rest.is_empty()).then_some(EventPart::Idle(rest)),
         }
     }
 
@@ -292,8 +292,8 @@ impl Splitter {
 mod tests {
     use super::*;
 
-    fn pieces(limit: usize, chunks: &[&str]) -> Vec<Piece> {
-        let mut splitter = Splitter::new(limit);
+    fn pieces(limit: usize, chunks: &[&str]) -> Vec<EventPart> {
+        let mut splitter = EventSplitter::new(limit);
         let mut pieces = Vec::new();
         for chunk in chunks {
             splitter.feed(chunk.as_bytes());
@@ -307,8 +307,8 @@ mod tests {
         Event::parse(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn idle(text: &'static str) -> Piece {
-        Piece::Idle(Bytes::from_static(text.as_bytes()))
+    fn idle(text: &'static str) -> EventPart {
+        EventPart::Idle(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
@@ -328,34 +328,37 @@ mod tests {
 
     #[test]
     fn keep_alives_go_on_at_once_and_events_when_they_are_whole() {
-        let mut splitter = Splitter::new(100);
+        let mut splitter = EventSplitter::new(100);
         splitter.feed(b": ping\n");
         assert_eq!(splitter.next_piece(), Some(idle(": ping\n")));
         splitter.feed(b"\ndata: 1\n: inside\n");
         assert_eq!(splitter.next_piece(), Some(idle("\n")));
         assert_eq!(splitter.next_piece(), None);
         splitter.feed(b"\n");
-        assert_eq!(splitter.next_piece(), Some(Piece::Event(event("data: 1\n: inside\n\n"))));
+        assert_eq!(splitter.next_piece(), Some(EventPart::Event(event("data: 1\n: inside\n\n"))));
         assert_eq!(splitter.finish(), None);
     }
 
     #[test]
     fn carriage_returns_may_be_cut_from_their_line_feeds() {
         let whole = pieces(100, &["data: 1\r\n\r\ndata: 2\r\n\r\n"]);
-        assert_eq!(whole, [Piece::Event(event("data: 1\r\n\r\n")), Piece::Event(event("data: 2\r\n\r\n"))]);
+        assert_eq!(
+            whole,
+            [EventPart::Event(event("data: 1\r\n\r\n")), EventPart::Event(event("data: 2\r\n\r\n"))]
+        );
         let cut = pieces(100, &["data: 1\r", "\n\r", "\ndata: 2\r\r"]);
         assert_eq!(
             cut,
-            [Piece::Event(event("data: 1\r\n\r")), idle("\n"), Piece::Event(event("data: 2\r\r"))]
+            [EventPart::Event(event("data: 1\r\n\r")), idle("\n"), EventPart::Event(event("data: 2\r\r"))]
         );
     }
 
     #[test]
     fn a_long_event_streams_through() {
         let all = pieces(8, &["data: 1234", "5678\nid: 1\n", "\ndata: 2\n\n"]);
-        assert!(matches!(&all[0], Piece::Start(bytes) if bytes == "data: 1234"), "{all:?}");
-        assert!(matches!(&all[all.len() - 2], Piece::End(_)), "{all:?}");
-        assert_eq!(all[all.len() - 1], Piece::Event(event("data: 2\n\n")));
+        assert!(matches!(&all[0], EventPart::Start(bytes) if bytes == "data: 1234"), "{all:?}");
+        assert!(matches!(&all[all.len() - 2], EventPart::End(_)), "{all:?}");
+        assert_eq!(all[all.len() - 1], EventPart::Event(event("data: 2\n\n")));
     }
 
     #[test]

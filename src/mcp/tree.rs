@@ -10,7 +10,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::decimal::Decimal;
-use super::json::{Flaw, Reason, Scanner, quote, unescape, utf8};
+use super::json::{Scanner, SyntaxError, SyntaxErrorKind, quote, unescape, utf8};
 
 /// Maximum number of nested arrays and objects.
 pub const MAX_DEPTH: usize = 1024;
@@ -41,7 +41,7 @@ pub struct Number(Box<str>);
 pub enum TreeError {
     /// The text is not JSON.
     #[error(transparent)]
-    NotJson(#[from] Flaw),
+    NotJson(#[from] SyntaxError),
     /// The text has more than [`MAX_DEPTH`] levels.
     #[error("more than {MAX_DEPTH} levels at byte {offset}")]
     TooDeep {
@@ -66,7 +66,7 @@ impl Node {
         let mut scanner = Scanner::new(text, 0);
         scanner.space();
         if scanner.position() == text.len() {
-            return Err(Flaw { offset: text.len(), reason: Reason::Empty }.into());
+            return Err(SyntaxError { offset: text.len(), reason: SyntaxErrorKind::Empty }.into());
         }
         let node = read(text, &mut scanner)?;
         scanner.finish()?;

@@ -30,7 +30,7 @@ pub struct RedirectListener {
 }
 
 /// An authorization request, and the ways to present it to the person.
-pub struct Question<'a> {
+pub struct ConsentRequest<'a> {
     /// Address of the authorization server's page.
     pub url: &'a Url,
     /// Value of `state`, which only an answer to this request can contain.
@@ -82,7 +82,11 @@ impl RedirectListener {
     /// # Errors
     /// [`LoginError::Refused`] if the person or the server refuses, or if the answer comes from
     /// another server; [`LoginError::Patience`] if no answer arrives within 10 minutes.
-    pub async fn ask(self, question: Question<'_>, tell: impl Fn(&str) + Sync) -> Result<String, LoginError> {
+    pub async fn ask(
+        self,
+        question: ConsentRequest<'_>,
+        tell: impl Fn(&str) + Sync,
+    ) -> Result<String, LoginError> {
         let opened = question.browser && browse(question.url);
         let issuer = &question.server.issuer;
         match (opened, question.terminal) {
@@ -168,7 +172,7 @@ async fn come_back(
 
 /// Checks an answer, which is the address that the browser was sent to, and returns its code. A
 /// code alone is not accepted, since nothing ties it to the request and to the server.
-fn judge(answer: &str, question: &Question<'_>) -> Result<String, LoginError> {
+fn judge(answer: &str, question: &ConsentRequest<'_>) -> Result<String, LoginError> {
     let server = question.server;
     let untrusted = |why: &str| Err(LoginError::Untrusted(why.to_owned()));
     let Some((_, query)) = answer.split_once('?') else {
@@ -285,7 +289,7 @@ mod tests {
         let (server, url) = (server(names_itself), Url::parse("https://as.example/a").unwrap());
         judge(
             answer,
-            &Question {
+            &ConsentRequest {
                 url: &url,
                 state: "s",
                 server: &server,

@@ -24,7 +24,7 @@ pub struct Challenge {
 
 /// Result of discovery: the authorization server, and the resource that tokens are for.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct Discovery {
     /// Resource that tokens are requested for (RFC 8707).
     pub resource: String,
     /// Scopes that the MCP server lists; `None` without metadata.
@@ -89,7 +89,7 @@ impl Challenge {
 /// # Errors
 /// [`LoginError`] if a request fails or is not allowed, if metadata is for another resource or
 /// issuer, or if the authorization server that the MCP server names has none.
-pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Found, LoginError> {
+pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Discovery, LoginError> {
     for place in resource_places(url, challenge) {
         allowed_by(&place, url)?;
         let Some(metadata) = document::<ResourceMetadata>(web, &place).await? else { continue };
@@ -101,7 +101,7 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Fou
         let issuer = metadata.authorization_servers.first().cloned().unwrap_or_else(|| origin(url));
         let server = authorization_server(web, &issuer, url).await?;
         let server = server.ok_or_else(|| LoginError::NoMetadata(issuer.clone()))?;
-        return Ok(Found { resource: metadata.resource, scopes: metadata.scopes_supported, server });
+        return Ok(Discovery { resource: metadata.resource, scopes: metadata.scopes_supported, server });
     }
     // Up to 2025-03-26 an MCP server is its own authorization server, and its endpoints may be at
     // fixed paths (2025-03-26, basic/authorization, fallbacks).
@@ -119,7 +119,7 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Fou
             authorization_response_iss_parameter_supported: false,
         },
     };
-    Ok(Found { resource: canonical(url), scopes: None, server })
+    Ok(Discovery { resource: canonical(url), scopes: None, server })
 }
 
 /// Returns the URLs at which the metadata of a resource may be, in the order to try (2025-11-25,

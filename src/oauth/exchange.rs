@@ -12,7 +12,7 @@ use oauth2::{
 };
 use url::Url;
 
-use super::discovery::Found;
+use super::discovery::Discovery;
 use super::registration::Registration;
 use super::{LoginError, Web, WebError, printable};
 
@@ -47,7 +47,11 @@ type Client = BasicClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointN
 ///
 /// # Errors
 /// If an endpoint is not a URL.
-pub fn ask(found: &Found, registration: &Registration, scope: Option<&str>) -> Result<Asking, LoginError> {
+pub fn ask(
+    found: &Discovery,
+    registration: &Registration,
+    scope: Option<&str>,
+) -> Result<Asking, LoginError> {
     let client = client(found, registration)?;
     let (proof, verifier) = PkceCodeChallenge::new_random_sha256();
     let asking = client.authorize_url(CsrfToken::new_random).set_pkce_challenge(proof);
@@ -63,7 +67,7 @@ pub fn ask(found: &Found, registration: &Registration, scope: Option<&str>) -> R
 /// If the token endpoint cannot be reached, refuses, or issues an unusable token.
 pub async fn redeem(
     web: &Web,
-    found: &Found,
+    found: &Discovery,
     registration: &Registration,
     asking: Asking,
     code: String,
@@ -80,7 +84,7 @@ pub async fn redeem(
 /// If the token endpoint cannot be reached, refuses, or issues an unusable token.
 pub async fn refresh(
     web: &Web,
-    found: &Found,
+    found: &Discovery,
     registration: &Registration,
     refresh: &str,
 ) -> Result<Grant, LoginError> {
@@ -121,7 +125,7 @@ fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Carried + Send + Sync + 'static
     }
 }
 
-fn client(found: &Found, registration: &Registration) -> Result<Client, LoginError> {
+fn client(found: &Discovery, registration: &Registration) -> Result<Client, LoginError> {
     let url = |_| WebError::NoUrl(found.server.token_endpoint.clone());
     let mut client = BasicClient::new(ClientId::new(registration.client_id.clone()))
         .set_auth_uri(AuthUrl::new(found.server.authorization_endpoint.clone()).map_err(url)?)

@@ -13,7 +13,7 @@ pub mod store;
 mod tokens;
 mod web;
 
-pub use tokens::{Options, Tell, TokenManager};
+pub use tokens::{LoginOptions, ShowText, TokenManager};
 pub use web::{Web, WebError};
 
 /// Error from obtaining a token.

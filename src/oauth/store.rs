@@ -16,7 +16,7 @@ use super::registration::Registration;
 
 /// A directory of token files.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct TokenStore {
     directory: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-impl Store {
+impl TokenStore {
     /// Opens the store in `directory`, which is created if it does not exist.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_one_issuer_is_its_owners_alone() {
         let place = tempfile::tempdir().unwrap();
-        let store = Store::open(place.path().join("oauth")).unwrap();
+        let store = TokenStore::open(place.path().join("oauth")).unwrap();
         store.keep("https://a.example", "https://r.example/mcp", &tokens("a")).unwrap();
         store.keep("https://a.example", "https://other.example/mcp", &tokens("b")).unwrap();
         assert_eq!(store.tokens("https://a.example", "https://r.example/mcp"), Some(tokens("a")));
@@ -202,6 +202,6 @@ mod tests {
     fn a_directory_that_someone_else_prepared_is_not_used() {
         let place = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(place.path(), place.path().join("oauth")).unwrap();
-        assert!(matches!(Store::open(place.path().join("oauth")), Err(LoginError::Store { .. })));
+        assert!(matches!(TokenStore::open(place.path().join("oauth")), Err(LoginError::Store { .. })));
     }
 }

@@ -13,18 +13,18 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use url::Url;
 
-use super::consent::{Question, RedirectListener};
-use super::discovery::{Challenge, Found, covers, discover};
+use super::consent::{ConsentRequest, RedirectListener};
+use super::discovery::{Challenge, Discovery, covers, discover};
 use super::exchange::{self, Grant};
 use super::registration::{Registration, register};
-use super::store::{Store, Tokens};
+use super::store::{TokenStore, Tokens};
 use super::web::allowed;
 use super::{LoginError, Web, WebError};
 use crate::clock::{Clock, Stamp};
 
 /// Options of a login.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct LoginOptions {
     /// Client id that the authorization server gave to the person, or the URL of a client id
     /// metadata document (2025-11-25, client id metadata documents).
     pub client_id: Option<String>,
@@ -44,17 +44,17 @@ pub struct Options {
 
 /// Callback that shows a text to the person. The flag is `true` if the terminal may be used;
 /// otherwise only the first line is suitable for a record.
-pub type Tell = Box<dyn Fn(&str, bool) + Send + Sync>;
+pub type ShowText = Box<dyn Fn(&str, bool) + Send + Sync>;
 
 /// The access token for one MCP server, and the means to obtain and renew it.
 pub struct TokenManager {
     me: Weak<Self>,
     web: Web,
     url: Url,
-    options: Options,
-    store: Store,
+    options: LoginOptions,
+    store: TokenStore,
     clock: Clock,
-    tell: Tell,
+    tell: ShowText,
     /// `true` if a person is at a terminal that may be read.
     terminal: AtomicBool,
     state: Mutex<State>,
@@ -74,7 +74,7 @@ struct State {
 #[derive(Clone)]
 struct Current {
     tokens: Tokens,
-    found: Found,
+    found: Discovery,
     /// Time at which the person authorized it; `None` if it was loaded or renewed.
     asked: Option<Stamp>,
 }
@@ -94,15 +94,15 @@ impl TokenManager {
     pub fn new(
         web: Web,
         url: &str,
-        options: Options,
+        options: LoginOptions,
         clock: Clock,
-        tell: Tell,
+        tell: ShowText,
     ) -> Result<Arc<Self>, LoginError> {
         let url = allowed(url)?;
         if options.client_secret.is_some() && options.issuer.is_none() {
             return Err(LoginError::SecretForAnyone);
         }
-        let store = Store::open(options.directory.clone())?;
+        let store = TokenStore::open(options.directory.clone())?;
         let terminal = AtomicBool::new(options.terminal);
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
@@ -306,7 +306,7 @@ impl TokenManager {
     /// Asks the person for consent and redeems the code.
     async fn authorize(
         &self,
-        found: Found,
+        found: Discovery,
         challenge: &Challenge,
         before: Option<String>,
     ) -> Result<(), LoginError> {
@@ -329,7 +329,7 @@ impl TokenManager {
         if !terminal {
             self.store.note(&format!("{}\n", asking.url))?;
         }
-        let question = Question {
+        let question = ConsentRequest {
             url: &asking.url,
             state: &asking.state,
             server,
@@ -349,7 +349,7 @@ impl TokenManager {
     /// Returns the scopes to request: those granted before (a step-up keeps them), those of the
     /// options, those of the challenge or else all that the server lists, and `offline_access` if
     /// it is supported (2026-07-28, scope selection strategy).
-    fn scope(&self, found: &Found, challenge: &Challenge, before: Option<&str>) -> Option<String> {
+    fn scope(&self, found: &Discovery, challenge: &Challenge, before: Option<&str>) -> Option<String> {
         let named = challenge.scope.clone().or_else(|| Some(found.scopes.as_ref()?.join(" ")));
         let offline = found.server.scopes_supported.iter().any(|scope| scope == "offline_access");
         let all =
@@ -364,7 +364,7 @@ impl TokenManager {
     }
 
     /// Makes a granted token the current one, even if it cannot be saved.
-    fn keep(&self, found: &Found, registration: Registration, grant: Grant, asked: Option<Stamp>) {
+    fn keep(&self, found: &Discovery, registration: Registration, grant: Grant, asked: Option<Stamp>) {
         let now = self.clock.wall(self.clock.now());
         let Grant { access, refresh, lasts, scope } = grant;
         let tokens = Tokens {

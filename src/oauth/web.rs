@@ -66,7 +66,7 @@ pub enum WebError {
 }
 
 /// The answer to a request.
-pub struct Answer {
+pub struct WebResponse {
     /// HTTP status code.
     pub status: u16,
     /// Headers of the answer.
@@ -110,7 +110,7 @@ impl Web {
     /// # Errors
     /// [`WebError`] if the URL is not allowed, the server cannot be reached, or the answer is too
     /// long.
-    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, WebError> {
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<WebResponse, WebError> {
         let (response, url) = self.start(request).await?;
         read(response, &url).await
     }
@@ -143,7 +143,7 @@ impl Web {
     /// # Errors
     /// [`WebError`] if the URL is invalid or not allowed, the server cannot be reached, or the
     /// answer is too long.
-    pub async fn get(&self, url: &str) -> Result<Answer, WebError> {
+    pub async fn get(&self, url: &str) -> Result<WebResponse, WebError> {
         let mut request = http::Request::new(Vec::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = url.parse().map_err(|_| WebError::NoUrl(url.to_owned()))?;
@@ -153,12 +153,12 @@ impl Web {
     }
 }
 
-async fn read(mut response: Response, url: &Url) -> Result<Answer, WebError> {
+async fn read(mut response: Response, url: &Url) -> Result<WebResponse, WebError> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(None) => return Ok(Answer { status, headers, body }),
+            Ok(None) => return Ok(WebResponse { status, headers, body }),
             Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
                 return Err(WebError::TooLong { url: url.to_string(), most: MAX_ANSWER_BYTES });
             }

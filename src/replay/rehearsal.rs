@@ -7,15 +7,15 @@ use bytes::Bytes;
 
 use crate::clock::Stamp;
 use crate::log::record::Seq;
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::remap::replace;
 use crate::mcp::{Id, Kind, Message, compose, layout};
-use crate::tape::script::{Line, LineKind, Script, Turn, TurnKind, params};
-use crate::transport::memory::{Reader, Writer};
+use crate::tape::script::{LineKind, Script, ScriptedMessage, Turn, TurnKind, params};
+use crate::transport::memory::{PipeReader, PipeWriter};
 
 /// Result of a rehearsal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct RehearsalOutcome {
     /// Recorded requests that got no answer in time, in the order of their frames.
     pub silent: Vec<Seq>,
     /// `true` if the server was gone before everything was sent.
@@ -36,9 +36,9 @@ const GIVEN_BACK: [(&[&str], &str); 4] = [
 /// A client that sends the messages of a script.
 pub struct Rehearsal<'a> {
     script: &'a Script,
-    writer: Writer,
-    reader: Reader,
-    splitter: Splitter,
+    writer: PipeWriter,
+    reader: PipeReader,
+    splitter: LineSplitter,
     /// Indices in the script of the requests under way, by request id.
     waiting: HashMap<Id, usize>,
     /// Values that the server issues now, by the recorded values in whose place they are sent.
@@ -46,29 +46,35 @@ pub struct Rehearsal<'a> {
     /// Recorded requests of the server that have been matched with a request already.
     asked: Vec<Seq>,
     patience: Duration,
-    outcome: Outcome,
+    outcome: RehearsalOutcome,
 }
 
 impl<'a> Rehearsal<'a> {
     /// Creates a client of `script` on a link in memory. `limit` is the maximum length in bytes of a line
     /// that is parsed, `patience` the time limit for answers.
-    pub fn new(script: &'a Script, writer: Writer, reader: Reader, limit: usize, patience: Duration) -> Self {
+    pub fn new(
+        script: &'a Script,
+        writer: PipeWriter,
+        reader: PipeReader,
+        limit: usize,
+        patience: Duration,
+    ) -> Self {
         Self {
             script,
             writer,
             reader,
-            splitter: Splitter::new(limit),
+            splitter: LineSplitter::new(limit),
             waiting: HashMap::new(),
             given: HashMap::new(),
             asked: Vec::new(),
             patience,
-            outcome: Outcome::default(),
+            outcome: RehearsalOutcome::default(),
         }
     }
 
     /// Sends all messages of the script. A message is sent once every request that was answered before it
     /// in the recording is answered again, or has timed out.
-    pub async fn run(mut self) -> Outcome {
+    pub async fn run(mut self) -> RehearsalOutcome {
         for (at, turn) in self.script.turns.iter().enumerate() {
             if !self.hear_out(Some(turn.at)).await {
                 break;
@@ -131,7 +137,7 @@ impl<'a> Rehearsal<'a> {
                 }
             }
             while let Some(piece) = self.splitter.next_piece() {
-                if let Piece::Line(line) = piece {
+                if let LinePart::Line(line) = piece {
                     self.heard(&Message::parse(line)).await;
                 }
             }
@@ -184,7 +190,7 @@ impl<'a> Rehearsal<'a> {
     async fn reply(&mut self, id: &Id, message: &Message) {
         // Match a recorded request with the same parameters, else the next one of the same method.
         let asks = self.script.turns.iter().flat_map(|turn| &turn.lines).chain(&self.script.prologue);
-        let fitting: Vec<&Line> = asks
+        let fitting: Vec<&ScriptedMessage> = asks
             .filter(|line| line.kind == LineKind::Ask && line.message.method() == message.method())
             .filter(|line| !self.asked.contains(&line.seq))
             .collect();

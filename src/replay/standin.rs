@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::log::record::Origin;
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Direction, Id, Kind, Message, compose, layout};
 use crate::tape::builder::TapeBuilder;
 use crate::tape::replay::{Heard, How, StandIn};
@@ -51,13 +51,13 @@ enum Event {
     /// Part of a line of the server that is over the limit.
     ServerRaw(Bytes),
     ServerEnded,
-    /// A request to end, from [`Stop`].
+    /// A request to end, from [`StandInHandle`].
     Stop,
 }
 
 /// Handle that ends a stand-in from another thread.
 #[derive(Clone)]
-pub struct Stop(SyncSender<Event>);
+pub struct StandInHandle(SyncSender<Event>);
 
 /// Capacity of the queue of events.
 const MAX_EVENTS: usize = 256;
@@ -74,7 +74,7 @@ pub struct StandInServer {
     coming: Receiver<Event>,
 }
 
-impl Stop {
+impl StandInHandle {
     /// Asks the stand-in to end.
     pub fn stop(&self) {
         // The stand-in may have ended already, or its queue is full; ignore the error.
@@ -90,8 +90,8 @@ impl StandInServer {
     }
 
     /// Returns a handle that ends the stand-in from another thread.
-    pub fn stop(&self) -> Stop {
-        Stop(self.events.clone())
+    pub fn stop(&self) -> StandInHandle {
+        StandInHandle(self.events.clone())
     }
 
     /// Stands in for the server until the client has ended and its open requests are answered, then ends
@@ -137,16 +137,16 @@ fn read(
     ended: fn() -> Event,
 ) -> std::io::Result<()> {
     let run = move || {
-        let mut splitter = Splitter::new(limit);
+        let mut splitter = LineSplitter::new(limit);
         let mut chunk = vec![0; READ_BYTES];
         let mut take = |piece| {
             let event = match piece {
-                Piece::Line(bytes) => Some(line(bytes)),
-                Piece::Start(bytes) => {
+                LinePart::Line(bytes) => Some(line(bytes)),
+                LinePart::Start(bytes) => {
                     tracing::warn!("a line of more than {limit} bytes is not inspected");
                     raw(bytes)
                 }
-                Piece::More(bytes) | Piece::End(bytes) => raw(bytes),
+                LinePart::More(bytes) | LinePart::End(bytes) => raw(bytes),
             };
             // An error means that the stand-in has ended.
             event.is_none_or(|event| events.send(event).is_ok())

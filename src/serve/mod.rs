@@ -31,7 +31,7 @@ use crate::stdio::lifecycle::TERM_GRACE;
 use crate::stdio::process::{ProcessOptions, STDIN_CLOSED_GRACE, ServerProcess, WriteError};
 use crate::stdio::router::{AskError, Clients, ResponseRouter};
 use crate::stdio::supervisor::Supervisor;
-use crate::transport::child::{Ended, SpawnError, Spec};
+use crate::transport::child::{ProcessExit, SpawnError, Spec};
 use crate::transport::http::headers::text;
 use crate::transport::http::{ServerAddress, Unanswered};
 
@@ -186,7 +186,7 @@ impl HttpAdapter {
             own_client: clients == Clients::One,
         });
         let (host, own) = (Arc::clone(&self.host), Arc::clone(&session));
-        let ended = move |exit: Ended| {
+        let ended = move |exit: ProcessExit| {
             own.close(end, Some(exit.into()));
             host.remove_session(own.id());
         };

@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::http::{Answer, StreamItem};
 use crate::mcp::{Id, Message, compose};
 use crate::stdio::process::ServerProcess;
-use crate::stdio::reply_queue::{Answered, Reply, ReplyReceiver};
+use crate::stdio::reply_queue::{Answered, QueuedReply, ReplyReceiver};
 use crate::transport::http::Unanswered;
 
 /// A call that waits for the server.
@@ -18,14 +18,14 @@ pub struct Awaited {
     /// The messages of the server for the call.
     pub replies: ReplyReceiver,
     /// The requests of the call.
-    pub pending: Pending,
+    pub pending: OpenRequests,
     /// Set to answer with a stream in any case.
     pub streams: bool,
 }
 
 /// Requests without an answer yet. In an era in which a stream that its client closes is a cancellation
 /// (2026-07-28, patterns/cancellation), dropping this cancels them at the server.
-pub struct Pending {
+pub struct OpenRequests {
     /// The server process.
     pub process: Arc<ServerProcess>,
     /// The ids of the requests as the server and as the client know them.
@@ -59,7 +59,7 @@ impl Awaited {
             },
         };
         match first {
-            Some(Reply { message, answers: Some(Answered { code, .. }) }) => {
+            Some(QueuedReply { message, answers: Some(Answered { code, .. }) }) => {
                 self.pending.ids.clear();
                 Ok(Answer::message(code.map_or(StatusCode::OK, status), message))
             }
@@ -68,8 +68,8 @@ impl Awaited {
     }
 }
 
-impl Pending {
-    fn settle(&mut self, reply: &Reply) {
+impl OpenRequests {
+    fn settle(&mut self, reply: &QueuedReply) {
         if let Some(answered) = &reply.answers {
             self.ids.retain(|(_, id)| *id != answered.id);
         }
@@ -96,7 +96,7 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for OpenRequests {
     fn drop(&mut self) {
         for (id, _) in &self.ids {
             if self.process.router.leave(id) && self.cancels {
@@ -108,7 +108,7 @@ impl Drop for Pending {
 
 /// Creates a streamed answer that ends when no request is pending any more; without requests, with its
 /// replies.
-pub fn stream(replies: ReplyReceiver, pending: Option<Pending>, first: Option<Reply>) -> Answer {
+pub fn stream(replies: ReplyReceiver, pending: Option<OpenRequests>, first: Option<QueuedReply>) -> Answer {
     Answer::stream(unfold((replies, pending, first), |(mut replies, mut pending, first)| async move {
         if pending.as_ref().is_some_and(|pending| pending.ids.is_empty()) {
             return None;

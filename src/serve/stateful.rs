@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
-use super::reply::{self, Awaited, Pending};
+use super::reply::{self, Awaited, OpenRequests};
 use super::stateless::status_of;
 use super::{HttpAdapter, SESSION_ID, accepted, check, refused};
 use crate::clock::Stamp;
@@ -17,10 +17,10 @@ use crate::log::record::Level;
 use crate::mcp::remap::token;
 use crate::mcp::{Era, Kind, Message, Revision, json};
 use crate::stdio::process::{ProcessOptions, ServerProcess};
-use crate::stdio::reply_queue::{Reply, ReplyReceiver};
+use crate::stdio::reply_queue::{QueuedReply, ReplyReceiver};
 use crate::stdio::router::{Clients, ResponseRouter};
 use crate::stdio::supervisor::Stop;
-use crate::transport::child::Ended;
+use crate::transport::child::ProcessExit;
 use crate::transport::http::Unanswered;
 use crate::transport::http::headers::text;
 
@@ -90,7 +90,7 @@ impl HttpAdapter {
         let (mapped, replies) = session.process.router.ask(&requests).map_err(refused)?;
         let own = requests.iter().filter_map(|request| request.id().cloned());
         let ids = mapped.into_iter().map(|mapped| mapped.id).zip(own).collect();
-        let pending = Pending { process: Arc::clone(&session.process), ids, cancels: false };
+        let pending = OpenRequests { process: Arc::clone(&session.process), ids, cancels: false };
         permit.write(message.body());
         body.accept();
         if message.method() == Some("notifications/cancelled")
@@ -164,7 +164,7 @@ impl HttpAdapter {
     ) -> Result<Arc<ServerProcess>, Unanswered> {
         let (session, frame) = (Arc::clone(&context.session), context.frame);
         let (me, own) = (self.me.clone(), key.to_owned());
-        let ended = move |exit: Ended| {
+        let ended = move |exit: ProcessExit| {
             if let Some(adapter) = me.upgrade() {
                 adapter.sessions.lock().remove(&own);
             }
@@ -189,7 +189,7 @@ impl HttpAdapter {
         &self,
         process: &ServerProcess,
         replies: &mut ReplyReceiver,
-    ) -> Result<(Vec<Reply>, Reply), Unanswered> {
+    ) -> Result<(Vec<QueuedReply>, QueuedReply), Unanswered> {
         let mut before = Vec::new();
         let initialized = tokio::time::timeout(INITIALIZE_TIMEOUT, async {
             while let Some(reply) = replies.recv().await {

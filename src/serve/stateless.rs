@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::probe::{self, ProbeResult};
-use super::reply::{Awaited, Pending};
+use super::reply::{Awaited, OpenRequests};
 use super::{HttpAdapter, accepted, check, refused};
 use crate::clock::Stamp;
 use crate::http::body::Outbound;
@@ -78,7 +78,7 @@ impl HttpAdapter {
         let permit =
             process.reserve(message.body().len()).await.map_err(|why| self.unwritable(&process, why))?;
         let (mapped, replies) = process.router.ask(&[&message]).map_err(refused)?;
-        let mut pending = Pending { process: Arc::clone(&process), ids: Vec::new(), cancels: true };
+        let mut pending = OpenRequests { process: Arc::clone(&process), ids: Vec::new(), cancels: true };
         if let (Some(mapped), Some(own)) = (mapped.into_iter().next(), message.id()) {
             if let Some(words) = &mapped.words {
                 context.remapped(words);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::holds::{Reason, Waiting};
+use super::holds::{HoldReason, WaitingFrame};
 use super::in_flight::InFlight;
 use super::{Session, SessionError, State};
 use crate::clock::Stamp;
@@ -72,7 +72,7 @@ impl Session {
     pub(super) fn resolve(&self, seq: Seq, verdict: Verdict) {
         let mut state = self.state.lock();
         let by = match state.holds.undecided(seq).map(|waiting| &waiting.reason) {
-            Some(Reason::Pending { by, .. }) => Arc::clone(by),
+            Some(HoldReason::Pending { by, .. }) => Arc::clone(by),
             _ => return,
         };
         // The frame is pending, and only an answer to something that is no request is refused; such
@@ -86,7 +86,7 @@ impl Session {
         &self,
         seq: Seq,
         by: &str,
-        verdict: impl FnOnce(&Waiting) -> Verdict,
+        verdict: impl FnOnce(&WaitingFrame) -> Verdict,
     ) -> Result<(), SessionError> {
         self.conclude_in(&mut self.state.lock(), seq, by, verdict)
     }
@@ -96,7 +96,7 @@ impl Session {
         state: &mut State,
         seq: Seq,
         by: &str,
-        verdict: impl FnOnce(&Waiting) -> Verdict,
+        verdict: impl FnOnce(&WaitingFrame) -> Verdict,
     ) -> Result<(), SessionError> {
         let waiting = state.holds.undecided(seq).ok_or(SessionError::NotHeld(seq))?;
         let verdict = verdict(waiting);
@@ -113,10 +113,10 @@ impl Session {
     }
 
     /// Ends the wait of a frame that was taken out of the holds.
-    pub(super) fn resume(&self, waiting: Waiting) -> InFlight {
-        let Waiting { in_flight, reason } = waiting;
+    pub(super) fn resume(&self, waiting: WaitingFrame) -> InFlight {
+        let WaitingFrame { in_flight, reason } = waiting;
         self.log.unpin(in_flight.seq());
-        if matches!(reason, Reason::Decision { amended: Some(_), .. }) {
+        if matches!(reason, HoldReason::Decision { amended: Some(_), .. }) {
             (self.hooks.amended)(in_flight.seq(), None);
         }
         in_flight
@@ -129,8 +129,8 @@ impl Session {
 
     /// Returns the held frames with the terms of their holds.
     pub fn held_frames(&self) -> Vec<HeldFrame> {
-        let held = |waiting: &Waiting| match waiting.reason {
-            Reason::Decision { patience, .. } => Some(HeldFrame {
+        let held = |waiting: &WaitingFrame| match waiting.reason {
+            HoldReason::Decision { patience, .. } => Some(HeldFrame {
                 seq: waiting.in_flight.seq(),
                 since: waiting.in_flight.held_since.unwrap_or(waiting.in_flight.record.at),
                 patience,
@@ -148,7 +148,7 @@ impl Session {
     /// Returns the text that goes on in the place of a held frame once it is accepted.
     pub fn amended(&self, seq: Seq) -> Option<Bytes> {
         match &self.state.lock().holds.undecided(seq)?.reason {
-            Reason::Decision { amended, .. } => amended.clone(),
+            HoldReason::Decision { amended, .. } => amended.clone(),
             _ => None,
         }
     }
@@ -176,9 +176,9 @@ impl Session {
 }
 
 /// Returns the verdict that releases a frame: as it was amended, or as it is.
-fn accepted(waiting: &Waiting) -> Verdict {
+fn accepted(waiting: &WaitingFrame) -> Verdict {
     match &waiting.reason {
-        Reason::Decision { amended: Some(line), .. } => Verdict::replace(line.clone()),
+        HoldReason::Decision { amended: Some(line), .. } => Verdict::replace(line.clone()),
         _ => Verdict::Pass,
     }
 }

@@ -15,16 +15,16 @@ use crate::mcp::Direction;
 
 /// A frame that waits.
 #[derive(Clone)]
-pub struct Waiting {
+pub struct WaitingFrame {
     /// The frame.
     pub in_flight: InFlight,
     /// The reason why it waits.
-    pub reason: Reason,
+    pub reason: HoldReason,
 }
 
 /// The reason why a frame waits. `resume` is the stage of the chain at which it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum HoldReason {
     /// A controller decides.
     Decision {
         /// The next stage.
@@ -55,7 +55,7 @@ type LanePosition = (Seq, Seq);
 /// Frames of a session that wait.
 #[derive(Default)]
 pub struct Holds {
-    lanes: BTreeMap<LaneId, BTreeMap<LanePosition, Waiting>>,
+    lanes: BTreeMap<LaneId, BTreeMap<LanePosition, WaitingFrame>>,
 }
 
 /// Maximum number of frames that wait on a lane before it is read no further.
@@ -63,7 +63,7 @@ pub const MAX_WAITING: usize = 500;
 /// Maximum number of message bytes that wait on a lane before it is read no further.
 pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
-impl Reason {
+impl HoldReason {
     /// Returns the stage at which the chain goes on.
     pub fn resume(&self) -> usize {
         match self {
@@ -86,7 +86,7 @@ impl Holds {
     /// Returns `true` if more frames may wait on `lane`.
     pub fn has_room(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_none_or(|waiting| {
-            let bytes = |waiting: &Waiting| waiting.in_flight.frame().message.raw().len();
+            let bytes = |waiting: &WaitingFrame| waiting.in_flight.frame().message.raw().len();
             waiting.len() < MAX_WAITING && waiting.values().map(bytes).sum::<usize>() < MAX_WAITING_BYTES
         })
     }
@@ -104,22 +104,22 @@ impl Holds {
     }
 
     /// Adds a frame.
-    pub fn insert(&mut self, waiting: Waiting) {
+    pub fn insert(&mut self, waiting: WaitingFrame) {
         let (lane, position) = (waiting.in_flight.lane, position(&waiting.in_flight));
         self.lanes.entry(lane).or_default().insert(position, waiting);
     }
 
     /// Takes out frame `seq` if it waits for a verdict, of a controller or of an interceptor.
-    pub fn take_undecided(&mut self, seq: Seq) -> Option<Waiting> {
+    pub fn take_undecided(&mut self, seq: Seq) -> Option<WaitingFrame> {
         self.take_first(|waiting| {
-            waiting.in_flight.seq() == seq && !matches!(waiting.reason, Reason::Order { .. })
+            waiting.in_flight.seq() == seq && !matches!(waiting.reason, HoldReason::Order { .. })
         })
     }
 
     /// Returns frame `seq` if it waits for a verdict, of a controller or of an interceptor.
-    pub fn undecided(&self, seq: Seq) -> Option<&Waiting> {
-        let found = |waiting: &&Waiting| {
-            waiting.in_flight.seq() == seq && !matches!(waiting.reason, Reason::Order { .. })
+    pub fn undecided(&self, seq: Seq) -> Option<&WaitingFrame> {
+        let found = |waiting: &&WaitingFrame| {
+            waiting.in_flight.seq() == seq && !matches!(waiting.reason, HoldReason::Order { .. })
         };
         self.all().find(found)
     }
@@ -128,7 +128,7 @@ impl Holds {
     pub fn amend(&mut self, seq: Seq, text: Bytes) -> bool {
         let mut all = self.lanes.values_mut().flat_map(BTreeMap::values_mut);
         match all.find(|waiting| waiting.in_flight.seq() == seq).map(|waiting| &mut waiting.reason) {
-            Some(Reason::Decision { amended, .. }) => {
+            Some(HoldReason::Decision { amended, .. }) => {
                 *amended = Some(text);
                 true
             }
@@ -137,7 +137,7 @@ impl Holds {
     }
 
     /// Takes out the held request of `op`, which its sender cancels.
-    pub fn withdraw(&mut self, direction: Direction, op: OpId) -> Option<Waiting> {
+    pub fn withdraw(&mut self, direction: Direction, op: OpId) -> Option<WaitingFrame> {
         self.take_first(|waiting| {
             let frame = waiting.in_flight.frame();
             let is_request = matches!(frame.link.role, Role::Request | Role::Retry);
@@ -146,9 +146,10 @@ impl Holds {
     }
 
     /// Takes out the first frame that waited for an earlier one and is free to go on.
-    pub fn next_free(&mut self) -> Option<Waiting> {
+    pub fn next_free(&mut self) -> Option<WaitingFrame> {
         let free = self.all().find_map(|waiting| {
-            let is_free = matches!(waiting.reason, Reason::Order { .. }) && !self.blocks(&waiting.in_flight);
+            let is_free =
+                matches!(waiting.reason, HoldReason::Order { .. }) && !self.blocks(&waiting.in_flight);
             is_free.then(|| (waiting.in_flight.lane, position(&waiting.in_flight)))
         });
         let (lane, position) = free?;
@@ -161,8 +162,8 @@ impl Holds {
     }
 
     /// Takes out all frames towards `direction`.
-    pub fn drain_towards(&mut self, direction: Direction) -> Vec<Waiting> {
-        let found = |waiting: &&Waiting| waiting.in_flight.frame().direction == direction;
+    pub fn drain_towards(&mut self, direction: Direction) -> Vec<WaitingFrame> {
+        let found = |waiting: &&WaitingFrame| waiting.in_flight.frame().direction == direction;
         let positions: Vec<_> = self
             .all()
             .filter(found)
@@ -172,31 +173,31 @@ impl Holds {
     }
 
     /// Takes out all frames that wait on `lane`.
-    pub fn drain_lane(&mut self, lane: LaneId) -> Vec<Waiting> {
+    pub fn drain_lane(&mut self, lane: LaneId) -> Vec<WaitingFrame> {
         self.lanes.remove(&lane).into_iter().flatten().map(|(_, waiting)| waiting).collect()
     }
 
     /// Returns the frames on which a controller decides, in the order of their arrival on each lane.
-    pub fn held(&self) -> impl Iterator<Item = &Waiting> {
-        self.all().filter(|waiting| matches!(waiting.reason, Reason::Decision { .. }))
+    pub fn held(&self) -> impl Iterator<Item = &WaitingFrame> {
+        self.all().filter(|waiting| matches!(waiting.reason, HoldReason::Decision { .. }))
     }
 
     /// Returns `true` if any frame waits for a verdict, of a controller or of an interceptor.
     pub fn any_undecided(&self) -> bool {
-        self.all().any(|waiting| !matches!(waiting.reason, Reason::Order { .. }))
+        self.all().any(|waiting| !matches!(waiting.reason, HoldReason::Order { .. }))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Waiting> {
+    fn all(&self) -> impl Iterator<Item = &WaitingFrame> {
         self.lanes.values().flat_map(BTreeMap::values)
     }
 
-    fn take_first(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    fn take_first(&mut self, wanted: impl Fn(&WaitingFrame) -> bool) -> Option<WaitingFrame> {
         let found = self.all().find(|waiting| wanted(waiting));
         let (lane, at) = found.map(|waiting| (waiting.in_flight.lane, position(&waiting.in_flight)))?;
         self.remove(lane, at)
     }
 
-    fn remove(&mut self, lane: LaneId, position: LanePosition) -> Option<Waiting> {
+    fn remove(&mut self, lane: LaneId, position: LanePosition) -> Option<WaitingFrame> {
         let waiting = self.lanes.get_mut(&lane)?;
         let taken = waiting.remove(&position);
         if waiting.is_empty() {

@@ -43,7 +43,7 @@ pub struct Lane {
     /// The scope of its message ids.
     pub scope: Scope,
     /// The form of its messages on the wire.
-    pub form: Form,
+    pub form: LaneForm,
     /// The call that requests of the server on it are related to.
     pub correlation: Correlation,
     /// `true` if messages of our own may be sent on it.
@@ -63,7 +63,7 @@ pub enum Scope {
 
 /// The form in which messages travel on a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum LaneForm {
     /// Lines that end with a line feed (stdio transport of every revision).
     Line,
     /// HTTP bodies.
@@ -74,7 +74,7 @@ pub enum Form {
 
 /// Something that arrived on a lane, or was made by us for one.
 #[derive(Debug)]
-pub struct Item {
+pub struct LaneItem {
     /// The message, or text that is none.
     pub message: Message,
     /// The kind of stream.
@@ -112,7 +112,7 @@ impl Lane {
             forward: Arc::clone(forward),
             back: Some(Arc::clone(back)),
             scope: Scope::Session,
-            form: Form::Line,
+            form: LaneForm::Line,
             correlation: Correlation::Presumed,
             open_to_us: true,
         }
@@ -129,7 +129,7 @@ impl Lane {
     }
 }
 
-impl Form {
+impl LaneForm {
     /// Returns the terminator of a message that we make.
     pub(super) fn terminator(self) -> &'static [u8] {
         match self {
@@ -148,7 +148,7 @@ impl Form {
     }
 }
 
-impl Item {
+impl LaneItem {
     /// Creates an item whose wire form is the bytes of the message.
     pub fn message(message: Message) -> Self {
         Self { message, channel: Channel::Main, http: None, wire: None }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::lane::{Item, Receipt};
+use super::lane::{LaneItem, Receipt};
 use super::{Session, State};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin, Seq};
@@ -31,7 +31,7 @@ impl Session {
     /// recorded.
     pub fn receive_long(&self, lane: LaneId, raw: Bytes, kept: Bytes, http: Option<Box<Http>>) -> Seq {
         let mut state = self.state.lock();
-        let item = Item { http, ..Item::message(Message::opaque(kept, Opaque::Truncated)) };
+        let item = LaneItem { http, ..LaneItem::message(Message::opaque(kept, Opaque::Truncated)) };
         let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
         state.long.insert(lane, (in_flight.seq(), 0));
         self.stream(&mut state, lane, raw, false);

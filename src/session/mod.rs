@@ -39,7 +39,7 @@ pub use decisions::HeldFrame;
 pub use error::SessionError;
 pub use holds::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use in_flight::InFlight;
-pub use lane::{Arrived, Form, Item, Lane, Receipt, Scope};
+pub use lane::{Arrived, Lane, LaneForm, LaneItem, Receipt, Scope};
 
 use holds::Holds;
 use lane::OpenLane;
@@ -193,7 +193,7 @@ impl Session {
         if let Some(exchange) = open.lane.exchange(lane).filter(|exchange| *exchange == lane) {
             state.linker.operations.leave(exchange);
         }
-        if why.is_some() || open.lane.form == Form::Event {
+        if why.is_some() || open.lane.form == LaneForm::Event {
             let why = why.map(str::to_owned);
             self.log.append(self.id, Body::Ended(Ended { lane, why }));
         }
@@ -254,11 +254,11 @@ impl Session {
             Channel::Main | Channel::Http => Message::parse(raw),
             Channel::Stderr => Message::opaque(raw, Opaque::Text),
         };
-        self.receive_item(lane, Item { channel, ..Item::message(message) });
+        self.receive_item(lane, LaneItem { channel, ..LaneItem::message(message) });
     }
 
     /// Receives an item. Returns `None` if the lane is closed.
-    pub fn receive_item(&self, lane: LaneId, item: Item) -> Option<Arrived> {
+    pub fn receive_item(&self, lane: LaneId, item: LaneItem) -> Option<Arrived> {
         let mut state = self.state.lock();
         if !state.lanes.contains_key(&lane) {
             return None;
@@ -273,7 +273,7 @@ impl Session {
 
     /// Receives an item that shadowcat rewrites on the orders of `by`: it is recorded as it came, and
     /// `instead` is recorded beside it and goes on.
-    pub fn receive_remapped(&self, lane: LaneId, item: Item, by: &str, instead: Item) -> Arrived {
+    pub fn receive_remapped(&self, lane: LaneId, item: LaneItem, by: &str, instead: LaneItem) -> Arrived {
         let mut state = self.state.lock();
         state.inline = Some(lane);
         let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
@@ -286,7 +286,7 @@ impl Session {
 
     /// Receives an item that no interceptor is asked about, such as the keep-alives of a stream, and
     /// forwards it ahead of everything that is held on the lane.
-    pub fn pass_item(&self, lane: LaneId, item: Item) {
+    pub fn pass_item(&self, lane: LaneId, item: LaneItem) {
         let mut state = self.state.lock();
         let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
         self.forward(&state, &in_flight);

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::in_flight::terminated;
-use super::lane::Item;
+use super::lane::LaneItem;
 use super::{Session, SessionError};
 use crate::log::record::{Body, LaneId, OpId, Opened, Origin, Record, Seq, VerdictKind};
 use crate::mcp::{Direction, Id, Kind, Message, compose};
 
 impl Session {
     /// Answers a request in the place of a server that cannot.
-    pub fn answer(&self, lane: LaneId, frame: Seq, item: Item) {
+    pub fn answer(&self, lane: LaneId, frame: Seq, item: LaneItem) {
         let mut state = self.state.lock();
         let answer = self.record(&mut state, lane, Origin::Answered(frame), item, false);
         self.send_back(&state, &answer);
@@ -33,7 +33,7 @@ impl Session {
             .flat_map(|(element, _)| compose::failures(element, compose::INTERNAL_ERROR, why))
             .collect();
         for line in lines {
-            let item = Item::message(Message::parse(terminated(&line, terminator)));
+            let item = LaneItem::message(Message::parse(terminated(&line, terminator)));
             let answer = self.record(&mut state, frame.lane, Origin::Answered(request), item, false);
             self.send_answer(&state, &answer);
         }
@@ -119,7 +119,7 @@ impl Session {
         if stateless && direction == Direction::ToClient && matches!(message.kind(), Kind::Request { .. }) {
             return Err(SessionError::EraForbids);
         }
-        let in_flight = self.record(&mut state, lane, Origin::Injected, Item::message(message), true);
+        let in_flight = self.record(&mut state, lane, Origin::Injected, LaneItem::message(message), true);
         let seq = in_flight.seq();
         self.dispatch(&mut state, in_flight);
         Ok(seq)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::holds::{Reason, Waiting};
+use super::holds::{HoldReason, WaitingFrame};
 use super::in_flight::{Delivery, InFlight, terminated, terminator};
-use super::lane::{Form, Item, Lane, OpenLane, Receipt};
+use super::lane::{Lane, LaneForm, LaneItem, OpenLane, Receipt};
 use super::{Session, State};
 use crate::clock::time_of_day;
 use crate::intercept::{Decision, Inspected, Outgoing, PendingVerdict, ResponseHead, Ruling, Verdict};
@@ -27,10 +27,10 @@ impl Session {
         state: &mut State,
         lane: LaneId,
         origin: Origin,
-        item: Item,
+        item: LaneItem,
         injected: bool,
     ) -> InFlight {
-        let Item { message, channel, http, wire } = item;
+        let LaneItem { message, channel, http, wire } = item;
         let (direction, exchange, correlation) = match state.lanes.get(&lane) {
             Some(open) => (open.lane.direction, open.lane.exchange(lane), open.lane.correlation),
             None => (Direction::ToServer, None, Correlation::None),
@@ -109,7 +109,7 @@ impl Session {
             let request = self.resume(request);
             self.gone(&request, Outcome::Withdrawn, Some("its sender cancelled it"));
             // The sender of a cancelled HTTP request gets no response, so its exchange ends.
-            if let Some(OpenLane { lane: Lane { form: Form::Body, back: Some(back), .. }, .. }) =
+            if let Some(OpenLane { lane: Lane { form: LaneForm::Body, back: Some(back), .. }, .. }) =
                 state.lanes.get(&request.lane)
             {
                 back.cut();
@@ -126,15 +126,15 @@ impl Session {
             in_flight.held_since = Some(self.log.clock().now());
             let held = Held { frame: in_flight.seq(), by: HELD_BY_ORDER.into() };
             self.log.append(self.id, Body::Held(held));
-            self.hold(state, in_flight, Reason::Order { resume: 0 });
+            self.hold(state, in_flight, HoldReason::Order { resume: 0 });
             return;
         }
         self.rule(state, in_flight, 0);
     }
 
-    fn hold(&self, state: &mut State, in_flight: InFlight, reason: Reason) {
+    fn hold(&self, state: &mut State, in_flight: InFlight, reason: HoldReason) {
         self.log.pin(&in_flight.record);
-        state.holds.insert(Waiting { in_flight, reason });
+        state.holds.insert(WaitingFrame { in_flight, reason });
     }
 
     /// Asks the interceptors of the chain from index `from` on, and does as the first says that rules.
@@ -153,13 +153,13 @@ impl Session {
                 self.ruled(seq, &by, VerdictKind::Hold, why);
                 self.log.append(self.id, Body::Held(Held { frame: seq, by }));
                 in_flight.held_since = in_flight.held_since.or_else(|| Some(self.log.clock().now()));
-                self.hold(state, in_flight, Reason::Decision { resume, patience, amended: None });
+                self.hold(state, in_flight, HoldReason::Decision { resume, patience, amended: None });
                 self.hooks.held.notify_one();
             }
             Decision::Later(verdict) => {
                 self.ruled(seq, &by, VerdictKind::Delay, why);
                 in_flight.held_since = in_flight.held_since.or_else(|| Some(self.log.clock().now()));
-                self.hold(state, in_flight, Reason::Pending { resume, by });
+                self.hold(state, in_flight, HoldReason::Pending { resume, by });
                 self.resolve_later(seq, verdict);
             }
         }
@@ -232,13 +232,13 @@ impl Session {
         let seq = in_flight.seq();
         let form = self.form(state, in_flight.lane);
         let usual = match form {
-            Form::Line => terminator(in_flight.frame().message.raw()),
-            Form::Body | Form::Event => form.terminator(),
+            LaneForm::Line => terminator(in_flight.frame().message.raw()),
+            LaneForm::Body | LaneForm::Event => form.terminator(),
         };
         self.gone(in_flight, Outcome::Dropped, Some("replaced"));
         let last = all.len().saturating_sub(1);
         for (at, outgoing) in all.into_iter().enumerate() {
-            let (message, delivery) = parts(outgoing, usual, form == Form::Body && at < last);
+            let (message, delivery) = parts(outgoing, usual, form == LaneForm::Body && at < last);
             let head = delivery.head.as_deref();
             let mut replacement = self.replace(state, in_flight, Origin::Replaced(seq), message, head);
             replacement.order = in_flight.order;
@@ -247,7 +247,7 @@ impl Session {
             replacement.delivery = delivery;
             // A held replacement keeps those behind it waiting.
             if state.holds.blocks(&replacement) {
-                self.hold(state, replacement, Reason::Order { resume });
+                self.hold(state, replacement, HoldReason::Order { resume });
             } else {
                 self.rule(state, replacement, resume);
             }
@@ -260,12 +260,12 @@ impl Session {
         self.gone(request, Outcome::Answered, None);
         let last = all.len().saturating_sub(1);
         for (at, outgoing) in all.into_iter().enumerate() {
-            let (message, delivery) = parts(outgoing, form.terminator(), form == Form::Body && at < last);
+            let (message, delivery) = parts(outgoing, form.terminator(), form == LaneForm::Body && at < last);
             let http = match form {
-                Form::Body => response_facts(request.frame(), delivery.head.as_deref()),
-                Form::Line | Form::Event => None,
+                LaneForm::Body => response_facts(request.frame(), delivery.head.as_deref()),
+                LaneForm::Line | LaneForm::Event => None,
             };
-            let item = Item { http, ..Item::message(message) };
+            let item = LaneItem { http, ..LaneItem::message(message) };
             let mut answer = self.record(state, request.lane, Origin::Answered(request.seq()), item, false);
             answer.delivery = delivery;
             self.send_answer(state, &answer);
@@ -281,8 +281,8 @@ impl Session {
         }
     }
 
-    pub(super) fn form(&self, state: &State, lane: LaneId) -> Form {
-        state.lanes.get(&lane).map_or(Form::Line, |open| open.lane.form)
+    pub(super) fn form(&self, state: &State, lane: LaneId) -> LaneForm {
+        state.lanes.get(&lane).map_or(LaneForm::Line, |open| open.lane.form)
     }
 
     /// Records the replacement of a frame. It stays in the operation of the original, which the
@@ -304,7 +304,7 @@ impl Session {
             http
         });
         let same = message.id() == frame.message.id() && message.method() == frame.message.method();
-        let anew = |message| Item { message, channel: frame.channel, http: http.clone(), wire: None };
+        let anew = |message| LaneItem { message, channel: frame.channel, http: http.clone(), wire: None };
         if !same && let Some(op) = frame.link.op.filter(|_| original.is_request()) {
             state.linker.operations.withdraw(op);
             let injected = original.operation().is_some_and(|operation| operation.injected);
@@ -334,11 +334,11 @@ impl Session {
     }
 
     /// Records the replacement of a frame that shadowcat itself rewrites, on the orders of `by`.
-    pub(super) fn remap(&self, original: &InFlight, by: &str, instead: Item) -> InFlight {
+    pub(super) fn remap(&self, original: &InFlight, by: &str, instead: LaneItem) -> InFlight {
         let seq = original.seq();
         self.ruled(seq, by, VerdictKind::Replace, None);
         self.gone(original, Outcome::Dropped, Some("replaced"));
-        let Item { message, http, wire, .. } = instead;
+        let LaneItem { message, http, wire, .. } = instead;
         let remapped = Frame { origin: Origin::Remapped(seq), message, http, ..original.frame().clone() };
         let record = self.log.append_with(self.id, |_| Body::Frame(Box::new(remapped)));
         InFlight { record, wire, ..original.clone() }
@@ -372,14 +372,14 @@ impl Session {
         match state.lanes.get(&in_flight.lane).and_then(|open| open.lane.back.as_ref()) {
             Some(back) => {
                 // An answer is sent as a body, since no event stream is open for it.
-                self.push(back, Form::Body, in_flight);
+                self.push(back, LaneForm::Body, in_flight);
                 back.kick();
             }
             None => self.gone(in_flight, Outcome::Dropped, Some("the lane has no return queue")),
         }
     }
 
-    fn push(&self, queue: &WriterQueue<Receipt>, form: Form, in_flight: &InFlight) {
+    fn push(&self, queue: &WriterQueue<Receipt>, form: LaneForm, in_flight: &InFlight) {
         if queue.is_closed() {
             self.gone(in_flight, Outcome::Dropped, Some("the peer has disconnected"));
             return;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use crate::log::record::LaneId;
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::session::Receipt;
 use crate::session::Session;
 use crate::transport::WriterQueue;
@@ -43,7 +43,7 @@ pub fn read_lane(
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name(format!("lane-{}", lane.0)).spawn(move || {
         let _entered = session.span().clone().entered();
-        let mut splitter = Splitter::new(limit);
+        let mut splitter = LineSplitter::new(limit);
         let mut chunk = vec![0; READ_BYTES];
         loop {
             match source.read(&mut chunk) {
@@ -75,25 +75,25 @@ pub fn read_lane(
     })
 }
 
-fn receive_piece(session: &Session, lane: LaneId, piece: Piece) {
+fn receive_piece(session: &Session, lane: LaneId, piece: LinePart) {
     match piece {
-        Piece::Line(line) => {
+        LinePart::Line(line) => {
             if session.is_full(lane) {
                 session.flush(lane);
                 session.admit(lane);
             }
             session.receive(lane, line);
         }
-        Piece::Start(bytes) => {
+        LinePart::Start(bytes) => {
             session.flush(lane);
             session.receive_start(lane, bytes);
         }
         // Write a long line piece by piece, so that it takes no more memory than one chunk.
-        Piece::More(bytes) => {
+        LinePart::More(bytes) => {
             session.receive_more(lane, bytes, false);
             session.flush(lane);
         }
-        Piece::End(bytes) => session.receive_more(lane, bytes, true),
+        LinePart::End(bytes) => session.receive_more(lane, bytes, true),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::drive::Threads;
 use crate::mcp::Direction;
 use crate::session::Session;
-use crate::transport::child::{Ended, Process};
+use crate::transport::child::{Process, ProcessExit};
 use crate::transport::stdio::Watch;
 
 /// Signals that are passed on to the server.
@@ -73,9 +73,9 @@ pub async fn stopped(signals: &mut mpsc::Receiver<Signal>) {
 
 /// End of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct ServerEnd {
     /// Exit status or signal.
-    pub ended: Ended,
+    pub ended: ProcessExit,
     /// `true` if the server was told to end, or ended after its client had left: no restart is needed.
     pub was_due: bool,
 }
@@ -89,13 +89,13 @@ pub async fn until_end(
     threads: &Threads,
     client: Option<&ClientWatch>,
     signals: &mut mpsc::Receiver<Signal>,
-) -> End {
+) -> ServerEnd {
     let mut quiet = Duration::ZERO;
     let mut seen = 0;
-    let due = |ended| End { ended, was_due: true };
+    let due = |ended| ServerEnd { ended, was_due: true };
     loop {
         tokio::select! {
-            ended = process.wait() => return End { ended, was_due: is_over(session, threads, client) },
+            ended = process.wait() => return ServerEnd { ended, was_due: is_over(session, threads, client) },
             Some(signal) = signals.recv() => {
                 process.signal(signal);
                 if asks_to_stop(signal) {

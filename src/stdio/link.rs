@@ -7,7 +7,7 @@ use crate::transport::Sink;
 use crate::transport::child::{Child, Process};
 
 /// End of a link with a lane in each direction: the streams of a peer.
-pub struct End {
+pub struct LinkEnd {
     /// Stream that is read from the peer.
     pub source: Box<dyn Read + Send>,
     /// Stream that is written to the peer.
@@ -15,18 +15,18 @@ pub struct End {
 }
 
 /// A started stdio server, with the end of the link to it.
-pub struct Server {
+pub struct StartedServer {
     /// Process group of the server.
     pub process: Process,
     /// Standard output and input of the server.
-    pub end: End,
+    pub end: LinkEnd,
     /// Standard error of the server.
     pub stderr: Box<dyn Read + Send>,
 }
 
-impl From<Child> for Server {
+impl From<Child> for StartedServer {
     fn from(child: Child) -> Self {
-        let end = End { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
+        let end = LinkEnd { source: Box::new(child.stdout), sink: Box::new(child.stdin) };
         Self { process: child.process, end, stderr: Box::new(child.stderr) }
     }
 }

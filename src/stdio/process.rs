@@ -17,12 +17,12 @@ use super::lifecycle::TERM_GRACE;
 use super::router::ResponseRouter;
 use super::supervisor::{Stop, Supervisor};
 use crate::log::record::{Channel, Exit};
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::remap::Long;
 use crate::mcp::{Direction, Message, compose, layout};
-use crate::session::{Form, Lane, Scope, Session};
+use crate::session::{Lane, LaneForm, Scope, Session};
 use crate::transport::WriterQueue;
-use crate::transport::child::{Ended, Process, SpawnError, Spec};
+use crate::transport::child::{Process, ProcessExit, SpawnError, Spec};
 use crate::transport::stdio::Blocking;
 
 /// A running server process.
@@ -108,7 +108,7 @@ impl ServerProcess {
     /// If the command cannot be run, or its streams cannot be read by tasks.
     pub async fn start(
         options: ProcessOptions<'_>,
-        ended: impl FnOnce(Ended) + Send + 'static,
+        ended: impl FnOnce(ProcessExit) + Send + 'static,
     ) -> Result<Arc<Self>, SpawnError> {
         let ProcessOptions { spec, router, session, limit, supervisor, permit } = options;
         let starting = spec.clone();
@@ -222,7 +222,7 @@ impl Drop for ServerProcess {
 
 /// Waits for the end of a process that is told to stop in the order of every revision (basic/lifecycle,
 /// shutdown): its stdin is closed, then SIGTERM, then SIGKILL.
-async fn until_end(process: &Process, stopping: &Notify) -> Ended {
+async fn until_end(process: &Process, stopping: &Notify) -> ProcessExit {
     tokio::select! {
         ended = process.wait() => return ended,
         () = stopping.notified() => {}
@@ -258,7 +258,7 @@ struct Output {
 
 impl Output {
     async fn read(self, mut stdout: pipe::Receiver) {
-        let mut splitter = Splitter::new(self.limit);
+        let mut splitter = LineSplitter::new(self.limit);
         let mut chunk = vec![0; READ_BYTES];
         let mut long = Long::default();
         loop {
@@ -277,10 +277,12 @@ impl Output {
         self.stopping.notify_one();
     }
 
-    async fn handle_piece(&self, piece: Piece, long: &mut Long) {
+    async fn handle_piece(&self, piece: LinePart, long: &mut Long) {
         match piece {
-            Piece::Line(line) if line.trim_ascii().is_empty() => self.router.to_nobody(Message::parse(line)),
-            Piece::Line(line) => {
+            LinePart::Line(line) if line.trim_ascii().is_empty() => {
+                self.router.to_nobody(Message::parse(line))
+            }
+            LinePart::Line(line) => {
                 if let Some(id) = self.router.route(line).await
                     && let Some(sender) = self.lines.upgrade()
                 {
@@ -289,11 +291,11 @@ impl Output {
                     let _ = sender.try_send((line, None));
                 }
             }
-            Piece::Start(begun) => {
+            LinePart::Start(begun) => {
                 *long = Long::begin(&begun);
             }
-            Piece::More(more) => long.push(&more),
-            Piece::End(end) => {
+            LinePart::More(more) => long.push(&more),
+            LinePart::End(end) => {
                 long.push(&end);
                 let long = std::mem::take(long);
                 self.router.too_long(self.limit, long.answered());
@@ -310,11 +312,11 @@ async fn read_stderr(mut stderr: pipe::Receiver, session: Arc<Session>, router: 
         channel: Channel::Stderr,
         back: None,
         scope: Scope::Session,
-        form: Form::Line,
+        form: LaneForm::Line,
         open_to_us: false,
         ..Lane::of_lines(Direction::ToClient, &nowhere, &silence)
     });
-    let mut splitter = Splitter::new(STDERR_LINE_BYTES);
+    let mut splitter = LineSplitter::new(STDERR_LINE_BYTES);
     let mut chunk = vec![0; 4096];
     let record = |line: Bytes| {
         tracing::info!("{}: {}", session.name(), String::from_utf8_lossy(&line).trim_end());
@@ -327,13 +329,14 @@ async fn read_stderr(mut stderr: pipe::Receiver, session: Arc<Session>, router: 
             Ok(0) | Err(_) => break,
             Ok(length) => splitter.feed(&chunk[..length]),
         }
-        while let Some(Piece::Line(line) | Piece::Start(line) | Piece::More(line) | Piece::End(line)) =
-            splitter.next_piece()
+        while let Some(
+            LinePart::Line(line) | LinePart::Start(line) | LinePart::More(line) | LinePart::End(line),
+        ) = splitter.next_piece()
         {
             record(line);
         }
     }
-    if let Some(Piece::Line(line) | Piece::End(line)) = splitter.finish() {
+    if let Some(LinePart::Line(line) | LinePart::End(line)) = splitter.finish() {
         record(line);
     }
 }

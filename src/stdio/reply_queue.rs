@@ -11,7 +11,7 @@ use crate::mcp::{Id, Message};
 
 /// One message of the server for an exchange.
 #[derive(Debug)]
-pub struct Reply {
+pub struct QueuedReply {
     /// The message, with the ids that the client knows.
     pub message: Message,
     /// The request of the exchange that it answers.
@@ -46,7 +46,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Reply>,
+    queue: VecDeque<QueuedReply>,
     bytes: usize,
     /// The number of the present reader; `None` before the first, and after it has left.
     reader: Option<u64>,
@@ -61,7 +61,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Bytes that a message costs beside its own.
 const MESSAGE_OVERHEAD: usize = 128;
 
-impl Reply {
+impl QueuedReply {
     fn length(&self) -> usize {
         self.message.raw().len()
     }
@@ -83,7 +83,7 @@ impl ReplyQueue {
     ///
     /// # Errors
     /// The message, if there is no room for it.
-    pub fn put(&self, reply: Reply) -> Result<(), Box<Reply>> {
+    pub fn put(&self, reply: QueuedReply) -> Result<(), Box<QueuedReply>> {
         let mut state = self.0.state.lock();
         if !state.has_room(reply.length()) {
             return Err(Box::new(reply));
@@ -96,7 +96,7 @@ impl ReplyQueue {
 
     /// Queues a message whatever its length, and takes out the oldest ones until at most `max_bytes` are
     /// queued. Returns those.
-    pub fn keep(&self, reply: Reply, max_bytes: usize) -> Vec<Reply> {
+    pub fn keep(&self, reply: QueuedReply, max_bytes: usize) -> Vec<QueuedReply> {
         let mut state = self.0.state.lock();
         state.push(reply);
         let mut dropped = Vec::new();
@@ -142,7 +142,7 @@ impl ReplyQueue {
     }
 
     /// Takes out all unread messages.
-    pub fn take_unread(&self) -> Vec<Reply> {
+    pub fn take_unread(&self) -> Vec<QueuedReply> {
         let mut state = self.0.state.lock();
         std::iter::from_fn(|| state.pop()).collect()
     }
@@ -154,12 +154,12 @@ impl State {
         self.queue.is_empty() || self.bytes + length + MESSAGE_OVERHEAD <= MAX_BYTES
     }
 
-    fn push(&mut self, reply: Reply) {
+    fn push(&mut self, reply: QueuedReply) {
         self.bytes += reply.length() + MESSAGE_OVERHEAD;
         self.queue.push_back(reply);
     }
 
-    fn pop(&mut self) -> Option<Reply> {
+    fn pop(&mut self) -> Option<QueuedReply> {
         let reply = self.queue.pop_front()?;
         self.bytes -= reply.length() + MESSAGE_OVERHEAD;
         Some(reply)
@@ -168,7 +168,7 @@ impl State {
 
 impl ReplyReceiver {
     /// Waits for the next message; `None` if there will be none for this reader.
-    pub async fn recv(&mut self) -> Option<Reply> {
+    pub async fn recv(&mut self) -> Option<QueuedReply> {
         loop {
             let filled = self.shared.filled.notified();
             tokio::pin!(filled);
@@ -207,8 +207,8 @@ impl Drop for ReplyReceiver {
 mod tests {
     use super::*;
 
-    fn reply(length: usize) -> Reply {
-        Reply { message: Message::parse(vec![b'x'; length].into()), answers: None }
+    fn reply(length: usize) -> QueuedReply {
+        QueuedReply { message: Message::parse(vec![b'x'; length].into()), answers: None }
     }
 
     #[tokio::test]

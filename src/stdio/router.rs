@@ -7,15 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::reply_queue::{Answered, Reply, ReplyQueue, ReplyReceiver};
+use super::reply_queue::{Answered, QueuedReply, ReplyQueue, ReplyReceiver};
 use crate::clock::{Clock, Stamp};
 use crate::log::record::{LaneId, Level};
 use crate::mcp::compose::{self, meta};
-use crate::mcp::id_map::{IdMap, Mapped, Pending};
+use crate::mcp::id_map::{IdMap, Mapped, PendingRequest};
 use crate::mcp::mirror::Annotations;
 use crate::mcp::remap::token;
 use crate::mcp::{Direction, Id, Kind, Message};
-use crate::session::{Form, Item, Lane, Scope, Session};
+use crate::session::{Lane, LaneForm, LaneItem, Scope, Session};
 use crate::transport::WriterQueue;
 
 /// The clients of a server process.
@@ -74,7 +74,7 @@ pub enum AskError {
 /// A message that could not be delivered.
 enum Undelivered {
     /// The client may be given time to read.
-    Full(ReplyQueue, Reply),
+    Full(ReplyQueue, QueuedReply),
     Nobody,
 }
 
@@ -95,7 +95,7 @@ impl ResponseRouter {
         let nowhere = session.open_lane(Lane {
             back: None,
             scope: Scope::Session,
-            form: Form::Line,
+            form: LaneForm::Line,
             open_to_us: false,
             ..Lane::of_lines(Direction::ToClient, &queue, &queue)
         });
@@ -232,7 +232,7 @@ impl ResponseRouter {
     }
 
     /// Gives a client time to read. Returns `true` if it did.
-    async fn wait_for(&self, queue: &ReplyQueue, reply: Reply) -> bool {
+    async fn wait_for(&self, queue: &ReplyQueue, reply: QueuedReply) -> bool {
         let read = async {
             let mut reply = reply;
             while queue.is_read() {
@@ -284,7 +284,7 @@ impl ResponseRouter {
             _ => return Some(Undelivered::Nobody),
         };
         drop(state);
-        let reply = Reply { message, answers: None };
+        let reply = QueuedReply { message, answers: None };
         match queue.is_read() {
             true => queue.put(reply).err().map(|reply| Undelivered::Full(queue, *reply)),
             false => Some(Undelivered::Nobody),
@@ -292,14 +292,14 @@ impl ResponseRouter {
     }
 
     /// The answer to a request, with the id that its client knows.
-    fn answer(&self, message: &Message, pending: Pending<Waiting>) -> Reply {
+    fn answer(&self, message: &Message, pending: PendingRequest<Waiting>) -> QueuedReply {
         let code = matches!(message.kind(), Kind::Failure { .. })
             .then(|| message.outcome(&["code"]).and_then(number).unwrap_or_default());
         let message = match self.clients {
             Clients::One => message.clone(),
             Clients::Many => Message::parse(pending.answer(message)),
         };
-        Reply { message, answers: Some(Answered { id: pending.own_id, code }) }
+        QueuedReply { message, answers: Some(Answered { id: pending.own_id, code }) }
     }
 
     /// Keeps a message for the stream on which the server sends unasked. A stream that is not read must
@@ -309,7 +309,7 @@ impl ResponseRouter {
             return Some(Undelivered::Nobody);
         }
         drop(state);
-        let reply = Reply { message: message.clone(), answers: None };
+        let reply = QueuedReply { message: message.clone(), answers: None };
         let dropped = self.standing.keep(reply, STANDING_BYTES);
         dropped.into_iter().for_each(|reply| self.to_nobody(reply.message));
         None
@@ -317,7 +317,7 @@ impl ResponseRouter {
 
     /// Finds the exchange that a notification belongs to, and the notification as its client knows it.
     fn receiver(&self, state: &State, message: &Message, method: &str) -> Option<(ReplyQueue, Message)> {
-        let to = |pending: &Pending<Waiting>, line: &dyn Fn() -> Bytes| {
+        let to = |pending: &PendingRequest<Waiting>, line: &dyn Fn() -> Bytes| {
             let message = match self.clients {
                 Clients::One => message.clone(),
                 Clients::Many => Message::parse(line()),
@@ -355,7 +355,7 @@ impl ResponseRouter {
 
     /// Records a message that goes to nobody.
     pub fn to_nobody(&self, message: Message) {
-        self.session.receive_item(self.nowhere, Item::message(message));
+        self.session.receive_item(self.nowhere, LaneItem::message(message));
     }
 
     /// Answers a request in the place of a line that is too long to be routed; `id` is that of the line,
@@ -366,11 +366,11 @@ impl ResponseRouter {
         );
         self.session.note(None, Level::Error, text.clone());
         let pending = id.and_then(|id| self.state.lock().pending.remove(&id));
-        if let Some(Pending { own_id, value, .. }) = pending {
+        if let Some(PendingRequest { own_id, value, .. }) = pending {
             let code = compose::INTERNAL_ERROR;
             let line = compose::failure(Some(&own_id), code, &format!("shadowcat: {text}"));
             let answers = Some(Answered { id: own_id, code: Some(code) });
-            value.queue.keep(Reply { message: Message::parse(line), answers }, usize::MAX);
+            value.queue.keep(QueuedReply { message: Message::parse(line), answers }, usize::MAX);
         }
     }
 }

@@ -20,13 +20,13 @@ use crate::log::record::{
 use crate::log::{Log, Seq};
 use crate::mcp::{Direction, Message, Opaque};
 use crate::tape::TapeWriter;
-use crate::tape::source::Source;
-use crate::tape::writer::Subject;
+use crate::tape::source::PartBytes;
+use crate::tape::writer::RecordingInfo;
 
 /// A recording that is built in memory.
 pub struct TapeBuilder {
     log: Arc<Log>,
-    subject: Subject,
+    subject: RecordingInfo,
     /// Wall time of the newest record, in microseconds since the Unix epoch.
     now: u64,
     counter: Arc<AtomicU32>,
@@ -61,12 +61,12 @@ impl TapeBuilder {
     /// the Unix epoch.
     pub fn new(name: &str, target: Vec<String>, wall: u64) -> Self {
         let log = Log::new(Clock::manual(wall), usize::MAX);
-        let subject = Subject { name: name.to_owned(), target, parent: None };
+        let subject = RecordingInfo { name: name.to_owned(), target, parent: None };
         Self { now: wall, ..Self::on(log, subject) }
     }
 
     /// Creates a builder that appends messages to `log` as they happen.
-    pub fn on(log: Arc<Log>, subject: Subject) -> Self {
+    pub fn on(log: Arc<Log>, subject: RecordingInfo) -> Self {
         let counter = Arc::new(AtomicU32::new(0));
         let mut builder = Self {
             log,
@@ -211,10 +211,10 @@ impl TapeBuilder {
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.
-    pub fn tape(self) -> io::Result<Source> {
+    pub fn tape(self) -> io::Result<PartBytes> {
         let file = tempfile::tempfile()?;
         self.write(file.try_clone()?)?;
-        Ok(Source::Plain(file))
+        Ok(PartBytes::Plain(file))
     }
 
     /// Closes all sessions and writes the tape to `file`.

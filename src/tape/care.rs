@@ -11,7 +11,7 @@ use super::copy::Copy;
 use super::draft::Draft;
 use super::packed::{self, Packed};
 use super::reader::{Ending, Reader};
-use super::source::Source;
+use super::source::PartBytes;
 use super::{OpenError, files, index, part};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Level, Note, Record, SessionId};
@@ -24,8 +24,8 @@ use crate::log::record::{Body, Level, Note, Record, SessionId};
 /// Returns an error if a file cannot be read or written, or if the new path is taken; the old file
 /// is unchanged then.
 pub fn compress(path: &Path, done: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
-    let source = Source::open(path)?;
-    if let Source::Packed(_) = source {
+    let source = PartBytes::open(path)?;
+    if let PartBytes::Packed(_) = source {
         return Ok(path.to_owned());
     }
     let to = match path.file_name().and_then(|name| name.to_str()) {
@@ -44,7 +44,7 @@ pub fn compress(path: &Path, done: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
         return Err(io::Error::other("verification failed: the compressed data differs"));
     }
     // The modification time is kept: tapes are deleted by age.
-    if let Source::Plain(old) = &source
+    if let PartBytes::Plain(old) = &source
         && let Ok(modified) = old.metadata().and_then(|metadata| metadata.modified())
     {
         let _ = draft.file()?.set_modified(modified);
@@ -68,7 +68,7 @@ fn hash(from: &mut impl io::Read) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Returns an error if the file exists or cannot be written.
-pub fn save(source: &Source, path: &Path) -> io::Result<()> {
+pub fn save(source: &PartBytes, path: &Path) -> io::Result<()> {
     if path.exists() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }

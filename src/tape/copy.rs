@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::draft::Draft;
 use super::format::{Header, write_record};
-use super::index::{self, Entry};
+use super::index::{self, IndexEntry};
 use super::part;
-use super::writer::{Part, Totals};
+use super::writer::{PartWriter, Totals};
 use crate::clock::Stamp;
 use crate::log::record::{Body, Gap, Record, Seq, SessionId};
 
@@ -24,9 +24,9 @@ pub struct Copy {
     file: Draft,
     index: Draft,
     header: Header,
-    part: Part,
+    part: PartWriter,
     lines: Vec<u8>,
-    entries: index::Pending,
+    entries: index::PendingEntries,
     totals: Totals,
     checkpoint: Checkpoint,
     /// `true` if missing records are replaced by gaps.
@@ -41,7 +41,7 @@ impl Copy {
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         let header = Header { part: 1, ..header.clone() };
         let (file, index) = (Draft::beside(path)?, Draft::beside(path)?);
-        let part = Part::begin(Box::new(file.file()?), &header, Stamp::default(), 0)?;
+        let part = PartWriter::begin(Box::new(file.file()?), &header, Stamp::default(), 0)?;
         index.file()?.write_all(&index::header(1, &part.begins(&header)))?;
         Ok(Self {
             path: path.to_owned(),
@@ -50,7 +50,7 @@ impl Copy {
             header,
             part,
             lines: Vec::new(),
-            entries: index::Pending::default(),
+            entries: index::PendingEntries::default(),
             totals: Totals::default(),
             checkpoint: Checkpoint::default(),
             fills: false,
@@ -90,7 +90,7 @@ impl Copy {
         write_record(&mut self.lines, record, wall);
         let line = &self.lines[from..];
         let offset = self.part.length() + from as u64;
-        let entry = Entry::of(record, offset, line.len(), self.part.names());
+        let entry = IndexEntry::of(record, offset, line.len(), self.part.names());
         self.entries.add(self.totals.last(), record.seq, &entry);
         if let Some(change) = CheckpointChange::of(record, line) {
             self.checkpoint.apply(change);

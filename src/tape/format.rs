@@ -107,7 +107,7 @@ pub struct Seal {
 
 /// A line of a tape.
 #[derive(Debug, Clone)]
-pub enum Line {
+pub enum TapeLine {
     /// The header of a part.
     Header(Header),
     /// A record.
@@ -468,7 +468,7 @@ struct LinkLine {
 /// # Errors
 /// Returns [`LineError::Malformed`] if it is not a line of a tape, [`LineError::Newer`] for the
 /// header of a newer version, and [`LineError::Foreign`] for that of another format.
-pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
+pub fn read_line(line: &[u8]) -> Result<TapeLine, LineError> {
     let span = json::document(line).map_err(|flaw| LineError::Malformed(flaw.to_string()))?;
     let line = &line[span.clone()];
     let malformed = |error: serde_json::Error| LineError::Malformed(error.to_string());
@@ -479,18 +479,18 @@ pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
             match header {
                 Header { format, .. } if format != FORMAT => Err(LineError::Foreign(format)),
                 Header { version, .. } if version > VERSION => Err(LineError::Newer(version)),
-                header => Ok(Line::Header(header)),
+                header => Ok(TapeLine::Header(header)),
             }
         }
-        "mark" => serde_json::from_slice(line).map(Line::Mark).map_err(malformed),
-        "seal" => serde_json::from_slice(line).map(Line::Seal).map_err(malformed),
-        "checkpoint" => Ok(Line::Checkpoint),
+        "mark" => serde_json::from_slice(line).map(TapeLine::Mark).map_err(malformed),
+        "seal" => serde_json::from_slice(line).map(TapeLine::Seal).map_err(malformed),
+        "checkpoint" => Ok(TapeLine::Checkpoint),
         // A kind of a later version of the program: its members may mean anything, except the three that
         // every record has.
         kind if !KINDS.contains(&kind) => {
             let Common { seq, mono, sess } = serde_json::from_slice(line).map_err(malformed)?;
             let body = Body::Unknown(Unknown { kind: kind.into(), line: Bytes::copy_from_slice(line) });
-            Ok(Line::Record(Record { seq, at: Stamp::from_nanos(mono), session: SessionId(sess), body }))
+            Ok(TapeLine::Record(Record { seq, at: Stamp::from_nanos(mono), session: SessionId(sess), body }))
         }
         kind => {
             // The message is cut out first: it may contain numbers and keys that no Rust type can
@@ -511,7 +511,7 @@ pub fn read_line(line: &[u8]) -> Result<Line, LineError> {
             let body = wide.body(kind).ok_or_else(|| {
                 LineError::Malformed(format!("a {kind:?} record has a missing or invalid member"))
             })?;
-            Ok(Line::Record(Record { seq, at, session, body }))
+            Ok(TapeLine::Record(Record { seq, at, session, body }))
         }
     }
 }

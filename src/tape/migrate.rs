@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::builder::TapeBuilder;
 use super::files;
-use super::source::Source;
+use super::source::PartBytes;
 use crate::mcp::Direction;
 
 /// Error in the conversion of an older tape.
@@ -38,7 +38,7 @@ pub enum MigrateError {
 struct Version {
     number: u32,
     is: fn(&[u8]) -> bool,
-    migrate: fn(&[u8], &Path) -> Result<Source, MigrateError>,
+    migrate: fn(&[u8], &Path) -> Result<PartBytes, MigrateError>,
 }
 
 /// Older versions that can be read.
@@ -52,7 +52,7 @@ const LARGEST: u64 = 1 << 30;
 ///
 /// # Errors
 /// Returns an error if `source` cannot be read.
-pub fn recognise(source: &Source) -> io::Result<Option<u32>> {
+pub fn recognise(source: &PartBytes) -> io::Result<Option<u32>> {
     let mut begins = Vec::new();
     source.from(0)?.take(GLANCE).read_to_end(&mut begins)?;
     Ok(VERSIONS.iter().find(|version| (version.is)(&begins)).map(|version| version.number))
@@ -64,7 +64,7 @@ pub fn recognise(source: &Source) -> io::Result<Option<u32>> {
 /// # Errors
 /// Returns an error if the document is broken, there is no such version, or the new tape cannot be
 /// written.
-pub fn migrate(source: &Source, version: u32, path: &Path) -> Result<Source, MigrateError> {
+pub fn migrate(source: &PartBytes, version: u32, path: &Path) -> Result<PartBytes, MigrateError> {
     let mut text = Vec::new();
     source.from(0)?.take(LARGEST).read_to_end(&mut text)?;
     let known = VERSIONS.iter().find(|known| known.number == version);
@@ -100,7 +100,7 @@ struct FrameLine<'a> {
     message: &'a RawValue,
 }
 
-fn v0(text: &[u8], path: &Path) -> Result<Source, MigrateError> {
+fn v0(text: &[u8], path: &Path) -> Result<PartBytes, MigrateError> {
     let document: Document<'_> =
         serde_json::from_slice(text).map_err(|error| MigrateError::Malformed(error.to_string()))?;
     let (name, target) = subject(document.session, path);

@@ -34,7 +34,7 @@ mod spans;
 mod times;
 pub mod writer;
 
-pub use opened::{Opened, open};
+pub use opened::{OpenedTape, open};
 pub use part::OpenError;
 pub use reader::Reader;
 pub use recorder::{Recorder, Status};

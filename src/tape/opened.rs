@@ -9,11 +9,11 @@ use std::sync::mpsc::sync_channel;
 
 use super::draft::Draft;
 use super::files;
-use super::format::{Header, Line, Seal, read_line};
-use super::index::{self, Brief, Entry, Index, Names, Pending};
+use super::format::{Header, Seal, TapeLine, read_line};
+use super::index::{self, Brief, EntryNames, Index, IndexEntry, PendingEntries};
 use super::notes;
 use super::part::{OpenError, PartFile};
-use super::shelf::{Part, Shelf};
+use super::shelf::{Shelf, ShelfPart};
 use crate::clock::{Clock, Stamp};
 use crate::log::Log;
 use crate::log::digest::Digest;
@@ -21,7 +21,7 @@ use crate::log::record::{Body, Record, Seq, SessionId};
 use crate::log::world::{Name, World};
 
 /// A tape that was opened.
-pub struct Opened {
+pub struct OpenedTape {
     /// Path of the first part.
     pub path: PathBuf,
     /// Header of the part that was opened.
@@ -49,7 +49,7 @@ pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 ///
 /// # Errors
 /// Returns an error if the tape cannot be read, is not a tape, or was written by a newer program.
-pub fn open(path: &Path, progress: &mut Progress<'_>) -> Result<Opened, OpenError> {
+pub fn open(path: &Path, progress: &mut Progress<'_>) -> Result<OpenedTape, OpenError> {
     let part = PartFile::open(path)?;
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
     let again = part.another().map_err(failed)?;
@@ -73,7 +73,7 @@ enum Unread {
     Failed(OpenError),
 }
 
-fn read(mut part: PartFile, trusts: bool, progress: &mut Progress<'_>) -> Result<Opened, Unread> {
+fn read(mut part: PartFile, trusts: bool, progress: &mut Progress<'_>) -> Result<OpenedTape, Unread> {
     let header = part.header.clone();
     let path = files::first_part(&part.path, header.part);
     let mut fold = Fold { world: World::default(), progress, torn: 0, trusts, whole: header.part == 1 };
@@ -103,7 +103,7 @@ fn read(mut part: PartFile, trusts: bool, progress: &mut Progress<'_>) -> Result
         let seq = log.append(SessionId(0), Body::Note(note));
         log.get(seq).iter().for_each(|record| world.apply(record));
     }
-    Ok(Opened { path, header, world, log, last, seal, bytes, torn })
+    Ok(OpenedTape { path, header, world, log, last, seal, bytes, torn })
 }
 
 /// Folds the parts of a tape into a world.
@@ -132,12 +132,12 @@ const TOUCHED: usize = 1 << 16;
 
 impl Fold<'_, '_> {
     /// Folds a part; returns `None` if its index does not match it.
-    fn part(&mut self, part: &PartFile) -> io::Result<Option<(Part, Option<Seal>)>> {
+    fn part(&mut self, part: &PartFile) -> io::Result<Option<(ShelfPart, Option<Seal>)>> {
         let source = part.source.another()?;
         let begins = part.begins.len() as u64;
         match Index::open(&part.path, &part.begins) {
             Ok(index) if self.trusts && part.migrated.is_none() => {
-                let mut shelved = Part { source, index, loose: Vec::new() };
+                let mut shelved = ShelfPart { source, index, loose: Vec::new() };
                 let Some(end) = self.indexed(&shelved)? else { return Ok(None) };
                 // Lines that are not in the index yet: the last flush of a recorder, or a seal.
                 let mut loose = Vec::new();
@@ -154,7 +154,7 @@ impl Fold<'_, '_> {
 
     /// Folds the records in the index and returns the end of their last line; `None` if the lines
     /// do not match the index.
-    fn indexed(&mut self, part: &Part) -> io::Result<Option<u64>> {
+    fn indexed(&mut self, part: &ShelfPart) -> io::Result<Option<u64>> {
         // The end of the index is read before the length: a recorder writes the tape before its
         // index.
         let until = part.index.end();
@@ -175,7 +175,7 @@ impl Fold<'_, '_> {
             scope.spawn(move || {
                 let mut entries = part.index.entries(0).take_while(|(seq, _)| *seq < until);
                 loop {
-                    let chunk: Vec<(Seq, Entry)> = entries.by_ref().take(CHUNK).collect();
+                    let chunk: Vec<(Seq, IndexEntry)> = entries.by_ref().take(CHUNK).collect();
                     // `Err` means that folding was given up: stop too.
                     if chunk.is_empty() || sender.send(chunk).is_err() {
                         return;
@@ -198,7 +198,7 @@ impl Fold<'_, '_> {
     }
 
     /// Folds an entry; returns `false` if its line does not match it.
-    fn entry(&mut self, part: &Part, seq: Seq, entry: &Entry, texts: &mut Texts) -> bool {
+    fn entry(&mut self, part: &ShelfPart, seq: Seq, entry: &IndexEntry, texts: &mut Texts) -> bool {
         let (at, session) = (Stamp::from_nanos(entry.mono), SessionId(entry.session));
         match &entry.brief {
             Brief::Sent(sent) => self.world.apply_sent(seq, at, sent),
@@ -232,12 +232,12 @@ impl Fold<'_, '_> {
         let mut line = Vec::new();
         while let Some(at) = lines.next(&mut line)? {
             match read_line(&line) {
-                Ok(Line::Record(record)) if self.follows(&record) => {
+                Ok(TapeLine::Record(record)) if self.follows(&record) => {
                     each(&record, at, u32::try_from(line.len()).unwrap_or(u32::MAX))?;
                     self.world.apply(&record);
                 }
-                Ok(Line::Seal(seal)) => return Ok(Some(seal)),
-                Ok(Line::Mark(_)) => (self.progress)(at, total),
+                Ok(TapeLine::Seal(seal)) => return Ok(Some(seal)),
+                Ok(TapeLine::Mark(_)) => (self.progress)(at, total),
                 // Unreadable lines are skipped; `validate` reports them.
                 _ => {}
             }
@@ -266,8 +266,8 @@ impl Fold<'_, '_> {
     fn index_anew(
         &mut self,
         part: &PartFile,
-        source: super::source::Source,
-    ) -> io::Result<(Part, Option<Seal>)> {
+        source: super::source::PartBytes,
+    ) -> io::Result<(ShelfPart, Option<Seal>)> {
         let named = match (part.migrated, part.path.as_os_str() == "-") {
             (None, false) => Draft::beside(&index::path_beside(&part.path)).ok(),
             _ => None,
@@ -276,9 +276,9 @@ impl Fold<'_, '_> {
             Some(named) => named.file()?,
             None => tempfile::tempfile()?,
         };
-        let (mut names, mut pending, mut last) = (Names::default(), Pending::default(), None);
+        let (mut names, mut pending, mut last) = (EntryNames::default(), PendingEntries::default(), None);
         let seal = self.unindexed(part, part.begins.len() as u64, &mut |record, at, length| {
-            let entry = Entry::of(record, at, length as usize, &mut names);
+            let entry = IndexEntry::of(record, at, length as usize, &mut names);
             let before = match last {
                 Some(last) => last,
                 None => {
@@ -301,7 +301,7 @@ impl Fold<'_, '_> {
             let _ = named.persist(&index::path_beside(&part.path));
         }
         let index = Index::read(file, &part.begins)?;
-        Ok((Part { source, index, loose: Vec::new() }, seal))
+        Ok((ShelfPart { source, index, loose: Vec::new() }, seal))
     }
 }
 
@@ -325,9 +325,9 @@ impl Texts {
     /// its line does not match the index.
     fn digest(
         &mut self,
-        part: &Part,
+        part: &ShelfPart,
         seq: Seq,
-        entry: &Entry,
+        entry: &IndexEntry,
         digest: Digest<u32>,
         world: &mut World,
     ) -> Option<Digest<Name>> {

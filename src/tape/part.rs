@@ -3,9 +3,9 @@
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use super::format::{Header, Line, LineError, read_line};
+use super::format::{Header, LineError, TapeLine, read_line};
 use super::migrate;
-use super::source::Source;
+use super::source::PartBytes;
 use super::{files, index};
 
 /// Error of opening a tape.
@@ -59,7 +59,7 @@ pub struct PartFile {
     /// First line, with its terminator.
     pub begins: Vec<u8>,
     /// Bytes of the part, converted to the present version.
-    pub source: Source,
+    pub source: PartBytes,
     /// Version in which it was written, if that is an older one.
     pub migrated: Option<u32>,
 }
@@ -77,8 +77,8 @@ impl PartFile {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
         let source = match path.as_os_str() == "-" {
-            true => Source::spool(io::stdin().lock()),
-            false => Source::open(path),
+            true => PartBytes::spool(io::stdin().lock()),
+            false => PartBytes::open(path),
         };
         Self::of(source.map_err(failed)?, path)
     }
@@ -97,13 +97,13 @@ impl PartFile {
         })
     }
 
-    fn of(source: Source, path: &Path) -> Result<Self, OpenError> {
+    fn of(source: PartBytes, path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
         let mut begins = Vec::new();
         let mut first = io::Read::take(source.from(0).map_err(failed)?, LONGEST_HEADER);
         first.read_until(b'\n', &mut begins).map_err(failed)?;
         match read_line(&begins) {
-            Ok(Line::Header(header)) => {
+            Ok(TapeLine::Header(header)) => {
                 return Ok(Self { path: path.to_owned(), header, begins, source, migrated: None });
             }
             Err(source @ (LineError::Newer(_) | LineError::Foreign(_))) => {

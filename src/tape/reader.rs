@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::files::{first_part, next_part};
-use super::format::{Header, Line, Mark, Seal, read_line};
+use super::format::{Header, Mark, Seal, TapeLine, read_line};
 use super::part::{Lines, OpenError, PartFile};
 use super::writer::{Totals, hex};
 use crate::log::{Body, Record, Seq};
@@ -221,18 +221,18 @@ impl Iterator for Reader {
         while !self.done {
             let Some(at) = self.next_line(&mut line) else { break };
             match read_line(&line) {
-                Ok(Line::Mark(mark)) => {
+                Ok(TapeLine::Mark(mark)) => {
                     self.check_mark(at, &mark);
                     continue;
                 }
-                Ok(Line::Seal(seal)) => {
+                Ok(TapeLine::Seal(seal)) => {
                     self.check_seal(at, seal);
                     if self.ending.seal.is_some() {
                         break;
                     }
                     continue;
                 }
-                Ok(Line::Record(record)) => {
+                Ok(TapeLine::Record(record)) => {
                     self.block.update(&line);
                     // A gap has the number of the last record that it says is missing.
                     let from = match &record.body {
@@ -260,7 +260,7 @@ impl Iterator for Reader {
                     }
                     return Some(record);
                 }
-                Ok(Line::Header(_) | Line::Checkpoint) => self.block.update(&line),
+                Ok(TapeLine::Header(_) | TapeLine::Checkpoint) => self.block.update(&line),
                 Err(error) => {
                     self.block.update(&line);
                     self.damage(at, error.to_string());

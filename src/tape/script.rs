@@ -20,7 +20,7 @@ pub struct Script {
     /// Messages of the client, in order.
     pub turns: Vec<Turn>,
     /// Messages of the server before the first one of the client.
-    pub prologue: Vec<Line>,
+    pub prologue: Vec<ScriptedMessage>,
     /// Protocol era of the latest session in which it is known.
     pub era: Option<Era>,
     /// Facts about the server of the latest session.
@@ -50,7 +50,7 @@ pub struct Turn {
     /// Parameters of the request, without those of one connection only.
     pub params: Value,
     /// Messages of the server, in order.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ScriptedMessage>,
     /// `true` if the client cancelled the request.
     pub cancelled: bool,
 }
@@ -68,7 +68,7 @@ pub enum TurnKind {
 
 /// A message of the server.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct ScriptedMessage {
     /// Frame of the message.
     pub seq: Seq,
     /// Time since its turn.
@@ -238,7 +238,8 @@ impl Script {
             (None, _) => self.turns.iter_mut().rfind(same_session),
         };
         let since = turn.as_ref().map_or(row.at, |turn| turn.at);
-        let line = Line { seq: row.seq, after: row.at.since(since), message: message.clone(), kind };
+        let line =
+            ScriptedMessage { seq: row.seq, after: row.at.since(since), message: message.clone(), kind };
         match turn {
             Some(turn) => turn.lines.push(line),
             None => self.prologue.push(line),
@@ -257,7 +258,7 @@ fn was_seen(row: &Row) -> bool {
 
 impl Turn {
     /// Returns the answer of the server, if there is one.
-    pub fn answer(&self) -> Option<&Line> {
+    pub fn answer(&self) -> Option<&ScriptedMessage> {
         self.lines.iter().find(|line| line.kind == LineKind::Answer)
     }
 

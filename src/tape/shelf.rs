@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::format::{Line, read_line};
-use super::index::{Brief, Entry, Index};
-use super::source::Source;
+use super::format::{TapeLine, read_line};
+use super::index::{Brief, Index, IndexEntry};
+use super::source::PartBytes;
 use crate::log::record::{Record, Seq};
 use crate::log::store::Archive;
 
 /// A tape part with the locations of its records.
-pub struct Part {
+pub struct ShelfPart {
     /// Bytes of the part.
-    pub source: Source,
+    pub source: PartBytes,
     /// Index of the part.
     pub index: Index,
     /// Sequence number, line offset and line length of the records that are not in the index, in
@@ -25,9 +25,9 @@ pub struct Part {
 
 /// Parts of a tape, in order.
 #[derive(Default)]
-pub struct Shelf(Mutex<Vec<Part>>);
+pub struct Shelf(Mutex<Vec<ShelfPart>>);
 
-impl Part {
+impl ShelfPart {
     /// Reads the line of `length` bytes at `offset`.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Part {
     /// another one.
     pub fn record(&self, seq: Seq, offset: u64, length: u32) -> Option<Record> {
         match read_line(&self.line(offset, length).ok()?) {
-            Ok(Line::Record(record)) if record.seq == seq => Some(record),
+            Ok(TapeLine::Record(record)) if record.seq == seq => Some(record),
             _ => None,
         }
     }
@@ -52,7 +52,7 @@ impl Part {
     }
 
     fn locate(&self, seq: Seq) -> Option<(u64, u32)> {
-        if let Some(Entry { offset, length, .. }) = self.index.entry(seq) {
+        if let Some(IndexEntry { offset, length, .. }) = self.index.entry(seq) {
             return Some((offset, length));
         }
         let at = self.loose.binary_search_by_key(&seq, |(seq, ..)| *seq).ok()?;
@@ -65,13 +65,13 @@ impl Part {
     }
 }
 
-impl Part {
+impl ShelfPart {
     /// Adds the frames from `first` to `last` whose messages may contain `text` to `found`.
     fn search(&self, text: &[u8], first: Seq, last: Seq, found: &mut Vec<Seq>) -> io::Result<()> {
         /// Number of bytes that are read and searched at once.
         const BLOCK: u64 = 4 << 20;
         let finder = memchr::memmem::Finder::new(text);
-        let mut block: Vec<(Seq, Entry)> = Vec::new();
+        let mut block: Vec<(Seq, IndexEntry)> = Vec::new();
         let mut entries = self.index.entries(first).take_while(|(seq, _)| *seq <= last).peekable();
         let mut bytes = Vec::new();
         let length = self.source.length()?;
@@ -107,7 +107,7 @@ impl Part {
 
 impl Shelf {
     /// Appends a part.
-    pub fn push(&self, part: Part) {
+    pub fn push(&self, part: ShelfPart) {
         self.0.lock().push(part);
     }
 }

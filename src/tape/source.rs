@@ -9,14 +9,14 @@ use super::packed::{self, Packed};
 
 /// Uncompressed bytes of one tape part.
 #[derive(Debug)]
-pub enum Source {
+pub enum PartBytes {
     /// An uncompressed file.
     Plain(File),
     /// A compressed file with a seek table.
     Packed(Packed),
 }
 
-impl Source {
+impl PartBytes {
     /// Opens the part at `path`, compressed or not.
     ///
     /// # Errors

@@ -8,9 +8,9 @@ use crate::mcp::json;
 
 /// An element of a JSON text, as [`walk`] finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Element {
     /// A member of an object.
-    Member(Member),
+    Member(MemberSpan),
     /// A string, number or literal, as a key or as a value.
     Scalar {
         /// Span of the scalar as it is spelled, including any quotes.
@@ -24,7 +24,7 @@ pub enum Step {
 
 /// A member of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct MemberSpan {
     /// Span of the key, including its quotes.
     pub key: Range<usize>,
     /// Span of the whole value.
@@ -45,7 +45,7 @@ enum Open {
 }
 
 /// Returns every member and scalar of a valid JSON text, outer ones first.
-pub fn walk(text: &[u8]) -> Vec<Step> {
+pub fn walk(text: &[u8]) -> Vec<Element> {
     let mut steps = Vec::new();
     let mut open: Vec<Open> = Vec::new();
     let mut members: Vec<usize> = Vec::new();
@@ -62,7 +62,7 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
                 b'{' | b'[' => members.push(member),
                 _ => ends.push((member, scalar_end(text, at))),
             }
-            if let Step::Member(member) = &mut steps[member] {
+            if let Element::Member(member) = &mut steps[member] {
                 member.value.start = at;
             }
         } else if matches!(byte, b'{' | b'[') {
@@ -92,18 +92,24 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
                         _ => String::new(),
                     };
                     let place = path_of(&open);
-                    steps.push(Step::Scalar { token: at..end, place: place.clone(), is_key });
+                    steps.push(Element::Scalar { token: at..end, place: place.clone(), is_key });
                     begun = Some(steps.len());
-                    steps.push(Step::Member(Member { key: at..end, value: end..end, place, object, parent }));
+                    steps.push(Element::Member(MemberSpan {
+                        key: at..end,
+                        value: end..end,
+                        place,
+                        object,
+                        parent,
+                    }));
                 } else {
-                    steps.push(Step::Scalar { token: at..end, place: path_of(&open), is_key });
+                    steps.push(Element::Scalar { token: at..end, place: path_of(&open), is_key });
                 }
                 at = end;
                 continue;
             }
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 let end = scalar_end(text, at);
-                steps.push(Step::Scalar { token: at..end, place: path_of(&open), is_key: false });
+                steps.push(Element::Scalar { token: at..end, place: path_of(&open), is_key: false });
                 at = end;
                 continue;
             }
@@ -112,7 +118,7 @@ pub fn walk(text: &[u8]) -> Vec<Step> {
         at += 1;
     }
     for (member, end) in ends {
-        if let Step::Member(member) = &mut steps[member] {
+        if let Element::Member(member) = &mut steps[member] {
             member.value.end = end;
         }
     }
@@ -213,11 +219,11 @@ mod tests {
     #[test]
     fn members_and_strings_are_met_where_they_stand() {
         let text = r#"{"a": {"b" : [1, "x\"y", {"c":null}]}, "d":"e"}"#;
-        let spell = |step: &Step| match step {
-            Step::Member(Member { value, place, parent, .. }) => {
+        let spell = |step: &Element| match step {
+            Element::Member(MemberSpan { value, place, parent, .. }) => {
                 format!("{place}({parent})={}", &text[value.clone()])
             }
-            Step::Scalar { token, .. } => text[token.clone()].to_owned(),
+            Element::Scalar { token, .. } => text[token.clone()].to_owned(),
         };
         let steps: Vec<String> = walk(text.as_bytes()).iter().map(spell).collect();
         assert_eq!(

@@ -17,11 +17,11 @@ use sha2::{Digest, Sha256};
 use super::checkpoint::{Checkpoint, CheckpointChange};
 use super::files::part_path;
 use super::format::{Header, Mark, Seal, write_checkpoint, write_record, write_tagged};
-use super::index::{self, Entry, Index, Names};
+use super::index::{self, EntryNames, Index, IndexEntry};
 use super::media::Media;
 use super::redact::Redactor;
-use super::shelf::{Part as Shelved, Shelf};
-use super::source::Source;
+use super::shelf::{Shelf, ShelfPart as Shelved};
+use super::source::PartBytes;
 use crate::clock::Stamp;
 use crate::log::record::{Body, Record, Seq};
 use crate::log::{Archive, Log, Tail};
@@ -37,7 +37,7 @@ const BLOCK: usize = 4 << 20;
 
 /// Description of what is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct RecordingInfo {
     /// Name of the recording for people.
     pub name: String,
     /// Command line or URL that is recorded.
@@ -52,7 +52,7 @@ pub struct TapeWriter {
     tail: Tail,
     path: PathBuf,
     header: Header,
-    part: Part,
+    part: PartWriter,
     /// Bytes of the parts before this one.
     before: u64,
     totals: Totals,
@@ -73,7 +73,7 @@ pub(super) struct Totals {
 }
 
 /// Part that is being written.
-pub(super) struct Part {
+pub(super) struct PartWriter {
     media: Box<dyn Media>,
     index: Option<File>,
     /// Bytes written, all of them complete lines.
@@ -83,7 +83,7 @@ pub(super) struct Part {
     marks: Sha256,
     /// Hash state of the current block; the first block begins with the header.
     block: Sha256,
-    names: Names,
+    names: EntryNames,
     /// Last record whose index entry was written.
     indexed: Seq,
 }
@@ -93,7 +93,7 @@ impl TapeWriter {
     ///
     /// # Errors
     /// Returns an error if the file exists or cannot be written.
-    pub fn create(path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
+    pub fn create(path: &Path, subject: RecordingInfo, log: &Arc<Log>) -> io::Result<Self> {
         Self::create_redacted(path, subject, log, None)
     }
 
@@ -104,7 +104,7 @@ impl TapeWriter {
     /// Returns an error if the file exists or cannot be written.
     pub fn create_redacted(
         path: &Path,
-        subject: Subject,
+        subject: RecordingInfo,
         log: &Arc<Log>,
         redactor: Option<Arc<Redactor>>,
     ) -> io::Result<Self> {
@@ -128,14 +128,19 @@ impl TapeWriter {
     ///
     /// # Errors
     /// Returns an error if the header cannot be written.
-    pub fn on(media: Box<dyn Media>, path: &Path, subject: Subject, log: &Arc<Log>) -> io::Result<Self> {
+    pub fn on(
+        media: Box<dyn Media>,
+        path: &Path,
+        subject: RecordingInfo,
+        log: &Arc<Log>,
+    ) -> io::Result<Self> {
         let header = Header {
             name: subject.name,
             target: subject.target,
             parent: subject.parent,
             ..Header::new(log.clock().anchor())
         };
-        let part = Part::begin(media, &header, log.clock().now(), 0)?;
+        let part = PartWriter::begin(media, &header, log.clock().now(), 0)?;
         Ok(Self {
             log: Arc::clone(log),
             tail: log.tail(1),
@@ -191,7 +196,7 @@ impl TapeWriter {
     fn flush_block(&mut self) -> io::Result<bool> {
         let start = self.tail.position();
         let mut lines = Vec::new();
-        let mut entries = index::Pending::default();
+        let mut entries = index::PendingEntries::default();
         let mut totals = self.totals;
         let mut indexed = self.part.indexed;
         let mut changes = Vec::new();
@@ -206,7 +211,7 @@ impl TapeWriter {
                 let from = lines.len();
                 write_record(&mut lines, record, self.log.clock().wall(record.at));
                 let offset = self.part.length + from as u64;
-                let entry = Entry::of(record, offset, lines.len() - from, &mut self.part.names);
+                let entry = IndexEntry::of(record, offset, lines.len() - from, &mut self.part.names);
                 entries.add(indexed, record.seq, &entry);
                 indexed = record.seq;
                 totals.count(record);
@@ -250,15 +255,15 @@ impl TapeWriter {
     }
 
     /// Creates the files of a part, and opens them for reading back.
-    fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(Part, Shelved)> {
+    fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(PartWriter, Shelved)> {
         // A file that exists already is not ours: fail here, so that `discard` does not remove it.
         let file = create_file(path)?;
         self.fill_part(file, path, header).inspect_err(|_| discard(path))
     }
 
-    fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(Part, Shelved)> {
+    fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(PartWriter, Shelved)> {
         let last = self.totals.last;
-        let mut part = Part::begin(Box::new(file), header, self.log.clock().now(), last)?;
+        let mut part = PartWriter::begin(Box::new(file), header, self.log.clock().now(), last)?;
         if header.part > 1 {
             let mut line = Vec::new();
             write_checkpoint(&mut line, self.checkpoint.open());
@@ -270,7 +275,7 @@ impl TapeWriter {
         let begins = header_line(header);
         index.write_all(&index::header(last + 1, &begins))?;
         part.index = Some(index);
-        let (source, index) = (Source::Plain(File::open(path)?), Index::open(path, &begins)?);
+        let (source, index) = (PartBytes::Plain(File::open(path)?), Index::open(path, &begins)?);
         Ok((part, Shelved { source, index, loose: Vec::new() }))
     }
 
@@ -327,7 +332,7 @@ impl Totals {
     }
 }
 
-impl Part {
+impl PartWriter {
     /// Returns the first line of the part.
     pub(super) fn begins(&self, header: &Header) -> Vec<u8> {
         header_line(header)
@@ -338,7 +343,7 @@ impl Part {
         self.length
     }
 
-    pub(super) fn names(&mut self) -> &mut Names {
+    pub(super) fn names(&mut self) -> &mut EntryNames {
         &mut self.names
     }
 
@@ -362,7 +367,7 @@ impl Part {
             synced: now,
             marks: Sha256::new(),
             block: Sha256::new_with_prefix(&line),
-            names: Names::default(),
+            names: EntryNames::default(),
             indexed,
         })
     }

@@ -40,7 +40,7 @@ pub struct Child {
 
 /// The way in which a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ProcessExit {
     /// The exit code. An end whose cause is unknown counts as code 1.
     Code(i32),
     /// The number of the signal that killed the process.
@@ -52,14 +52,14 @@ pub enum Ended {
 #[derive(Clone)]
 pub struct Process {
     group: Pid,
-    ended: watch::Receiver<Option<Ended>>,
+    ended: watch::Receiver<Option<ProcessExit>>,
     /// Kills the group when the last handle is dropped.
     _reaper: Arc<Reaper>,
 }
 
 struct Reaper {
     group: Pid,
-    ended: watch::Receiver<Option<Ended>>,
+    ended: watch::Receiver<Option<ProcessExit>>,
 }
 
 /// The reason why a server could not be started.
@@ -141,7 +141,7 @@ impl Process {
             // remaining processes of the group are ended.
             let _ = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
             end_stragglers(group);
-            let ended = child.wait().map_or(Ended::Code(1), Ended::from);
+            let ended = child.wait().map_or(ProcessExit::Code(1), ProcessExit::from);
             sender.send_replace(Some(ended));
         };
         std::thread::Builder::new().name("reaper".into()).spawn(wait)?;
@@ -163,23 +163,23 @@ impl Process {
     }
 
     /// Returns how the leader ended, or `None` while it runs.
-    pub fn ended(&self) -> Option<Ended> {
+    pub fn ended(&self) -> Option<ProcessExit> {
         *self.ended.borrow()
     }
 
     /// Waits until the leader has ended, and returns how.
-    pub async fn wait(&self) -> Ended {
+    pub async fn wait(&self) -> ProcessExit {
         let mut ended = self.ended.clone();
         match ended.wait_for(Option::is_some).await {
-            Ok(ended) => ended.unwrap_or(Ended::Code(1)),
+            Ok(ended) => ended.unwrap_or(ProcessExit::Code(1)),
             // The reaper thread reports an end before it drops the sender; take its loss for a failure.
-            Err(_) => Ended::Code(1),
+            Err(_) => ProcessExit::Code(1),
         }
     }
 
     /// Ends the group with SIGTERM and, after `patience`, with SIGKILL: the rest of the shutdown order of
     /// the specification (stdio transport), for a server that has not ended after its stdin was closed.
-    pub async fn terminate(&self, patience: Duration) -> Ended {
+    pub async fn terminate(&self, patience: Duration) -> ProcessExit {
         self.signal(Signal::SIGTERM);
         match tokio::time::timeout(patience, self.wait()).await {
             Ok(ended) => ended,
@@ -239,7 +239,7 @@ fn has_others(group: Pid) -> bool {
     killpg(group, None) != Err(Errno::ESRCH)
 }
 
-impl From<ExitStatus> for Ended {
+impl From<ExitStatus> for ProcessExit {
     fn from(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
             (Some(code), _) => Self::Code(code),

@@ -7,21 +7,21 @@ use tokio::sync::mpsc;
 
 /// The writing end of a pipe. Writes wait, or block, while the pipe is full.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<Bytes>);
+pub struct PipeWriter(mpsc::Sender<Bytes>);
 
 /// The reading end of a pipe, which reaches its end when every writer is dropped.
-pub struct Reader {
+pub struct PipeReader {
     chunks: mpsc::Receiver<Bytes>,
     rest: Bytes,
 }
 
 /// Creates a pipe that holds up to `chunks` writes (at least one).
-pub fn pipe(chunks: usize) -> (Writer, Reader) {
+pub fn pipe(chunks: usize) -> (PipeWriter, PipeReader) {
     let (sender, receiver) = mpsc::channel(chunks.max(1));
-    (Writer(sender), Reader { chunks: receiver, rest: Bytes::new() })
+    (PipeWriter(sender), PipeReader { chunks: receiver, rest: Bytes::new() })
 }
 
-impl Writer {
+impl PipeWriter {
     /// Writes without blocking the thread, waiting while the pipe is full.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Writer {
     }
 }
 
-impl Writer {
+impl PipeWriter {
     /// Writes without waiting; returns `Ok(false)` if the pipe is full.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Writer {
     }
 }
 
-impl Write for Writer {
+impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let chunk = Bytes::copy_from_slice(bytes);
         self.0.blocking_send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -62,14 +62,14 @@ impl Write for Writer {
     }
 }
 
-impl Reader {
+impl PipeReader {
     /// Waits for the next chunk; returns `None` at the end.
     pub async fn recv(&mut self) -> Option<Bytes> {
         self.chunks.recv().await
     }
 }
 
-impl Read for Reader {
+impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
             match self.chunks.blocking_recv() {

@@ -11,7 +11,7 @@ use crate::mcp::Kind;
 
 /// Questions of one frame, answered one after the other.
 #[derive(Debug)]
-pub struct Ask {
+pub struct Questions {
     /// Session of the frame.
     pub session: SessionId,
     /// Frame that asks.
@@ -63,9 +63,9 @@ pub enum Action {
 }
 
 /// Answer to the whole frame: a result, or the code and message of a JSON-RPC error.
-pub type Answer = Result<Value, (i64, String)>;
+pub type FrameAnswer = Result<Value, (i64, String)>;
 
-impl Ask {
+impl Questions {
     /// Reads the questions of a frame. Returns `None` if it asks for nothing that a user can give.
     /// `root` is the working directory of the server.
     pub fn new(session: SessionId, seq: Seq, frame: &Frame, root: &str) -> Option<Self> {
@@ -100,7 +100,7 @@ impl Ask {
 
     /// Answers the question on the screen. Returns the answer to the whole frame after the last
     /// question. A mistake in the answer is kept in [`Ask::error`].
-    pub fn answer(&mut self, action: Action) -> Option<Answer> {
+    pub fn answer(&mut self, action: Action) -> Option<FrameAnswer> {
         let answer = match self.question.answer(action) {
             Ok(answer) => answer,
             Err(error) => {
@@ -152,7 +152,7 @@ impl Question {
         }
     }
 
-    fn answer(&self, action: Action) -> Result<Answer, String> {
+    fn answer(&self, action: Action) -> Result<FrameAnswer, String> {
         match (self, action) {
             (Self::Sampling { text, .. }, Action::Accept) => {
                 let text = text.lines().join("\n");

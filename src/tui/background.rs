@@ -2,38 +2,38 @@
 
 use tokio::sync::mpsc;
 
-use super::app::{Effect, Input};
+use super::app::{AppEvent, Effect};
 use super::render;
-use crate::clients::{self, Direction, Document, Homes, Wrapper};
+use crate::clients::{self, Document, Homes, Wrapper, Wrapping};
 use crate::engine::Engine;
 use crate::tape::library::{self, Catalog, Wanted};
 
 /// Carries out an effect in the background and sends its result to the screen. Returns effects that
 /// need the terminal.
-pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<Input>) -> Option<Effect> {
+pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<AppEvent>) -> Option<Effect> {
     match effect {
         Effect::Send(command, purpose) => {
             let (engine, sender) = (engine.clone(), sender.clone());
             tokio::spawn(async move {
                 let reply = engine.send(command).await;
                 // `Err` means that the screen was closed: drop the reply.
-                let _ = sender.send(Input::Replied(purpose, reply)).await;
+                let _ = sender.send(AppEvent::Replied(purpose, reply)).await;
             });
         }
-        Effect::Render(job) => background(sender, move || Input::Rendered(render::render(&job))),
+        Effect::Render(job) => background(sender, move || AppEvent::Rendered(render::render(&job))),
         Effect::Compare(comparison) => {
-            background(sender, move || Input::Compared(comparison.run().map(Box::new)));
+            background(sender, move || AppEvent::Compared(comparison.run().map(Box::new)));
         }
-        Effect::ListTapes => background(sender, || Input::Tapes(tapes())),
+        Effect::ListTapes => background(sender, || AppEvent::Tapes(tapes())),
         Effect::FindServers => background(sender, || {
-            Input::Servers(
+            AppEvent::Servers(
                 Homes::own().map(|homes| clients::servers(&homes)).map_err(|error| error.to_string()),
             )
         }),
-        Effect::Plan(place, entry) => background(sender, move || Input::Planned(plan(&place, &entry))),
+        Effect::Plan(place, entry) => background(sender, move || AppEvent::Planned(plan(&place, &entry))),
         Effect::Change(change) => background(sender, move || {
             let data = library::data().ok_or_else(homeless);
-            Input::Changed(data.and_then(|data| {
+            AppEvent::Changed(data.and_then(|data| {
                 change.write(&data).map_err(|error| error.to_string())?;
                 let client = change.place.client;
                 Ok(format!("saved; {}: {}", client.title, client.restart))
@@ -44,7 +44,7 @@ pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<Input>) -> Opt
     None
 }
 
-fn background(sender: &mpsc::Sender<Input>, work: impl FnOnce() -> Input + Send + 'static) {
+fn background(sender: &mpsc::Sender<AppEvent>, work: impl FnOnce() -> AppEvent + Send + 'static) {
     let sender = sender.clone();
     tokio::task::spawn_blocking(move || {
         // `Err` means that the screen was closed: drop the result.
@@ -53,7 +53,7 @@ fn background(sender: &mpsc::Sender<Input>, work: impl FnOnce() -> Input + Send 
 }
 
 /// Returns the recordings of the library, or none if it cannot be read.
-fn tapes() -> Vec<library::Entry> {
+fn tapes() -> Vec<library::ListedTape> {
     let found = Catalog::open_settled(&mut |_, _| ()).and_then(|catalog| catalog.find(&Wanted::default()));
     let mut found = found.unwrap_or_default();
     // A tape that is being recorded is listed as a running session already.
@@ -62,9 +62,9 @@ fn tapes() -> Vec<library::Entry> {
 }
 
 /// Plans to wrap a server in a client's configuration, or to unwrap a wrapped one.
-fn plan(place: &clients::ConfigFile, entry: &clients::Entry) -> Result<clients::Change, String> {
+fn plan(place: &clients::ConfigFile, entry: &clients::ServerEntry) -> Result<clients::ConfigChange, String> {
     let document = Document::read(place).map_err(|error| error.to_string())?;
-    let direction = if entry.is_wrapped() { Direction::Out } else { Direction::In };
+    let direction = if entry.is_wrapped() { Wrapping::Out } else { Wrapping::In };
     let wrapper = Wrapper::own().map_err(|error| error.to_string())?;
     let data = library::data().ok_or_else(homeless)?;
     let plan = clients::plan(place, document, std::slice::from_ref(entry), direction, &wrapper, &data);

@@ -87,7 +87,7 @@ pub struct Composer {
     /// Call or message that is being written.
     pub draft: Option<Draft>,
     /// Message whose reply is shown.
-    pub sent: Option<Sent>,
+    pub sent: Option<SentMessage>,
     /// Mistake in the draft for which the first Ctrl-s was refused. The next one sends it all the
     /// same.
     pub confirm: Option<String>,
@@ -97,7 +97,7 @@ pub struct Composer {
 
 /// Message that was sent, as far as it was found in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sent {
+pub enum SentMessage {
     /// Request of the built-in client, by its session and JSON-RPC request id.
     Id(SessionId, String),
     /// Injected frame.
@@ -153,7 +153,7 @@ impl Composer {
         let kinds = [OfferKind::Tool, OfferKind::Resource, OfferKind::Prompt];
         let open = || world.sessions.values().filter(|session| session.closed.is_none());
         let pages = |kind: OfferKind| {
-            let page = move |session: &crate::log::world::Session| {
+            let page = move |session: &crate::log::world::SessionOverview| {
                 let seqs = session.list(kind.list().0, Seq::MAX);
                 seqs.into_iter().map(move |seq| (session.id, kind, seq)).collect::<Vec<_>>()
             };
@@ -314,9 +314,9 @@ impl Composer {
     /// Returns the frame that answers the message sent last, as soon as there is one.
     pub fn reply(&mut self, world: &World, log: &Log) -> Option<Seq> {
         let op = match self.sent.clone()? {
-            Sent::Operation(op) => op,
-            Sent::Frame(seq) => world.row(seq)?.op()?,
-            Sent::Id(session, id) => {
+            SentMessage::Operation(op) => op,
+            SentMessage::Frame(seq) => world.row(seq)?.op()?,
+            SentMessage::Id(session, id) => {
                 let is_call = |seq: Seq| {
                     let record = log.get(seq);
                     let id_of = record.as_ref().and_then(|record| record.frame()?.message.id());
@@ -330,7 +330,7 @@ impl Composer {
                 world.rows.iter().rev().take(4096).filter(mine).find(|row| is_call(row.seq))?.op()?
             }
         };
-        self.sent = Some(Sent::Operation(op));
+        self.sent = Some(SentMessage::Operation(op));
         let answers = |row: &&Row| matches!(row.role, Role::Response | Role::InputRequired);
         world.frames(world.operation(op)?).filter(answers).last().map(|row| row.seq)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::render::{Job, Node, Rendered, Row, Slot, View};
+use super::render::{PaneRow, RenderJob, Rendered, Slot, TreeValue, View};
 use crate::log::Log;
 use crate::log::record::{Channel, Seq};
 
@@ -41,7 +41,7 @@ impl Detail {
     }
 
     /// Shows another message. Returns a job if it must be rendered.
-    pub fn show(&mut self, seq: Option<Seq>, log: &Log) -> Option<Job> {
+    pub fn show(&mut self, seq: Option<Seq>, log: &Log) -> Option<RenderJob> {
         if self.seq == seq {
             return None;
         }
@@ -54,7 +54,7 @@ impl Detail {
     }
 
     /// Shows the message in another format.
-    pub fn look(&mut self, view: View, log: &Log) -> Option<Job> {
+    pub fn look(&mut self, view: View, log: &Log) -> Option<RenderJob> {
         self.view = view;
         self.cursor = 0;
         self.top = 0;
@@ -62,7 +62,7 @@ impl Detail {
     }
 
     /// Renders the message again if the width in columns has changed.
-    pub fn resize(&mut self, width: usize, log: &Log) -> Option<Job> {
+    pub fn resize(&mut self, width: usize, log: &Log) -> Option<RenderJob> {
         if self.width == width {
             return None;
         }
@@ -70,13 +70,13 @@ impl Detail {
         self.job(log)
     }
 
-    fn job(&mut self, log: &Log) -> Option<Job> {
+    fn job(&mut self, log: &Log) -> Option<RenderJob> {
         let seq = self.seq?;
         let record = log.get(seq)?;
         let frame = record.frame()?;
         let bytes = frame.message.raw().clone();
         self.generation += 1;
-        Some(Job {
+        Some(RenderJob {
             slot: self.slot,
             seq,
             generation: self.generation,
@@ -99,18 +99,18 @@ impl Detail {
 
     /// Returns the rows rendered last for this message; they stay until the next rendering is
     /// ready.
-    pub fn rows(&self) -> &[Row] {
+    pub fn rows(&self) -> &[PaneRow] {
         let fits = |rendered: &&Rendered| Some(rendered.seq) == self.seq;
         self.rendered.as_ref().filter(fits).map_or(&[], |rendered| &rendered.rows)
     }
 
     /// Returns the value under the cursor.
-    pub fn node(&self) -> Option<&Node> {
+    pub fn node(&self) -> Option<&TreeValue> {
         self.rows().get(self.cursor)?.node.as_ref()
     }
 
     /// Folds or unfolds the value under the cursor. Returns `None` if it cannot be folded.
-    pub fn toggle(&mut self, log: &Log) -> Option<Job> {
+    pub fn toggle(&mut self, log: &Log) -> Option<RenderJob> {
         let node = self.node()?;
         node.unfolded?;
         let start = node.span.start;
@@ -124,7 +124,7 @@ impl Detail {
     /// none.
     pub fn go_to_parent(&mut self, height: usize) -> bool {
         let Some(depth) = self.node().map(|node| node.depth) else { return false };
-        let is_parent = |row: &Row| row.node.as_ref().is_some_and(|node| node.depth < depth);
+        let is_parent = |row: &PaneRow| row.node.as_ref().is_some_and(|node| node.depth < depth);
         match self.rows()[..self.cursor].iter().rposition(is_parent) {
             Some(parent) => {
                 self.go(parent, height);

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use crate::log::SessionId;
 use crate::log::record::Seq;
-use crate::tape::compare::{Changed, Report, Side, compare};
+use crate::tape::compare::{Report, ReportedDifference, Side, compare};
 use crate::tape::similarity::{Ignored, brief};
 use crate::tape::{files, library};
 
 /// Comparison of two recordings, to be made in the background.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Comparison {
+pub struct DiffJob {
     /// Earlier side: a tape, and one session of it or all.
     pub a: (PathBuf, Option<u32>),
     /// Later side: a tape, and one session of it or all.
@@ -23,24 +23,24 @@ pub struct Comparison {
 #[derive(Debug, Default)]
 pub struct Diff {
     /// Comparison that was asked for last.
-    pub asked: Option<Comparison>,
+    pub asked: Option<DiffJob>,
     /// Comparison asked for before that. Its report is shown again if the new one fails.
-    pub before: Option<Comparison>,
+    pub before: Option<DiffJob>,
     /// Result of the comparison.
     pub report: Option<Report>,
     /// `true` while a comparison is being made.
     pub working: bool,
     /// Lines of the report.
-    pub lines: Vec<Line>,
+    pub lines: Vec<DiffLine>,
     /// Index of the line under the cursor.
     pub cursor: usize,
 }
 
 /// Line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct DiffLine {
     /// Kind of the line.
-    pub kind: Kind,
+    pub kind: DiffLineKind,
     /// Text of the line, not yet made safe for the screen.
     pub text: String,
     /// Frame of this recording that the line is about.
@@ -51,7 +51,7 @@ pub struct Line {
 
 /// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DiffLineKind {
     /// Heading of a section.
     Heading,
     /// Harmless change, such as an addition.
@@ -64,7 +64,7 @@ pub enum Kind {
     Dim,
 }
 
-impl Comparison {
+impl DiffJob {
     /// Parses the user's text: the name of another tape, `name#2` for a session of it, or `#1 #2`
     /// for two sessions of this recording, whose path is `own`.
     ///
@@ -104,13 +104,14 @@ impl Comparison {
             |path: &PathBuf| crate::tape::open(path, &mut |_, _| ()).map_err(|error| error.to_string());
         let ignored = Ignored::parse(&self.ignored).map_err(|error| error.to_string())?;
         let (a, b) = (open(&self.a.0)?, open(&self.b.0)?);
-        let side = |tape: &'_ crate::tape::Opened, only: Option<u32>| -> Result<Option<SessionId>, String> {
-            let only = only.map(SessionId);
-            match only.filter(|only| !tape.world.sessions.contains_key(only)) {
-                Some(missing) => Err(format!("{} has no session {}", files::stem(&tape.path), missing.0)),
-                None => Ok(only),
-            }
-        };
+        let side =
+            |tape: &'_ crate::tape::OpenedTape, only: Option<u32>| -> Result<Option<SessionId>, String> {
+                let only = only.map(SessionId);
+                match only.filter(|only| !tape.world.sessions.contains_key(only)) {
+                    Some(missing) => Err(format!("{} has no session {}", files::stem(&tape.path), missing.0)),
+                    None => Ok(only),
+                }
+            };
         let (only_a, only_b) = (side(&a, self.a.1)?, side(&b, self.b.1)?);
         Ok(compare(
             &Side { world: &a.world, log: &a.log, only: only_a },
@@ -139,7 +140,7 @@ impl Diff {
     }
 
     /// Returns the line under the cursor.
-    pub fn line(&self) -> Option<&Line> {
+    pub fn line(&self) -> Option<&DiffLine> {
         self.lines.get(self.cursor)
     }
 
@@ -149,33 +150,33 @@ impl Diff {
     }
 }
 
-fn lines(report: &Report) -> Vec<Line> {
+fn lines(report: &Report) -> Vec<DiffLine> {
     let mut all = Vec::new();
-    let mut line = |kind, text: String, frame, path| all.push(Line { kind, text, frame, path });
+    let mut line = |kind, text: String, frame, path| all.push(DiffLine { kind, text, frame, path });
     if let (Some(a), Some(b)) = report.eras
         && a != b
     {
         line(
-            Kind::Bad,
+            DiffLineKind::Bad,
             format!("eras differ: {a} before, {b} now; only common parts are compared"),
             None,
             None,
         );
     }
-    line(Kind::Heading, format!("Contract · {} changes", report.contract.len()), None, None);
-    let details = |line: &mut dyn FnMut(Kind, String, Option<Seq>, Option<String>),
-                   all: &[Changed],
+    line(DiffLineKind::Heading, format!("Contract · {} changes", report.contract.len()), None, None);
+    let details = |line: &mut dyn FnMut(DiffLineKind, String, Option<Seq>, Option<String>),
+                   all: &[ReportedDifference],
                    frame: Option<Seq>| {
-        for Changed { path, was, is } in all {
+        for ReportedDifference { path, was, is } in all {
             let text = format!("{path}: {} → {}", brief(was.as_ref()), brief(is.as_ref()));
-            line(Kind::Detail, text, frame, Some(path.clone()));
+            line(DiffLineKind::Detail, text, frame, Some(path.clone()));
         }
     };
     for change in &report.contract {
         let text = format!("{} {} {}", change.offer.word(), change.name, change.change.word());
         let kind = match change.change {
-            crate::tape::compare::Change::Added => Kind::Good,
-            _ => Kind::Bad,
+            crate::tape::compare::ChangeKind::Added => DiffLineKind::Good,
+            _ => DiffLineKind::Bad,
         };
         line(kind, text, None, None);
         details(&mut line, &change.differences, None);
@@ -183,23 +184,23 @@ fn lines(report: &Report) -> Vec<Line> {
     let same =
         report.compared.saturating_sub(report.behaviour.iter().filter(|change| change.b.is_some()).count());
     line(
-        Kind::Heading,
+        DiffLineKind::Heading,
         format!("Behaviour · {} changes, {same} unchanged calls", report.behaviour.len()),
         None,
         None,
     );
     for change in &report.behaviour {
-        line(Kind::Bad, format!("{} {}", change.title, change.kind.word()), change.b, None);
+        line(DiffLineKind::Bad, format!("{} {}", change.title, change.kind.word()), change.b, None);
         details(&mut line, &change.differences, change.b);
     }
     if !report.volatile.is_empty() {
-        line(Kind::Heading, "Volatile values, not counted".to_owned(), None, None);
+        line(DiffLineKind::Heading, "Volatile values, not counted".to_owned(), None, None);
         for (title, path, why) in &report.volatile {
-            line(Kind::Dim, format!("{title} {path} ({why})"), None, Some(path.clone()));
+            line(DiffLineKind::Dim, format!("{title} {path} ({why})"), None, Some(path.clone()));
         }
     }
     if !report.timing.is_empty() {
-        line(Kind::Heading, "Timing · p50 and p95".to_owned(), None, None);
+        line(DiffLineKind::Heading, "Timing · p50 and p95".to_owned(), None, None);
     }
     for timing in &report.timing {
         let millis = |nanos: u64| format!("{:.1}ms", nanos as f64 / 1e6);
@@ -214,11 +215,16 @@ fn lines(report: &Report) -> Vec<Line> {
         );
         // Small differences are noise.
         let slower = b.p50 > a.p50.saturating_mul(2) && b.p50 - a.p50 > 5_000_000;
-        line(if slower { Kind::Bad } else { Kind::Dim }, text, None, None);
+        line(if slower { DiffLineKind::Bad } else { DiffLineKind::Dim }, text, None, None);
     }
     let cost = report.cost;
-    line(Kind::Heading, "Cost · estimated tokens".to_owned(), None, None);
-    line(Kind::Dim, format!("tool definitions {} → {}", cost.definitions.0, cost.definitions.1), None, None);
-    line(Kind::Dim, format!("answers {} → {}", cost.answers.0, cost.answers.1), None, None);
+    line(DiffLineKind::Heading, "Cost · estimated tokens".to_owned(), None, None);
+    line(
+        DiffLineKind::Dim,
+        format!("tool definitions {} → {}", cost.definitions.0, cost.definitions.1),
+        None,
+        None,
+    );
+    line(DiffLineKind::Dim, format!("answers {} → {}", cost.answers.0, cost.answers.1), None, None);
     all
 }

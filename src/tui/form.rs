@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Default)]
 pub struct Form {
     /// Fields, one per property of the schema.
-    pub fields: Vec<Field>,
+    pub fields: Vec<FormField>,
     /// Index of the field under the cursor.
     pub cursor: usize,
     /// Members that the schema does not name, kept when the user switches back from JSON.
@@ -17,7 +17,7 @@ pub struct Form {
 
 /// Field for one property.
 #[derive(Debug, Clone)]
-pub struct Field {
+pub struct FormField {
     /// Name of the property.
     pub name: String,
     /// Description or title in the schema, made safe for the screen.
@@ -54,7 +54,7 @@ impl Form {
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let properties = schema["properties"].as_object();
-        let fields = properties.into_iter().flatten().map(|(name, property)| Field {
+        let fields = properties.into_iter().flatten().map(|(name, property)| FormField {
             name: name.clone(),
             title: describe(property),
             kind: FieldKind::of(property),
@@ -83,7 +83,7 @@ impl Form {
 
     /// Returns the object as far as it is filled in. A field that is wrong is included as its text.
     pub fn draft(&self) -> Value {
-        let member = |field: &Field| {
+        let member = |field: &FormField| {
             let value = field.value().unwrap_or_else(|_| Some(Value::from(field.text())))?;
             Some((field.name.clone(), value))
         };
@@ -104,7 +104,7 @@ impl Form {
     }
 
     /// Returns the field under the cursor.
-    pub fn current(&mut self) -> Option<&mut Field> {
+    pub fn current(&mut self) -> Option<&mut FormField> {
         self.fields.get_mut(self.cursor)
     }
 }
@@ -141,7 +141,7 @@ impl FieldKind {
     }
 }
 
-impl Field {
+impl FormField {
     /// Returns the text of the field.
     pub fn text(&self) -> &str {
         self.input.lines().first().map_or("", String::as_str)

@@ -10,7 +10,7 @@ use crate::log::world::{Row, World};
 
 /// Line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct FrameListLine {
     /// Frame, or the first frame of an operation.
     pub seq: Seq,
     /// `true` if the line stands for a whole operation.
@@ -28,9 +28,9 @@ pub struct Chip {
 
 /// State of the list of frames.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub struct FrameList {
     /// Lines of the list.
-    pub lines: Vec<Line>,
+    pub lines: Vec<FrameListLine>,
     /// Index of the line under the cursor.
     pub cursor: usize,
     /// Index of the first line on the screen.
@@ -65,7 +65,7 @@ const SEARCHED: usize = 50_000;
 /// Maximum number of messages read between two inputs.
 const READ: usize = 2_000;
 
-impl Frames {
+impl FrameList {
     /// Creates an empty list that follows the newest frame.
     pub fn new() -> Self {
         Self { follow: true, ..Self::default() }
@@ -123,7 +123,7 @@ impl Frames {
             let Some(operation) = Some(row).filter(|_| self.operations).and_then(|row| world.root(row))
             else {
                 if matches(row) {
-                    self.lines.push(Line { seq: row.seq, whole: false, nested: false });
+                    self.lines.push(FrameListLine { seq: row.seq, whole: false, nested: false });
                 }
                 continue;
             };
@@ -140,9 +140,13 @@ impl Frames {
             // An operation is listed at its first frame if any of its frames matches.
             let family = world.family(operation);
             if family.iter().filter_map(|seq| world.row(*seq)).any(matches) {
-                self.lines.push(Line { seq: row.seq, whole: true, nested: false });
+                self.lines.push(FrameListLine { seq: row.seq, whole: true, nested: false });
                 if self.unfolded.contains(&operation.id) {
-                    self.lines.extend(family.into_iter().map(|seq| Line { seq, whole: false, nested: true }));
+                    self.lines.extend(family.into_iter().map(|seq| FrameListLine {
+                        seq,
+                        whole: false,
+                        nested: true,
+                    }));
                 }
             }
         }
@@ -179,7 +183,7 @@ impl Frames {
             let matches = query.matches(&RowSubject::new(world, row, log));
             match (self.lines.binary_search_by_key(seq, |line| line.seq), matches) {
                 (Err(at), true) => {
-                    self.lines.insert(at, Line { seq: row.seq, whole: false, nested: false });
+                    self.lines.insert(at, FrameListLine { seq: row.seq, whole: false, nested: false });
                     self.cursor += usize::from(at <= self.cursor && self.lines.len() > 1);
                     self.top += usize::from(at < self.top);
                 }

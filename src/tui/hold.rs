@@ -4,7 +4,7 @@ use ratatui_textarea::TextArea;
 
 use super::composer::{not_a_message, text_area};
 use super::detail::Detail;
-use super::render::{Job, Slot, View};
+use super::render::{RenderJob, Slot, View};
 use crate::engine::Command;
 use crate::log::record::Seq;
 use crate::log::world::World;
@@ -58,7 +58,7 @@ impl Hold {
     /// Follows the held frames and returns a job if a message must be rendered. An edit of a frame
     /// that is no longer held stays open while its text has the keyboard focus or no other frame is
     /// held, so that the user's text is not lost.
-    pub fn settle(&mut self, world: &World, log: &Log, width: usize) -> Option<Job> {
+    pub fn settle(&mut self, world: &World, log: &Log, width: usize) -> Option<RenderJob> {
         self.cursor = self.cursor.min(world.held.len().saturating_sub(1));
         let selected = self.selected(world);
         if let Some(editing) = &self.editing

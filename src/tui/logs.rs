@@ -6,7 +6,7 @@ use crate::log::world::World;
 
 /// Line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct LogLine {
     /// Record that the line shows.
     pub seq: Seq,
     /// Time of the record.
@@ -23,7 +23,7 @@ pub struct Line {
 #[derive(Debug, Default)]
 pub struct Logs {
     /// Lines of all levels.
-    pub lines: Vec<Line>,
+    pub lines: Vec<LogLine>,
     /// Index of the first line on the screen, while it does not follow.
     pub top: usize,
     /// `true` if only warnings and errors are shown.
@@ -41,7 +41,7 @@ impl Logs {
         let before = self.lines.len();
         for row in &world.rows[self.rows..] {
             if row.channel() == Channel::Stderr {
-                self.lines.push(Line {
+                self.lines.push(LogLine {
                     seq: row.seq,
                     at: row.at,
                     session: row.session,
@@ -50,7 +50,7 @@ impl Logs {
                 });
             } else if row.kind == FrameKind::Invalid && row.origin() == Origin::Wire {
                 let text = Some("line on stdout that is not an MCP message".to_owned());
-                self.lines.push(Line {
+                self.lines.push(LogLine {
                     seq: row.seq,
                     at: row.at,
                     session: row.session,
@@ -62,11 +62,11 @@ impl Logs {
         self.rows = world.rows.len();
         for (seq, at, session, note) in &world.notes[self.notes..] {
             let text = Some(format!("{}: {}", note.by, note.text));
-            self.lines.push(Line { seq: *seq, at: *at, session: *session, level: note.level, text });
+            self.lines.push(LogLine { seq: *seq, at: *at, session: *session, level: note.level, text });
         }
         self.notes = world.notes.len();
         for (seq, at, session, text, level) in &world.events[self.events..] {
-            self.lines.push(Line {
+            self.lines.push(LogLine {
                 seq: *seq,
                 at: *at,
                 session: *session,
@@ -79,7 +79,7 @@ impl Logs {
     }
 
     /// Returns the lines that are shown.
-    pub fn shown(&self) -> Vec<&Line> {
+    pub fn shown(&self) -> Vec<&LogLine> {
         self.lines.iter().filter(|line| !self.errors_only || line.level > Level::Info).collect()
     }
 

@@ -28,5 +28,5 @@ mod text;
 pub mod theme;
 pub mod view;
 
-pub use app::{App, Appearance, Effect, Input, NextScreen, Purpose};
+pub use app::{App, AppEvent, Appearance, Effect, NextScreen, Purpose};
 pub use theme::Theme;

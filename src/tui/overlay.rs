@@ -4,10 +4,10 @@ use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher};
 use ratatui_textarea::TextArea;
 
-use super::ask::Ask;
+use super::ask::Questions;
 use super::command::{Cmd, Pane};
 use super::form;
-use crate::clients::Change;
+use crate::clients::ConfigChange;
 use crate::engine::Tell;
 use crate::log::query::{Completion, Query, QueryError};
 use crate::log::record::{Seq, SessionId};
@@ -26,7 +26,7 @@ pub enum Overlay {
     /// Command palette.
     Palette(Palette),
     /// Questions of a server.
-    Ask(Box<Ask>),
+    Ask(Box<Questions>),
     /// Review of a planned change.
     Review(Box<Review>),
 }
@@ -35,7 +35,7 @@ pub enum Overlay {
 #[derive(Debug)]
 pub struct Review {
     /// Planned change.
-    pub change: Change,
+    pub change: ConfigChange,
     /// Lines of the difference, each with its sign: `-`, `+` or a space.
     pub lines: Vec<(char, String)>,
     /// Index of the first row on the screen.

@@ -12,7 +12,7 @@ use ratatui::backend::Backend;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::app::{App, Effect, Input};
+use super::app::{App, AppEvent, Effect};
 use super::{background, view};
 
 /// Terminal that the event loop uses.
@@ -62,13 +62,13 @@ pub async fn run(
     mut app: App,
     stop: impl Future<Output = ()>,
 ) -> io::Result<App> {
-    let (sender, mut inbox) = mpsc::channel::<Input>(INBOX);
+    let (sender, mut inbox) = mpsc::channel::<AppEvent>(INBOX);
     let mut events = Some(console.events());
     let mut news = app.log().tail(1);
     let mut next_frame = Instant::now();
     let mut dirty = true;
     tokio::pin!(stop);
-    let mut outbox: Vec<Effect> = app.update(Input::Records);
+    let mut outbox: Vec<Effect> = app.update(AppEvent::Records);
     loop {
         for effect in std::mem::take(&mut outbox) {
             let Some(effect) = background::run(effect, &app.engine, &sender) else { continue };
@@ -80,7 +80,7 @@ pub async fn run(
                     drop(events.take());
                     let edited = console.edit(&text).map_err(|error| error.to_string());
                     events = Some(console.events());
-                    outbox = app.update(Input::Edited(edited));
+                    outbox = app.update(AppEvent::Edited(edited));
                     dirty = true;
                 }
                 // Other effects were carried out in the background.
@@ -88,7 +88,7 @@ pub async fn run(
             }
         }
         if dirty && Instant::now() >= next_frame {
-            outbox.extend(app.update(Input::Records));
+            outbox.extend(app.update(AppEvent::Records));
             news.seek(app.log().last() + 1);
             let moved = draw(console, &mut app)?;
             next_frame = Instant::now() + FRAME;
@@ -108,14 +108,14 @@ pub async fn run(
         };
         let input = tokio::select! {
             biased;
-            () = &mut stop => Input::Terminated,
+            () = &mut stop => AppEvent::Terminated,
             event = pressed => match event {
                 Some(Ok(event)) => match input(event) {
                     Some(input) => input,
                     None => continue,
                 },
                 // The terminal is gone.
-                Some(Err(_)) | None => Input::Terminated,
+                Some(Err(_)) | None => AppEvent::Terminated,
             },
             Some(input) = inbox.recv() => input,
             () = news.changed(), if !dirty => {
@@ -123,19 +123,19 @@ pub async fn run(
                 continue;
             }
             () = sleep_until(next_frame), if dirty => continue,
-            () = sleep(wake.unwrap_or(FRAME)), if !dirty && wake.is_some() => Input::Tick,
+            () = sleep(wake.unwrap_or(FRAME)), if !dirty && wake.is_some() => AppEvent::Tick,
         };
         outbox.extend(app.update(input));
         dirty |= app.take_changed();
     }
 }
 
-fn input(event: Event) -> Option<Input> {
+fn input(event: Event) -> Option<AppEvent> {
     match event {
-        Event::Key(key) => Some(Input::Key(key)),
-        Event::Mouse(mouse) => Some(Input::Mouse(mouse)),
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(width, height) => Some(Input::Resize(width, height)),
+        Event::Key(key) => Some(AppEvent::Key(key)),
+        Event::Mouse(mouse) => Some(AppEvent::Mouse(mouse)),
+        Event::Paste(text) => Some(AppEvent::Paste(text)),
+        Event::Resize(width, height) => Some(AppEvent::Resize(width, height)),
         Event::FocusGained | Event::FocusLost => None,
     }
 }

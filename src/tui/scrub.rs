@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Stamp};
 use crate::log::Log;
 use crate::log::record::{FrameKind, Note, Seq};
-use crate::log::world::{Operation, Row, World};
+use crate::log::world::{OperationSummary, Row, World};
 use crate::mcp::{Direction, json};
 use crate::tape::player::{Player, Speed};
 
@@ -49,12 +49,12 @@ pub struct Lanes {
     /// Numbers of operations in flight during the column.
     pub in_flight: Vec<u32>,
     /// Operations that are drawn one by one, as far as there is room.
-    pub spans: Vec<Span>,
+    pub spans: Vec<OperationSpan>,
 }
 
 /// Operation in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub struct OperationSpan {
     /// Number of the operation.
     pub op: u32,
     /// First column.
@@ -266,7 +266,7 @@ impl Lanes {
             let slot = (0..SLOTS).find(|slot| free[*slot] <= from);
             if let Some(slot) = slot.filter(|_| until >= from + label) {
                 free[slot] = until + 1;
-                self.spans.push(Span { op: operation.id.0, from, until, slot });
+                self.spans.push(OperationSpan { op: operation.id.0, from, until, slot });
             }
         }
         let mut running = 0;
@@ -277,7 +277,7 @@ impl Lanes {
     }
 }
 
-fn end_of(operation: &Operation, world: &World) -> Stamp {
+fn end_of(operation: &OperationSummary, world: &World) -> Stamp {
     operation.ended().unwrap_or_else(|| match world.sessions.get(&operation.session) {
         Some(session) => session.closed_at.map_or(world.now, |(_, at)| at),
         None => world.now,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::clock::Stamp;
 use crate::engine::RunningEngine;
 use crate::log::record::SessionId;
-use crate::log::world::{Session, World};
-use crate::tape::library::Entry;
+use crate::log::world::{SessionOverview, World};
+use crate::tape::library::ListedTape;
 
 /// State of the Sessions screen.
 #[derive(Debug, Default)]
@@ -15,18 +15,18 @@ pub struct Sessions {
     /// Index of the line under the cursor.
     pub cursor: usize,
     /// Newest recordings of the library, newest first.
-    pub tapes: Vec<Entry>,
+    pub tapes: Vec<ListedTape>,
     /// Running engines that have had no session yet.
     pub idle: Vec<RunningEngine>,
     /// Time at which the library was read last.
     pub listed: Stamp,
-    paces: BTreeMap<SessionId, Pace>,
+    paces: BTreeMap<SessionId, FrameRate>,
     sampled: Stamp,
 }
 
 /// Line of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub enum SessionListLine {
     /// Session that runs or has ended.
     Session(SessionId),
     /// Running engine without a session, by its index in [`Sessions::idle`].
@@ -37,7 +37,7 @@ pub enum Line {
 
 /// Rate of frames in a session.
 #[derive(Debug, Clone, Default)]
-pub struct Pace {
+pub struct FrameRate {
     /// Total number of frames at the last sample.
     frames: u64,
     /// Numbers of frames in the last seconds, newest last.
@@ -54,18 +54,18 @@ const TAPES: usize = 200;
 impl Sessions {
     /// Returns the lines: running sessions, newest first, engines without a session, ended
     /// sessions, then recordings.
-    pub fn lines(&self, world: &World) -> Vec<Line> {
+    pub fn lines(&self, world: &World) -> Vec<SessionListLine> {
         let running = |runs: bool| {
-            let fits = move |session: &&Session| session.closed.is_none() == runs;
-            world.sessions.values().rev().filter(fits).map(|session| Line::Session(session.id))
+            let fits = move |session: &&SessionOverview| session.closed.is_none() == runs;
+            world.sessions.values().rev().filter(fits).map(|session| SessionListLine::Session(session.id))
         };
-        let idle = (0..self.idle.len()).map(Line::Engine);
-        let tapes = (0..self.tapes.len()).map(Line::Tape);
+        let idle = (0..self.idle.len()).map(SessionListLine::Engine);
+        let tapes = (0..self.tapes.len()).map(SessionListLine::Tape);
         running(true).chain(idle).chain(running(false)).chain(tapes).collect()
     }
 
     /// Returns the line under the cursor.
-    pub fn selected(&self, world: &World) -> Option<Line> {
+    pub fn selected(&self, world: &World) -> Option<SessionListLine> {
         let lines = self.lines(world);
         lines.get(self.cursor.min(lines.len().saturating_sub(1))).copied()
     }
@@ -73,8 +73,8 @@ impl Sessions {
     /// Returns the session under the cursor.
     pub fn session(&self, world: &World) -> Option<SessionId> {
         match self.selected(world)? {
-            Line::Session(id) => Some(id),
-            Line::Engine(_) | Line::Tape(_) => None,
+            SessionListLine::Session(id) => Some(id),
+            SessionListLine::Engine(_) | SessionListLine::Tape(_) => None,
         }
     }
 
@@ -85,7 +85,7 @@ impl Sessions {
     }
 
     /// Replaces the recordings by those of the library, which are sorted newest first.
-    pub fn set_recordings(&mut self, mut tapes: Vec<Entry>) {
+    pub fn set_recordings(&mut self, mut tapes: Vec<ListedTape>) {
         tapes.truncate(TAPES);
         self.tapes = tapes;
     }
@@ -112,14 +112,14 @@ impl Sessions {
     }
 
     /// Returns the rate of frames in a session, if it was sampled.
-    pub fn pace(&self, session: SessionId) -> Option<&Pace> {
+    pub fn pace(&self, session: SessionId) -> Option<&FrameRate> {
         self.paces.get(&session)
     }
 }
 
 /// Estimates the tokens that a client spends on the tool definitions of a session. Returns `None`
 /// if the client has not asked for them.
-pub fn context_cost(world: &World, session: &Session) -> Option<u64> {
+pub fn context_cost(world: &World, session: &SessionOverview) -> Option<u64> {
     /// Approximate number of bytes per token.
     const BYTES: u64 = 4;
     let pages = session.list("tools/list", u64::MAX);

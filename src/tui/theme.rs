@@ -16,14 +16,14 @@ macro_rules! roles {
     ($($role:ident $word:literal),+ $(,)?) => {
         /// Role of a part of the screen, to which a theme gives a style.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Role {
+        pub enum StyleRole {
             $(
                 /// Role with the name in theme files that [`Role::word`] returns.
                 $role
             ),+
         }
 
-        impl Role {
+        impl StyleRole {
             /// All roles.
             pub const ALL: &[Self] = &[$(Self::$role),+];
 
@@ -71,7 +71,7 @@ roles! {
 pub struct Theme {
     /// Name of the theme.
     pub name: String,
-    styles: BTreeMap<Role, Style>,
+    styles: BTreeMap<StyleRole, Style>,
 }
 
 /// Names and texts of the themes that come with the program.
@@ -165,7 +165,7 @@ impl Theme {
             _ => Self::dark().styles,
         };
         for (key, entry) in entries {
-            let role = Role::ALL.iter().find(|role| role.word() == key.get_ref());
+            let role = StyleRole::ALL.iter().find(|role| role.word() == key.get_ref());
             let role =
                 *role.ok_or_else(|| at(key.span().start, format!("there is no role {:?}", key.get_ref())))?;
             let start = entry.span().start;
@@ -215,9 +215,13 @@ impl Theme {
         for (role, style) in &mut self.styles {
             let mut plain = Style::new().add_modifier(style.add_modifier);
             plain = match role {
-                Role::Selected | Role::TabActive | Role::Cursor => plain.add_modifier(Modifier::REVERSED),
-                Role::Error | Role::Held | Role::Warning | Role::Focus => plain.add_modifier(Modifier::BOLD),
-                Role::Match | Role::Chip => plain.add_modifier(Modifier::UNDERLINED),
+                StyleRole::Selected | StyleRole::TabActive | StyleRole::Cursor => {
+                    plain.add_modifier(Modifier::REVERSED)
+                }
+                StyleRole::Error | StyleRole::Held | StyleRole::Warning | StyleRole::Focus => {
+                    plain.add_modifier(Modifier::BOLD)
+                }
+                StyleRole::Match | StyleRole::Chip => plain.add_modifier(Modifier::UNDERLINED),
                 _ => plain,
             };
             *style = plain;
@@ -226,12 +230,12 @@ impl Theme {
     }
 
     /// Returns the style of a role.
-    pub fn style(&self, role: Role) -> Style {
+    pub fn style(&self, role: StyleRole) -> Style {
         self.styles.get(&role).copied().unwrap_or_default()
     }
 
     /// Returns the role that has this style, for snapshots that name roles instead of colours.
-    pub fn role_of(&self, style: Style) -> Option<Role> {
+    pub fn role_of(&self, style: Style) -> Option<StyleRole> {
         let same = |candidate: &Style| {
             candidate.fg.unwrap_or(Color::Reset) == style.fg.unwrap_or(Color::Reset)
                 && candidate.bg.unwrap_or(Color::Reset) == style.bg.unwrap_or(Color::Reset)
@@ -282,7 +286,7 @@ mod tests {
     fn every_built_in_theme_styles_every_role() {
         for (name, text) in BUILT_IN {
             let theme = Theme::parse("dark", text, Path::new(name)).unwrap();
-            for role in Role::ALL {
+            for role in StyleRole::ALL {
                 assert!(theme.styles.contains_key(role), "{name} has no {}", role.word());
             }
         }
@@ -299,7 +303,7 @@ mod tests {
     #[test]
     fn without_colour_the_selection_is_still_seen() {
         let theme = Theme::dark().without_colour();
-        let style = theme.style(Role::Selected);
+        let style = theme.style(StyleRole::Selected);
         assert_eq!((style.fg, style.bg), (None, None));
         assert!(style.add_modifier.contains(Modifier::REVERSED));
     }

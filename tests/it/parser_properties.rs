@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use shadowcat::mcp::line::{Piece, Splitter};
+use shadowcat::mcp::line::{LinePart, LineSplitter};
 use shadowcat::mcp::{Kind, Message, json, layout};
 
 /// Generates any JSON value.
@@ -123,7 +123,7 @@ proptest! {
         cuts in prop::collection::vec(1..40_usize, 1..20),
         limit in 1..50_usize,
     ) {
-        let mut splitter = Splitter::new(limit);
+        let mut splitter = LineSplitter::new(limit);
         let mut pieces = Vec::new();
         let mut rest = &stream[..];
         for cut in cuts.iter().cycle() {
@@ -140,22 +140,22 @@ proptest! {
         let mut inside = false;
         for piece in &pieces {
             match piece {
-                Piece::Line(bytes) => {
+                LinePart::Line(bytes) => {
                     prop_assert!(!inside);
                     let newlines = bytes.iter().filter(|byte| **byte == b'\n').count();
                     prop_assert!(newlines <= 1 && (newlines == 0 || bytes.ends_with(b"\n")));
                     out.extend_from_slice(bytes);
                 }
-                Piece::Start(bytes) => {
+                LinePart::Start(bytes) => {
                     prop_assert!(!inside && bytes.len() > limit);
                     inside = true;
                     out.extend_from_slice(bytes);
                 }
-                Piece::More(bytes) => {
+                LinePart::More(bytes) => {
                     prop_assert!(inside);
                     out.extend_from_slice(bytes);
                 }
-                Piece::End(bytes) => {
+                LinePart::End(bytes) => {
                     prop_assert!(inside);
                     inside = false;
                     out.extend_from_slice(bytes);

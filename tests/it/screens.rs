@@ -19,8 +19,8 @@ use shadowcat::session::Receipt;
 use shadowcat::session::{Lane, Session};
 use shadowcat::tape::Status;
 use shadowcat::transport::WriterQueue;
-use shadowcat::tui::theme::Role;
-use shadowcat::tui::{App, Appearance, Effect, Input, Purpose, Theme, render, view};
+use shadowcat::tui::theme::StyleRole;
+use shadowcat::tui::{App, AppEvent, Appearance, Effect, Purpose, Theme, render, view};
 
 use crate::support::Sink;
 
@@ -86,7 +86,7 @@ impl ScreenHarness {
             runtime,
             _host: host,
         };
-        desk.settle(Input::Records);
+        desk.settle(AppEvent::Records);
         desk
     }
 
@@ -96,7 +96,7 @@ impl ScreenHarness {
         self.session.receive(lane, format!("{text}\n").into());
         self.flush();
         self.clock.advance(Duration::from_millis(120));
-        self.settle(Input::Records);
+        self.settle(AppEvent::Records);
     }
 
     fn flush(&self) {
@@ -106,7 +106,7 @@ impl ScreenHarness {
     }
 
     /// Handles an input and its effects until no effect is left.
-    fn settle(&mut self, input: Input) {
+    fn settle(&mut self, input: AppEvent) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for effect in self.app.update(input) {
@@ -115,14 +115,14 @@ impl ScreenHarness {
                         let engine = self.engine.clone();
                         let reply = self.runtime.block_on(async move { engine.send(command).await });
                         self.flush();
-                        inputs.push(Input::Records);
-                        inputs.push(Input::Replied(purpose, reply));
+                        inputs.push(AppEvent::Records);
+                        inputs.push(AppEvent::Replied(purpose, reply));
                     }
-                    Effect::Render(job) => inputs.push(Input::Rendered(render::render(&job))),
+                    Effect::Render(job) => inputs.push(AppEvent::Rendered(render::render(&job))),
                     Effect::Copy(text) => self.copied.push(text),
-                    Effect::Editor(text) => inputs.push(Input::Edited(Ok(text.replace("Bern", "Basel")))),
+                    Effect::Editor(text) => inputs.push(AppEvent::Edited(Ok(text.replace("Bern", "Basel")))),
                     Effect::Compare(comparison) => {
-                        inputs.push(Input::Compared(comparison.run().map(Box::new)));
+                        inputs.push(AppEvent::Compared(comparison.run().map(Box::new)));
                     }
                     // The tests must not depend on the tape library and the client configurations
                     // of the machine.
@@ -173,7 +173,7 @@ impl ScreenHarness {
     }
 
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
-        self.settle(Input::Key(KeyEvent::new(code, modifiers)));
+        self.settle(AppEvent::Key(KeyEvent::new(code, modifiers)));
     }
 
     fn screen(&mut self) -> String {
@@ -202,9 +202,9 @@ impl ScreenHarness {
     fn painted(&mut self) -> String {
         let buffer = self.draw();
         let theme = self.app.appearance.theme.clone();
-        let letter = |role: Option<Role>| match role {
+        let letter = |role: Option<StyleRole>| match role {
             Some(role) => {
-                let at = Role::ALL.iter().position(|other| *other == role).unwrap();
+                let at = StyleRole::ALL.iter().position(|other| *other == role).unwrap();
                 char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGH"[at])
             }
             None => '?',
@@ -480,12 +480,12 @@ fn second_ctrl_c_quits_despite_held_frames() {
 fn too_small_screen_shows_the_required_size() {
     let mut desk = told(60, 15, Theme::dark());
     desk.sees("tools/call").sees("2 Frames");
-    desk.settle(Input::Resize(59, 15));
+    desk.settle(AppEvent::Resize(59, 15));
     desk.sees("needs 60x15").sees("this is 59x15").misses("tools/call");
     for (width, height) in [(1, 1), (10, 2), (60, 14), (200, 3)] {
-        desk.settle(Input::Resize(width, height));
+        desk.settle(AppEvent::Resize(width, height));
     }
-    desk.settle(Input::Resize(60, 15));
+    desk.settle(AppEvent::Resize(60, 15));
     desk.sees("tools/call");
 }
 
@@ -498,7 +498,7 @@ fn every_command_runs_on_every_screen_of_every_size() {
                 let mut desk = told(width, height, Theme::dark());
                 desk.keys(screen);
                 desk.app.run(*command);
-                desk.settle(Input::Tick);
+                desk.settle(AppEvent::Tick);
             }
         }
     }
@@ -519,7 +519,7 @@ fn the_mouse_selects_and_scrolls() {
     let mut desk = told(130, 30, Theme::dark());
     let click = |column, row| {
         let kind = MouseEventKind::Down(MouseButton::Left);
-        Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+        AppEvent::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
     };
     desk.settle(click(5, 7));
     assert_eq!(desk.app.frames_selected(), desk.app.frame_at(2));
@@ -548,7 +548,7 @@ fn refused_command_shows_its_reason() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("3 a").sees("no frame is held");
     let refused = Err(shadowcat::engine::Refusal("because".into()));
-    desk.settle(Input::Replied(Purpose::Quiet, refused));
+    desk.settle(AppEvent::Replied(Purpose::Quiet, refused));
     desk.sees("because");
 }
 
@@ -590,21 +590,21 @@ fn playback_follows_the_chosen_speed() {
     // Playback reaches the third frame exactly at its time, not before.
     let until = rows[2].1.since(rows[0].1);
     desk.clock.advance(until - Duration::from_nanos(1));
-    desk.settle(Input::Tick);
+    desk.settle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[1].0));
     desk.clock.advance(Duration::from_nanos(1));
-    desk.settle(Input::Tick);
+    desk.settle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[2].0));
     desk.keys("> > >").sees("10x").keys("p").sees("‖ 10x");
     desk.clock.advance(Duration::from_secs(9));
-    desk.settle(Input::Tick);
+    desk.settle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[2].0), "paused playback stays at its frame");
     desk.keys("p");
     desk.clock.advance((rows[3].1.since(rows[2].1)) / 10 + Duration::from_nanos(1));
-    desk.settle(Input::Tick);
+    desk.settle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[3].0));
     desk.clock.advance(Duration::from_secs(60));
-    desk.settle(Input::Tick);
+    desk.settle(AppEvent::Tick);
     desk.sees("live edge");
 }
 
@@ -631,12 +631,12 @@ fn unfolded_operation_survives_new_frames() {
 #[test]
 fn diff_screen_compares_two_recordings() {
     use shadowcat::tape::TapeWriter;
-    use shadowcat::tape::writer::Subject;
+    use shadowcat::tape::writer::RecordingInfo;
     let directory = tempfile::tempdir().unwrap();
     let mut desk = told(150, 40, Theme::dark());
     let save = |name: &str, log: &Arc<Log>| {
         let path = directory.path().join(name);
-        let subject = Subject { name: name.into(), target: vec![], parent: None };
+        let subject = RecordingInfo { name: name.into(), target: vec![], parent: None };
         TapeWriter::create(&path, subject, log).unwrap().seal().unwrap();
         path
     };

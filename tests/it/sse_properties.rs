@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use shadowcat::mcp::sse::{Event, Piece, Splitter, compose};
+use shadowcat::mcp::sse::{Event, EventPart, EventSplitter, compose};
 
 /// Generates streams of complete fields, partial fields, and every kind of line end.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
@@ -24,11 +24,11 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
 
-fn split(stream: &[u8], cuts: &[prop::sample::Index], limit: usize) -> Vec<Piece> {
+fn split(stream: &[u8], cuts: &[prop::sample::Index], limit: usize) -> Vec<EventPart> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     places.push(stream.len());
     places.sort_unstable();
-    let mut splitter = Splitter::new(limit);
+    let mut splitter = EventSplitter::new(limit);
     let mut pieces = Vec::new();
     let mut from = 0;
     for place in places {
@@ -40,10 +40,12 @@ fn split(stream: &[u8], cuts: &[prop::sample::Index], limit: usize) -> Vec<Piece
     pieces
 }
 
-fn bytes(pieces: &[Piece]) -> Vec<u8> {
-    let of = |piece: &Piece| match piece {
-        Piece::Event(event) => event.raw.clone(),
-        Piece::Idle(bytes) | Piece::Start(bytes) | Piece::More(bytes) | Piece::End(bytes) => bytes.clone(),
+fn bytes(pieces: &[EventPart]) -> Vec<u8> {
+    let of = |piece: &EventPart| match piece {
+        EventPart::Event(event) => event.raw.clone(),
+        EventPart::Idle(bytes) | EventPart::Start(bytes) | EventPart::More(bytes) | EventPart::End(bytes) => {
+            bytes.clone()
+        }
     };
     pieces.iter().flat_map(of).collect()
 }
@@ -105,7 +107,7 @@ proptest! {
         let found: Vec<_> = pieces
             .into_iter()
             .filter_map(|piece| match piece {
-                Piece::Event(event) => Some((event.name, event.data.map(|data| data.to_vec()), event.id)),
+                EventPart::Event(event) => Some((event.name, event.data.map(|data| data.to_vec()), event.id)),
                 _ => None,
             })
             .collect();
@@ -115,7 +117,7 @@ proptest! {
     #[test]
     fn edited_event_keeps_its_other_fields(stream in stream(), data in "[ -~]{0,20}[!-~]") {
         for piece in split(&stream, &[], usize::MAX) {
-            let Piece::Event(event) = piece else { continue };
+            let EventPart::Event(event) = piece else { continue };
             let edited = Event::parse(event.with_data(data.as_bytes()));
             prop_assert_eq!(edited.data.as_deref(), Some(data.as_bytes()));
             if event.data.is_some() {

@@ -386,7 +386,7 @@ fn bad_block_of_a_compressed_tape_loses_only_that_block() {
         bench.receive(link.there, &format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{noise}\"}}\n"));
     }
     bench.session.close("over", None);
-    let subject = shadowcat::tape::writer::Subject { name: "a".into(), target: vec![], parent: None };
+    let subject = shadowcat::tape::writer::RecordingInfo { name: "a".into(), target: vec![], parent: None };
     shadowcat::tape::TapeWriter::create(&path, subject, &bench.log).unwrap().seal().unwrap();
     assert!(tape(directory.path(), &["compress", path.to_str().unwrap()]).status.success());
     let packed = directory.path().join("a.tape.zst");

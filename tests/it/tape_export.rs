@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
-use shadowcat::tape::export::Form;
+use shadowcat::tape::export::ExportFormat;
 
 use crate::support::{forward, run, shadowcat, tapes};
 
@@ -84,7 +84,7 @@ fn no_secret_survives_redacted_export() {
         found >= secrets().len() - 1,
         "the plain export contains all secrets but the one of the command line: {found}"
     );
-    for form in Form::ALL {
+    for form in ExportFormat::ALL {
         let arguments = [&["export", path, "--redact", "--format", form.name][..], &NAMED[..]].concat();
         let output = tape(directory.path(), &arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -409,7 +409,7 @@ fn no_http_secret_survives_redacted_export() {
     hop.wait().unwrap();
     let path = tapes(directory.path()).pop().unwrap();
     let path = path.to_str().unwrap();
-    for form in Form::ALL {
+    for form in ExportFormat::ALL {
         let arguments = [&["export", path, "--redact", "--format", form.name][..], &NAMED[..]].concat();
         let output = tape(directory.path(), &arguments);
         assert!(output.status.success(), "{}: {}", form.name, String::from_utf8_lossy(&output.stderr));

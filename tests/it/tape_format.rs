@@ -11,16 +11,16 @@ use shadowcat::log::record::{Channel, Outcome};
 use shadowcat::log::store::DEFAULT_BOUND;
 use shadowcat::log::{Body, Log, Record};
 use shadowcat::tape::files::part_path;
-use shadowcat::tape::format::{Line, LineError, read_line, write_record};
+use shadowcat::tape::format::{LineError, TapeLine, read_line, write_record};
 use shadowcat::tape::library::item;
 use shadowcat::tape::media::Media;
-use shadowcat::tape::writer::Subject;
+use shadowcat::tape::writer::RecordingInfo;
 use shadowcat::tape::{Reader, TapeWriter};
 
 use crate::support::Bench;
 
-fn subject() -> Subject {
-    Subject { name: "test".into(), target: vec!["sh".into(), "-c".into()], parent: None }
+fn subject() -> RecordingInfo {
+    RecordingInfo { name: "test".into(), target: vec!["sh".into(), "-c".into()], parent: None }
 }
 
 fn line_of(record: &Record) -> Vec<u8> {
@@ -32,7 +32,7 @@ fn line_of(record: &Record) -> Vec<u8> {
 fn assert_round_trip(record: &Record) {
     let line = line_of(record);
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line per record");
-    let Ok(Line::Record(back)) = read_line(&line) else {
+    let Ok(TapeLine::Record(back)) = read_line(&line) else {
         panic!("{}", String::from_utf8_lossy(&line));
     };
     assert_eq!(String::from_utf8_lossy(&line_of(&back)), String::from_utf8_lossy(&line));
@@ -112,7 +112,7 @@ fn a_tape_torn_at_any_byte_opens_to_its_last_whole_record() {
         let records: Vec<Record> = reader.by_ref().collect();
         let lines = whole[..length].split_inclusive(|byte| *byte == b'\n');
         let expected = lines
-            .filter(|line| line.ends_with(b"\n") && matches!(read_line(line), Ok(Line::Record(_))))
+            .filter(|line| line.ends_with(b"\n") && matches!(read_line(line), Ok(TapeLine::Record(_))))
             .count();
         assert_eq!(records.len(), expected, "torn at {length}");
         let missing = whole[..length].rsplit(|byte| *byte == b'\n').next().unwrap().len();
@@ -142,7 +142,7 @@ fn records_of_later_kinds_are_kept_whatever_their_members_are() {
         r#"{"r":"charge","seq":7,"at":1,"mono":5,"sess":2,"frame":"x","dir":[1]}"#,
         r#"{"r":"charge","seq":7,"mono":5,"sess":2}"#,
     ] {
-        let Line::Record(record) = read_line(line.as_bytes()).unwrap() else { panic!("a record") };
+        let TapeLine::Record(record) = read_line(line.as_bytes()).unwrap() else { panic!("a record") };
         assert_eq!((record.seq, record.session.0), (7, 2));
         let Body::Unknown(unknown) = &record.body else { panic!("an unknown kind") };
         assert_eq!((&*unknown.kind, &unknown.line[..]), ("charge", line.as_bytes()));
@@ -223,7 +223,7 @@ fn full_part_is_sealed_with_the_session_facts() {
         .facts
         .iter()
         .map(|fact| match read_line(fact.get().as_bytes()) {
-            Ok(Line::Record(record)) => record,
+            Ok(TapeLine::Record(record)) => record,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -354,7 +354,7 @@ fn full_disk_bounds_memory_and_records_gaps() {
     let bytes = disk.bytes.lock().unwrap().clone();
     let mut there = vec![false; usize::try_from(log.last()).unwrap() + 1];
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        if let Line::Record(record) = read_line(line).unwrap() {
+        if let TapeLine::Record(record) = read_line(line).unwrap() {
             there[usize::try_from(record.seq).unwrap()] = true;
             if let Body::Gap(gap) = &record.body {
                 let missing = usize::try_from(gap.first).unwrap()..=usize::try_from(gap.last).unwrap();

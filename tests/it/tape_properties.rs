@@ -6,11 +6,11 @@ use std::io::Read;
 use proptest::prelude::*;
 use serde_json::Value;
 use shadowcat::log::World;
-use shadowcat::tape::import::Form;
+use shadowcat::tape::import::ImportFormat;
 use shadowcat::tape::packed::{Packed, pack};
 use shadowcat::tape::player::Speed;
 use shadowcat::tape::redact::Redactor;
-use shadowcat::tape::writer::Subject;
+use shadowcat::tape::writer::RecordingInfo;
 use shadowcat::tape::{Reader, TapeWriter};
 
 use crate::support::Bench;
@@ -73,7 +73,7 @@ proptest! {
             bench.receive(if *there { link.there } else { link.back }, &format!("{text}\n"));
         }
         bench.session.close("over", None);
-        let subject = Subject { name: "a".into(), target: vec![], parent: None };
+        let subject = RecordingInfo { name: "a".into(), target: vec![], parent: None };
         TapeWriter::create(&path, subject, &bench.log).unwrap().seal().unwrap();
         let mut folded = World::default();
         Reader::open(&path).unwrap().for_each(|record| folded.apply(&record));
@@ -113,7 +113,7 @@ proptest! {
             format!("{{\"session_id\":\"a\",\"ts\":\"2026-01-02T03:04:05Z\",\"direction\":\"c2s\",\"text\":{text:?}}}"),
             format!("{{\"frames\":[{{\"timestamp\":1,\"direction\":\"c2s\",\"message\":{text:?}}}]}}"),
         ];
-        for form in Form::ALL {
+        for form in ImportFormat::ALL {
             let _ = form.read(around[which].as_bytes(), "x");
         }
         let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use shadowcat::clock::Clock;
 use shadowcat::mcp::{Direction, Message};
 use shadowcat::tape::builder::TapeBuilder;
 use shadowcat::tape::player::Speed;
-use shadowcat::tape::replay::{Heard, How, OnMiss, Options, StandIn};
+use shadowcat::tape::replay::{Heard, How, OnMiss, StandIn, StandInOptions};
 use shadowcat::tape::script::Script;
 use shadowcat::tape::similarity::Ignored;
 
@@ -67,7 +67,7 @@ fn recorded_answers_come_in_order_with_the_new_ids() {
             (15, S, answer(2, "five")),
         ],
     );
-    let mut standin = StandIn::new(script(&path), Options::default(), Clock::manual(0));
+    let mut standin = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
     for (id, expected) in [(70, "three"), (71, "five"), (72, "five")] {
         let heard = standin.hear(&message(&call(id, "roll", json!({}))));
         assert!(matches!(heard, Heard::Answered { how: How::Exact, .. }), "{heard:?}");
@@ -89,7 +89,8 @@ fn replay_times_are_scaled_by_the_speed() {
     );
     for (speed, factor) in [("1", 1.0), ("10", 0.1), ("0.1", 10.0)] {
         let clock = Clock::manual(0);
-        let options = Options { speed: Some(speed.parse::<Speed>().unwrap()), ..Options::default() };
+        let options =
+            StandInOptions { speed: Some(speed.parse::<Speed>().unwrap()), ..StandInOptions::default() };
         let mut standin = StandIn::new(script(&path), options, clock.clone());
         let mut mine = asked.clone();
         (mine["id"], mine["params"]["_meta"]["progressToken"]) = (json!("x"), json!(99));
@@ -121,17 +122,21 @@ fn unrecorded_call_is_refused_with_the_nearest_match() {
         ],
     );
     let near = call(5, "find", json!({"q": "rust", "n": 2}));
-    let mut strict = StandIn::new(script(&path), Options::default(), Clock::manual(0));
+    let mut strict = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
     let heard = strict.hear(&message(&near));
     assert!(matches!(heard, Heard::Missed { nearest: Some((_, How::Nearest { .. })) }), "{heard:?}");
     let refusal = said(&mut strict).remove(0);
     assert!(refusal["error"]["message"].as_str().unwrap().contains("similarity 0.67"), "{refusal}");
-    let options = Options { on_miss: OnMiss::Nearest, ..Options::default() };
+    let options = StandInOptions { on_miss: OnMiss::Nearest, ..StandInOptions::default() };
     let mut loose = StandIn::new(script(&path), options, Clock::manual(0));
     loose.hear(&message(&near));
     assert_eq!(text(&said(&mut loose)[0]), "crab");
     let ignored = Ignored::parse(&["$.arguments.n".to_owned()]).unwrap();
-    let mut blind = StandIn::new(script(&path), Options { ignored, ..Options::default() }, Clock::manual(0));
+    let mut blind = StandIn::new(
+        script(&path),
+        StandInOptions { ignored, ..StandInOptions::default() },
+        Clock::manual(0),
+    );
     let heard = blind.hear(&message(&near));
     assert!(
         matches!(heard, Heard::Answered { how: How::Exact, .. }),
@@ -150,7 +155,7 @@ fn replay_waits_for_the_reply_to_a_server_request() {
         &path,
         &[(0, C, call(1, "ask", json!({}))), (1, S, ask), (50, C, reply.clone()), (51, S, answer(1, "ok"))],
     );
-    let mut standin = StandIn::new(script(&path), Options::default(), Clock::manual(0));
+    let mut standin = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
     standin.hear(&message(&call(8, "ask", json!({}))));
     let question = said(&mut standin);
     assert_eq!(question.len(), 1, "{question:?}");

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{DEFAULT_PATIENCE, done};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::control::api::{Ask, Points};
 use crate::control::reach::{EngineSelector, ReachError};
@@ -166,7 +166,7 @@ pub async fn accept(selector: &EngineSelector, arguments: AcceptArguments) -> Re
                 if let Err(error) = engine.command(&Command::AcceptAll {}).await {
                     // A failure in one engine does not keep the others from releasing.
                     output::say(&format!("{}: {error}", engine.title()));
-                    outcome = Ok(ExitCode::from(Kind::Check as u8));
+                    outcome = Ok(ExitCode::from(FailureKind::Check as u8));
                 }
             }
             outcome

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::clock::{self, Clock, Stamp};
 use crate::control::api::{Ask, FrameFacts, HeldFrame, SessionFacts};
@@ -174,7 +174,7 @@ pub async fn wait(selector: &EngineSelector, arguments: WaitArguments) -> Result
     match tokio::time::timeout(timeout, selector.first(&filter, from)).await {
         Ok(Err(error @ (ReachError::Ended(_) | ReachError::Call(CallError::Gone)))) => {
             output::say(&format!("{error}, and nothing matched {filter:?}"));
-            Ok(ExitCode::from(Kind::Check as u8))
+            Ok(ExitCode::from(FailureKind::Check as u8))
         }
         Ok(frame) => {
             output::list(output, &HEADER, vec![row(&frame?)]).map_err(Failure::usage)?;
@@ -182,7 +182,7 @@ pub async fn wait(selector: &EngineSelector, arguments: WaitArguments) -> Result
         }
         Err(_) => {
             output::say(&format!("nothing matched {filter:?} within {timeout:?}"));
-            Ok(ExitCode::from(Kind::Check as u8))
+            Ok(ExitCode::from(FailureKind::Check as u8))
         }
     }
 }

@@ -14,9 +14,9 @@ use crate::host::Host;
 use crate::http::{Bridge, ProxyOptions};
 use crate::intercept::Chain;
 use crate::stdio::lifecycle;
-use crate::stdio::link::End;
+use crate::stdio::link::LinkEnd;
 use crate::stdio::restart::RestartableServer;
-use crate::transport::child::{Ended, Spec};
+use crate::transport::child::{ProcessExit, Spec};
 use crate::transport::http::Guard;
 use crate::transport::{memory, stdio};
 
@@ -72,7 +72,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let watched = lifecycle::ClientWatch { input: input.watch(), output: output.watch() };
     let stderr: Box<dyn io::Write + Send> = Box::new(stdio::stderr().map_err(Failure::peer)?);
-    let client = End { source: Box::new(input), sink: Box::new(output) };
+    let client = LinkEnd { source: Box::new(input), sink: Box::new(output) };
     // Screens and scripts attach by the control socket.
     let control = socket::serve(&engine, &record, recorder.as_ref(), "forward stdio", &target, None);
     let name = record.name_for(&spec.command);
@@ -145,7 +145,7 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     match interrupted {
         // The thread that reads may be blocked in its read; only the end of the process ends it.
         None | Some(None) => std::process::exit(0),
-        Some(Some(signal)) => exit_as(Ended::Signal(signal as i32)),
+        Some(Some(signal)) => exit_as(ProcessExit::Signal(signal as i32)),
     }
 }
 
@@ -159,10 +159,10 @@ async fn hung_up(output: &stdio::Watch) {
 
 /// Ends this process the way the server ended. The thread that reads the client may be blocked in its
 /// read, which only the end of the process ends.
-fn exit_as(ended: Ended) -> Result<ExitCode, Failure> {
+fn exit_as(ended: ProcessExit) -> Result<ExitCode, Failure> {
     match ended {
-        Ended::Code(code) => std::process::exit(code),
-        Ended::Signal(signal) => {
+        ProcessExit::Code(code) => std::process::exit(code),
+        ProcessExit::Signal(signal) => {
             // Die of the same signal if possible; otherwise exit with 128 plus its number, as shells
             // do.
             let _ = signal_hook::low_level::emulate_default_handler(signal);

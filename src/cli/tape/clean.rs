@@ -8,13 +8,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::explain;
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output;
 use crate::cli::values::bytes;
 use crate::cli::values::size;
 use crate::clock::Clock;
 use crate::tape::files;
-use crate::tape::library::{self, Entry, Wanted};
+use crate::tape::library::{self, ListedTape, Wanted};
 use crate::tape::notes::{self, Label};
 
 /// Arguments of `tape clean`.
@@ -116,7 +116,7 @@ pub fn clean(arguments: &CleanArguments) -> Result<ExitCode, Failure> {
 /// Fails if a name is not a tape, a tape is being recorded or cannot be deleted, or no terminal is there
 /// to confirm at.
 pub fn delete(arguments: &DeleteArguments) -> Result<ExitCode, Failure> {
-    let mut goes: Vec<Entry> = Vec::new();
+    let mut goes: Vec<ListedTape> = Vec::new();
     for name in &arguments.tapes {
         let path = library::find(name).map_err(explain)?;
         let item = library::item(&path).ok_or_else(|| {
@@ -128,13 +128,18 @@ pub fn delete(arguments: &DeleteArguments) -> Result<ExitCode, Failure> {
             );
         }
         if goes.iter().all(|other| other.path != path) {
-            goes.push(Entry { path, bytes: item.bytes, name: item.header.name, ..Entry::default() });
+            goes.push(ListedTape {
+                path,
+                bytes: item.bytes,
+                name: item.header.name,
+                ..ListedTape::default()
+            });
         }
     }
     delete_all(&goes, arguments.yes, false)
 }
 
-fn delete_all(goes: &[Entry], yes: bool, dry_run: bool) -> Result<ExitCode, Failure> {
+fn delete_all(goes: &[ListedTape], yes: bool, dry_run: bool) -> Result<ExitCode, Failure> {
     let total: u64 = goes.iter().map(|tape| tape.bytes).sum();
     for tape in goes {
         output::say(&format!("{} ({}, {})", files::stem(&tape.path), tape.name, bytes(tape.bytes)));
@@ -146,7 +151,7 @@ fn delete_all(goes: &[Entry], yes: bool, dry_run: bool) -> Result<ExitCode, Fail
     }
     if !yes && !confirmed(&format!("Delete {what}?"))? {
         output::say("nothing was deleted");
-        return Ok(ExitCode::from(Kind::Check as u8));
+        return Ok(ExitCode::from(FailureKind::Check as u8));
     }
     for tape in goes {
         library::delete(&tape.path)
@@ -169,7 +174,7 @@ pub fn confirmed(question: &str) -> Result<bool, Failure> {
         Ok(answer) => Ok(answer),
         Err(inquire::InquireError::OperationCanceled) => Ok(false),
         Err(inquire::InquireError::OperationInterrupted) => {
-            Err(Failure::new(Kind::Interrupted, "interrupted; nothing was deleted"))
+            Err(Failure::new(FailureKind::Interrupted, "interrupted; nothing was deleted"))
         }
         Err(error) => Err(Failure::usage(error)),
     }

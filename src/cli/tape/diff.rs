@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::report::{Judgement, render};
 use super::{opened, scope};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output;
 use crate::tape::compare::{Side, compare};
 use crate::tape::files;
@@ -44,5 +44,5 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     );
     let title = format!("{} → {}", files::stem(&a.path), files::stem(&b.path));
     output::print(&render(&report, &title, *output)).map_err(Failure::usage)?;
-    Ok(if report.has_drift() { ExitCode::from(Kind::Check as u8) } else { ExitCode::SUCCESS })
+    Ok(if report.has_drift() { ExitCode::from(FailureKind::Check as u8) } else { ExitCode::SUCCESS })
 }

@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::secrets::Secrets;
 use crate::log::subject::{Prefilter, RowSubject};
-use crate::tape::export::{Form, Source};
+use crate::tape::export::{ExportFormat, ExportSource};
 
 /// Arguments of `tape export`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[command(flatten)]
     tape: TapeName,
     /// Format of the export.
-    #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
+    #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(ExportFormat::ALL.map(|form| form.name)))]
     format: String,
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
@@ -42,7 +42,7 @@ pub struct Arguments {
 /// Fails if the format or the filter is invalid, the tape cannot be opened, or the output cannot be
 /// written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Some(form) = Form::find(&arguments.format) else {
+    let Some(form) = ExportFormat::find(&arguments.format) else {
         return Err(Failure::usage(format!("unknown format {:?}", arguments.format)));
     };
     let query = query(&arguments.filter)?;
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         false => opened(&arguments.tape.tape)?,
     };
     let prefilter = Prefilter::new(&query, &tape.log, 1, tape.last);
-    let mut source = Source::new(&tape, |row| {
+    let mut source = ExportSource::new(&tape, |row| {
         query.matches(&RowSubject {
             prefilter: Some(&prefilter),
             ..RowSubject::new(&tape.world, row, &tape.log)

@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::{output, record};
 use crate::clock::Clock;
 use crate::tape::draft::Draft;
-use crate::tape::import::{Form, Imported};
+use crate::tape::import::{ImportFormat, Imported};
 use crate::tape::{library, writer};
 
 /// Arguments of `tape import`.
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// File to import, or - for standard input.
     file: PathBuf,
     /// Format of the file; detected from its contents if not given.
-    #[arg(long, value_parser = PossibleValuesParser::new(Form::ALL.map(|form| form.name)))]
+    #[arg(long, value_parser = PossibleValuesParser::new(ImportFormat::ALL.map(|form| form.name)))]
     format: Option<String>,
     /// Name of the server.
     #[arg(long)]
@@ -53,9 +53,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let name = name.clone().unwrap_or_else(|| if stem == "-" { "imported".into() } else { stem.to_owned() });
     let form = match format {
         Some(format) => {
-            Form::find(format).ok_or_else(|| Failure::usage(format!("unknown format {format:?}")))?
+            ImportFormat::find(format).ok_or_else(|| Failure::usage(format!("unknown format {format:?}")))?
         }
-        None => Form::recognise(&text).map_err(|error| {
+        None => ImportFormat::recognise(&text).map_err(|error| {
             Failure::usage(format!("{shown}: {error}")).hint("set the format with --format")
         })?,
     };

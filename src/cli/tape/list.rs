@@ -15,7 +15,7 @@ use crate::clock::{self, Clock};
 use crate::log::Query;
 use crate::log::subject::{Prefilter, RowSubject};
 use crate::tape::files;
-use crate::tape::library::{Entry, Wanted};
+use crate::tape::library::{ListedTape, Wanted};
 
 /// Selection of tapes of the library.
 #[derive(Debug, Clone, Default, Args)]
@@ -188,7 +188,7 @@ fn show(format: Format, rows: Vec<(Vec<String>, Value)>) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-fn cells(entry: &Entry) -> Vec<String> {
+fn cells(entry: &ListedTape) -> Vec<String> {
     let lasted = Duration::from_micros(entry.duration);
     let lasted = match lasted.as_secs() {
         0 => format!("{}ms", lasted.as_millis()),
@@ -210,7 +210,7 @@ fn cells(entry: &Entry) -> Vec<String> {
     ]
 }
 
-fn value(entry: &Entry, frames: &[u64]) -> Value {
+fn value(entry: &ListedTape, frames: &[u64]) -> Value {
     let mut value = json!({
         "path": entry.path,
         "id": entry.id,

@@ -24,7 +24,7 @@ use super::failure::Failure;
 use super::output::Format;
 use crate::log::{Query, SessionId};
 use crate::tape::library::{self, Catalog, FindError};
-use crate::tape::{OpenError, Opened, Reader};
+use crate::tape::{OpenError, OpenedTape, Reader};
 
 /// Arguments of `tape`.
 #[derive(Debug, Args)]
@@ -154,7 +154,7 @@ fn explain(error: FindError) -> Failure {
 ///
 /// # Errors
 /// Fails if the tape cannot be found, or the file is not a tape.
-pub fn opened(name: &str) -> Result<Opened, Failure> {
+pub fn opened(name: &str) -> Result<OpenedTape, Failure> {
     let path = library::find(name).map_err(explain)?;
     let bar = progress::Bar::new("making an index", 0);
     let opened = crate::tape::open(&path, &mut |done, total| {
@@ -170,7 +170,7 @@ pub fn opened(name: &str) -> Result<Opened, Failure> {
 }
 
 /// Describes what is missing at the end of a tape; `None` if the tape is whole.
-pub fn unfinished(tape: &Opened) -> Option<String> {
+pub fn unfinished(tape: &OpenedTape) -> Option<String> {
     let name = crate::tape::files::stem(&tape.path);
     match (&tape.seal, tape.torn) {
         (Some(_), 0) => None,
@@ -185,7 +185,7 @@ pub fn unfinished(tape: &Opened) -> Option<String> {
 }
 
 /// Returns the session of a tape with this number.
-fn scope(tape: &Opened, number: Option<u32>) -> Result<Option<SessionId>, Failure> {
+fn scope(tape: &OpenedTape, number: Option<u32>) -> Result<Option<SessionId>, Failure> {
     let Some(number) = number else { return Ok(None) };
     if tape.world.sessions.contains_key(&SessionId(number)) {
         return Ok(Some(SessionId(number)));

@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::show::{cells, value};
 use super::{TapeName, opened, query};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::clock::Clock;
 use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::Row;
-use crate::tape::Opened;
+use crate::tape::OpenedTape;
 use crate::tape::player::{Player, Speed};
 
 /// Arguments of `tape play`.
@@ -39,7 +39,7 @@ pub struct Arguments {
 /// Fails if the filter is invalid, or the tape cannot be opened.
 pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let query = query(&arguments.filter)?;
-    let Opened { header, world, log, .. } = opened(&arguments.tape.tape)?;
+    let OpenedTape { header, world, log, .. } = opened(&arguments.tape.tape)?;
     let prefilter = Prefilter::new(&query, &log, 1, world.last);
     let asked = |row: &&Row| {
         query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) })
@@ -68,7 +68,7 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let most = arguments.max_idle.unwrap_or(Duration::MAX);
         tokio::select! {
             () = tokio::time::sleep(wait.min(most)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(Kind::Interrupted as u8)),
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(FailureKind::Interrupted as u8)),
         }
         if wait > most {
             player.seek(rows[player.passed()].at, &rows[..player.passed()]);

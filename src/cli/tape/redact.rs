@@ -7,14 +7,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::{TapeName, find, progress::Bar};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::cli::secrets::Secrets;
 use crate::log::record::Record;
 use crate::tape::copy::Copy;
 use crate::tape::format::{Header, write_record};
 use crate::tape::part::PartFile;
-use crate::tape::redact::Found;
+use crate::tape::redact::Redactions;
 use crate::tape::{care, files, library, notes};
 
 /// Arguments of `tape redact`.
@@ -36,7 +36,7 @@ pub struct Arguments {
 
 /// Result of a redaction: the replaced values, and the number of frames that had some.
 pub struct Redacted {
-    found: Found,
+    found: Redactions,
     frames: u64,
 }
 
@@ -146,7 +146,7 @@ pub fn redact(name: &str, to: &Path, secrets: &Secrets) -> Result<Redacted, Fail
     bar.done();
     if !left.is_empty() {
         left.truncate(10);
-        return Err(Failure::new(Kind::Check, format!("secrets would remain in {}", left.join(", ")))
+        return Err(Failure::new(FailureKind::Check, format!("secrets would remain in {}", left.join(", ")))
             .hint("nothing was written; name them with --redact-key, --redact-path or --redact-pattern"));
     }
     let path = library::find(name).map_err(super::explain)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, ValueEnum};
 
 use super::{TapeName, opened, scope};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::{output, record, reverse};
 use crate::clock::Clock;
 use crate::log::Log;
@@ -17,11 +17,11 @@ use crate::replay::standin::{StandInConfig, StandInServer};
 use crate::stdio::lifecycle;
 use crate::tape::builder::TapeBuilder;
 use crate::tape::player::Speed;
-use crate::tape::replay::{OnMiss, Options, StandIn};
+use crate::tape::replay::{OnMiss, StandIn, StandInOptions};
 use crate::tape::script::Script;
 use crate::tape::similarity::Ignored;
-use crate::tape::writer::Subject;
-use crate::tape::{Opened, Recorder, TapeWriter};
+use crate::tape::writer::RecordingInfo;
+use crate::tape::{OpenedTape, Recorder, TapeWriter};
 use crate::transport::child::Spec;
 use crate::transport::stdio;
 
@@ -92,12 +92,13 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         MissChoice::PassThrough => OnMiss::PassThrough,
     };
     let clock = Clock::system();
-    let standin = StandIn::new(script, Options { on_miss, speed: arguments.speed, ignored }, clock.clone());
+    let standin =
+        StandIn::new(script, StandInOptions { on_miss, speed: arguments.speed, ignored }, clock.clone());
     // … the real server behind it, and the new tape that names this one as its parent …
     let real = passes.then(|| Spec { command: arguments.command.clone(), directory: None });
     let mut learnt = match &arguments.learn {
         Some(path) => {
-            let subject = Subject {
+            let subject = RecordingInfo {
                 name: tape.header.name.clone(),
                 target: arguments.command.clone(),
                 parent: Some(tape.header.tape.clone()),
@@ -127,11 +128,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         recorder.finish();
     }
     let code = match played.map_err(Failure::peer)? {
-        _ if interrupted => Kind::Interrupted as i32,
+        _ if interrupted => FailureKind::Interrupted as i32,
         Ok(()) => 0,
         Err(error) => {
             output::say(&Failure::peer(error).to_string());
-            Kind::Peer as i32
+            FailureKind::Peer as i32
         }
     };
     // The thread that reads the client may be blocked in its read; only the end of the process ends
@@ -140,7 +141,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Reads the requests and answers of the recording, and the paths that matching ignores.
-fn read(tape: &Opened, arguments: &Arguments) -> Result<(Script, Ignored), Failure> {
+fn read(tape: &OpenedTape, arguments: &Arguments) -> Result<(Script, Ignored), Failure> {
     let ignored = Ignored::parse(&arguments.ignore).map_err(Failure::usage)?;
     let script = Script::read(&tape.world, &tape.log, scope(tape, arguments.session)?);
     if script.requests().next().is_none() {
@@ -154,7 +155,7 @@ fn read(tape: &Opened, arguments: &Arguments) -> Result<(Script, Ignored), Failu
 /// Creates a tape builder whose records go to a new tape.
 fn learn(
     path: &std::path::Path,
-    subject: Subject,
+    subject: RecordingInfo,
     clock: Clock,
 ) -> Result<(Option<TapeBuilder>, Recorder), Failure> {
     let log = Log::new(clock, DEFAULT_BOUND);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::cli::output;
 use crate::doctor::escape;
-use crate::tape::compare::{CallChange, Change};
-use crate::tape::compare::{Changed, OF_ONE_ERA, OfferChange, Quantiles, Report};
+use crate::tape::compare::{CallChange, ChangeKind};
+use crate::tape::compare::{OF_ONE_ERA, OfferChange, Quantiles, Report, ReportedDifference};
 
 /// Output format of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -56,17 +56,18 @@ fn value(report: &Report, title: &str) -> Value {
 }
 
 fn findings(report: &Report) -> Vec<Finding> {
-    let lines = |differences: &[Changed]| differences.iter().map(Changed::summary).collect();
+    let lines =
+        |differences: &[ReportedDifference]| differences.iter().map(ReportedDifference::summary).collect();
     let offer = |change: &OfferChange| Finding {
         rule: match change.change {
-            Change::Flipped => "contract-flipped",
-            Change::Added => "contract-added",
-            Change::Removed => "contract-removed",
-            Change::Changed => "contract-changed",
+            ChangeKind::Flipped => "contract-flipped",
+            ChangeKind::Added => "contract-added",
+            ChangeKind::Removed => "contract-removed",
+            ChangeKind::Changed => "contract-changed",
         },
         name: format!("{} {}", change.offer.word(), change.name).trim_end().to_owned(),
         text: match change.change {
-            Change::Flipped => "changed its safety annotations".to_owned(),
+            ChangeKind::Flipped => "changed its safety annotations".to_owned(),
             other => other.word().to_owned(),
         },
         lines: lines(&change.differences),

@@ -13,7 +13,7 @@ use crate::log::record::{Frame, Record};
 use crate::log::subject::{Prefilter, RowSubject};
 use crate::log::world::{FrameState, Row, World};
 use crate::mcp::{Kind, Opaque};
-use crate::tape::Opened;
+use crate::tape::OpenedTape;
 use crate::tape::format::write_record;
 
 /// Prints the frames of a tape that match `filter`, and what is missing from the tape.
@@ -22,7 +22,7 @@ use crate::tape::format::write_record;
 /// Fails if the filter is invalid, or the tape cannot be opened.
 pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failure> {
     let query = query(filter)?;
-    let Opened { header, world, log, seal, torn, last, .. } = opened(name)?;
+    let OpenedTape { header, world, log, seal, torn, last, .. } = opened(name)?;
     let anchor = header.anchor;
     let prefilter = Prefilter::new(&query, &log, 1, last);
     let rows: Vec<_> = world

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::report::{Judgement, render};
 use super::{TapeName, opened, scope};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::http::{UpstreamArguments, service, target};
 use crate::cli::{output, record};
 use crate::host::{Host, Settings};
@@ -19,14 +19,14 @@ use crate::log::Log;
 use crate::log::record::{Body, Channel, Closed, Origin, SessionId};
 use crate::log::world::World;
 use crate::mcp::{Direction, json};
-use crate::replay::rehearsal::{Outcome, Rehearsal};
+use crate::replay::rehearsal::{Rehearsal, RehearsalOutcome};
 use crate::stdio::lifecycle::{self, TERM_GRACE};
-use crate::stdio::link::End;
+use crate::stdio::link::LinkEnd;
 use crate::tape::compare::{Side, compare};
 use crate::tape::script::Script;
 use crate::tape::similarity::Ignored;
-use crate::tape::writer::Subject;
-use crate::tape::{Opened, Recorder, TapeWriter, files};
+use crate::tape::writer::RecordingInfo;
+use crate::tape::{OpenedTape, Recorder, TapeWriter, files};
 use crate::transport::child::Spec;
 use crate::transport::http::Guard;
 use crate::transport::memory;
@@ -81,7 +81,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let log = Log::new(crate::clock::Clock::system(), usize::MAX);
     let mut recorder = match &arguments.record {
         Some(path) => {
-            let subject = Subject {
+            let subject = RecordingInfo {
                 name: tape.header.name.clone(),
                 target: arguments.command.clone(),
                 parent: Some(tape.header.tape.clone()),
@@ -113,7 +113,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 if let Some(recorder) = &mut recorder {
                     recorder.finish();
                 }
-                return Ok(ExitCode::from(Kind::Interrupted as u8));
+                return Ok(ExitCode::from(FailureKind::Interrupted as u8));
             }
         };
         if outcome.answered == 0 || !has_spoken(&log) {
@@ -143,7 +143,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let against = arguments.upstream.as_deref().map_or_else(|| arguments.command.join(" "), target);
     let title = format!("{} against {against}", files::stem(&tape.path));
     output::print(&render(&report, &title, arguments.output)).map_err(Failure::usage)?;
-    Ok(if report.has_drift() { ExitCode::from(Kind::Check as u8) } else { ExitCode::SUCCESS })
+    Ok(if report.has_drift() { ExitCode::from(FailureKind::Check as u8) } else { ExitCode::SUCCESS })
 }
 
 /// Returns `true` if the server itself has sent a message. An answer that shadowcat makes in the
@@ -188,9 +188,9 @@ fn last_words(log: &Log) -> String {
 async fn rehearse(
     host: &Arc<Host>,
     arguments: &Arguments,
-    tape: &Opened,
+    tape: &OpenedTape,
     script: &Script,
-) -> Result<Outcome, Failure> {
+) -> Result<RehearsalOutcome, Failure> {
     let (to_server, from_client) = memory::pipe(PIPE_CHUNKS);
     let (to_client, from_server) = memory::pipe(PIPE_CHUNKS);
     let rehearsal = Rehearsal::new(script, to_server, from_server, record::INSPECT_LIMIT, arguments.timeout);
@@ -212,7 +212,7 @@ async fn rehearse(
         Failure::peer(error).hint("the command after -- is run directly, without a shell")
     })?;
     let process = child.process.clone();
-    let client = End { source: Box::new(from_client), sink: Box::new(to_client) };
+    let client = LinkEnd { source: Box::new(from_client), sink: Box::new(to_client) };
     let nowhere = Box::new(std::io::sink());
     let (session, threads) =
         host.open_stdio(name, &spec, child, client, nowhere, true).map_err(Failure::peer)?;

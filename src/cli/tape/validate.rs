@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::progress::Bar;
 use super::{explain, find};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::log::record::{Body, Gap};
 use crate::tape::care::{self, Repaired};
@@ -69,7 +69,7 @@ pub fn validate(name: &str, repairs: bool, format: Format) -> Result<ExitCode, F
     if repairs && !whole {
         return repair(name);
     }
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(Kind::Check as u8) })
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(FailureKind::Check as u8) })
 }
 
 fn repair(name: &str) -> Result<ExitCode, Failure> {

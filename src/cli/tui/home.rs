@@ -11,7 +11,7 @@ use crate::cli::record::Recording;
 use crate::cli::{demo, output, tape};
 use crate::clock::{Clock, Stamp};
 use crate::control::client::CallError;
-use crate::control::{Client, Hub, sockets};
+use crate::control::{ControlClient, Hub, sockets};
 use crate::engine::{Command, Tell};
 use crate::log::record::Level;
 use crate::tui::{App, Appearance, NextScreen};
@@ -123,7 +123,8 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
     }
     let doors = sockets::doors();
     let met = doors.iter().map(|door| async {
-        let met = tokio::time::timeout(HELLO_TIMEOUT, Client::connect(&door.path, "shadowcat tui")).await;
+        let met =
+            tokio::time::timeout(HELLO_TIMEOUT, ControlClient::connect(&door.path, "shadowcat tui")).await;
         met.ok()?.ok().map(|(_, facts, _)| facts.anchor)
     });
     let anchors = futures_util::future::join_all(met).await;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::process::{Child, Command};
 
 use crate::cli::failure::Failure;
-use crate::control::{Client, Hub};
+use crate::control::{ControlClient, Hub};
 
 /// Remote machine, and the command that reaches it.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Remote {
 
 /// Engine on another machine, as `ctl sessions` prints it.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Engine {
+pub struct RemoteEngine {
     /// Path of the control socket on that machine.
     pub socket: PathBuf,
     /// Wall time of the engine's record time zero, in microseconds since the Unix epoch.
@@ -74,7 +74,7 @@ impl Remote {
     /// # Errors
     /// Fails if the machine does not answer within 20 seconds, refuses the login, or has no
     /// `shadowcat`.
-    pub async fn sessions(&self) -> Result<Vec<Engine>, Failure> {
+    pub async fn sessions(&self) -> Result<Vec<RemoteEngine>, Failure> {
         let failed = |why: String| {
             Failure::peer(format!("{self}: {why}"))
                 .hint("`ssh` must log in without a password, and find `shadowcat` there")
@@ -89,7 +89,7 @@ impl Remote {
                 said.lines().last().unwrap_or("ssh failed without an error message").to_owned(),
             ));
         }
-        let mut engines: Vec<Engine> =
+        let mut engines: Vec<RemoteEngine> =
             serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
         engines.dedup_by(|a, b| a.socket == b.socket);
         Ok(engines)
@@ -111,7 +111,7 @@ impl Remote {
                 return;
             };
             let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return };
-            if let Ok(met) = Client::over(stdout, stdin, hub.name()).await
+            if let Ok(met) = ControlClient::over(stdout, stdin, hub.name()).await
                 && hub.attach_over(path, met).await.is_ok()
             {
                 tokio::spawn(outlast(child));

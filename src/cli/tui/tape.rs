@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::engine::{Command, Engine, Refusal, Reply, Request, Who};
 use crate::log::record::{Body, Level, Note};
 use crate::log::{Log, breakpoint};
-use crate::tape::{Opened, Status, notes};
+use crate::tape::{OpenedTape, Status, notes};
 use crate::tui::{App, Appearance};
 
 /// Shows the recording called `name` until the user leaves.
@@ -32,12 +32,12 @@ pub async fn run(name: &str, appearance: Appearance) -> Result<ExitCode, Failure
 /// Fails if the terminal has gone.
 pub async fn show(
     terminal: &mut TerminalSession,
-    opened: Opened,
+    opened: OpenedTape,
     appearance: Appearance,
     returns_home: bool,
 ) -> Result<String, Failure> {
     let unfinished = tape::unfinished(&opened);
-    let Opened { path, world, log, bytes, seal, .. } = opened;
+    let OpenedTape { path, world, log, bytes, seal, .. } = opened;
     let status = Status {
         path: Some(path.clone()),
         bytes,

@@ -13,12 +13,12 @@ use crate::log::record::Seq;
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EngineList {
     /// Running shadowcats, in order of process id.
-    pub running: Vec<Engine>,
+    pub running: Vec<EngineSummary>,
 }
 
 /// A running shadowcat.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Engine {
+pub struct EngineSummary {
     /// Display name of its server.
     pub server: String,
     /// Process id.
@@ -35,14 +35,14 @@ pub struct Engine {
 
 /// Result of `list_frames` and `list_tape_frames`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Frames {
+pub struct FramePage {
     /// Matching frames, in order of time.
     pub frames: Vec<FrameFacts>,
 }
 
 /// Result of `wait_for_frame`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Found {
+pub struct FoundFrame {
     /// First frame that matches.
     pub frame: FrameFacts,
 }
@@ -105,8 +105,8 @@ pub struct Injected {
 pub fn schema(tool: &str, generator: &mut SchemaGenerator) -> Value {
     match tool {
         "list_sessions" => of::<EngineList>(generator),
-        "list_frames" | "list_tape_frames" => of::<Frames>(generator),
-        "wait_for_frame" => of::<Found>(generator),
+        "list_frames" | "list_tape_frames" => of::<FramePage>(generator),
+        "wait_for_frame" => of::<FoundFrame>(generator),
         "list_held" => of::<HeldFrames>(generator),
         "list_breakpoints" => of::<Points>(generator),
         "list_tapes" => of::<Tapes>(generator),

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::results::{
-    self, Armed, Done, Edited, Engine, EngineList, Found, Frames, HeldFrames, HeldThere, Injected, Tapes,
+    self, Armed, Done, Edited, EngineList, EngineSummary, FoundFrame, FramePage, HeldFrames, HeldThere,
+    Injected, Tapes,
 };
 use crate::control::api::{Ask, Points};
 use crate::control::client::CallError;
 use crate::control::library;
 use crate::control::reach::{EngineSelector, ReachError};
-use crate::control::schema::{Method, variants};
+use crate::control::schema::{MethodSchema, variants};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::Query;
 use crate::log::record::{Seq, SessionId};
@@ -265,7 +266,7 @@ pub fn offered(control: bool) -> Vec<Tool> {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
     let tool = |read_only: bool| {
-        move |Method { name, help, params }: Method| Tool {
+        move |MethodSchema { name, help, params }: MethodSchema| Tool {
             destructive: name == "drop" || name == "restart",
             result: Value::Null,
             name,
@@ -323,7 +324,7 @@ async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
             for engine in selector(None, by).all().await {
                 let sessions = engine.sessions().await?;
                 let facts = engine.facts;
-                engines.push(Engine {
+                engines.push(EngineSummary {
                     server: facts.name,
                     pid: facts.pid,
                     mode: facts.mode,
@@ -339,14 +340,14 @@ async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
             let limit = Some(limit.unwrap_or(FRAMES));
             let ask = Ask::Frames { filter, from, to: None, limit, newest: true };
             let frames = selector(server, by).one().await?.ask(&ask).await?;
-            Ok(json!(Frames { frames }))
+            Ok(json!(FramePage { frames }))
         }
         ReadTool::Wait { server, filter, timeout, from } => {
             checked(&filter)?;
             let patience = Duration::from_secs(timeout.unwrap_or(30).min(LONGEST));
             let selector = selector(server, by);
             match tokio::time::timeout(patience, selector.first(&filter, from)).await {
-                Ok(frame) => Ok(json!(Found { frame: frame? })),
+                Ok(frame) => Ok(json!(FoundFrame { frame: frame? })),
                 Err(_) => Err(ToolError::Failed(format!("nothing matched {filter:?} within {patience:?}"))),
             }
         }
@@ -371,7 +372,7 @@ async fn look(look: ReadTool, by: &str) -> Result<Value, ToolError> {
             checked(&filter)?;
             let frames =
                 in_background(move || library::frames(&tape, &filter, limit.or(Some(FRAMES)))).await?;
-            Ok(json!(Frames { frames }))
+            Ok(json!(FramePage { frames }))
         }
     }
 }

@@ -17,14 +17,14 @@ const BLOCK: usize = 256;
 /// Time limit for the answer of an engine; short, because a screen waits for it.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(super) struct Archive {
+pub(super) struct RemoteArchive {
     inner: Arc<Mutex<Inner>>,
     runtime: Handle,
     /// Engine and records of the last answer: most readers continue where they are.
     block: Mutex<(usize, Vec<Record>)>,
 }
 
-impl Archive {
+impl RemoteArchive {
     pub(super) fn new(inner: Arc<Mutex<Inner>>) -> Arc<Self> {
         Arc::new(Self { inner, runtime: Handle::current(), block: Mutex::default() })
     }
@@ -79,7 +79,7 @@ impl Archive {
     }
 }
 
-impl store::Archive for Archive {
+impl store::Archive for RemoteArchive {
     fn read(&self, seq: Seq) -> Option<Arc<Record>> {
         let (at, remote) = self.inner.lock().owner(seq)?;
         let record = self.fetch(at, remote)?;

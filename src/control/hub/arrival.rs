@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::{Hub, HubEngine, Machine};
-use crate::control::api::Facts;
-use crate::control::client::{CallError, Client, Notice};
-use crate::control::numbers::Numbers;
+use crate::control::api::EngineFacts;
+use crate::control::client::{CallError, ControlClient, Notice};
+use crate::control::numbers::NumberMap;
 use crate::engine::{Command, Reply};
 use crate::log::record::Record;
 
@@ -25,8 +25,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 struct Arrival {
     path: PathBuf,
     machine: Machine,
-    facts: Facts,
-    client: Client,
+    facts: EngineFacts,
+    client: ControlClient,
     controller: Option<u32>,
     told: mpsc::Receiver<Notice>,
 }
@@ -56,7 +56,7 @@ impl Hub {
     }
 
     async fn meet(&self, path: PathBuf) -> Result<Arrival, CallError> {
-        let met = Client::connect(&path, &self.name).await?;
+        let met = ControlClient::connect(&path, &self.name).await?;
         self.greet(path, Machine::Ours, met).await
     }
 
@@ -67,7 +67,7 @@ impl Hub {
     pub async fn attach_over(
         self: &Arc<Self>,
         path: PathBuf,
-        met: (Client, Facts, mpsc::Receiver<Notice>),
+        met: (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
     ) -> Result<(), CallError> {
         let greeted = tokio::time::timeout(HELLO_TIMEOUT, self.greet(path, Machine::Other, met)).await;
         let arrival = greeted.unwrap_or(Err(CallError::Silent))?;
@@ -79,7 +79,7 @@ impl Hub {
         &self,
         path: PathBuf,
         machine: Machine,
-        (client, facts, told): (Client, Facts, mpsc::Receiver<Notice>),
+        (client, facts, told): (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
     ) -> Result<Arrival, CallError> {
         let controller = match self.decides {
             true => client.command(&Command::Attend { name: self.name.clone() }).await?,
@@ -113,7 +113,7 @@ impl Hub {
                 facts,
                 client,
                 controller,
-                numbers: Numbers::default(),
+                numbers: NumberMap::default(),
                 gone: false,
                 behind: Duration::ZERO,
                 open: Vec::new(),

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::{Hub, Inner};
-use crate::control::client::{CallError, Client};
+use crate::control::client::{CallError, ControlClient};
 use crate::engine::{Command, Refusal, Reply, Request};
 use crate::log::record::{Seq, SessionId};
 
@@ -26,7 +26,7 @@ enum Address {
 /// A command to one engine.
 struct Order {
     at: usize,
-    client: Client,
+    client: ControlClient,
     command: Command,
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::Hub;
 use crate::clock::Stamp;
-use crate::control::api::{Ask, Facts};
+use crate::control::api::{Ask, EngineFacts};
 use crate::log::record::Seq;
 
 /// Interval between two probes of an engine, and time limit for each answer.
@@ -30,7 +30,7 @@ pub(super) async fn mind(hub: Weak<Hub>) {
         lags.resize_with(count.max(lags.len()), VecDeque::new);
         let asked = living.iter().map(|(at, client)| async {
             let ask = Ask::Facts {};
-            let answer = tokio::time::timeout(PROBE_INTERVAL, client.ask::<Facts>(&ask)).await;
+            let answer = tokio::time::timeout(PROBE_INTERVAL, client.ask::<EngineFacts>(&ask)).await;
             (*at, answer.ok().and_then(Result::ok).map(|facts| facts.last))
         });
         let mut changed = false;

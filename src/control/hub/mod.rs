@@ -15,9 +15,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::api::{Facts, Point, Points, Tape};
-use super::client::{Client, Notice};
-use super::numbers::{Free, Numbers};
+use super::api::{EngineFacts, Point, Points, Tape};
+use super::client::{ControlClient, Notice};
+use super::numbers::{Free, NumberMap};
 use super::sockets;
 use crate::clock::{Clock, Stamp};
 use crate::engine::{self, Engine, RunningEngine, Who};
@@ -62,10 +62,10 @@ struct Inner {
 struct HubEngine {
     path: PathBuf,
     machine: Machine,
-    facts: Facts,
-    client: Client,
+    facts: EngineFacts,
+    client: ControlClient,
     controller: Option<u32>,
-    numbers: Numbers,
+    numbers: NumberMap,
     points: Points,
     tape: Tape,
     /// `true` if the engine has ended or cannot be reached any more.
@@ -108,7 +108,7 @@ impl Hub {
     fn start(name: &str, anchor: u64, decides: bool) -> (Arc<Self>, Engine, watch::Receiver<Status>) {
         let log = Log::new(Clock::since(anchor), DEFAULT_BOUND);
         let inner = Arc::<Mutex<Inner>>::default();
-        log.set_archive(archive::Archive::new(Arc::clone(&inner)));
+        log.set_archive(archive::RemoteArchive::new(Arc::clone(&inner)));
         let shown = watch::Sender::new(Snapshot { armed: true, ..Snapshot::default() });
         let (engine, requests) = Engine::new(Arc::clone(&log), shown.subscribe());
         let engine = engine.of(Who { controller: Some(OWN_CONTROLLER), ..Who::person() });
@@ -268,7 +268,7 @@ impl engine::Numbers for Origins {
     fn here(&self, place: Option<&str>, seq: Seq) -> Option<Seq> {
         let inner = self.0.lock();
         let is_it = |member: &&HubEngine| {
-            let Facts { name, pid, .. } = &member.facts;
+            let EngineFacts { name, pid, .. } = &member.facts;
             place.is_none_or(|place| name == place || pid.to_string() == place)
         };
         // Of several matching engines the newest is meant; `place` can select another.

@@ -14,7 +14,7 @@ use super::worker::{Job, Work, work};
 use super::{BATCH, BATCH_BYTES, ServerState, UNDER_WAY};
 use crate::control::api::{Ask, Points, Tape};
 use crate::control::schema::{self, Table};
-use crate::control::wire::{self, Failure, Incoming};
+use crate::control::wire::{self, ErrorObject, Incoming};
 use crate::engine::{Engine, Who};
 use crate::log::{Seq, Tail};
 use crate::tape::format::write_record;
@@ -80,7 +80,7 @@ impl Connection {
                         }
                     }
                     Some((_, Err(error))) => {
-                        let failure = Failure::new(wire::INVALID_REQUEST, error.to_string());
+                        let failure = ErrorObject::new(wire::INVALID_REQUEST, error.to_string());
                         return write.write_all(&wire::answer(&Value::Null, Err(failure))).await;
                     }
                     None => says_no_more = true,
@@ -146,7 +146,7 @@ impl Connection {
             Ok(request) => request,
             Err(error) => {
                 let code = if error.is_data() { wire::INVALID_REQUEST } else { wire::PARSE_ERROR };
-                return Some(wire::answer(&Value::Null, Err(Failure::new(code, error.to_string()))));
+                return Some(wire::answer(&Value::Null, Err(ErrorObject::new(code, error.to_string()))));
             }
         };
         // A message without id is a notification. Peers have no notifications to send: ignore it.
@@ -161,18 +161,18 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, request: Incoming) -> Result<Begun, Failure> {
+    fn begin(&mut self, request: Incoming) -> Result<Begun, ErrorObject> {
         let Incoming { jsonrpc, method, params, .. } = request;
         if jsonrpc != "2.0" {
-            return Err(Failure::new(wire::INVALID_REQUEST, "jsonrpc must be \"2.0\""));
+            return Err(ErrorObject::new(wire::INVALID_REQUEST, "jsonrpc must be \"2.0\""));
         }
         let Some(table) = schema::table(&method) else {
             let text = format!("there is no method {method:?}; `shadowcat ctl schema` lists them");
-            return Err(Failure::new(wire::UNKNOWN_METHOD, text));
+            return Err(ErrorObject::new(wire::UNKNOWN_METHOD, text));
         };
         let tagged = json!({ "method": method, "params": params.unwrap_or_else(|| json!({})) });
         let wrong =
-            |error: serde_json::Error| Failure::new(wire::INVALID_PARAMS, format!("{method}: {error}"));
+            |error: serde_json::Error| ErrorObject::new(wire::INVALID_PARAMS, format!("{method}: {error}"));
         let ask = (table == Table::Asks)
             .then(|| serde_json::from_value::<Ask>(tagged.clone()).map_err(wrong))
             .transpose()?;
@@ -180,13 +180,13 @@ impl Connection {
             return self.hello(*version, name);
         }
         if let Some(Ask::Attach { .. }) = &ask {
-            return Err(Failure::new(
+            return Err(ErrorObject::new(
                 wire::INVALID_REQUEST,
                 "client/attach must be the first message of its connection",
             ));
         }
         let Some(engine) = &self.engine else {
-            return Err(Failure::new(wire::INVALID_REQUEST, "the first request must be hello"));
+            return Err(ErrorObject::new(wire::INVALID_REQUEST, "the first request must be hello"));
         };
         match ask {
             Some(Ask::Subscribe { from }) => {
@@ -206,7 +206,7 @@ impl Connection {
         }
     }
 
-    fn hello(&mut self, version: u32, name: &str) -> Result<Begun, Failure> {
+    fn hello(&mut self, version: u32, name: &str) -> Result<Begun, ErrorObject> {
         check_version(version)?;
         const LONGEST_NAME: usize = 100;
         let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();

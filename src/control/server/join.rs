@@ -9,14 +9,14 @@ use tokio::net::UnixStream;
 
 use super::{Guest, ServerState};
 use crate::control::api::{Ask, VERSION};
-use crate::control::wire::{self, Failure, Incoming};
+use crate::control::wire::{self, ErrorObject, Incoming};
 use crate::log::record::{Body, Level, Note, SessionId};
 
 /// Checks the version of the control protocol that a peer speaks.
 ///
 /// # Errors
 /// If it is not the version of this program; the message says which side to update.
-pub(super) fn check_version(version: u32) -> Result<(), Failure> {
+pub(super) fn check_version(version: u32) -> Result<(), ErrorObject> {
     let program = concat!("shadowcat ", env!("CARGO_PKG_VERSION"));
     let next = match version.cmp(&VERSION) {
         std::cmp::Ordering::Equal => return Ok(()),
@@ -26,7 +26,7 @@ pub(super) fn check_version(version: u32) -> Result<(), Failure> {
     let text = format!(
         "this engine ({program}) speaks version {VERSION} of the control protocol ; the peer speaks {version}: {next}"
     );
-    Err(Failure::new(wire::INCOMPATIBLE, text))
+    Err(ErrorObject::new(wire::INCOMPATIBLE, text))
 }
 
 /// Reads the first line of a connection, without its terminator; `None` if none arrives in time.
@@ -45,7 +45,7 @@ async fn read_first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
             byte => line.push(byte),
         }
         if line.len() > MAX_FIRST_MESSAGE {
-            let failure = Failure::new(wire::INVALID_REQUEST, "the first line is longer than 64 KiB");
+            let failure = ErrorObject::new(wire::INVALID_REQUEST, "the first line is longer than 64 KiB");
             // The peer may be gone; ignore the error.
             let _ = stream.write_all(&wire::answer(&Value::Null, Err(failure))).await;
             return None;
@@ -67,11 +67,11 @@ pub(super) async fn join(
     let tagged = json!({ "method": request.method, "params": request.params.unwrap_or_else(|| json!({})) });
     let asked = match serde_json::from_value(tagged) {
         Ok(Ask::Attach { version, name, share }) => check_version(version).map(|()| (name, share)),
-        Ok(_) => Err(Failure::new(wire::INVALID_REQUEST, "expected client/attach")),
-        Err(error) => Err(Failure::new(wire::INVALID_PARAMS, error.to_string())),
+        Ok(_) => Err(ErrorObject::new(wire::INVALID_REQUEST, "expected client/attach")),
+        Err(error) => Err(ErrorObject::new(wire::INVALID_PARAMS, error.to_string())),
     };
     let able = shared.attach.clone().ok_or_else(|| {
-        Failure::new(wire::REFUSED, "this shadowcat has no server that clients can attach to")
+        ErrorObject::new(wire::REFUSED, "this shadowcat has no server that clients can attach to")
     });
     let joined = match asked.and_then(|asked| Ok((asked, able?))) {
         Ok(((name, shares), attach)) => {

@@ -23,11 +23,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::connection::Connection;
-use super::api::{Ask, Facts, Points, VERSION};
+use super::api::{Ask, EngineFacts, Points, VERSION};
 use super::library;
 use super::reading::{self, Reading};
 use super::sockets::{self, SocketError};
-use super::wire::{self, Failure};
+use super::wire::{self, ErrorObject};
 use crate::engine::Engine;
 use crate::log::query::Query;
 use crate::tape::Status;
@@ -44,7 +44,7 @@ pub struct About {
 }
 
 /// A control socket, which is served until this value is dropped.
-pub struct Server {
+pub struct ControlServer {
     path: PathBuf,
     task: JoinHandle<()>,
     /// Separate runtime, so that requests of peers do not delay the tasks that carry frames.
@@ -104,7 +104,7 @@ pub fn serve(
     about: About,
     recording: watch::Receiver<Status>,
     attach: Option<Attach>,
-) -> Result<Server, SocketError> {
+) -> Result<ControlServer, SocketError> {
     let directory = sockets::directory()?;
     sockets::prepare(&directory)?;
     let path = sockets::socket(&directory, &about.name)?;
@@ -120,7 +120,7 @@ pub fn serve(
     let (ending, ended) = watch::channel(false);
     let shared = Arc::new(ServerState { engine, about, recording, attach, reading });
     let task = runtime.handle().spawn(listen(listener, path.clone(), shared, ended));
-    Ok(Server { path, task, _runtime: runtime, ending })
+    Ok(ControlServer { path, task, _runtime: runtime, ending })
 }
 
 /// A runtime that can be dropped in any context: its tasks are not waited for.
@@ -151,7 +151,7 @@ impl Drop for Apart {
     }
 }
 
-impl Server {
+impl ControlServer {
     /// Stops accepting connections, and gives subscribers up to 500 ms to read the end of the log.
     pub async fn close(self) {
         const PATIENCE: Duration = Duration::from_millis(500);
@@ -169,7 +169,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ControlServer {
     fn drop(&mut self) {
         self.task.abort();
         // The file may be gone already; ignore the error.
@@ -224,7 +224,7 @@ fn is_ours(stream: &UnixStream) -> bool {
 }
 
 impl ServerState {
-    fn read(&self, ask: &Ask) -> Result<Vec<u8>, Failure> {
+    fn read(&self, ask: &Ask) -> Result<Vec<u8>, ErrorObject> {
         /// Number of recordings to return if the request gives none.
         const TAPES: usize = 100;
         let folded = || {
@@ -232,7 +232,7 @@ impl ServerState {
             reading.catch_up();
             reading
         };
-        let refused = |why: String| Failure::new(wire::REFUSED, why);
+        let refused = |why: String| ErrorObject::new(wire::REFUSED, why);
         match ask {
             Ask::Hello { .. } | Ask::Facts {} => Ok(wire::result(&self.facts())),
             Ask::Sessions {} => Ok(wire::result(&folded().sessions())),
@@ -247,7 +247,7 @@ impl ServerState {
                 .map_err(refused),
             Ask::TapeFrames { tape, filter, limit } => {
                 Query::parse(filter)
-                    .map_err(|error| Failure::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
+                    .map_err(|error| ErrorObject::new(wire::INVALID_PARAMS, format!("filter: {error}")))?;
                 library::frames(tape, filter, *limit).map(|frames| wire::result(&frames)).map_err(refused)
             }
             // The connection handles these itself; they do not depend on the log.
@@ -255,9 +255,9 @@ impl ServerState {
         }
     }
 
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> EngineFacts {
         let (about, log) = (self.about.clone(), self.engine.log());
-        Facts {
+        EngineFacts {
             version: VERSION,
             program: concat!("shadowcat ", env!("CARGO_PKG_VERSION")).to_owned(),
             pid: std::process::id(),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::ServerState;
 use crate::control::api::Ask;
-use crate::control::wire::{self, Failure};
+use crate::control::wire::{self, ErrorObject};
 use crate::engine::{Command, Engine, Refusal, Reply, Who};
 
 /// A request to carry out.
@@ -46,7 +46,7 @@ pub(super) async fn work(
             Work::Ask(ask) => {
                 let shared = Arc::clone(&shared);
                 let answer = tokio::task::spawn_blocking(move || shared.read(&ask)).await;
-                answer.unwrap_or_else(|_| Err(Failure::new(wire::REFUSED, "the engine is ending")))
+                answer.unwrap_or_else(|_| Err(ErrorObject::new(wire::REFUSED, "the engine is ending")))
             }
             Work::Command(engine, command) => {
                 let number = attached.as_ref().map(|seat| seat.number);
@@ -98,6 +98,6 @@ async fn carry_out(
     }
 }
 
-fn said(outcome: Result<Reply, Refusal>) -> Result<Vec<u8>, Failure> {
-    outcome.map(|reply| wire::result(&reply)).map_err(|refusal| Failure::new(wire::REFUSED, refusal.0))
+fn said(outcome: Result<Reply, Refusal>) -> Result<Vec<u8>, ErrorObject> {
+    outcome.map(|reply| wire::result(&reply)).map_err(|refusal| ErrorObject::new(wire::REFUSED, refusal.0))
 }

@@ -14,16 +14,16 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::call::CallService;
-use super::facts::{self, Facts};
+use super::facts::{self, ExchangeFacts};
 use super::injected;
-use super::sessions::{Found, HttpSession, HttpSessions};
+use super::sessions::{FoundSession, HttpSession, HttpSessions};
 use crate::log::Seq;
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, LaneId, OpId};
 use crate::mcp::{Direction, Id, Message};
-use crate::session::{Form, Lane, Receipt, Scope};
+use crate::session::{Lane, LaneForm, Receipt, Scope};
 use crate::transport::WriterQueue;
-use crate::transport::http::{Body, BodyError, Cut, Rewrite};
+use crate::transport::http::{BodyError, Cut, HttpBody, Rewrite};
 
 pub use reply::plain;
 
@@ -74,7 +74,7 @@ pub struct Exchange {
 }
 
 /// The facts of a request after it was received.
-struct Asked {
+struct ReceivedRequest {
     seq: Seq,
     op: Option<OpId>,
     id: Option<Id>,
@@ -82,7 +82,7 @@ struct Asked {
     awaits: bool,
     /// `true` if the answer is a stream that no other answer is awaited on.
     listens: bool,
-    facts: Facts,
+    facts: ExchangeFacts,
 }
 
 impl Exchange {
@@ -96,7 +96,7 @@ impl Exchange {
         peer: SocketAddr,
     ) -> Self {
         let message = (!is_long).then(|| facts::message(&parts.headers, body)).flatten();
-        let Found { http_session, is_new } = shared.sessions.find(&parts, message.as_ref(), peer.ip());
+        let FoundSession { http_session, is_new } = shared.sessions.find(&parts, message.as_ref(), peer.ip());
         if is_new {
             injected::serve(&shared.sessions, &shared.upstream, &http_session);
         }
@@ -108,7 +108,7 @@ impl Exchange {
             forward: Arc::clone(&to_upstream),
             back: Some(Arc::clone(&to_client)),
             scope: if is_named { Scope::Session } else { Scope::Exchange },
-            form: Form::Body,
+            form: LaneForm::Body,
             correlation: Correlation::None,
             open_to_us: false,
         });
@@ -139,7 +139,7 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Cut`] if the connection is to be closed.
-    pub async fn run<B>(mut self, body: Bytes, rest: Option<B>) -> Result<Response<Body>, Cut>
+    pub async fn run<B>(mut self, body: Bytes, rest: Option<B>) -> Result<Response<HttpBody>, Cut>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BodyError> + Send,

@@ -7,19 +7,19 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
-use super::{Asked, Exchange};
+use super::{Exchange, ReceivedRequest};
 use crate::http::facts;
 use crate::http::fit::{add, fit, fit_chunked};
 use crate::log::record::Channel;
 use crate::mcp::{Message, compose};
-use crate::session::{Item, Receipt};
-use crate::transport::http::{Body, BodyError, Cut, Unanswered, full};
+use crate::session::{LaneItem, Receipt};
+use crate::transport::http::{BodyError, Cut, HttpBody, Unanswered, full};
 use crate::transport::{Pace, QueuedWrite};
 
 impl Exchange {
     /// Responds to a request of which nothing goes to the upstream: it was answered, dropped, or is an
     /// answer to us.
-    pub(super) async fn unsent(mut self, asked: &Asked) -> Result<Response<Body>, Cut> {
+    pub(super) async fn unsent(mut self, asked: &ReceivedRequest) -> Result<Response<HttpBody>, Cut> {
         if self.to_upstream.is_cut() {
             return Err(Cut);
         }
@@ -39,7 +39,7 @@ impl Exchange {
         status: StatusCode,
         first: QueuedWrite<Receipt>,
         headers: HeaderMap,
-    ) -> Response<Body> {
+    ) -> Response<HttpBody> {
         let mut response = plain(status, Bytes::new());
         let (more, given) = match &first.receipt {
             Some(receipt) => (receipt.more, receipt.head.clone()),
@@ -69,7 +69,11 @@ impl Exchange {
     }
 
     /// Tells the client why the upstream gave no answer.
-    pub(super) async fn fail(mut self, asked: &Asked, unanswered: Unanswered) -> Result<Response<Body>, Cut> {
+    pub(super) async fn fail(
+        mut self,
+        asked: &ReceivedRequest,
+        unanswered: Unanswered,
+    ) -> Result<Response<HttpBody>, Cut> {
         let Unanswered { status, code, why, data, header } = unanswered;
         let headers = HeaderMap::from_iter(header);
         self.check_session(status);
@@ -78,7 +82,7 @@ impl Exchange {
         let cleaner = &self.shared.sessions.context.cleaner;
         let http = asked.facts.of_response(status, facts::recorded(cleaner, &headers));
         let message = Message::parse(line);
-        let item = Item { message, channel: Channel::Main, http: Some(http), wire: None };
+        let item = LaneItem { message, channel: Channel::Main, http: Some(http), wire: None };
         self.http_session.session.answer(self.lane, asked.seq, item);
         let first = self.first_reply().await?;
         Ok(self.answer(status, first, headers))
@@ -192,15 +196,15 @@ struct Streamed {
 
 /// Creates a response body of everything that is queued for the client of an exchange, beginning with
 /// `first`. The exchange lives as long as its client reads.
-pub(super) fn body(exchange: Exchange, first: Option<QueuedWrite<Receipt>>) -> Body {
+pub(super) fn body(exchange: Exchange, first: Option<QueuedWrite<Receipt>>) -> HttpBody {
     streamed(Streamed { exchange, first, paced: None, until_last: false, ended: false })
 }
 
-fn body_until_last(exchange: Exchange, first: QueuedWrite<Receipt>) -> Body {
+fn body_until_last(exchange: Exchange, first: QueuedWrite<Receipt>) -> HttpBody {
     streamed(Streamed { exchange, first: Some(first), paced: None, until_last: true, ended: false })
 }
 
-fn streamed(state: Streamed) -> Body {
+fn streamed(state: Streamed) -> HttpBody {
     let stream = unfold(state, |mut state| async move {
         let piece = state.next().await?;
         Some((piece.map(Frame::data), state))
@@ -268,7 +272,7 @@ impl Streamed {
 }
 
 /// Creates a response of ours with a JSON body.
-pub fn plain(status: StatusCode, body: Bytes) -> Response<Body> {
+pub fn plain(status: StatusCode, body: Bytes) -> Response<HttpBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

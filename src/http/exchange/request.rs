@@ -5,30 +5,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
-use super::{Asked, Exchange};
+use super::{Exchange, ReceivedRequest};
 use crate::http::body::{self, Outbound};
 use crate::http::call::{Call, CallBody};
-use crate::http::facts::{self, Facts};
+use crate::http::facts::{self, ExchangeFacts};
 use crate::http::fit::{fit, mirror};
 use crate::http::injected;
 use crate::log::http::Http;
 use crate::log::record::Channel;
 use crate::mcp::{Kind, Message};
-use crate::session::{Arrived, Item, Receipt};
+use crate::session::{Arrived, LaneItem, Receipt};
 use crate::transport::QueuedWrite;
 use crate::transport::http::{Rewrite, headers};
 
 impl Exchange {
-    fn request_facts(&self) -> (Facts, Box<Http>) {
+    fn request_facts(&self) -> (ExchangeFacts, Box<Http>) {
         let cleaner = &self.shared.sessions.context.cleaner;
         let secret = self.http_session.has_secret_endpoint();
-        let facts = Facts::new(cleaner, self.lane, &self.parts, secret);
+        let facts = ExchangeFacts::new(cleaner, self.lane, &self.parts, secret);
         let http = facts.of_request(facts::recorded(cleaner, &self.parts.headers));
         (facts, http)
     }
 
     /// Receives a request whose body is over the inspect limit.
-    pub(super) fn receive_long<B>(&mut self, begun: Bytes, mut rest: B) -> Asked
+    pub(super) fn receive_long<B>(&mut self, begun: Bytes, mut rest: B) -> ReceivedRequest
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Send,
@@ -53,11 +53,11 @@ impl Exchange {
             session.receive_more(lane, Bytes::new(), true);
             session.end(lane);
         });
-        Asked { seq, op: None, id: None, awaits: true, listens: false, facts }
+        ReceivedRequest { seq, op: None, id: None, awaits: true, listens: false, facts }
     }
 
     /// Receives a request with a whole body.
-    pub(super) fn receive(&mut self, body: Bytes) -> Asked {
+    pub(super) fn receive(&mut self, body: Bytes) -> ReceivedRequest {
         let (facts, http) = self.request_facts();
         let cleaner = &self.shared.sessions.context.cleaner;
         let item = match body.is_empty() {
@@ -77,11 +77,11 @@ impl Exchange {
         };
         let Arrived { seq, op } = self.record(item);
         self.http_session.session.end(self.lane);
-        Asked { seq, op, id, awaits, listens, facts }
+        ReceivedRequest { seq, op, id, awaits, listens, facts }
     }
 
     /// Records the request, with the upstream's address in the place of ours where that is asked for.
-    fn record(&mut self, item: Item) -> Arrived {
+    fn record(&mut self, item: LaneItem) -> Arrived {
         let session = Arc::clone(&self.http_session.session);
         let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
             let wire = item.wire.as_ref().map(|wire| String::from_utf8_lossy(wire).into_owned())?;
@@ -103,7 +103,12 @@ impl Exchange {
     }
 
     /// Makes the call: the request as it came, or with headers that fit the body that replaced it.
-    pub(super) fn call(&mut self, asked: &Asked, first: QueuedWrite<Receipt>, is_long: bool) -> Call {
+    pub(super) fn call(
+        &mut self,
+        asked: &ReceivedRequest,
+        first: QueuedWrite<Receipt>,
+        is_long: bool,
+    ) -> Call {
         let receipt = first.receipt.as_ref();
         let context = self.http_session.request_context(receipt.map_or(asked.seq, |receipt| receipt.frame));
         let is_edited = receipt.is_some_and(|receipt| !receipt.as_it_came);

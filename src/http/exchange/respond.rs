@@ -8,20 +8,24 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::{Asked, Exchange, reply};
+use super::{Exchange, ReceivedRequest, reply};
 use crate::http::call::{Answer, AnswerBody};
 use crate::http::fit::{add, fit, fit_chunked};
 use crate::http::relay::{BrokenOff, Relay};
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, LaneId, Level};
 use crate::mcp::{Direction, Id};
-use crate::session::{Form, Lane, Receipt};
+use crate::session::{Lane, LaneForm, Receipt};
 use crate::transport::QueuedWrite;
-use crate::transport::http::{Body, Cut, full, headers, nothing};
+use crate::transport::http::{Cut, HttpBody, full, headers, nothing};
 
 impl Exchange {
     /// Takes an answer through the pipeline to the client.
-    pub(super) async fn respond(mut self, asked: Asked, answer: Answer) -> Result<Response<Body>, Cut> {
+    pub(super) async fn respond(
+        mut self,
+        asked: ReceivedRequest,
+        answer: Answer,
+    ) -> Result<Response<HttpBody>, Cut> {
         let Answer { mut head, body } = answer;
         let id = asked.id.clone();
         self.learn(&head);
@@ -111,14 +115,14 @@ impl Exchange {
         self.http_session.session.note(None, Level::Warning, text);
     }
 
-    fn open_response(&mut self, asked: &Asked, is_stream: bool) -> LaneId {
+    fn open_response(&mut self, asked: &ReceivedRequest, is_stream: bool) -> LaneId {
         let lane = self.http_session.session.open_lane(Lane {
             direction: Direction::ToClient,
             channel: Channel::Main,
             forward: Arc::clone(&self.to_client),
             back: Some(Arc::clone(&self.http_session.injected)),
             scope: self.scope,
-            form: if is_stream { Form::Event } else { Form::Body },
+            form: if is_stream { LaneForm::Event } else { LaneForm::Body },
             correlation: asked.op.map_or(Correlation::None, Correlation::Of),
             open_to_us: is_stream,
         });
@@ -184,7 +188,7 @@ impl Exchange {
     }
 
     /// Tells the client that the upstream broke off before anything could be passed on.
-    fn broken(mut self, id: Option<&Id>) -> Response<Body> {
+    fn broken(mut self, id: Option<&Id>) -> Response<HttpBody> {
         let why = "shadowcat: the upstream broke off its answer";
         self.http_session.session.note(None, Level::Warning, format!("answered 502: {why}"));
         let status = StatusCode::BAD_GATEWAY;

@@ -51,7 +51,7 @@ pub struct Observed {
 
 /// A tracker, which links the messages of one session.
 #[derive(Default)]
-pub struct Operations {
+pub struct OperationTracker {
     /// The last number used. Shared by all sessions of a log, so that numbers are unique in it.
     counter: Arc<AtomicU32>,
     /// Requests without a response; those that share an id are in the order of their arrival.
@@ -96,7 +96,7 @@ const MEMORY: usize = 4096;
 
 // === impl Operations ===
 
-impl Operations {
+impl OperationTracker {
     /// Creates a tracker that takes the numbers of its operations from `counter`.
     pub fn new(counter: Arc<AtomicU32>) -> Self {
         Self { counter, ..Self::default() }

@@ -4,13 +4,13 @@ use super::*;
 use Direction::{ToClient, ToServer};
 
 struct Story {
-    operations: Operations,
+    operations: OperationTracker,
     seq: Seq,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { operations: Operations::default(), seq: 0 }
+        Self { operations: OperationTracker::default(), seq: 0 }
     }
 
     fn say(&mut self, direction: Direction, text: &str) -> Link {

@@ -15,7 +15,7 @@ pub enum Matcher {
     /// The time of day is compared with this one, in seconds since midnight.
     Clock(f64),
     /// The bytes of the message contain a match.
-    Body(Body),
+    Body(BodySearch),
     /// A node of the message satisfies a test.
     Json(Box<Json>),
 }
@@ -61,7 +61,7 @@ pub enum Op {
 
 /// A search in the bytes of a message.
 #[derive(Debug, Clone)]
-pub enum Body {
+pub enum BodySearch {
     /// A text, in exactly this case.
     Text(String),
     /// A regular expression.
@@ -115,8 +115,8 @@ impl Matcher {
                 .map(Self::Clock)
                 .ok_or_else(|| "needs a time such as 12:03:11".into()),
             Takes::Body => match text.strip_prefix('~') {
-                Some(pattern) => Ok(Self::Body(Body::Regex(bytes_regex(pattern)?))),
-                None => Ok(Self::Body(Body::Text(unquote(text)))),
+                Some(pattern) => Ok(Self::Body(BodySearch::Regex(bytes_regex(pattern)?))),
+                None => Ok(Self::Body(BodySearch::Text(unquote(text)))),
             },
             Takes::Json => Json::parse(text).map(|json| Self::Json(Box::new(json))),
         }
@@ -136,8 +136,8 @@ impl Matcher {
 
     pub(super) fn body(&self, bytes: &[u8]) -> bool {
         match self {
-            Self::Body(Body::Text(text)) => memchr::memmem::find(bytes, text.as_bytes()).is_some(),
-            Self::Body(Body::Regex(regex)) => regex.is_match(bytes),
+            Self::Body(BodySearch::Text(text)) => memchr::memmem::find(bytes, text.as_bytes()).is_some(),
+            Self::Body(BodySearch::Regex(regex)) => regex.is_match(bytes),
             _ => false,
         }
     }
@@ -145,7 +145,7 @@ impl Matcher {
     /// Returns the text that a body must contain, unless a regular expression is searched for.
     pub(super) fn needle(&self) -> Option<&str> {
         match self {
-            Self::Body(Body::Text(text)) => Some(text),
+            Self::Body(BodySearch::Text(text)) => Some(text),
             _ => None,
         }
     }

@@ -21,23 +21,23 @@ use crate::clock::Stamp;
 use crate::mcp::Direction;
 
 pub use moment::{Moment, SessionState};
-pub use operations::{Operation, Operations, State};
+pub use operations::{OperationSummary, OperationTable, State};
 pub use row::{FrameState, Handling, Name, Names, Row};
-pub use session::{Page, Session};
+pub use session::{Page, SessionOverview};
 pub use streams::Stream;
 
 /// The digest of a frame, with its texts interned by this world.
-pub type Digest = digest::Digest<Name>;
+pub type FrameDigest = digest::Digest<Name>;
 
 /// The fold of all records read so far.
 #[derive(Default)]
 pub struct World {
     /// The sessions.
-    pub sessions: BTreeMap<SessionId, Session>,
+    pub sessions: BTreeMap<SessionId, SessionOverview>,
     /// The rows of all frames, in order.
     pub rows: Vec<Row>,
     /// The operations of all sessions.
-    pub operations: Operations,
+    pub operations: OperationTable,
     /// The streams of server-sent events.
     pub streams: BTreeMap<(SessionId, LaneId), Stream>,
     /// The columns that open streams take beside each other; `true` for each that is taken.
@@ -109,7 +109,7 @@ impl World {
 
     /// Folds in a frame of which only the digest is available, its texts interned with
     /// [`World::intern`].
-    pub fn apply_frame(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
+    pub fn apply_frame(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &FrameDigest) {
         (self.last, self.now) = (seq, at);
         let mut digest = *digest;
         self.follow(seq, at, session, &digest);
@@ -174,7 +174,7 @@ impl World {
         }
         let text = format!("session {} began: {}", id.0, opened.target.join(" "));
         self.events.push((seq, at, id, text, Level::Info));
-        let session = Session {
+        let session = SessionOverview {
             id,
             opened: opened.clone(),
             seq,
@@ -244,7 +244,7 @@ impl World {
     }
 
     /// Updates the list of open questions to the client.
-    fn ask(&mut self, seq: Seq, own_method: Option<Name>, digest: &Digest) {
+    fn ask(&mut self, seq: Seq, own_method: Option<Name>, digest: &FrameDigest) {
         let method = own_method.and_then(|method| self.names.text(method));
         let asks = digest.direction == Direction::ToClient
             && (digest.link.role == Role::InputRequired

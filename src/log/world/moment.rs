@@ -1,6 +1,6 @@
 //! The state at an earlier position, derived from a world that has advanced.
 
-use super::{Operation, Row, World};
+use super::{OperationSummary, Row, World};
 use crate::clock::Stamp;
 use crate::log::record::{Facts, OpId, Role, Seq, SessionId};
 use crate::mcp::Direction;
@@ -11,7 +11,7 @@ pub struct Moment<'a> {
     /// The sessions that had begun and not ended.
     pub sessions: Vec<SessionState<'a>>,
     /// Operations without an answer, oldest first.
-    pub in_flight: Vec<&'a Operation>,
+    pub in_flight: Vec<&'a OperationSummary>,
     /// The requests that began the subscriptions in force.
     pub subscriptions: Vec<&'a Row>,
 }
@@ -36,10 +36,10 @@ pub struct SessionState<'a> {
 impl World {
     /// Returns the state when record `seq` had been written.
     pub fn moment(&self, seq: Seq) -> Moment<'_> {
-        let stood = |session: &&super::Session| {
+        let stood = |session: &&super::SessionOverview| {
             session.seq <= seq && session.closed_at.is_none_or(|(closed, _)| closed > seq)
         };
-        let standing = |session: &'_ super::Session| {
+        let standing = |session: &'_ super::SessionOverview| {
             let first_end = session
                 .pages
                 .iter()
@@ -60,8 +60,8 @@ impl World {
                 first_tools,
             }
         });
-        let begun = |operation: &&Operation| self.first(operation).is_some_and(|row| row.seq <= seq);
-        let open = |operation: &&Operation| {
+        let begun = |operation: &&OperationSummary| self.first(operation).is_some_and(|row| row.seq <= seq);
+        let open = |operation: &&OperationSummary| {
             let ended = operation.ended_by().is_some_and(|ended| ended <= seq);
             let session = self.sessions.get(&operation.session).and_then(|session| session.closed_at);
             begun(operation) && !ended && session.is_none_or(|(closed, _)| closed > seq)

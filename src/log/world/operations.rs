@@ -9,7 +9,7 @@ use crate::mcp::Direction;
 
 /// An operation, with what a list shows of it.
 #[derive(Debug, Clone)]
-pub struct Operation {
+pub struct OperationSummary {
     /// The number of the operation.
     pub id: OpId,
     /// The session that it belongs to.
@@ -47,7 +47,7 @@ pub enum State {
     Lost,
 }
 
-impl Operation {
+impl OperationSummary {
     /// Returns the time at which the operation ended, if it has.
     pub fn ended(&self) -> Option<Stamp> {
         (self.ended_by > 0).then_some(self.ended_at)
@@ -71,9 +71,9 @@ impl Operation {
 /// A table of all operations by their numbers. Numbers are counted from 1 and serve as indices. A tape that
 /// was tampered with may have numbers far out of order, which are kept in a map.
 #[derive(Debug, Default)]
-pub struct Operations {
-    dense: Vec<Option<Operation>>,
-    odd: HashMap<OpId, Operation>,
+pub struct OperationTable {
+    dense: Vec<Option<OperationSummary>>,
+    odd: HashMap<OpId, OperationSummary>,
     /// For requests by the server: the client's operation in whose course each was asked.
     causes: HashMap<OpId, Cause>,
     /// For each operation of the client: the operations that the server began in its course.
@@ -81,20 +81,20 @@ pub struct Operations {
     count: usize,
 }
 
-impl Operations {
+impl OperationTable {
     /// Returns the operation numbered `op`.
-    pub fn get(&self, op: OpId) -> Option<&Operation> {
+    pub fn get(&self, op: OpId) -> Option<&OperationSummary> {
         self.dense.get(op.0 as usize).and_then(Option::as_ref).or_else(|| self.odd.get(&op))
     }
 
-    fn get_mut(&mut self, op: OpId) -> Option<&mut Operation> {
+    fn get_mut(&mut self, op: OpId) -> Option<&mut OperationSummary> {
         match self.dense.get_mut(op.0 as usize) {
             Some(slot) => slot.as_mut(),
             None => self.odd.get_mut(&op),
         }
     }
 
-    fn insert(&mut self, operation: Operation) {
+    fn insert(&mut self, operation: OperationSummary) {
         let at = operation.id.0 as usize;
         self.count += 1;
         // Indices far beyond the number of operations would waste memory.
@@ -109,7 +109,7 @@ impl Operations {
     }
 
     /// Returns the operations in the order of their numbers, except those far out of order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Operation> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &OperationSummary> {
         self.dense.iter().flatten()
     }
 
@@ -121,12 +121,12 @@ impl Operations {
 
 impl World {
     /// Adds a frame to its operation, before its row is pushed.
-    pub(super) fn follow(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &super::Digest) {
+    pub(super) fn follow(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &super::FrameDigest) {
         let link = digest.link;
         let Some(op) = link.op else { return };
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         if self.operations.get(op).is_none() {
-            self.operations.insert(Operation {
+            self.operations.insert(OperationSummary {
                 id: op,
                 session,
                 first: place,
@@ -188,22 +188,22 @@ impl World {
     }
 
     /// Returns the operation numbered `op`.
-    pub fn operation(&self, op: OpId) -> Option<&Operation> {
+    pub fn operation(&self, op: OpId) -> Option<&OperationSummary> {
         self.operations.get(op)
     }
 
     /// Returns the first frame of an operation.
-    pub fn first(&self, operation: &Operation) -> Option<&Row> {
+    pub fn first(&self, operation: &OperationSummary) -> Option<&Row> {
         self.rows.get(operation.first as usize)
     }
 
     /// Returns the newest frame of an operation.
-    pub fn last_of(&self, operation: &Operation) -> Option<&Row> {
+    pub fn last_of(&self, operation: &OperationSummary) -> Option<&Row> {
         self.rows.get(operation.last as usize)
     }
 
     /// Returns the frames of an operation, in order.
-    pub fn frames(&self, operation: &Operation) -> impl Iterator<Item = &Row> + use<'_> {
+    pub fn frames(&self, operation: &OperationSummary) -> impl Iterator<Item = &Row> + use<'_> {
         let mut next = Some(operation.first);
         std::iter::from_fn(move || {
             let row = self.rows.get(next? as usize)?;
@@ -213,14 +213,14 @@ impl World {
     }
 
     /// Returns the operation in whose course the row's operation was asked for, or else the latter.
-    pub fn root(&self, row: &Row) -> Option<&Operation> {
+    pub fn root(&self, row: &Row) -> Option<&OperationSummary> {
         let op = row.op()?;
         let cause = self.operations.cause(op).and_then(|cause| self.operations.get(cause.op));
         cause.or_else(|| self.operations.get(op))
     }
 
     /// Returns the frames of an operation and of the operations in its course, in order.
-    pub fn family(&self, operation: &Operation) -> Vec<Seq> {
+    pub fn family(&self, operation: &OperationSummary) -> Vec<Seq> {
         let mut frames: Vec<Seq> = self.frames(operation).map(|row| row.seq).collect();
         let caused = self.operations.caused.get(&operation.id);
         for op in caused.into_iter().flatten().filter_map(|op| self.operations.get(*op)) {

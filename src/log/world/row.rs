@@ -78,7 +78,7 @@ pub struct Row {
     pub direction: Direction,
     /// The kind of the frame.
     pub kind: FrameKind,
-    origin: Origins,
+    origin: OriginKind,
     /// The role of the message in its operation.
     pub role: Role,
     /// The defects of its place in the operation.
@@ -103,7 +103,7 @@ const NONE: u64 = u64::MAX;
 
 /// The kind of an [`Origin`], without the frame that it refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origins {
+enum OriginKind {
     Wire,
     Replaced,
     Answered,
@@ -164,7 +164,7 @@ impl Row {
             status: digest.http.and_then(|http| http.status).unwrap_or(0),
             direction: digest.direction,
             kind: digest.kind,
-            origin: Origins::of(digest.origin),
+            origin: OriginKind::of(digest.origin),
             role: digest.link.role,
             flags: digest.flags,
             quirks: digest.quirks,
@@ -196,12 +196,12 @@ impl Row {
     pub fn origin(&self) -> Origin {
         let of = self.seq - u64::from(self.of);
         match self.origin {
-            Origins::Wire => Origin::Wire,
-            Origins::Replaced => Origin::Replaced(of),
-            Origins::Answered => Origin::Answered(of),
-            Origins::Injected => Origin::Injected,
-            Origins::Replayed => Origin::Replayed,
-            Origins::Remapped => Origin::Remapped(of),
+            OriginKind::Wire => Origin::Wire,
+            OriginKind::Replaced => Origin::Replaced(of),
+            OriginKind::Answered => Origin::Answered(of),
+            OriginKind::Injected => Origin::Injected,
+            OriginKind::Replayed => Origin::Replayed,
+            OriginKind::Remapped => Origin::Remapped(of),
         }
     }
 
@@ -215,7 +215,7 @@ impl Row {
     }
 }
 
-impl Origins {
+impl OriginKind {
     fn of(origin: Origin) -> Self {
         match origin {
             Origin::Wire => Self::Wire,

@@ -7,7 +7,7 @@ use crate::mcp::{Direction, Era};
 
 /// A session, with what the header and the capability card show of it.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct SessionOverview {
     /// The number of the session.
     pub id: SessionId,
     /// The beginning, as last reported: a restarted server has a new process id.
@@ -47,7 +47,7 @@ pub struct Page {
     pub continues: bool,
 }
 
-impl Session {
+impl SessionOverview {
     /// Returns the era that the header shows: the server's, or else the one that the client claims.
     pub fn era(&self) -> Option<Era> {
         let era = |facts: &Option<Facts>| facts.as_ref().and_then(|facts| facts.era);

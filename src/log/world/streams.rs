@@ -1,6 +1,6 @@
 //! The streams of a world, and the operation that each HTTP exchange carries.
 
-use super::{Digest, State, World};
+use super::{FrameDigest, State, World};
 use crate::clock::Stamp;
 use crate::log::record::{Ended, FrameKind, LaneId, Role, Seq, SessionId};
 use crate::mcp::Direction;
@@ -24,7 +24,7 @@ pub struct Stream {
 
 impl World {
     /// Updates the streams, and the operation that each exchange carries.
-    pub(super) fn exchange(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &Digest) {
+    pub(super) fn exchange(&mut self, seq: Seq, at: Stamp, session: SessionId, digest: &FrameDigest) {
         let Some(http) = digest.http else { return };
         self.speaks_http = true;
         if http.stream {

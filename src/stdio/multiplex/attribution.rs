@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::log::record::VerdictKind;
 use crate::mcp::compose::{self, meta};
-use crate::mcp::id_map::{IdMap, Pending};
+use crate::mcp::id_map::{IdMap, PendingRequest};
 use crate::mcp::remap::{is_ambiguous, replace, token};
 use crate::mcp::{Id, Kind, Message, layout};
 
@@ -63,7 +63,7 @@ enum Handshake {
 
 /// The messages that result from a message of a client.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct ToServer {
     /// The line for the server.
     pub to_server: Option<Bytes>,
     /// The line for the client in the place of the server's answer.
@@ -139,7 +139,7 @@ impl Attribution {
         if self.clients.is_empty() {
             self.first.clear();
         }
-        let of = |pending: &Pending<Asked>| pending.value.by == client;
+        let of = |pending: &PendingRequest<Asked>| pending.value.by == client;
         let mut left: Vec<Id> =
             self.pending.iter().filter(|(_, pending)| of(pending)).map(|(id, _)| id.clone()).collect();
         left.sort_by(|one, other| one.token().cmp(other.token()));
@@ -186,7 +186,7 @@ impl Attribution {
     }
 
     /// Takes a message of another client.
-    pub fn outgoing(&mut self, client: ClientId, message: &Message) -> Outgoing {
+    pub fn outgoing(&mut self, client: ClientId, message: &Message) -> ToServer {
         match message.kind() {
             Kind::Request { id, .. } if !id.is_legal() => {
                 refused(id, "an id must be a string or an integer where several clients share a server")
@@ -195,13 +195,13 @@ impl Attribution {
                 refused(id, "a key occurs twice, and servers disagree on which one counts")
             }
             Kind::Request { id, method, .. } => match (&mut self.handshake, &**method) {
-                (Handshake::Answered(answer), "initialize") => Outgoing {
+                (Handshake::Answered(answer), "initialize") => ToServer {
                     answer: Some(handshake_answer(answer, id)),
                     how: Some((
                         VerdictKind::Answer,
                         "the server was initialized before; this is its answer from then".into(),
                     )),
-                    ..Outgoing::default()
+                    ..ToServer::default()
                 },
                 (Handshake::Asked(_, waiting), "initialize") => {
                     waiting.push((client, id.clone()));
@@ -234,10 +234,10 @@ impl Attribution {
                     .collect();
                 let answers: Vec<&[u8]> = answers.iter().map(|answer| answer.trim_ascii_end()).collect();
                 let answer = [b"[", answers.join(&b","[..]).as_slice(), b"]\n"].concat();
-                Outgoing {
+                ToServer {
                     answer: (!answers.is_empty()).then(|| answer.into()),
                     how: Some((VerdictKind::Answer, WHY.into())),
-                    ..Outgoing::default()
+                    ..ToServer::default()
                 }
             }
             Kind::Failure { id: None, .. } | Kind::Opaque(_) => {
@@ -246,19 +246,20 @@ impl Attribution {
         }
     }
 
-    fn ask(&mut self, by: ClientId, id: &Id, message: &Message) -> Outgoing {
+    fn ask(&mut self, by: ClientId, id: &Id, message: &Message) -> ToServer {
         let mapped = self.pending.rename(message, id, Asked { by, is_cancelled: false });
-        Outgoing {
+        ToServer {
             to_server: Some(layout::as_line(&mapped.line)),
             how: mapped.words.map(|words| (VerdictKind::Forward, words)),
-            ..Outgoing::default()
+            ..ToServer::default()
         }
     }
 
-    fn cancel(&mut self, client: ClientId, message: &Message) -> Outgoing {
+    fn cancel(&mut self, client: ClientId, message: &Message) -> ToServer {
         let own = message.param(&["requestId"]).map(token);
-        let is_it =
-            |pending: &Pending<Asked>| pending.value.by == client && Some(&pending.own_id) == own.as_ref();
+        let is_it = |pending: &PendingRequest<Asked>| {
+            pending.value.by == client && Some(&pending.own_id) == own.as_ref()
+        };
         let known = self.pending.iter().find(|(_, pending)| is_it(pending)).map(|(known, _)| known.clone());
         let (Some(known), Some(own)) = (known, &own) else {
             return ignored("no request with that id is under way");
@@ -274,10 +275,10 @@ impl Attribution {
         }
         let line = replace(message.body(), &[(&["params", "requestId"], Some(&known))]);
         let words = format!("requestId {} was changed to {}", own.token(), known.token());
-        Outgoing {
+        ToServer {
             to_server: Some(layout::as_line(&line)),
             how: Some((VerdictKind::Forward, words)),
-            ..Outgoing::default()
+            ..ToServer::default()
         }
     }
 
@@ -336,19 +337,20 @@ impl Attribution {
         {
             return Receivers::of(client, layout::as_line(message.body()));
         }
-        let to = |pending: Option<&Pending<Asked>>, line: fn(&Pending<Asked>, &Message) -> Bytes| {
+        let to = |pending: Option<&PendingRequest<Asked>>,
+                  line: fn(&PendingRequest<Asked>, &Message) -> Bytes| {
             pending.map_or_else(Receivers::first, |pending| {
                 Receivers::of(pending.value.by, layout::as_line(&line(pending, message)))
             })
         };
         if let Some(id) = message.param(&["_meta", meta::SUBSCRIPTION_ID]).map(token) {
-            return to(self.pending.get(&id), Pending::subscription);
+            return to(self.pending.get(&id), PendingRequest::subscription);
         }
         match method {
-            "notifications/progress" => to(self.pending.of_progress(message), Pending::progress),
+            "notifications/progress" => to(self.pending.of_progress(message), PendingRequest::progress),
             "notifications/cancelled" => {
                 let id = message.param(&["requestId"]).map(token);
-                to(id.and_then(|id| self.pending.get(&id)), Pending::cancellation)
+                to(id.and_then(|id| self.pending.get(&id)), PendingRequest::cancellation)
             }
             // Changes of the server's lists concern every client.
             "notifications/tools/list_changed"
@@ -388,7 +390,7 @@ impl Attribution {
     }
 
     /// Removes a request that no answer is awaited to any more.
-    fn settle(&mut self, id: &Id) -> Option<Pending<Asked>> {
+    fn settle(&mut self, id: &Id) -> Option<PendingRequest<Asked>> {
         let pending = self.pending.remove(id)?;
         if pending.value.is_cancelled {
             self.cancelled.retain(|cancelled| cancelled != id);
@@ -413,20 +415,20 @@ impl Receivers {
     }
 }
 
-fn passed(body: &[u8]) -> Outgoing {
-    Outgoing { to_server: Some(layout::as_line(body)), ..Outgoing::default() }
+fn passed(body: &[u8]) -> ToServer {
+    ToServer { to_server: Some(layout::as_line(body)), ..ToServer::default() }
 }
 
-fn ignored(why: &str) -> Outgoing {
-    Outgoing { how: Some((VerdictKind::Drop, why.to_owned())), ..Outgoing::default() }
+fn ignored(why: &str) -> ToServer {
+    ToServer { how: Some((VerdictKind::Drop, why.to_owned())), ..ToServer::default() }
 }
 
-fn refused(id: &Id, why: &str) -> Outgoing {
+fn refused(id: &Id, why: &str) -> ToServer {
     let answer = compose::failure(Some(id), compose::INVALID_REQUEST, &format!("shadowcat: {why}"));
-    Outgoing {
+    ToServer {
         answer: Some(layout::as_line(&answer)),
         how: Some((VerdictKind::Answer, why.to_owned())),
-        ..Outgoing::default()
+        ..ToServer::default()
     }
 }
 

@@ -19,11 +19,11 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use self::attribution::{Attribution, ClientId, Receivers};
-use self::streams::{FirstSink, OtherSink, Source};
+use self::streams::{FirstSink, OtherSink, SharedOutput};
 use crate::log::record::Level;
 use crate::mcp::{Direction, Message};
 use crate::session::{Receipt, Session};
-use crate::stdio::link::End;
+use crate::stdio::link::LinkEnd;
 use crate::transport::{QueuedWrite, Sink, memory};
 
 /// Capacity of the pipe to a client's session, in lines.
@@ -48,7 +48,7 @@ pub struct Multiplexer {
 
 /// A client that joined later than the first.
 struct Other {
-    inbox: memory::Writer,
+    inbox: memory::PipeWriter,
     session: Weak<Session>,
 }
 
@@ -68,11 +68,11 @@ struct Open {
 
 impl Multiplexer {
     /// Puts a multiplexer between a server and its first client, whose end is returned.
-    pub fn before(server: End, limit: usize) -> (Arc<Self>, End) {
+    pub fn before(server: LinkEnd, limit: usize) -> (Arc<Self>, LinkEnd) {
         Self::with_timeout(server, limit, SLOW_CLIENT_TIMEOUT)
     }
 
-    fn with_timeout(server: End, limit: usize, timeout: Duration) -> (Arc<Self>, End) {
+    fn with_timeout(server: LinkEnd, limit: usize, timeout: Duration) -> (Arc<Self>, LinkEnd) {
         let state = Mutex::new(Open { stdin: Some(server.sink), streaming: false });
         let multiplexer = Arc::new(Self {
             clients: Mutex::new(Attribution::new()),
@@ -82,9 +82,9 @@ impl Multiplexer {
             limit,
             timeout,
         });
-        let source = Source::new(&multiplexer, server.source);
+        let source = SharedOutput::new(&multiplexer, server.source);
         let sink = FirstSink(Arc::clone(&multiplexer));
-        (multiplexer, End { source: Box::new(source), sink: Box::new(sink) })
+        (multiplexer, LinkEnd { source: Box::new(source), sink: Box::new(sink) })
     }
 
     /// Sets the session of the first client.
@@ -94,18 +94,18 @@ impl Multiplexer {
     }
 
     /// Adds a client. Returns the server's end for its `session`.
-    pub fn join(self: &Arc<Self>, session: &Arc<Session>) -> (ClientId, End) {
+    pub fn join(self: &Arc<Self>, session: &Arc<Session>) -> (ClientId, LinkEnd) {
         self.add(Arc::downgrade(session))
     }
 
-    fn add(self: &Arc<Self>, session: Weak<Session>) -> (ClientId, End) {
+    fn add(self: &Arc<Self>, session: Weak<Session>) -> (ClientId, LinkEnd) {
         let (inbox, source) = memory::pipe(PIPE_LINES);
         let first = self.first.get().and_then(Weak::upgrade);
         let under_way = first.map(|session| session.unanswered_ids(Direction::ToServer)).unwrap_or_default();
         let client = self.clients.lock().join(under_way);
         self.others.lock().insert(client, Other { inbox, session: Weak::clone(&session) });
         let sink = OtherSink { multiplexer: Arc::clone(self), client, session, long: None };
-        (client, End { source: Box::new(source), sink: Box::new(sink) })
+        (client, LinkEnd { source: Box::new(source), sink: Box::new(sink) })
     }
 
     /// Removes a client. Its requests are cancelled at the server.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 
 use bytes::{Buf, BytesMut};
 
-use super::attribution::{ClientId, Outgoing};
+use super::attribution::{ClientId, ToServer};
 use super::{Multiplexer, READ_BYTES};
 use crate::log::record::VerdictKind;
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::remap::Long;
 use crate::mcp::{Message, compose, layout};
 use crate::session::{Receipt, Session};
@@ -94,7 +94,7 @@ impl Sink<Receipt> for OtherSink {
     }
 }
 
-fn too_long(line: &Long, limit: usize) -> Outgoing {
+fn too_long(line: &Long, limit: usize) -> ToServer {
     let why = format!(
         "a line of more than {limit} bytes is not sent to a server that several clients share; --inspect-limit raises the bound"
     );
@@ -102,16 +102,16 @@ fn too_long(line: &Long, limit: usize) -> Outgoing {
         let text = format!("shadowcat: {why}");
         layout::as_line(&compose::failure(Some(&id), compose::INVALID_REQUEST, &text))
     });
-    Outgoing { answer, how: Some((VerdictKind::Drop, why)), ..Outgoing::default() }
+    ToServer { answer, how: Some((VerdictKind::Drop, why)), ..ToServer::default() }
 }
 
 // === impl Source ===
 
 /// The source of the first client's session: reads the output of the server for all clients.
-pub struct Source {
+pub struct SharedOutput {
     stdout: Box<dyn Read + Send>,
     multiplexer: Arc<Multiplexer>,
-    splitter: Splitter,
+    splitter: LineSplitter,
     /// Bytes for the first client.
     ready: BytesMut,
     chunk: Vec<u8>,
@@ -124,7 +124,7 @@ pub struct Source {
     over: bool,
 }
 
-impl Read for Source {
+impl Read for SharedOutput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.ready.is_empty() && !self.over {
             let length = self.stdout.read(&mut self.chunk)?;
@@ -139,13 +139,13 @@ impl Read for Source {
     }
 }
 
-impl Source {
+impl SharedOutput {
     /// Creates the source over the server's output.
     pub fn new(multiplexer: &Arc<Multiplexer>, stdout: Box<dyn Read + Send>) -> Self {
         Self {
             stdout,
             multiplexer: Arc::clone(multiplexer),
-            splitter: Splitter::new(multiplexer.limit),
+            splitter: LineSplitter::new(multiplexer.limit),
             ready: BytesMut::new(),
             chunk: vec![0; READ_BYTES],
             is_plain: true,
@@ -166,8 +166,9 @@ impl Source {
         let plain = self.long.is_none() && self.multiplexer.clients.lock().is_plain();
         if plain
             && !self.is_plain
-            && let Some(Piece::Line(rest) | Piece::Start(rest) | Piece::More(rest) | Piece::End(rest)) =
-                self.splitter.finish()
+            && let Some(
+                LinePart::Line(rest) | LinePart::Start(rest) | LinePart::More(rest) | LinePart::End(rest),
+            ) = self.splitter.finish()
         {
             // The other clients have left: pass the beginning of a line on, and its rest as it comes.
             self.ready.extend_from_slice(&rest);
@@ -190,15 +191,15 @@ impl Source {
         }
     }
 
-    fn route(&mut self, piece: Piece) {
+    fn route(&mut self, piece: LinePart) {
         match piece {
-            Piece::Line(line) if line.trim_ascii().is_empty() => self.ready.extend_from_slice(&line),
-            Piece::Line(line) => {
+            LinePart::Line(line) if line.trim_ascii().is_empty() => self.ready.extend_from_slice(&line),
+            LinePart::Line(line) => {
                 if self.multiplexer.route(&Message::parse(line.clone())) {
                     self.ready.extend_from_slice(&line);
                 }
             }
-            Piece::Start(bytes) => {
+            LinePart::Start(bytes) => {
                 let long = Long::begin(&bytes);
                 let clients = self.multiplexer.clients.lock();
                 // An answer whose id comes at its end may be for any client that waits.
@@ -212,11 +213,11 @@ impl Source {
                     false => self.ready.extend_from_slice(&bytes),
                 }
             }
-            Piece::More(bytes) => match &mut self.long {
+            LinePart::More(bytes) => match &mut self.long {
                 Some(long) => long.push(&bytes),
                 None => self.ready.extend_from_slice(&bytes),
             },
-            Piece::End(bytes) => match self.long.take() {
+            LinePart::End(bytes) => match self.long.take() {
                 Some(mut long) => {
                     long.push(&bytes);
                     self.refuse(&long);
@@ -240,7 +241,7 @@ impl Source {
     }
 }
 
-impl Drop for Source {
+impl Drop for SharedOutput {
     fn drop(&mut self) {
         self.multiplexer.close();
     }

@@ -33,9 +33,9 @@ impl Read for Stdout {
     }
 }
 
-fn multiplexer(chunks: Vec<Vec<u8>>, limit: usize) -> (Arc<Multiplexer>, End, Stdin) {
+fn multiplexer(chunks: Vec<Vec<u8>>, limit: usize) -> (Arc<Multiplexer>, LinkEnd, Stdin) {
     let stdin = Stdin::default();
-    let server = End { source: Box::new(Stdout(chunks.into_iter())), sink: Box::new(stdin.clone()) };
+    let server = LinkEnd { source: Box::new(Stdout(chunks.into_iter())), sink: Box::new(stdin.clone()) };
     let (multiplexer, end) = Multiplexer::with_timeout(server, limit, Duration::from_millis(20));
     (multiplexer, end, stdin)
 }
@@ -99,8 +99,10 @@ fn a_line_that_is_too_long_is_answered_in_either_direction() {
     end.sink.write_batch(&[said("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}\n")]).unwrap();
     let id = Message::parse(written(&stdin).into()).id().unwrap().token().to_owned();
     let chunks: Vec<Vec<u8>> = answer.replace("ID", &id).as_bytes().chunks(150).map(<[u8]>::to_vec).collect();
-    let mut source =
-        Source::new(&multiplexer, Box::new(Stdout([chunks, vec![b"\n".to_vec()]].concat().into_iter())));
+    let mut source = SharedOutput::new(
+        &multiplexer,
+        Box::new(Stdout([chunks, vec![b"\n".to_vec()]].concat().into_iter())),
+    );
     let mut buffer = [0; 512];
     assert_eq!(source.read(&mut buffer).unwrap(), 1, "nothing of it is the first client's");
     let length = end.source.read(&mut buffer).unwrap();

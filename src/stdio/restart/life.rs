@@ -9,8 +9,8 @@ use super::{POLL_INTERVAL, Phase, RestartableServer};
 use crate::log::record::{Exit, Level};
 use crate::session::Session;
 use crate::stdio::drive::Threads;
-use crate::stdio::lifecycle::{self, ClientWatch, End, TERM_GRACE};
-use crate::transport::child::{Ended, Process};
+use crate::stdio::lifecycle::{self, ClientWatch, ServerEnd, TERM_GRACE};
+use crate::transport::child::{Process, ProcessExit};
 
 impl RestartableServer {
     /// Waits until the server has ended for good, and returns the end of its last process. `replaced` is
@@ -22,10 +22,10 @@ impl RestartableServer {
         client: Option<&ClientWatch>,
         signals: &mut mpsc::Receiver<Signal>,
         replaced: impl Fn(Process),
-    ) -> Ended {
+    ) -> ProcessExit {
         let mut process = self.state.lock().process.clone();
         loop {
-            let End { ended, was_due } =
+            let ServerEnd { ended, was_due } =
                 lifecycle::until_end(session, &process, threads, client, signals).await;
             let next = match was_due {
                 true => None,

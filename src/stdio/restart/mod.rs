@@ -22,13 +22,13 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
-use self::parts::{Greeting, Input, Output};
-use self::streams::{Source, Stderr, Stdin};
+use self::parts::{ProcessInput, ProcessOutput, SavedHandshake};
+use self::streams::{RestartingOutput, Stderr, Stdin};
 use super::lifecycle::TERM_GRACE;
 use crate::log::record::{Level, Seq};
 use crate::mcp::{Direction, Id, Message, compose};
 use crate::session::{Receipt, Session};
-use crate::stdio::link::{self, Server};
+use crate::stdio::link::{self, StartedServer};
 use crate::transport::QueuedWrite;
 use crate::transport::child::{Child, Process, SpawnError, Spec};
 
@@ -49,15 +49,15 @@ struct State {
     process: Process,
     /// Number of processes that were started after the first.
     generation: u32,
-    input: Arc<Input>,
+    input: Arc<ProcessInput>,
     /// Standard output of a new process, until its reader takes it.
-    output: Option<Output>,
+    output: Option<ProcessOutput>,
     /// Standard error of a new process, until its reader takes it.
-    errors: Option<Output>,
+    errors: Option<ProcessOutput>,
     /// Pipe end whose drop interrupts the readers of the process's streams.
     waker: Option<PipeWriter>,
     /// Handshake of the client, for its repetition.
-    greeting: Greeting,
+    greeting: SavedHandshake,
     /// Frames that were written to the process and may be unanswered.
     written: BTreeSet<Seq>,
     /// Number of frames in `written` above which answered ones are removed.
@@ -117,7 +117,7 @@ impl RestartableServer {
     ///
     /// # Errors
     /// Fails if the process or a pipe cannot be created.
-    pub fn start(spec: &Spec, stays: bool) -> Result<(Arc<Self>, Server), SpawnError> {
+    pub fn start(spec: &Spec, stays: bool) -> Result<(Arc<Self>, StartedServer), SpawnError> {
         let Child { process, stdin, stdout, stderr } = spec.spawn()?;
         let failed = |source| SpawnError::Failed {
             command: spec.command.first().cloned().unwrap_or_default(),
@@ -133,11 +133,11 @@ impl RestartableServer {
                 phase: Phase::Up,
                 process: process.clone(),
                 generation: 0,
-                input: Input::new(stdin),
-                output: Some(Output { stream: stdout, wake: Arc::clone(&wake) }),
-                errors: Some(Output { stream: stderr, wake }),
+                input: ProcessInput::new(stdin),
+                output: Some(ProcessOutput { stream: stdout, wake: Arc::clone(&wake) }),
+                errors: Some(ProcessOutput { stream: stderr, wake }),
                 waker: Some(waker),
-                greeting: Greeting::default(),
+                greeting: SavedHandshake::default(),
                 written: BTreeSet::new(),
                 remembers: MIN_REMEMBERED,
                 since: 0,
@@ -145,10 +145,10 @@ impl RestartableServer {
             changed: Condvar::new(),
             reading: AtomicU8::new(Reading::Idle as u8),
         });
-        let source = Source::new(&server);
+        let source = RestartingOutput::new(&server);
         let stderr = Stderr::new(&server);
-        let end = link::End { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&server))) };
-        Ok((server, Server { process, end, stderr: Box::new(stderr) }))
+        let end = link::LinkEnd { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&server))) };
+        Ok((server, StartedServer { process, end, stderr: Box::new(stderr) }))
     }
 
     /// Sets the session of the server, in which restarts are recorded.
@@ -188,14 +188,14 @@ impl RestartableServer {
                 Phase::Restarting => return Err(RestartError::Already),
                 Phase::Over => return Err(RestartError::Over),
             }
-            let input = std::mem::replace(&mut state.input, Input::none());
+            let input = std::mem::replace(&mut state.input, ProcessInput::none());
             (state.process.clone(), input)
         };
         runtime.spawn(Arc::clone(self).replace(old));
         Ok(())
     }
 
-    async fn replace(self: Arc<Self>, (old, input): (Process, Arc<Input>)) {
+    async fn replace(self: Arc<Self>, (old, input): (Process, Arc<ProcessInput>)) {
         // End the process as at a regular shutdown: close its input, wait, then terminate it.
         input.close();
         if tokio::time::timeout(TERM_GRACE, old.wait()).await.is_err() {
@@ -231,9 +231,9 @@ impl RestartableServer {
             }
             state.process = process;
             state.generation += 1;
-            state.input = Input::new(stdin);
-            state.output = Some(Output { stream: stdout, wake: Arc::clone(&wake) });
-            state.errors = Some(Output { stream: stderr, wake });
+            state.input = ProcessInput::new(stdin);
+            state.output = Some(ProcessOutput { stream: stdout, wake: Arc::clone(&wake) });
+            state.errors = Some(ProcessOutput { stream: stderr, wake });
             // Dropping the old waker interrupts the readers of the old process's streams.
             state.waker = Some(waker);
             self.reading.store(Reading::Idle as u8, Ordering::Relaxed);
@@ -318,7 +318,7 @@ impl RestartableServer {
                     continue;
                 }
                 // The client has to repeat the handshake.
-                self.state.lock().greeting = Greeting::default();
+                self.state.lock().greeting = SavedHandshake::default();
             }
             session.fail(request, why);
         }

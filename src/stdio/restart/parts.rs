@@ -14,10 +14,10 @@ use crate::transport::stdio::Blocking;
 use crate::transport::{QueuedWrite, Sink};
 
 /// Standard input of a process. A write blocks while the process does not read.
-pub struct Input(Mutex<Option<Box<dyn Sink<Receipt>>>>);
+pub struct ProcessInput(Mutex<Option<Box<dyn Sink<Receipt>>>>);
 
 /// Output stream of a process, the reading of which can be interrupted.
-pub struct Output {
+pub struct ProcessOutput {
     /// Stream that is read.
     pub stream: Blocking,
     /// Pipe that interrupts the reading once its other end is closed.
@@ -26,7 +26,7 @@ pub struct Output {
 
 /// The handshake messages of the client.
 #[derive(Default)]
-pub struct Greeting {
+pub struct SavedHandshake {
     /// Line of `initialize`, and its frame.
     pub initialize: Option<(Bytes, Seq)>,
     /// Line of `notifications/initialized`.
@@ -37,7 +37,7 @@ pub struct Greeting {
 
 // === impl Input ===
 
-impl Input {
+impl ProcessInput {
     /// Creates the open input of a process.
     pub fn new(stdin: Blocking) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Some(Box::new(stdin)))))
@@ -66,7 +66,7 @@ impl Input {
 
 // === impl Greeting ===
 
-impl Greeting {
+impl SavedHandshake {
     /// Remembers a written line if it belongs to the handshake.
     pub fn learn(&mut self, write: &QueuedWrite<Receipt>) {
         if self.is_over || write.piece.is_some() || write.bytes.len() > MAX_GREETING_BYTES {

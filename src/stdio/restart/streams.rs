@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 
-use super::parts::Output;
+use super::parts::ProcessOutput;
 use super::{MAX_GREETING_BYTES, MIN_REMEMBERED, Phase, Reading, RestartableServer};
 use crate::log::record::{Record, VerdictKind};
-use crate::mcp::line::{Piece, Splitter};
+use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::session::Receipt;
 use crate::transport::{QueuedWrite, Sink};
@@ -100,18 +100,18 @@ impl Drop for Stdin {
 // === impl Source ===
 
 /// Standard output of the server, from which the session reads.
-pub struct Source {
+pub struct RestartingOutput {
     server: Arc<RestartableServer>,
-    output: Option<Output>,
+    output: Option<ProcessOutput>,
     /// Id of the repeated `initialize`, and the splitter of the output, while its answer is awaited.
-    greeting: Option<(Id, Splitter)>,
+    greeting: Option<(Id, LineSplitter)>,
     /// Bytes that were read already and will be returned first.
     ready: BytesMut,
     /// Set if the last byte was not the end of a line.
     mid_line: bool,
 }
 
-impl Source {
+impl RestartingOutput {
     /// Creates the reader, and takes the first process's output.
     pub fn new(server: &Arc<RestartableServer>) -> Self {
         let output = server.state.lock().output.take();
@@ -129,7 +129,7 @@ impl Source {
         let Some((output, phase)) = next else { return false };
         self.output = Some(output);
         self.greeting = match phase {
-            Phase::Greeting(id) => Some((id, Splitter::new(MAX_GREETING_BYTES))),
+            Phase::Greeting(id) => Some((id, LineSplitter::new(MAX_GREETING_BYTES))),
             _ => None,
         };
         // End the unfinished line of the old process, so that it does not run into the new one's first line.
@@ -140,17 +140,18 @@ impl Source {
     }
 
     /// Passes on the lines before and after the answer to the handshake, but not the answer.
-    fn await_answer(&mut self, id: Id, mut splitter: Splitter, bytes: &[u8]) {
+    fn await_answer(&mut self, id: Id, mut splitter: LineSplitter, bytes: &[u8]) {
         splitter.feed(bytes);
         while let Some(piece) = splitter.next_piece() {
-            let (Piece::Line(line) | Piece::Start(line) | Piece::More(line) | Piece::End(line)) = piece;
+            let (LinePart::Line(line) | LinePart::Start(line) | LinePart::More(line) | LinePart::End(line)) =
+                piece;
             let message = Message::parse(line.clone());
             match message.kind() {
                 Kind::Response { id: answered, .. } | Kind::Failure { id: Some(answered), .. }
                     if *answered == id =>
                 {
                     self.server.greeted(&message);
-                    if let Some(Piece::Line(rest) | Piece::End(rest)) = splitter.finish() {
+                    if let Some(LinePart::Line(rest) | LinePart::End(rest)) = splitter.finish() {
                         self.ready.extend_from_slice(&rest);
                     }
                     return;
@@ -162,7 +163,7 @@ impl Source {
     }
 }
 
-impl Read for Source {
+impl Read for RestartingOutput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if !self.ready.is_empty() {
@@ -172,7 +173,7 @@ impl Read for Source {
                 self.mid_line = buffer[..length].last() != Some(&b'\n');
                 return Ok(length);
             }
-            let Some(Output { stream, wake }) = &mut self.output else {
+            let Some(ProcessOutput { stream, wake }) = &mut self.output else {
                 match self.follow() {
                     true => continue,
                     false => return Ok(0),
@@ -197,7 +198,7 @@ impl Read for Source {
     }
 }
 
-impl Drop for Source {
+impl Drop for RestartingOutput {
     fn drop(&mut self) {
         self.note(Reading::Drained);
     }
@@ -208,7 +209,7 @@ impl Drop for Source {
 /// Standard error of the server, from which the session reads.
 pub struct Stderr {
     server: Arc<RestartableServer>,
-    output: Option<Output>,
+    output: Option<ProcessOutput>,
     mid_line: bool,
 }
 
@@ -223,7 +224,7 @@ impl Stderr {
 impl Read for Stderr {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let Some(Output { stream, wake }) = &mut self.output else {
+            let Some(ProcessOutput { stream, wake }) = &mut self.output else {
                 match self.server.following(|state| state.errors.take()) {
                     Some(output) => self.output = Some(output),
                     None => return Ok(0),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Changed;
+use super::ReportedDifference;
 use crate::log::record::Seq;
 use crate::tape::script::{Script, Turn, outcome};
 use crate::tape::similarity::{Difference, Ignored, differences};
@@ -16,19 +16,19 @@ pub struct CallChange {
     /// Method and target of the call.
     pub title: String,
     /// Kind of change.
-    pub kind: Kind,
+    pub kind: CallChangeKind,
     /// Request in the first recording; `None` if the call is new.
     pub a: Option<Seq>,
     /// Request in the second recording; `None` if the call is missing.
     pub b: Option<Seq>,
     /// Differences between the answers.
-    pub differences: Vec<Changed>,
+    pub differences: Vec<ReportedDifference>,
 }
 
 /// Kind of change of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum CallChangeKind {
     /// The answers differ.
     Changed,
     /// The call succeeded, and fails now.
@@ -43,7 +43,7 @@ pub enum Kind {
     Silent,
 }
 
-impl Kind {
+impl CallChangeKind {
     /// Returns the name of the change for people.
     pub const fn word(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
         let Some(at) = same(was, &left) else {
             changes.push(CallChange {
                 title: was.title(),
-                kind: Kind::Missing,
+                kind: CallChangeKind::Missing,
                 a: Some(was.seq),
                 b: None,
                 differences: Vec::new(),
@@ -112,23 +112,23 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
                 Some(why) => {
                     volatile.insert((title.clone(), difference.path, why.to_owned()));
                 }
-                None => differences.push(Changed::from(difference)),
+                None => differences.push(ReportedDifference::from(difference)),
             }
         }
         if differences.is_empty() {
             continue;
         }
         let kind = match (is.answer(), failed(&values.0), failed(&values.1)) {
-            (None, ..) => Kind::Silent,
-            (_, false, true) => Kind::Fails,
-            (_, true, false) => Kind::Works,
-            _ => Kind::Changed,
+            (None, ..) => CallChangeKind::Silent,
+            (_, false, true) => CallChangeKind::Fails,
+            (_, true, false) => CallChangeKind::Works,
+            _ => CallChangeKind::Changed,
         };
         changes.push(CallChange { title, kind, a: Some(was.seq), b: Some(is.seq), differences });
     }
     changes.extend(left.into_iter().map(|new| CallChange {
         title: new.title(),
-        kind: Kind::New,
+        kind: CallChangeKind::New,
         a: None,
         b: Some(new.seq),
         differences: Vec::new(),
@@ -139,7 +139,13 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Behaviour {
 impl CallChange {
     /// Returns the change of a call that got no answer.
     pub fn silent(turn: &Turn) -> Self {
-        Self { title: turn.title(), kind: Kind::Silent, a: Some(turn.seq), b: None, differences: Vec::new() }
+        Self {
+            title: turn.title(),
+            kind: CallChangeKind::Silent,
+            a: Some(turn.seq),
+            b: None,
+            differences: Vec::new(),
+        }
     }
 }
 
@@ -266,9 +272,9 @@ fn offers_that_fail(a: &Script, b: &Script) -> Vec<CallChange> {
         let fails = |turn: &Turn| turn.answer().is_some_and(|line| failed(&outcome(&line.message)));
         let answers = |turn: &Turn| turn.answer().is_some();
         let kind = match &is {
-            Some(is) if answers(&was) && !answers(is) => Kind::Silent,
-            Some(is) if !fails(&was) && fails(is) => Kind::Fails,
-            Some(is) if fails(&was) && answers(is) && !fails(is) => Kind::Works,
+            Some(is) if answers(&was) && !answers(is) => CallChangeKind::Silent,
+            Some(is) if !fails(&was) && fails(is) => CallChangeKind::Fails,
+            Some(is) if fails(&was) && answers(is) && !fails(is) => CallChangeKind::Works,
             _ => continue,
         };
         changes.push(CallChange {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Changed;
+use super::ReportedDifference;
 use crate::log::record::SessionId;
 use crate::mcp::compose::meta;
 use crate::tape::script::{Script, outcome};
@@ -14,7 +14,7 @@ use crate::tape::similarity::{Ignored, differences};
 /// Kind of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Offer {
+pub enum OfferType {
     /// Information, capabilities and instructions of the server.
     Server,
     /// A tool.
@@ -30,7 +30,7 @@ pub enum Offer {
 /// Kind of change of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Change {
+pub enum ChangeKind {
     /// The offer exists in the second recording only.
     Added,
     /// The offer exists in the first recording only.
@@ -45,16 +45,16 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OfferChange {
     /// Kind of the offer.
-    pub offer: Offer,
+    pub offer: OfferType,
     /// Name or URI of the offer; empty for the server.
     pub name: String,
     /// Kind of change.
-    pub change: Change,
+    pub change: ChangeKind,
     /// Differences between the definitions.
-    pub differences: Vec<Changed>,
+    pub differences: Vec<ReportedDifference>,
 }
 
-impl Offer {
+impl OfferType {
     /// Returns the name of the kind for people.
     pub const fn word(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Offer {
     }
 }
 
-impl Change {
+impl ChangeKind {
     /// Returns the name of the change for people.
     pub const fn word(self) -> &'static str {
         match self {
@@ -80,15 +80,15 @@ impl Change {
 }
 
 /// List methods, with the member of the result, the key that names an item, and the kind of offer.
-const LISTS: [(&str, &str, &str, Offer); 4] = [
-    ("tools/list", "tools", "name", Offer::Tool),
-    ("resources/list", "resources", "uri", Offer::Resource),
-    ("resources/templates/list", "resourceTemplates", "uriTemplate", Offer::Template),
-    ("prompts/list", "prompts", "name", Offer::Prompt),
+const LISTS: [(&str, &str, &str, OfferType); 4] = [
+    ("tools/list", "tools", "name", OfferType::Tool),
+    ("resources/list", "resources", "uri", OfferType::Resource),
+    ("resources/templates/list", "resourceTemplates", "uriTemplate", OfferType::Template),
+    ("prompts/list", "prompts", "name", OfferType::Prompt),
 ];
 
 /// Offers that a server was seen to make.
-type Offers = BTreeMap<(Offer, String), Value>;
+type Offers = BTreeMap<(OfferType, String), Value>;
 
 /// Returns the changes of offers from `a` to `b`. A kind of offer that was requested in only one of
 /// them is not compared.
@@ -105,7 +105,7 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Vec<OfferChange> {
 }
 
 fn compare_session(a: &Offers, b: &Offers) -> Vec<OfferChange> {
-    let kinds = |offers: &Offers| -> Vec<Offer> { offers.keys().map(|(offer, _)| *offer).collect() };
+    let kinds = |offers: &Offers| -> Vec<OfferType> { offers.keys().map(|(offer, _)| *offer).collect() };
     let (asked_a, asked_b) = (kinds(a), kinds(b));
     let mut changes = Vec::new();
     for ((offer, name), was) in a {
@@ -114,16 +114,19 @@ fn compare_session(a: &Offers, b: &Offers) -> Vec<OfferChange> {
         match b.get(&(*offer, name.clone())) {
             Some(is) => {
                 let found = differences(was, is);
-                let found: Vec<Changed> =
-                    found.into_iter().filter(|each| each.volatile.is_none()).map(Changed::from).collect();
+                let found: Vec<ReportedDifference> = found
+                    .into_iter()
+                    .filter(|each| each.volatile.is_none())
+                    .map(ReportedDifference::from)
+                    .collect();
                 let flipped = found.iter().any(|each| each.path.starts_with("$.annotations"));
                 match found.is_empty() {
                     true => {}
-                    false if flipped => changes.push(change(Change::Flipped, found)),
-                    false => changes.push(change(Change::Changed, found)),
+                    false if flipped => changes.push(change(ChangeKind::Flipped, found)),
+                    false => changes.push(change(ChangeKind::Changed, found)),
                 }
             }
-            None if asked_b.contains(offer) => changes.push(change(Change::Removed, Vec::new())),
+            None if asked_b.contains(offer) => changes.push(change(ChangeKind::Removed, Vec::new())),
             None => {}
         }
     }
@@ -131,7 +134,7 @@ fn compare_session(a: &Offers, b: &Offers) -> Vec<OfferChange> {
         changes.push(OfferChange {
             offer: *offer,
             name: name.clone(),
-            change: Change::Added,
+            change: ChangeKind::Added,
             differences: Vec::new(),
         });
     }
@@ -155,7 +158,7 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
                 .filter_map(|key| Some((key.to_owned(), result.get(key)?.clone())))
                 .collect();
             server.extend(info.map(|info| ("serverInfo".to_owned(), info.clone())));
-            offers.insert((Offer::Server, String::new()), server.into());
+            offers.insert((OfferType::Server, String::new()), server.into());
         }
         let Some((_, member, key, offer)) = LISTS.into_iter().find(|(method, ..)| *method == turn.method)
         else {

@@ -15,9 +15,9 @@ use crate::log::world::World;
 use crate::log::{Log, SessionId};
 use crate::mcp::Era;
 
-pub use behaviour::{CallChange, Kind as CallKind, OF_ONE_ERA};
-pub use contract::{Change, Offer, OfferChange};
-pub use timing::{Cost, Quantiles, Timing};
+pub use behaviour::{CallChange, CallChangeKind as CallKind, OF_ONE_ERA};
+pub use contract::{ChangeKind, OfferChange, OfferType};
+pub use timing::{Quantiles, Timing, TokenCost};
 
 /// Side of a comparison: a recording, or a session of it.
 pub struct Side<'a> {
@@ -39,7 +39,7 @@ pub struct Report {
     /// Durations of the calls that were made in both.
     pub timing: Vec<Timing>,
     /// Estimated tokens of both.
-    pub cost: Cost,
+    pub cost: TokenCost,
     /// Places where results differ every time: call, JSONPath and reason.
     pub volatile: Vec<(String, String, String)>,
     /// Protocol eras of both, as far as they are known.
@@ -50,7 +50,7 @@ pub struct Report {
 
 /// A difference, as a report shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Changed {
+pub struct ReportedDifference {
     /// JSONPath of the difference.
     pub path: String,
     /// Value in the first recording; `None` if there is none.
@@ -61,14 +61,14 @@ pub struct Changed {
     pub is: Option<Value>,
 }
 
-impl From<Difference> for Changed {
+impl From<Difference> for ReportedDifference {
     fn from(difference: Difference) -> Self {
         let Difference { path, was, is, .. } = difference;
         Self { path, was, is }
     }
 }
 
-impl Changed {
+impl ReportedDifference {
     /// Returns the difference on one line.
     pub fn summary(&self) -> String {
         format!("{}: {} → {}", self.path, brief(self.was.as_ref()), brief(self.is.as_ref()))

@@ -33,7 +33,7 @@ pub struct Timing {
 
 /// Estimated tokens of both recordings: bytes divided by four.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Cost {
+pub struct TokenCost {
     /// Tokens of the tool definitions, from the newest list.
     pub definitions: (u64, u64),
     /// Tokens of the answers to all other requests.
@@ -74,7 +74,7 @@ fn durations(script: &Script) -> BTreeMap<String, Vec<Duration>> {
 }
 
 /// Returns the estimated tokens of both recordings.
-pub fn cost(a: &Script, b: &Script) -> Cost {
+pub fn cost(a: &Script, b: &Script) -> TokenCost {
     let answers = |script: &Script, is_list: bool| -> u64 {
         let size = |turn: &crate::tape::script::Turn| {
             turn.answer().map_or(0, |answer| answer.message.raw().len() as u64 / 4)
@@ -85,7 +85,7 @@ pub fn cost(a: &Script, b: &Script) -> Cost {
             false => of_kind.map(size).sum(),
         }
     };
-    Cost {
+    TokenCost {
         definitions: (answers(a, true), answers(b, true)),
         answers: (answers(a, false), answers(b, false)),
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Source, said};
+use super::{ExportSource, said};
 
 const COLUMNS: [&str; 14] = [
     "seq",
@@ -25,7 +25,7 @@ const COLUMNS: [&str; 14] = [
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{}\r\n", COLUMNS.join(","))?;
     for (row, record) in source.each() {
         let Some(frame) = record.frame() else { continue };

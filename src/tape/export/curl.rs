@@ -3,14 +3,14 @@
 
 use std::io::{self, Write};
 
-use super::Source;
+use super::ExportSource;
 use crate::mcp::Direction;
 
 /// Writes the script.
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "#!/bin/sh")?;
     writeln!(out, "# Requests of a client, recorded {}.", crate::clock::iso(source.header.anchor))?;
     let url = source.header.target.first().filter(|target| target.contains("://"));
@@ -20,7 +20,7 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn over_http(source: &Source<'_>, url: &str, out: &mut dyn Write) -> io::Result<()> {
+fn over_http(source: &ExportSource<'_>, url: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# Secrets were not recorded: fill in what stands in [secret …].")?;
     writeln!(out, "# The server returns the session id in its response to initialize (Mcp-Session-Id).")?;
     writeln!(out, "url=${{1:-{}}}", quoted(url))?;
@@ -78,7 +78,7 @@ fn over_http(source: &Source<'_>, url: &str, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-fn over_stdio(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn over_stdio(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let command: Vec<String> = source.header.target.iter().map(|word| quoted(word)).collect();
     writeln!(
         out,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::Source;
+use super::ExportSource;
 use crate::log::http::Http;
 use crate::log::record::{LaneId, SessionId};
 use crate::mcp::Direction;
@@ -15,7 +15,7 @@ use crate::mcp::Direction;
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut entries: BTreeMap<(SessionId, LaneId), Entry> = BTreeMap::new();
     let mut sockets: BTreeMap<SessionId, (String, Vec<Value>)> = BTreeMap::new();
     for (row, record) in source.each() {

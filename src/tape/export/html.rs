@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::Source;
+use super::ExportSource;
 
 /// HTML of the page around the data.
 const PAGE: &str = include_str!("page.html");
@@ -16,7 +16,7 @@ const HOLE: &str = "\"@DATA@\"";
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let (before, after) = PAGE.split_once(HOLE).unwrap_or((PAGE, ""));
     out.write_all(before.as_bytes())?;
     let head = json!({

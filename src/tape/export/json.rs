@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::Source;
+use super::ExportSource;
 
 /// Writes one document with the tape, its sessions and its frames.
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn document(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn document(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let sessions = source.world.sessions.values().map(|session| {
         json!({
             "session": session.id.0,
@@ -49,7 +49,7 @@ pub fn document(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn lines(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn lines(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (row, record) in source.each() {
         if let Some(frame) = record.frame() {
             writeln!(out, "{}", source.object(row, frame))?;

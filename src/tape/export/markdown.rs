@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Source, said};
+use super::{ExportSource, said};
 use crate::log::world::State;
 use crate::mcp::{Direction, layout};
 
@@ -10,7 +10,7 @@ use crate::mcp::{Direction, layout};
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let (header, world) = (source.header, source.world);
     let errors = source.each().filter(|(row, _)| row.is_error).count();
     writeln!(out, "# {}\n", escaped(&header.name))?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::format::Header;
-use super::opened::Opened;
+use super::opened::OpenedTape;
 use crate::clock::{self, Stamp};
 use crate::log::record::{Frame, Record};
 use crate::log::world::{FrameState, Row, World};
@@ -24,7 +24,7 @@ use crate::mcp::layout;
 use crate::mcp::token::quote;
 
 /// A tape, or a selection of its frames, that is exported.
-pub struct Source<'a> {
+pub struct ExportSource<'a> {
     /// Header of the tape.
     pub header: &'a Header,
     /// State folded from all records of the tape.
@@ -39,15 +39,15 @@ pub struct Source<'a> {
 
 /// An export format.
 #[derive(Clone, Copy)]
-pub struct Form {
+pub struct ExportFormat {
     /// Name of the format on the command line.
     pub name: &'static str,
     /// Description of the format for the help text.
     pub help: &'static str,
-    write: fn(&Source<'_>, &mut dyn Write) -> io::Result<()>,
+    write: fn(&ExportSource<'_>, &mut dyn Write) -> io::Result<()>,
 }
 
-impl Form {
+impl ExportFormat {
     /// Export formats, in the order of the help text.
     pub const ALL: [Self; 9] = [
         Self { name: "json", help: "one document", write: json::document },
@@ -70,14 +70,14 @@ impl Form {
     ///
     /// # Errors
     /// Returns an error if `out` cannot be written.
-    pub fn write(self, source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(self, source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
         (self.write)(source, out)
     }
 }
 
-impl<'a> Source<'a> {
+impl<'a> ExportSource<'a> {
     /// Selects the frames of `tape` that `asked` accepts.
-    pub fn new(tape: &'a Opened, asked: impl Fn(&Row) -> bool) -> Self {
+    pub fn new(tape: &'a OpenedTape, asked: impl Fn(&Row) -> bool) -> Self {
         let frames = tape.world.rows.iter().filter(|row| asked(row)).map(|row| row.seq).collect();
         let progress = Box::new(|_| ());
         Self { header: &tape.header, world: &tape.world, log: &tape.log, frames, progress }

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Source;
-use crate::log::world::{Operation, Row, State};
+use super::ExportSource;
+use crate::log::world::{OperationSummary, Row, State};
 use crate::mcp::Direction;
 use crate::tape::writer::hex;
 
@@ -15,7 +15,7 @@ use crate::tape::writer::hex;
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let world = source.world;
     let mut spans = Vec::new();
     for (row, _) in source.each() {
@@ -38,12 +38,12 @@ pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Derives an id from the id of the tape, so that the same tape gives the same traces.
-fn id(source: &Source<'_>, what: &str, length: usize) -> String {
+fn id(source: &ExportSource<'_>, what: &str, length: usize) -> String {
     let hash = Sha256::new().chain_update(&source.header.tape).chain_update(what);
     hex(hash)[..length].to_owned()
 }
 
-fn span(source: &Source<'_>, operation: &Operation, first: &Row) -> Value {
+fn span(source: &ExportSource<'_>, operation: &OperationSummary, first: &Row) -> Value {
     let world = source.world;
     let nanos = |at| (source.wall(at) * 1000).to_string();
     let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });

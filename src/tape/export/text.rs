@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use super::{Source, said};
+use super::{ExportSource, said};
 use crate::mcp::{Direction, layout};
 
 /// Writes a line about the tape and one line per frame.
 ///
 /// # Errors
 /// Returns an error if `out` cannot be written.
-pub fn write(source: &Source<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(source: &ExportSource<'_>, out: &mut dyn Write) -> io::Result<()> {
     let header = source.header;
     writeln!(
         out,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{ImportError, Imported, is_message, millis};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin};
-use crate::mcp::sse::{Event, Piece, Splitter};
+use crate::mcp::sse::{Event, EventPart, EventSplitter};
 use crate::mcp::{Direction, Message, Opaque, layout, secret, sensitive};
 use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
@@ -171,11 +171,11 @@ impl Reading {
 
 /// Returns the events of a complete stream.
 fn events(stream: &str) -> Vec<Event> {
-    let mut splitter = Splitter::new(usize::MAX);
+    let mut splitter = EventSplitter::new(usize::MAX);
     splitter.feed(stream.as_bytes());
     let pieces = std::iter::from_fn(|| splitter.next_piece()).collect::<Vec<_>>();
     let event = |piece| match piece {
-        Piece::Event(event) => Some(event),
+        EventPart::Event(event) => Some(event),
         _ => None,
     };
     pieces.into_iter().chain(splitter.finish()).filter_map(event).collect()

@@ -11,7 +11,7 @@ use crate::mcp::sse;
 
 /// An import format.
 #[derive(Clone, Copy)]
-pub struct Form {
+pub struct ImportFormat {
     /// Name of the format on the command line.
     pub name: &'static str,
     /// Description of the format for the help text.
@@ -34,7 +34,7 @@ pub struct Imported {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The text is in no known format.
-    #[error("unknown format; supported formats: {}", Form::ALL.map(|form| form.name).join(", "))]
+    #[error("unknown format; supported formats: {}", ImportFormat::ALL.map(|form| form.name).join(", "))]
     Unknown,
     /// The text is broken.
     #[error("not a valid {form} file: {what}")]
@@ -49,7 +49,7 @@ pub enum ImportError {
     Empty(&'static str),
 }
 
-impl Form {
+impl ImportFormat {
     /// Import formats, in the order in which they are tried.
     pub const ALL: [Self; 4] = [
         Self { name: "har", help: "HTTP Archive 1.2 of a browser or proxy", is: har::is, read: har::read },

@@ -16,7 +16,7 @@ pub const ENTRY: usize = 56;
 
 /// Location and summary of a record, as far as a fold needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Offset of its line in the part.
     pub offset: u64,
     /// Length of its line with the terminator; 0 stands for a record that is not on the tape.
@@ -45,7 +45,7 @@ pub enum Brief {
 
 /// Texts that were used so far in a part, with the frame that used each first.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct EntryNames {
     methods: HashMap<String, u32>,
     targets: HashMap<String, u32>,
 }
@@ -132,9 +132,9 @@ fn index_of<T: PartialEq>(all: &[T], one: &T) -> u32 {
     all.iter().position(|each| each == one).and_then(|at| u32::try_from(at).ok()).unwrap_or(0)
 }
 
-impl Entry {
+impl IndexEntry {
     /// Returns the entry of a record whose line of `length` bytes is at `offset`.
-    pub fn of(record: &Record, offset: u64, length: usize, names: &mut Names) -> Self {
+    pub fn of(record: &Record, offset: u64, length: usize, names: &mut EntryNames) -> Self {
         let brief = match &record.body {
             Body::Frame(frame) => brief_frame(record.seq, frame, names),
             Body::Sent(sent) if sent.length.is_none() && fits(record.seq, sent.frame) => {
@@ -276,7 +276,7 @@ impl Entry {
 }
 
 /// Returns the digest of a frame, if an entry can hold all of it.
-fn brief_frame(seq: Seq, frame: &Frame, names: &mut Names) -> Option<Brief> {
+fn brief_frame(seq: Seq, frame: &Frame, names: &mut EntryNames) -> Option<Brief> {
     let number = u32::try_from(seq).ok()?;
     let digest: Digest<Cow<'_, str>> = Digest::of(frame);
     let fits = frame.elements.is_empty()
@@ -341,8 +341,8 @@ mod tests {
             why: None,
         };
         for brief in [Brief::Frame(frame), Brief::Sent(sent), Brief::Other] {
-            let entry = Entry { offset: 1 << 40, length: 7, mono: 9, session: 1, verbatim: true, brief };
-            assert_eq!(Entry::decode(&entry.encode(10), 10), Some(entry));
+            let entry = IndexEntry { offset: 1 << 40, length: 7, mono: 9, session: 1, verbatim: true, brief };
+            assert_eq!(IndexEntry::decode(&entry.encode(10), 10), Some(entry));
         }
     }
 }

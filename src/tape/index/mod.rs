@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::log::record::Seq;
 
-pub use entry::{Brief, ENTRY, Entry, Names};
+pub use entry::{Brief, ENTRY, EntryNames, IndexEntry};
 
 /// First bytes of an index; the last of them is the version.
 const MAGIC: [u8; 8] = *b"sc-idx\0\x02";
@@ -39,11 +39,11 @@ pub fn header(first: Seq, begins: &[u8]) -> Vec<u8> {
 
 /// Entries that wait to be written. Records that are not on the tape become holes in the file.
 #[derive(Debug, Default)]
-pub struct Pending(Vec<(u64, Vec<u8>)>);
+pub struct PendingEntries(Vec<(u64, Vec<u8>)>);
 
-impl Pending {
+impl PendingEntries {
     /// Adds the entry of record `seq`; `last` is the record whose entry was added before.
-    pub fn add(&mut self, last: Seq, seq: Seq, entry: &Entry) {
+    pub fn add(&mut self, last: Seq, seq: Seq, entry: &IndexEntry) {
         let missing = seq.saturating_sub(last + 1);
         if missing > 0 || self.0.is_empty() {
             self.0.push((missing * ENTRY as u64, Vec::new()));
@@ -122,15 +122,15 @@ impl Index {
     }
 
     /// Returns the entry of record `seq`, if it has one.
-    pub fn entry(&self, seq: Seq) -> Option<Entry> {
+    pub fn entry(&self, seq: Seq) -> Option<IndexEntry> {
         let place = seq.checked_sub(self.first)?;
         let mut bytes = [0; ENTRY];
         self.file.read_exact_at(&mut bytes, HEADER + place * ENTRY as u64).ok()?;
-        Entry::decode(&bytes, seq)
+        IndexEntry::decode(&bytes, seq)
     }
 
     /// Returns the entries from `seq` on in order, with the positions of their records.
-    pub fn entries(&self, seq: Seq) -> impl Iterator<Item = (Seq, Entry)> + use<'_> {
+    pub fn entries(&self, seq: Seq) -> impl Iterator<Item = (Seq, IndexEntry)> + use<'_> {
         /// Number of entries that are read at once.
         const CHUNK: usize = 8192;
         let mut next = self.first.max(seq);
@@ -148,7 +148,7 @@ impl Index {
                     }
                 }
                 let bytes: &[u8; ENTRY] = chunk[at..].first_chunk()?;
-                let (seq, entry) = (next, Entry::decode(bytes, next));
+                let (seq, entry) = (next, IndexEntry::decode(bytes, next));
                 at += ENTRY;
                 next += 1;
                 if let Some(entry) = entry {

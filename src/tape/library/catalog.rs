@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::entry::Entry;
+use super::entry::ListedTape;
 use super::{data, directories, is_recorded};
 use crate::tape::{files, part};
 
@@ -214,7 +214,7 @@ impl Catalog {
         let changed: Vec<_> = (1..)
             .zip(changed)
             .map(|(at, (name, path, stamp))| {
-                let read = (name, Entry::of(&path), stamp);
+                let read = (name, ListedTape::of(&path), stamp);
                 progress(at, count);
                 read
             })
@@ -243,7 +243,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Returns an error if the database cannot be read.
-    pub fn find(&self, wanted: &Wanted) -> Result<Vec<Entry>, CatalogError> {
+    pub fn find(&self, wanted: &Wanted) -> Result<Vec<ListedTape>, CatalogError> {
         let mut clauses = vec!["id IS NOT NULL".to_owned()];
         let mut values: Vec<Box<dyn rusqlite::ToSql>> = Vec::new();
         let mut need = |clause: &str, value: Box<dyn rusqlite::ToSql>| {
@@ -286,7 +286,7 @@ impl Catalog {
         let sql = format!("SELECT * FROM tapes WHERE {} ORDER BY started DESC, path", clauses.join(" AND "));
         let mut statement = self.0.prepare(&sql)?;
         let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(|value| &**value).collect();
-        let rows = statement.query_map(&values[..], Entry::read)?;
+        let rows = statement.query_map(&values[..], ListedTape::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -7,11 +7,11 @@ use rusqlite::{Connection, Row, params};
 use super::item;
 use crate::log::record::{Exit, FrameKind};
 use crate::mcp::Direction;
-use crate::tape::{Opened, files, notes};
+use crate::tape::{OpenedTape, files, notes};
 
 /// A tape, as it is listed in the index.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Entry {
+pub struct ListedTape {
     /// Path of the first part.
     pub path: PathBuf,
     /// Id of the tape, the same in all its parts.
@@ -50,7 +50,7 @@ pub struct Entry {
     pub is_kept: bool,
 }
 
-impl Entry {
+impl ListedTape {
     /// Reads the entry of a tape; returns `None` for later parts and files that are not tapes.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let known = item(path)?;
@@ -157,7 +157,7 @@ impl Entry {
 
 /// Describes how the server of the last session failed. A server that was terminated by one of the
 /// signals in `TOLD` has not failed.
-fn failure(tape: &Opened) -> Option<String> {
+fn failure(tape: &OpenedTape) -> Option<String> {
     const TOLD: [i32; 4] = [1, 2, 9, 15];
     const MAX_CHARS: usize = 200;
     let world = &tape.world;

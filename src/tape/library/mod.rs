@@ -9,17 +9,17 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::files;
-use super::format::{Header, Line, Seal, read_line};
+use super::format::{Header, Seal, TapeLine, read_line};
 use super::notes;
 use super::part::{self, OpenError, PartFile};
-use super::source::Source;
+use super::source::PartBytes;
 
 pub use catalog::{Catalog, CatalogError, Wanted};
-pub use entry::Entry;
+pub use entry::ListedTape;
 
 /// A tape in the library.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub struct LibraryTape {
     /// Path of the first part.
     pub path: PathBuf,
     /// Header of the first part.
@@ -116,13 +116,13 @@ pub fn new_name(name: &str, wall: u64) -> String {
 }
 
 /// Returns every tape of the library, newest first. Files that are not tapes are left out.
-pub fn list() -> Vec<Item> {
-    let mut items: Vec<Item> = directories().iter().flat_map(|directory| scan(directory)).collect();
+pub fn list() -> Vec<LibraryTape> {
+    let mut items: Vec<LibraryTape> = directories().iter().flat_map(|directory| scan(directory)).collect();
     items.sort_by(|a, b| b.header.anchor.cmp(&a.header.anchor).then_with(|| a.path.cmp(&b.path)));
     items
 }
 
-fn scan(directory: &Path) -> Vec<Item> {
+fn scan(directory: &Path) -> Vec<LibraryTape> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.flatten().map(|entry| entry.path());
     paths.filter(|path| files::is_tape(path)).filter_map(|path| item(&path)).collect()
@@ -130,7 +130,7 @@ fn scan(directory: &Path) -> Vec<Item> {
 
 /// Reads the header, size and seal of one tape. Returns `None` for later parts, for files that are
 /// not tapes, and for documents of an older version that are not named like a tape.
-pub fn item(path: &Path) -> Option<Item> {
+pub fn item(path: &Path) -> Option<LibraryTape> {
     let PartFile { header, migrated, .. } = PartFile::open(path).ok()?;
     if header.part != 1 || (migrated.is_some() && !files::is_tape(path)) {
         return None;
@@ -144,19 +144,19 @@ pub fn item(path: &Path) -> Option<Item> {
         modified = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX);
     }
     let seal = parts.last().and_then(|last| seal(last));
-    Some(Item { path: path.to_owned(), header, bytes, seal, modified })
+    Some(LibraryTape { path: path.to_owned(), header, bytes, seal, modified })
 }
 
 /// Reads the seal that ends the last part of a tape, if there is one.
 fn seal(path: &Path) -> Option<Seal> {
-    let source = Source::open(path).ok()?;
+    let source = PartBytes::open(path).ok()?;
     let length = source.length().ok()?;
     let size = length.min(64 << 10);
     let mut end = vec![0; usize::try_from(size).unwrap_or(0)];
     source.read_exact_at(&mut end, length - size).ok()?;
     let line = end.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
     match read_line(line) {
-        Ok(Line::Seal(seal)) if !seal.continued => Some(seal),
+        Ok(TapeLine::Seal(seal)) if !seal.continued => Some(seal),
         _ => None,
     }
 }
@@ -176,17 +176,17 @@ pub fn find(name: &str) -> Result<PathBuf, FindError> {
     if name == "-" || path.is_file() {
         return Ok(path.to_owned());
     }
-    let file = |item: &Item| {
+    let file = |item: &LibraryTape| {
         item.path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default()
     };
     let items = list();
-    let fits = |item: &&Item| {
+    let fits = |item: &&LibraryTape| {
         file(item).starts_with(name)
             || item.header.tape.starts_with(name)
             || item.header.name == name
             || notes::labels(&item.path).name.as_deref() == Some(name)
     };
-    let found: Vec<&Item> = items.iter().filter(fits).collect();
+    let found: Vec<&LibraryTape> = items.iter().filter(fits).collect();
     match found[..] {
         [] => Err(FindError::None(name.to_owned())),
         [only] => Ok(only.path.clone()),

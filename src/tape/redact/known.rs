@@ -12,7 +12,7 @@ const MAX_SECRETS: usize = 4096;
 
 /// Secrets found so far.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownSecrets {
     /// Numbers of the secrets of each kind, in the order in which they were found.
     numbers: HashMap<String, HashMap<String, usize>>,
     /// Secrets that are looked for in every text, with their kinds.
@@ -22,7 +22,7 @@ pub struct Known {
     is_stale: bool,
 }
 
-impl Known {
+impl KnownSecrets {
     /// Returns the placeholder of a secret: the same for the same secret, so that repetitions are
     /// visible, without anything from which the secret could be guessed.
     pub fn placeholder(&mut self, kind: &str, secret: &str) -> String {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_secret_has_a_name_and_is_found_again() {
-        let mut known = Known::default();
+        let mut known = KnownSecrets::default();
         assert_eq!(known.placeholder("x", "hunter2-hunter2"), "[redacted:x]");
         assert_eq!(known.placeholder("x", "swordfish-99"), "[redacted:x#2]");
         assert_eq!(known.placeholder("x", "hunter2-hunter2"), "[redacted:x]");

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use regex::Regex;
 
-use self::known::Known;
+use self::known::KnownSecrets;
 use self::text::{DEPTH, Hits, is_clean, is_clean_header};
 use super::format::Header;
 use crate::log::http::Http;
@@ -37,15 +37,15 @@ pub struct Redactor {
     named: Option<Regex>,
     paths: Vec<(String, JsonPath)>,
     patterns: Vec<Regex>,
-    found: Mutex<Found>,
-    known: Mutex<Known>,
+    found: Mutex<Redactions>,
+    known: Mutex<KnownSecrets>,
     /// Streams that are inside of a private key printed line by line.
     inside: Mutex<HashSet<(SessionId, Channel, Direction)>>,
     learning: AtomicBool,
 }
 
 /// Number of replacements, by the kind of the secret and its place.
-pub type Found = BTreeMap<(String, String), u64>;
+pub type Redactions = BTreeMap<(String, String), u64>;
 
 /// Error of a path or pattern for [`Redactor::new`].
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ impl Redactor {
     }
 
     /// Returns the replacements made so far.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> Redactions {
         self.found.lock().clone()
     }
 

@@ -14,7 +14,7 @@ use super::Redactor;
 use crate::mcp::sensitive::{self, Sensitivity};
 use crate::mcp::tree::Node;
 use crate::mcp::{json, secret};
-use crate::tape::spans::{self, Member, Step};
+use crate::tape::spans::{self, Element, MemberSpan};
 
 /// Maximum nesting of JSON in strings that is searched. Each level doubles the backslashes, so
 /// deeper nesting hardly occurs.
@@ -88,11 +88,11 @@ impl Redactor {
         let mut telling = Tellings::new(text, &steps, self);
         for step in &steps {
             let (token, place, is_key) = match step {
-                Step::Member(member) => {
+                Element::Member(member) => {
                     telling.enter(member);
                     continue;
                 }
-                Step::Scalar { token, place, is_key } => (token.clone(), place, *is_key),
+                Element::Scalar { token, place, is_key } => (token.clone(), place, *is_key),
             };
             let spelled = &text[token.clone()];
             let said = match json::unescape(&bytes[token.clone()]) {
@@ -246,7 +246,7 @@ fn is_kind(kind: &str, detail: Option<&str>) -> bool {
 }
 
 /// A value that is a secret because of its name.
-struct Told {
+struct NamedSecret {
     value: Range<usize>,
     name: String,
     place: String,
@@ -260,17 +260,17 @@ struct Tellings<'a> {
     /// Objects like `{"name": "password", "value": …}`: their offsets, and the sensitive name.
     pairs: Vec<(usize, String)>,
     /// Values that are secrets as a whole and whose end is not reached, outer ones first.
-    open: Vec<Told>,
+    open: Vec<NamedSecret>,
     /// JSON schemas (2020-12) of members with sensitive names: a schema describes values, and only
     /// its examples are secrets.
     schemas: Vec<(Range<usize>, String)>,
 }
 
 impl<'a> Tellings<'a> {
-    fn new(text: &'a str, steps: &[Step], redactor: &'a Redactor) -> Self {
+    fn new(text: &'a str, steps: &[Element], redactor: &'a Redactor) -> Self {
         let mut pairs = Vec::new();
         for step in steps {
-            if let Step::Member(member) = step
+            if let Element::Member(member) = step
                 && matches!(&text[member.key.clone()], "\"name\"" | "\"key\"")
                 && let Some(name) = json::unescape(&text.as_bytes()[member.value.clone()])
                 && redactor.sensitivity(&name).is_some()
@@ -281,12 +281,12 @@ impl<'a> Tellings<'a> {
         Self { text, redactor, pairs, open: Vec::new(), schemas: Vec::new() }
     }
 
-    fn open(&mut self, member: &Member, name: &str, telling: Sensitivity) {
+    fn open(&mut self, member: &MemberSpan, name: &str, telling: Sensitivity) {
         let (value, place) = (member.value.clone(), member.place.clone());
-        self.open.push(Told { value, name: name.to_owned(), place, telling });
+        self.open.push(NamedSecret { value, name: name.to_owned(), place, telling });
     }
 
-    fn enter(&mut self, member: &Member) {
+    fn enter(&mut self, member: &MemberSpan) {
         let bytes = self.text.as_bytes();
         let name = json::unescape(&bytes[member.key.clone()]).unwrap_or_default();
         let value = member.value.clone();
@@ -310,7 +310,7 @@ impl<'a> Tellings<'a> {
     }
 
     /// Returns the secret value that contains the scalar at `at`, if there is one.
-    fn at(&mut self, at: usize, is_text: bool) -> Option<&Told> {
+    fn at(&mut self, at: usize, is_text: bool) -> Option<&NamedSecret> {
         self.open.retain(|told| told.value.end > at);
         // A number under a plural name, such as a count of tokens, is not a secret.
         self.open.iter().find(|told| told.value.start <= at && (is_text || told.telling == Sensitivity::One))

@@ -7,7 +7,7 @@ use crate::tape::similarity::{Difference, Ignored, differences, score};
 
 /// A recorded request that answers another one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct MatchedRequest {
     /// Index of its turn in the script.
     pub turn: usize,
     /// Quality of the match.
@@ -59,7 +59,7 @@ impl Matching {
         method: &str,
         target: Option<&str>,
         params: &Value,
-    ) -> Option<Found> {
+    ) -> Option<MatchedRequest> {
         let found = self.look(script, method, target, params)?;
         if !matches!(found.how, How::Nearest { .. }) {
             self.mark_used(script, found.turn);
@@ -76,13 +76,19 @@ impl Matching {
         self.used[turn] += 1;
     }
 
-    fn look(&self, script: &Script, method: &str, target: Option<&str>, params: &Value) -> Option<Found> {
+    fn look(
+        &self,
+        script: &Script,
+        method: &str,
+        target: Option<&str>,
+        params: &Value,
+    ) -> Option<MatchedRequest> {
         let wanted = self.without_ignored(params);
         let greets = GREETINGS.contains(&method);
         let same = |turn: &Turn| turn.method == method && turn.target.as_deref() == target;
         let exact = |turn: &Turn| same(turn) && (greets || self.without_ignored(&turn.params) == wanted);
         if let Some(turn) = self.unused(script, &exact) {
-            return Some(Found { turn, how: How::Exact });
+            return Some(MatchedRequest { turn, how: How::Exact });
         }
         let alike = |turn: &Turn| {
             let recorded = self.without_ignored(&turn.params);
@@ -90,7 +96,7 @@ impl Matching {
             same(turn) && differences(&recorded, &wanted).iter().all(varies)
         };
         if let Some(turn) = self.unused(script, &alike) {
-            return Some(Found { turn, how: How::Alike });
+            return Some(MatchedRequest { turn, how: How::Alike });
         }
         let scored = candidates(script).filter(|(_, turn)| turn.method == method).map(|(at, turn)| {
             let score = score(&self.without_ignored(&turn.params), &wanted);
@@ -103,7 +109,10 @@ impl Matching {
         let (turn, score) = scored.max_by(better)?;
         let recorded = self.without_ignored(&script.turns[turn].params);
         let same = same(&script.turns[turn]);
-        Some(Found { turn, how: How::Nearest { score, differences: differences(&recorded, &wanted), same } })
+        Some(MatchedRequest {
+            turn,
+            how: How::Nearest { score, differences: differences(&recorded, &wanted), same },
+        })
     }
 
     /// Returns the first matching turn that has not answered yet; if all have, the last one that

@@ -4,5 +4,5 @@ mod discover;
 mod matching;
 mod standin;
 
-pub use matching::{Found, How, Matching};
-pub use standin::{Heard, OnMiss, Options, Said, StandIn};
+pub use matching::{How, MatchedRequest, Matching};
+pub use standin::{Heard, OnMiss, Said, StandIn, StandInOptions};

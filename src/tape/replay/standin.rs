@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::discover;
-use super::matching::{Found, How, Matching};
+use super::matching::{How, MatchedRequest, Matching};
 use crate::clock::{Clock, Stamp};
 use crate::log::record::Seq;
 use crate::mcp::compose::{self, meta};
@@ -19,7 +19,7 @@ use crate::tape::similarity::{Ignored, brief};
 
 /// Configuration of a stand-in.
 #[derive(Debug, Default)]
-pub struct Options {
+pub struct StandInOptions {
     /// Reaction to a request that the recording does not have.
     pub on_miss: OnMiss,
     /// Speed at which recorded times are kept; `None` to answer at once.
@@ -101,8 +101,8 @@ struct PlayingTurn {
 impl StandIn {
     /// Creates a stand-in for the server in `script`; notifications before the first message of the
     /// client are due at once.
-    pub fn new(script: Script, options: Options, clock: Clock) -> Self {
-        let Options { on_miss, speed, ignored } = options;
+    pub fn new(script: Script, options: StandInOptions, clock: Clock) -> Self {
+        let StandInOptions { on_miss, speed, ignored } = options;
         let prologue = script.prologue.iter().filter(|line| line.kind == LineKind::Loose);
         let ready = prologue.map(|line| said(line.message.body(), Some(line.seq))).collect();
         Self {
@@ -157,13 +157,13 @@ impl StandIn {
         let token = message.param(&["_meta", "progressToken"]).map(token);
         let found = self.matching.find(&self.script, method, target.as_deref(), &params);
         let nearest = match found {
-            Some(Found { turn, how: how @ (How::Exact | How::Alike) }) => {
+            Some(MatchedRequest { turn, how: how @ (How::Exact | How::Alike) }) => {
                 let by = self.script.turns[turn].seq;
                 self.begin(turn, id, token);
                 return Heard::Answered { by, how };
             }
             // The answer of another tool is not an answer to this request.
-            Some(Found { turn, how: how @ How::Nearest { same: true, .. } })
+            Some(MatchedRequest { turn, how: how @ How::Nearest { same: true, .. } })
                 if self.on_miss == OnMiss::Nearest =>
             {
                 let by = self.script.turns[turn].seq;
@@ -171,7 +171,7 @@ impl StandIn {
                 self.begin(turn, id, token);
                 return Heard::Answered { by, how };
             }
-            Some(Found { turn, how }) => Some((self.script.turns[turn].seq, how)),
+            Some(MatchedRequest { turn, how }) => Some((self.script.turns[turn].seq, how)),
             None => None,
         };
         if method == "ping" {
@@ -195,8 +195,9 @@ impl StandIn {
 
     fn begin(&mut self, turn: usize, id: Id, token: Option<Id>) {
         let mut player = Player::new(self.clock.clone(), self.speed);
-        let nanos =
-            |line: &script::Line| Stamp::from_nanos(u64::try_from(line.after.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = |line: &script::ScriptedMessage| {
+            Stamp::from_nanos(u64::try_from(line.after.as_nanos()).unwrap_or(u64::MAX))
+        };
         let times = self.script.turns[turn].lines.iter().map(nanos).collect();
         player.play();
         self.running.push(PlayingTurn { turn, id, token, player, times });

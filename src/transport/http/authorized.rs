@@ -9,7 +9,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::{Body, Connect, Sending, ServerAddress, Unanswered, full};
+use super::{Connect, HttpBody, Sending, ServerAddress, Unanswered, full};
 use crate::oauth::discovery::Challenge;
 use crate::oauth::{LoginError, TokenManager};
 
@@ -28,7 +28,7 @@ impl Authorized {
         Arc::new(Self { inner, tokens })
     }
 
-    async fn pass(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
+    async fn pass(&self, request: Request<HttpBody>) -> Result<Response<HttpBody>, Unanswered> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let short = body.size_hint().upper().is_some_and(|length| length <= MAX_RESENT_BYTES);
@@ -93,7 +93,7 @@ enum Want {
     More,
 }
 
-fn asks(response: &Response<Body>) -> Option<(Want, Challenge)> {
+fn asks(response: &Response<HttpBody>) -> Option<(Want, Challenge)> {
     let challenge = Challenge::of(response.headers());
     match response.status() {
         StatusCode::UNAUTHORIZED => Some((Want::Token, challenge.unwrap_or_default())),
@@ -104,7 +104,7 @@ fn asks(response: &Response<Body>) -> Option<(Want, Challenge)> {
     }
 }
 
-async fn gather(mut body: Body) -> Result<Bytes, super::BodyError> {
+async fn gather(mut body: HttpBody) -> Result<Bytes, super::BodyError> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
@@ -115,7 +115,7 @@ async fn gather(mut body: Body) -> Result<Bytes, super::BodyError> {
 }
 
 impl Connect for Authorized {
-    fn send(&self, request: Request<Body>) -> Sending<'_> {
+    fn send(&self, request: Request<HttpBody>) -> Sending<'_> {
         Box::pin(self.pass(request))
     }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::Body;
+use super::HttpBody;
 
 /// A server that HTTP requests are sent to.
 pub trait Connect: Send + Sync + 'static {
@@ -14,14 +14,14 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Errors
     /// The future fails with [`Unanswered`] if the server does not respond.
-    fn send(&self, request: Request<Body>) -> Sending<'_>;
+    fn send(&self, request: Request<HttpBody>) -> Sending<'_>;
 
     /// Returns the names of the server.
     fn address(&self) -> &ServerAddress;
 }
 
 /// The future of a sent request, which resolves to the head of the response.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, Unanswered>> + Send + 'a>>;
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<HttpBody>, Unanswered>> + Send + 'a>>;
 
 /// The names of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::Body;
+use super::HttpBody;
 
 /// A listening socket.
 pub struct Listener {
@@ -86,7 +86,7 @@ impl Listener {
     pub async fn serve<H, F>(self, handler: H, stop: impl Future<Output = ()>)
     where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Response<Body>, Cut>> + Send + 'static,
+        F: Future<Output = Result<Response<HttpBody>, Cut>> + Send + 'static,
     {
         let handler = Arc::new(handler);
         let mut server = auto::Builder::new(TokioExecutor::new());

@@ -35,7 +35,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An outgoing body.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub type HttpBody = UnsyncBoxBody<Bytes, BodyError>;
 
 pub use authorized::Authorized;
 pub use connect::{Connect, Sending, ServerAddress, Unanswered};
@@ -47,13 +47,13 @@ pub use upstream::{Upstream, UpstreamError, UpstreamOptions};
 
 /// Returns an empty body of unknown length. An upstream that did not announce the empty body must not
 /// look as if it had, which a known length of zero would.
-pub fn nothing() -> Body {
+pub fn nothing() -> HttpBody {
     use http_body_util::BodyExt;
     http_body_util::StreamBody::new(futures_util::stream::empty::<Result<_, BodyError>>()).boxed_unsync()
 }
 
 /// Returns a body of `bytes`, with a known length.
-pub fn full(bytes: Bytes) -> Body {
+pub fn full(bytes: Bytes) -> HttpBody {
     use http_body_util::BodyExt;
     http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }

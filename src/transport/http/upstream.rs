@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 
-use super::{Body, BodyError, Connect, Sending, ServerAddress, Unanswered};
+use super::{BodyError, Connect, HttpBody, Sending, ServerAddress, Unanswered};
 
 /// Options of the connection to an upstream.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ pub struct Upstream {
     /// The credentials for an HTTP proxy that forwards single requests. A proxy that provides a tunnel
     /// gets them with its `CONNECT` request instead.
     proxy_credentials: Option<HeaderValue>,
-    client: Client<HttpsConnector<Dialer>, Body>,
+    client: Client<HttpsConnector<Dialer>, HttpBody>,
 }
 
 /// The reason why the connection to an upstream cannot be set up.
@@ -127,7 +127,7 @@ impl Upstream {
         Ok(Arc::new(Self { scheme, authority, address, preserve_host, proxy_credentials, client }))
     }
 
-    async fn pass(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
+    async fn pass(&self, mut request: Request<HttpBody>) -> Result<Response<HttpBody>, Unanswered> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -159,7 +159,7 @@ impl Upstream {
 
 impl Connect for Upstream {
     /// Sends the request with its own path, query, method and headers.
-    fn send(&self, request: Request<Body>) -> Sending<'_> {
+    fn send(&self, request: Request<HttpBody>) -> Sending<'_> {
         Box::pin(self.pass(request))
     }
 

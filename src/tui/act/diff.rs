@@ -2,20 +2,20 @@
 
 use super::super::app::{App, Effect};
 use super::super::command::Pane;
-use super::super::diff::Comparison;
+use super::super::diff::DiffJob;
 use crate::log::record::Level;
 
 impl App {
     /// Compares this recording with the one that `text` names.
     pub(in crate::tui) fn compare_with(&mut self, text: &str) {
         let own = self.recording.borrow().path.clone();
-        match Comparison::parse(text, own) {
+        match DiffJob::parse(text, own) {
             Ok(comparison) => self.compare(comparison),
             Err(why) => self.say(Level::Warning, why),
         }
     }
 
-    fn compare(&mut self, comparison: Comparison) {
+    fn compare(&mut self, comparison: DiffJob) {
         // If this comparison fails, the report of the previous one is shown again.
         self.diff.before = self.diff.asked.replace(comparison.clone());
         self.diff.working = true;

@@ -163,7 +163,7 @@ impl App {
 
     pub(in crate::tui) fn jump_where(&mut self, forward: bool, fits: impl Fn(&Self, &Row) -> bool) {
         let lines = &self.frames.lines;
-        let fits = |line: &frames::Line| self.world.row(line.seq).is_some_and(|row| fits(self, row));
+        let fits = |line: &frames::FrameListLine| self.world.row(line.seq).is_some_and(|row| fits(self, row));
         let at = self.frames.cursor;
         let found = match forward {
             true => lines.iter().skip(at + 1).find(|line| fits(line)),

@@ -84,7 +84,7 @@ impl App {
     /// Returns the number of MCP clients, other than the built-in one, whose servers end with this
     /// screen.
     fn attached(&self) -> usize {
-        let attached = |session: &&crate::log::world::Session| {
+        let attached = |session: &&crate::log::world::SessionOverview| {
             session.closed.is_none() && !session.opened.own_client && session.opened.pid.is_some()
         };
         if self.mode.is_home() || self.mode.is_tape() {

@@ -3,8 +3,8 @@
 use super::super::app::{App, Effect, NextScreen, Purpose};
 use super::super::command::Pane as Screen;
 use super::super::overlay::{Choice, Menu, Overlay};
-use super::super::sessions::Line;
-use crate::clients::{ConfigFile, Entry, Servers};
+use super::super::sessions::SessionListLine;
+use crate::clients::{ConfigFile, ServerEntry, Servers};
 use crate::engine::Command;
 use crate::log::record::{Level, SessionId};
 
@@ -19,19 +19,19 @@ impl App {
     /// Shows the frames of the session under the cursor, or opens the recording there.
     pub(in crate::tui) fn open_session(&mut self) {
         match self.sessions.selected(&self.world) {
-            Some(Line::Session(id)) => {
+            Some(SessionListLine::Session(id)) => {
                 self.frames.chips.clear();
                 self.narrow(&format!("sess:{}", id.0));
                 self.show(Screen::Frames);
                 self.go_to_end();
             }
-            Some(Line::Engine(_)) => self.say(Level::Info, "no client has connected yet"),
-            Some(Line::Tape(at)) if self.mode.is_home() => {
+            Some(SessionListLine::Engine(_)) => self.say(Level::Info, "no client has connected yet"),
+            Some(SessionListLine::Tape(at)) if self.mode.is_home() => {
                 if let Some(tape) = self.sessions.tapes.get(at) {
                     self.lead(NextScreen::Recording(tape.path.to_string_lossy().into_owned()));
                 }
             }
-            Some(Line::Tape(at)) => {
+            Some(SessionListLine::Tape(at)) => {
                 let tape = self.sessions.tapes.get(at);
                 let name = tape.map(|tape| crate::tape::files::stem(&tape.path)).unwrap_or_default();
                 self.say(
@@ -71,7 +71,7 @@ impl App {
             }
             Err(why) => return self.say(Level::Warning, why),
         };
-        let item = |(at, (key, (place, entry))): (usize, (char, &(ConfigFile, Entry)))| {
+        let item = |(at, (key, (place, entry))): (usize, (char, &(ConfigFile, ServerEntry)))| {
             let does = if entry.is_wrapped() { "unwrap" } else { "wrap" };
             (key, format!("{does} {} of {}", entry.server, place.client.title), Choice::Wrap(at))
         };
@@ -87,7 +87,7 @@ impl App {
     pub(in crate::tui) fn ask_restart(&mut self, id: SessionId) {
         let Some(session) = self.world.sessions.get(&id) else { return };
         let pid = session.opened.pid;
-        let shares = |other: &&crate::log::world::Session| {
+        let shares = |other: &&crate::log::world::SessionOverview| {
             other.id != id && other.closed.is_none() && pid.is_some() && other.opened.pid == pid
         };
         match self.world.sessions.values().filter(shares).count() {

@@ -6,13 +6,13 @@ use crate::clients;
 use crate::engine::{Command, Refusal, Reply};
 use crate::log::record::{Seq, SessionId};
 use crate::tape::compare::Report;
-use crate::tape::library::Entry;
-use crate::tui::diff::Comparison;
-use crate::tui::render::{Job, Rendered};
+use crate::tape::library::ListedTape;
+use crate::tui::diff::DiffJob;
+use crate::tui::render::{RenderJob, Rendered};
 
 /// Event that the screen reacts to.
 #[derive(Debug)]
-pub enum Input {
+pub enum AppEvent {
     /// Key press or release.
     Key(KeyEvent),
     /// Mouse click or movement of the wheel.
@@ -34,11 +34,11 @@ pub enum Input {
     /// Result of a comparison of two recordings, or the reason why it failed.
     Compared(Result<Box<Report>, String>),
     /// Recordings of the library, newest first.
-    Tapes(Vec<Entry>),
+    Tapes(Vec<ListedTape>),
     /// Servers in the configurations of MCP clients, or the reason why these cannot be found.
     Servers(Result<clients::Servers, String>),
     /// Planned change of a client's configuration, to be reviewed, or the reason why there is none.
-    Planned(Result<clients::Change, String>),
+    Planned(Result<clients::ConfigChange, String>),
     /// Message that the planned change was written, or the reason why it was not.
     Changed(Result<String, String>),
     /// Request to end the process, or loss of the terminal.
@@ -51,21 +51,21 @@ pub enum Effect {
     /// Sends a command to the engine.
     Send(Command, Purpose),
     /// Renders a message into rows.
-    Render(Job),
+    Render(RenderJob),
     /// Copies a text to the clipboard.
     Copy(String),
     /// Opens the user's own editor on a text.
     Editor(String),
     /// Compares two recordings.
-    Compare(Box<Comparison>),
+    Compare(Box<DiffJob>),
     /// Reads the library.
     ListTapes,
     /// Reads the configurations of MCP clients.
     FindServers,
     /// Plans to wrap a server in a client's configuration, or to unwrap a wrapped one.
-    Plan(Box<clients::ConfigFile>, Box<clients::Entry>),
+    Plan(Box<clients::ConfigFile>, Box<clients::ServerEntry>),
     /// Writes a planned change to a client's configuration.
-    Change(Box<clients::Change>),
+    Change(Box<clients::ConfigChange>),
     /// Leaves the screen.
     Quit,
 }

@@ -6,7 +6,7 @@ mod events;
 mod mode;
 mod react;
 
-pub use self::events::{Effect, Input, NextScreen, Purpose};
+pub use self::events::{AppEvent, Effect, NextScreen, Purpose};
 pub use self::mode::Mode;
 
 use std::path::PathBuf;
@@ -29,12 +29,12 @@ use crate::tui::composer::Composer;
 use crate::tui::detail::Detail;
 use crate::tui::diff::Diff;
 use crate::tui::doctor::Doctor;
-use crate::tui::frames::Frames;
+use crate::tui::frames::FrameList;
 use crate::tui::hold::Hold;
 use crate::tui::keymap::{Keymap, Resolved};
 use crate::tui::logs::Logs;
 use crate::tui::overlay::{Overlay, Prompt, Review, Wants};
-use crate::tui::render::{Job, Slot, View};
+use crate::tui::render::{RenderJob, Slot, View};
 use crate::tui::scrub::Scrub;
 use crate::tui::sessions::Sessions;
 use crate::tui::theme::Theme;
@@ -86,7 +86,7 @@ pub struct App {
     pub in_detail: bool,
     /// `true` if one pane takes the whole screen.
     pub zoomed: bool,
-    pub(super) frames: Frames,
+    pub(super) frames: FrameList,
     pub(super) detail: Detail,
     pub(super) hold: Hold,
     pub(super) composer: Composer,
@@ -103,7 +103,7 @@ pub struct App {
     /// `true` if another screen follows when the user leaves this one.
     pub returns_home: bool,
     /// Servers of MCP clients that can be wrapped or unwrapped.
-    pub(super) servers: Vec<(clients::ConfigFile, clients::Entry)>,
+    pub(super) servers: Vec<(clients::ConfigFile, clients::ServerEntry)>,
     /// Clock of the screen itself. For a recording it is not the clock of the frames.
     clock: Clock,
     pub(super) help_top: usize,
@@ -157,7 +157,7 @@ impl App {
             before_help: Pane::Frames,
             in_detail: false,
             zoomed: false,
-            frames: Frames::new(),
+            frames: FrameList::new(),
             detail: Detail::new(Slot::Detail, View::Tree),
             hold: Hold::default(),
             composer: Composer::default(),
@@ -229,38 +229,38 @@ impl App {
     }
 
     /// Applies an input and returns the effects to be carried out.
-    pub fn update(&mut self, input: Input) -> Vec<Effect> {
+    pub fn update(&mut self, input: AppEvent) -> Vec<Effect> {
         self.changed = true;
         match input {
-            Input::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
-            Input::Key(_) => self.changed = false,
-            Input::Mouse(mouse) => self.mouse(mouse),
-            Input::Paste(text) => self.paste(&text),
-            Input::Resize(width, height) => self.size = (width, height),
-            Input::Records => self.records(),
-            Input::Tick => self.tick(),
-            Input::Replied(purpose, reply) => self.replied(purpose, reply),
-            Input::Rendered(rendered) => match rendered.slot {
+            AppEvent::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
+            AppEvent::Key(_) => self.changed = false,
+            AppEvent::Mouse(mouse) => self.mouse(mouse),
+            AppEvent::Paste(text) => self.paste(&text),
+            AppEvent::Resize(width, height) => self.size = (width, height),
+            AppEvent::Records => self.records(),
+            AppEvent::Tick => self.tick(),
+            AppEvent::Replied(purpose, reply) => self.replied(purpose, reply),
+            AppEvent::Rendered(rendered) => match rendered.slot {
                 Slot::Detail => self.detail.set_rendered(rendered),
                 Slot::Held => self.hold.detail.set_rendered(rendered),
                 Slot::Reply => self.reply.set_rendered(rendered),
             },
-            Input::Edited(text) => self.edited(text),
-            Input::Compared(Ok(report)) => self.diff.set_report(*report),
-            Input::Compared(Err(why)) => {
+            AppEvent::Edited(text) => self.edited(text),
+            AppEvent::Compared(Ok(report)) => self.diff.set_report(*report),
+            AppEvent::Compared(Err(why)) => {
                 self.diff.working = false;
                 self.diff.asked = self.diff.before.take();
                 self.say(Level::Warning, why);
             }
-            Input::Tapes(tapes) => self.sessions.set_recordings(tapes),
-            Input::Servers(servers) => self.choose_server(servers),
-            Input::Planned(Ok(change)) => {
+            AppEvent::Tapes(tapes) => self.sessions.set_recordings(tapes),
+            AppEvent::Servers(servers) => self.choose_server(servers),
+            AppEvent::Planned(Ok(change)) => {
                 let lines = change.lines();
                 self.overlay = Some(Overlay::Review(Box::new(Review { change, lines, top: 0 })));
             }
-            Input::Changed(Ok(what)) => self.say(Level::Info, what),
-            Input::Planned(Err(why)) | Input::Changed(Err(why)) => self.say(Level::Warning, why),
-            Input::Terminated => self.effects.push(Effect::Quit),
+            AppEvent::Changed(Ok(what)) => self.say(Level::Info, what),
+            AppEvent::Planned(Err(why)) | AppEvent::Changed(Err(why)) => self.say(Level::Warning, why),
+            AppEvent::Terminated => self.effects.push(Effect::Quit),
         }
         self.settle();
         std::mem::take(&mut self.effects)
@@ -425,7 +425,7 @@ impl App {
         self.effects.push(effect);
     }
 
-    pub(super) fn render(&mut self, job: Option<Job>) {
+    pub(super) fn render(&mut self, job: Option<RenderJob>) {
         self.effects.extend(job.map(Effect::Render));
     }
 

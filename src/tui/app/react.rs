@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{App, Effect, Purpose};
 use crate::engine::{Refusal, Reply};
 use crate::log::record::{Level, Seq};
-use crate::tui::ask::Ask;
+use crate::tui::ask::Questions;
 use crate::tui::command::Pane;
-use crate::tui::composer::Sent;
+use crate::tui::composer::SentMessage;
 use crate::tui::overlay::Overlay;
 
 /// Time for which a message stays in the footer.
@@ -89,9 +89,9 @@ impl App {
                 }
             }
             (Purpose::Call(session), Ok(Reply::Called(id))) => {
-                self.composer.sent = Some(Sent::Id(session, id))
+                self.composer.sent = Some(SentMessage::Id(session, id))
             }
-            (Purpose::Call(_), Ok(Reply::Frame(seq))) => self.composer.sent = Some(Sent::Frame(seq)),
+            (Purpose::Call(_), Ok(Reply::Frame(seq))) => self.composer.sent = Some(SentMessage::Frame(seq)),
             (Purpose::Say(text), Ok(_)) => self.say(Level::Info, text),
             (Purpose::Quiet | Purpose::Call(_), Ok(_)) => {}
         }
@@ -175,8 +175,9 @@ impl App {
         let Some(record) = self.log().get(seq) else { return };
         let root =
             self.world.sessions.get(&record.session).and_then(|session| session.opened.directory.clone());
-        let ask =
-            record.frame().and_then(|frame| Ask::new(record.session, seq, frame, &root.unwrap_or_default()));
+        let ask = record
+            .frame()
+            .and_then(|frame| Questions::new(record.session, seq, frame, &root.unwrap_or_default()));
         self.overlay = ask.map(|ask| Overlay::Ask(Box::new(ask)));
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use syntect::parsing::{ParseState, ScopeStack, SyntaxSet};
 
 use super::text::{clean, fit};
-use super::theme::Role;
+use super::theme::StyleRole;
 use crate::log::http::Http;
 use crate::log::record::Seq;
 use crate::mcp::{json, layout};
@@ -42,7 +42,7 @@ pub enum Slot {
 
 /// Message to be rendered, and its format.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct RenderJob {
     /// Pane that the rows are for.
     pub slot: Slot,
     /// Frame of the message.
@@ -73,21 +73,21 @@ pub struct Rendered {
     /// Number of the job.
     pub generation: u64,
     /// Rows, from top to bottom.
-    pub rows: Vec<Row>,
+    pub rows: Vec<PaneRow>,
 }
 
 /// Row of a pane.
 #[derive(Debug, Clone, Default)]
-pub struct Row {
+pub struct PaneRow {
     /// Pieces of text, each with its role in the theme.
-    pub spans: Vec<(Role, String)>,
+    pub spans: Vec<(StyleRole, String)>,
     /// Value that the row shows, in the tree format only.
-    pub node: Option<Node>,
+    pub node: Option<TreeValue>,
 }
 
 /// Value that a row of the tree shows.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct TreeValue {
     /// Normalized JSONPath of the value (RFC 9535 section 2.7); simple names are written without
     /// quotes.
     pub path: String,
@@ -131,7 +131,7 @@ impl View {
 }
 
 /// Renders a job.
-pub fn render(job: &Job) -> Rendered {
+pub fn render(job: &RenderJob) -> Rendered {
     let value = json::document(&job.bytes);
     let rows = match (job.view, value) {
         (View::Tree, Ok(span)) => tree(job, span),
@@ -150,7 +150,7 @@ pub fn render(job: &Job) -> Rendered {
 
 /// Wraps a row that is wider than the pane; continuation rows are indented relative to its
 /// beginning.
-fn folded(row: Row, width: usize) -> Vec<Row> {
+fn folded(row: PaneRow, width: usize) -> Vec<PaneRow> {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     let total: usize = row.spans.iter().map(|(_, text)| text.width()).sum();
     let width = width.max(20);
@@ -160,7 +160,7 @@ fn folded(row: Row, width: usize) -> Vec<Row> {
     let all: String = row.spans.iter().map(|(_, text)| text.as_str()).collect();
     let indent = (all.len() - all.trim_start().len() + 4).min(width / 2);
     let mut rows = Vec::new();
-    let mut current = Row { spans: Vec::new(), node: row.node.clone() };
+    let mut current = PaneRow { spans: Vec::new(), node: row.node.clone() };
     let mut used = 0;
     for (role, text) in row.spans {
         let mut part = String::new();
@@ -170,7 +170,7 @@ fn folded(row: Row, width: usize) -> Vec<Row> {
                 current.spans.push((role, std::mem::take(&mut part)));
                 rows.push(std::mem::take(&mut current));
                 current.node.clone_from(&row.node);
-                current.spans.push((Role::Dim, " ".repeat(indent)));
+                current.spans.push((StyleRole::Dim, " ".repeat(indent)));
                 used = indent;
             }
             used += wide;
@@ -182,44 +182,48 @@ fn folded(row: Row, width: usize) -> Vec<Row> {
     rows
 }
 
-fn plain(role: Role, text: impl Into<String>) -> Row {
-    Row { spans: vec![(role, text.into())], node: None }
+fn plain(role: StyleRole, text: impl Into<String>) -> PaneRow {
+    PaneRow { spans: vec![(role, text.into())], node: None }
 }
 
-fn not_json(job: &Job, flaw: &json::Flaw) -> Vec<Row> {
+fn not_json(job: &RenderJob, flaw: &json::SyntaxError) -> Vec<PaneRow> {
     let text = String::from_utf8_lossy(&job.bytes);
     let text = text.trim_end_matches(['\n', '\r']);
     let mut rows = Vec::new();
     for line in wrap(text, job.width) {
-        rows.push(plain(Role::Text, clean(&line)));
+        rows.push(plain(StyleRole::Text, clean(&line)));
     }
     if !job.is_text {
-        rows.push(Row::default());
-        rows.push(plain(Role::Warning, format!("not JSON: {flaw}")));
+        rows.push(PaneRow::default());
+        rows.push(plain(StyleRole::Warning, format!("not JSON: {flaw}")));
     }
     rows
 }
 
 /// Renders the facts that HTTP gives about a frame.
-fn exchange(http: Option<&Http>) -> Vec<Row> {
-    let Some(http) = http else { return vec![plain(Role::Dim, "this frame was not sent over HTTP")] };
-    let pair = |name: &str, value: &str| Row {
-        spans: vec![(Role::JsonKey, clean(name)), (Role::Dim, ": ".to_owned()), (Role::Text, clean(value))],
+fn exchange(http: Option<&Http>) -> Vec<PaneRow> {
+    let Some(http) = http else { return vec![plain(StyleRole::Dim, "this frame was not sent over HTTP")] };
+    let pair = |name: &str, value: &str| PaneRow {
+        spans: vec![
+            (StyleRole::JsonKey, clean(name)),
+            (StyleRole::Dim, ": ".to_owned()),
+            (StyleRole::Text, clean(value)),
+        ],
         node: None,
     };
-    let mut rows = vec![plain(Role::Title, clean(&http.summary()))];
-    rows.push(plain(Role::Dim, format!("exchange {}", http.exchange.0)));
+    let mut rows = vec![plain(StyleRole::Title, clean(&http.summary()))];
+    rows.push(plain(StyleRole::Dim, format!("exchange {}", http.exchange.0)));
     rows.extend(http.headers.iter().map(|(name, value)| pair(name, value)));
     if http.stream {
         let where_from = if http.headers.is_empty() { ", the headers are in its first frame" } else { "" };
-        rows.push(plain(Role::Dim, format!("part of an event stream{where_from}")));
+        rows.push(plain(StyleRole::Dim, format!("part of an event stream{where_from}")));
     }
     if let Some(event) = &http.event {
-        rows.push(Row::default());
+        rows.push(PaneRow::default());
         let lines = String::from_utf8_lossy(&event.raw);
         rows.extend(lines.trim_end().lines().map(|line| match line.split_once(':') {
             Some((name, value)) => pair(name, fit(value.trim_start(), 200, '…').as_str()),
-            None => plain(Role::Text, clean(line)),
+            None => plain(StyleRole::Text, clean(line)),
         }));
     }
     rows
@@ -227,33 +231,33 @@ fn exchange(http: Option<&Http>) -> Vec<Row> {
 
 // === tree ===
 
-fn tree(job: &Job, span: Range<usize>) -> Vec<Row> {
+fn tree(job: &RenderJob, span: Range<usize>) -> Vec<PaneRow> {
     let mut rows = Vec::new();
     branch(job, span, 0, "$".to_owned(), None, &mut rows);
     rows
 }
 
 fn branch(
-    job: &Job,
+    job: &RenderJob,
     span: Range<usize>,
     depth: usize,
     path: String,
     key: Option<String>,
-    rows: &mut Vec<Row>,
+    rows: &mut Vec<PaneRow>,
 ) {
     let bytes = &job.bytes;
     let first = bytes.get(span.start).copied();
     let container = matches!(first, Some(b'{' | b'['));
     let unfolded = container.then(|| (depth < UNFOLDED) != job.toggled.contains(&span.start));
-    let mut spans = vec![(Role::Dim, "  ".repeat(depth.min(64)))];
+    let mut spans = vec![(StyleRole::Dim, "  ".repeat(depth.min(64)))];
     spans.push(match unfolded {
-        Some(true) => (Role::Accent, "▾ ".to_owned()),
-        Some(false) => (Role::Accent, "▸ ".to_owned()),
-        None => (Role::Dim, "  ".to_owned()),
+        Some(true) => (StyleRole::Accent, "▾ ".to_owned()),
+        Some(false) => (StyleRole::Accent, "▸ ".to_owned()),
+        None => (StyleRole::Dim, "  ".to_owned()),
     });
     if let Some(key) = key {
-        spans.push((Role::JsonKey, clean(&key)));
-        spans.push((Role::JsonPunctuation, "  ".to_owned()));
+        spans.push((StyleRole::JsonKey, clean(&key)));
+        spans.push((StyleRole::JsonPunctuation, "  ".to_owned()));
     }
     let children: Vec<(Option<String>, String, Range<usize>)> = match first {
         Some(b'{') => json::members(bytes, span.clone())
@@ -270,11 +274,11 @@ fn branch(
         _ => Vec::new(),
     };
     match first {
-        Some(b'{') => spans.push((Role::Dim, format!("{{{}}}", children.len()))),
-        Some(b'[') => spans.push((Role::Dim, format!("[{}]", children.len()))),
+        Some(b'{') => spans.push((StyleRole::Dim, format!("{{{}}}", children.len()))),
+        Some(b'[') => spans.push((StyleRole::Dim, format!("[{}]", children.len()))),
         _ => spans.push(scalar(&bytes[span.clone()])),
     }
-    rows.push(Row { spans, node: Some(Node { path, span: span.clone(), unfolded, depth }) });
+    rows.push(PaneRow { spans, node: Some(TreeValue { path, span: span.clone(), unfolded, depth }) });
     if unfolded != Some(true) {
         return;
     }
@@ -284,7 +288,7 @@ fn branch(
     }
     if hidden > 0 {
         rows.push(plain(
-            Role::Dim,
+            StyleRole::Dim,
             format!("{}  … {hidden} more; the pretty view (v) shows all", "  ".repeat(depth + 1)),
         ));
     }
@@ -301,7 +305,7 @@ fn segment(key: &str) -> String {
     }
 }
 
-fn scalar(token: &[u8]) -> (Role, String) {
+fn scalar(token: &[u8]) -> (StyleRole, String) {
     /// Length in bytes from which a string that looks like base64 is only named.
     const BLOB: usize = 512;
     const SHOWN: usize = 2000;
@@ -314,28 +318,28 @@ fn scalar(token: &[u8]) -> (Role, String) {
                     .iter()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'));
             match blob {
-                true => (Role::Dim, format!("⟨base64, {} bytes⟩", inner.len() / 4 * 3)),
-                false => (Role::JsonString, fit(&clean(&text), SHOWN, '…')),
+                true => (StyleRole::Dim, format!("⟨base64, {} bytes⟩", inner.len() / 4 * 3)),
+                false => (StyleRole::JsonString, fit(&clean(&text), SHOWN, '…')),
             }
         }
-        Some(b't' | b'f' | b'n') => (Role::JsonLiteral, text.into_owned()),
-        _ => (Role::JsonNumber, clean(&text)),
+        Some(b't' | b'f' | b'n') => (StyleRole::JsonLiteral, text.into_owned()),
+        _ => (StyleRole::JsonNumber, clean(&text)),
     }
 }
 
 // === text ===
 
-fn raw(bytes: &[u8], width: usize) -> Vec<Row> {
+fn raw(bytes: &[u8], width: usize) -> Vec<PaneRow> {
     let shown = &bytes[..bytes.len().min(SHOWN)];
     let text = String::from_utf8_lossy(shown);
-    let mut rows: Vec<Row> = if bytes.len() <= HIGHLIGHT {
+    let mut rows: Vec<PaneRow> = if bytes.len() <= HIGHLIGHT {
         let lines = wrap(text.trim_end_matches(['\n', '\r']), width);
         highlight(&lines.join("\n"))
     } else {
-        wrap(&text, width).into_iter().map(|line| plain(Role::Text, clean(&line))).collect()
+        wrap(&text, width).into_iter().map(|line| plain(StyleRole::Text, clean(&line))).collect()
     };
     if bytes.len() > shown.len() {
-        rows.push(plain(Role::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
+        rows.push(plain(StyleRole::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
     }
     rows
 }
@@ -362,7 +366,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn hex(bytes: &[u8]) -> Vec<Row> {
+fn hex(bytes: &[u8]) -> Vec<PaneRow> {
     let row = |(index, chunk): (usize, &[u8])| {
         let mut codes = String::new();
         for (at, byte) in chunk.iter().enumerate() {
@@ -374,16 +378,16 @@ fn hex(bytes: &[u8]) -> Vec<Row> {
             .map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' })
             .collect();
         let spans = vec![
-            (Role::Dim, format!("{:08x}  ", index * 16)),
-            (Role::JsonNumber, format!("{codes:<50}")),
-            (Role::JsonString, text),
+            (StyleRole::Dim, format!("{:08x}  ", index * 16)),
+            (StyleRole::JsonNumber, format!("{codes:<50}")),
+            (StyleRole::JsonString, text),
         ];
-        Row { spans, node: None }
+        PaneRow { spans, node: None }
     };
     let shown = &bytes[..bytes.len().min(SHOWN)];
-    let mut rows: Vec<Row> = shown.chunks(16).enumerate().map(row).collect();
+    let mut rows: Vec<PaneRow> = shown.chunks(16).enumerate().map(row).collect();
     if bytes.len() > shown.len() {
-        rows.push(plain(Role::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
+        rows.push(plain(StyleRole::Dim, format!("… {} more bytes", bytes.len() - shown.len())));
     }
     rows
 }
@@ -394,10 +398,10 @@ fn syntaxes() -> &'static SyntaxSet {
 }
 
 /// Highlights JSON with the roles of the theme.
-fn highlight(text: &str) -> Vec<Row> {
+fn highlight(text: &str) -> Vec<PaneRow> {
     let syntaxes = syntaxes();
     let Some(syntax) = syntaxes.find_syntax_by_extension("json") else {
-        return text.lines().map(|line| plain(Role::Text, clean(line))).collect();
+        return text.lines().map(|line| plain(StyleRole::Text, clean(line))).collect();
     };
     let mut state = ParseState::new(syntax);
     let mut stack = ScopeStack::new();
@@ -409,7 +413,7 @@ fn highlight(text: &str) -> Vec<Row> {
             if done <= HIGHLIGHT { state.parse_line(line, syntaxes).unwrap_or_default() } else { Vec::new() };
         let mut spans = Vec::new();
         let mut from = 0;
-        let push = |spans: &mut Vec<(Role, String)>, stack: &ScopeStack, part: &str| {
+        let push = |spans: &mut Vec<(StyleRole, String)>, stack: &ScopeStack, part: &str| {
             let part = part.trim_end_matches('\n');
             if !part.is_empty() {
                 spans.push((role(stack), clean(part)));
@@ -423,27 +427,29 @@ fn highlight(text: &str) -> Vec<Row> {
             let _ = stack.apply(&op);
         }
         push(&mut spans, &stack, &line[from..]);
-        rows.push(Row { spans, node: None });
+        rows.push(PaneRow { spans, node: None });
     }
     rows
 }
 
 /// Returns the role of text inside these scopes of the JSON syntax.
-fn role(stack: &ScopeStack) -> Role {
-    let mut role = Role::Text;
+fn role(stack: &ScopeStack) -> StyleRole {
+    let mut role = StyleRole::Text;
     for scope in stack.as_slice() {
         let name = scope.build_string();
         role = match name.as_str() {
             name if name.starts_with("meta.structure.dictionary.key")
                 || name.starts_with("meta.mapping.key") =>
             {
-                Role::JsonKey
+                StyleRole::JsonKey
             }
-            name if name.starts_with("string") && role != Role::JsonKey => Role::JsonString,
-            name if name.starts_with("constant.numeric") => Role::JsonNumber,
-            name if name.starts_with("constant.language") => Role::JsonLiteral,
-            name if name.starts_with("punctuation") && matches!(role, Role::Text) => Role::JsonPunctuation,
-            name if name.starts_with("meta.structure.dictionary.value") => Role::Text,
+            name if name.starts_with("string") && role != StyleRole::JsonKey => StyleRole::JsonString,
+            name if name.starts_with("constant.numeric") => StyleRole::JsonNumber,
+            name if name.starts_with("constant.language") => StyleRole::JsonLiteral,
+            name if name.starts_with("punctuation") && matches!(role, StyleRole::Text) => {
+                StyleRole::JsonPunctuation
+            }
+            name if name.starts_with("meta.structure.dictionary.value") => StyleRole::Text,
             _ => role,
         };
     }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn rows(view: View, text: &str) -> Vec<Vec<(Role, String)>> {
+fn rows(view: View, text: &str) -> Vec<Vec<(StyleRole, String)>> {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
-    let job = Job {
+    let job = RenderJob {
         slot: Slot::Detail,
         seq: 1,
         generation: 1,
@@ -19,14 +19,14 @@ fn rows(view: View, text: &str) -> Vec<Vec<(Role, String)>> {
 }
 
 fn texts(view: View, text: &str) -> Vec<String> {
-    let join = |spans: Vec<(Role, String)>| spans.into_iter().map(|(_, text)| text).collect::<String>();
+    let join = |spans: Vec<(StyleRole, String)>| spans.into_iter().map(|(_, text)| text).collect::<String>();
     rows(view, text).into_iter().map(join).collect()
 }
 
 #[test]
 fn the_tree_names_every_value_by_its_path() {
     let bytes = Bytes::from_static(br#"{"a":{"b c":[1,"x"]}}"#);
-    let job = Job {
+    let job = RenderJob {
         slot: Slot::Detail,
         seq: 1,
         generation: 1,
@@ -43,11 +43,11 @@ fn the_tree_names_every_value_by_its_path() {
 
 #[test]
 fn json_is_coloured_by_what_it_is() {
-    let roles: Vec<(Role, String)> = rows(View::Pretty, r#"{"k":"v","n":1,"t":true}"#).concat();
-    let has = |role: Role, text: &str| roles.iter().any(|(r, t)| *r == role && t.contains(text));
-    assert!(has(Role::JsonKey, "k"), "{roles:?}");
-    assert!(has(Role::JsonString, "v"), "{roles:?}");
-    assert!(has(Role::JsonNumber, "1") && has(Role::JsonLiteral, "true"), "{roles:?}");
+    let roles: Vec<(StyleRole, String)> = rows(View::Pretty, r#"{"k":"v","n":1,"t":true}"#).concat();
+    let has = |role: StyleRole, text: &str| roles.iter().any(|(r, t)| *r == role && t.contains(text));
+    assert!(has(StyleRole::JsonKey, "k"), "{roles:?}");
+    assert!(has(StyleRole::JsonString, "v"), "{roles:?}");
+    assert!(has(StyleRole::JsonNumber, "1") && has(StyleRole::JsonLiteral, "true"), "{roles:?}");
 }
 
 #[test]

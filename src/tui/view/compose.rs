@@ -6,10 +6,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::super::app::{App, Areas};
-use super::super::composer::{Draft, Focus, Sent, not_a_message, not_json};
+use super::super::composer::{Draft, Focus, SentMessage, not_a_message, not_json};
 use super::super::form::Form;
 use super::super::text::{clean, duration, fit, pad};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use super::{detail, hold};
 use crate::log::world::FrameState;
 use crate::mcp::Direction;
@@ -42,7 +42,7 @@ fn draw_offers(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) 
     areas.list = inner;
     if composer.offers.is_empty() {
         let text = "No tools listed yet. Servers started with `tui -- CMD` are asked automatically; Ctrl-n writes a message.";
-        frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: true }), inner);
+        frame.render_widget(Paragraph::new(app.span(StyleRole::Dim, text)).wrap(Wrap { trim: true }), inner);
         return;
     }
     let glyphs = app.glyphs();
@@ -53,13 +53,13 @@ fn draw_offers(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) 
         let mark = if offer.destructive { glyphs.warning } else { " " };
         let width = usize::from(inner.width).saturating_sub(11);
         let line = Line::from(vec![
-            app.span(Role::Dim, pad(offer.kind.word(), 9, ' ')),
-            app.span(Role::Warning, pad(mark, 2, ' ')),
-            app.span(Role::Text, pad(&clean(&offer.name), width, glyphs.ellipsis)),
+            app.span(StyleRole::Dim, pad(offer.kind.word(), 9, ' ')),
+            app.span(StyleRole::Warning, pad(mark, 2, ' ')),
+            app.span(StyleRole::Text, pad(&clean(&offer.name), width, glyphs.ellipsis)),
         ]);
         frame.render_widget(line, place);
         if at == composer.cursor {
-            let style = app.appearance.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(StyleRole::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -82,7 +82,10 @@ fn draw_draft(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let wrong = match &app.composer.draft {
         None => {
             let text = "Enter on a tool opens its form. R on a frame edits a copy of it. Ctrl-n starts a new message.";
-            frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: true }), body);
+            frame.render_widget(
+                Paragraph::new(app.span(StyleRole::Dim, text)).wrap(Wrap { trim: true }),
+                body,
+            );
             return;
         }
         Some(Draft::Call { offer, form, as_json: false, .. }) => {
@@ -99,8 +102,8 @@ fn draw_draft(frame: &mut Frame<'_>, app: &App, area: Rect) {
         }
     };
     let (role, text) = match wrong {
-        Some(wrong) => (Role::Error, format!("{} {}", app.glyphs().error, clean(&wrong))),
-        None => (Role::Ok, format!("{} Ctrl-s sends", app.glyphs().ok)),
+        Some(wrong) => (StyleRole::Error, format!("{} {}", app.glyphs().error, clean(&wrong))),
+        None => (StyleRole::Ok, format!("{} Ctrl-s sends", app.glyphs().ok)),
     };
     frame.render_widget(Line::from(app.span(role, text)), status);
 }
@@ -113,12 +116,12 @@ pub fn draw_form(frame: &mut Frame<'_>, app: &App, form: &Form, about: &str, are
     let mut y = area.y;
     if !about.is_empty() && area.height > 4 {
         let place = Rect { y, height: 1, ..area };
-        frame.render_widget(Line::from(app.span(Role::Dim, fit(about, width, glyphs.ellipsis))), place);
+        frame.render_widget(Line::from(app.span(StyleRole::Dim, fit(about, width, glyphs.ellipsis))), place);
         y += 2;
     }
     if form.fields.is_empty() {
         let place = Rect { y, height: 1, ..area };
-        frame.render_widget(Line::from(app.span(Role::Dim, "takes no arguments")), place);
+        frame.render_widget(Line::from(app.span(StyleRole::Dim, "takes no arguments")), place);
         return;
     }
     let rows = usize::from(area.bottom().saturating_sub(y) / 2).max(1);
@@ -128,24 +131,24 @@ pub fn draw_form(frame: &mut Frame<'_>, app: &App, form: &Form, about: &str, are
         let required = if field.required { "*" } else { "" };
         let mut spans = vec![
             app.span(
-                if current { Role::Accent } else { Role::JsonKey },
+                if current { StyleRole::Accent } else { StyleRole::JsonKey },
                 format!("{}{required} ", clean(&field.name)),
             ),
             app.span(
-                Role::Dim,
+                StyleRole::Dim,
                 fit(&field.title, width.saturating_sub(field.name.len() + 2), glyphs.ellipsis),
             ),
         ];
         if let Err(wrong) = field.value()
             && !field.text().is_empty()
         {
-            spans.push(app.span(Role::Error, format!(" {} {}", glyphs.error, clean(&wrong))));
+            spans.push(app.span(StyleRole::Error, format!(" {} {}", glyphs.error, clean(&wrong))));
         }
         frame.render_widget(Line::from(spans), Rect { y, height: 1, ..area });
         let place = Rect { x: area.x + 2, y: y + 1, width: area.width.saturating_sub(2), height: 1 };
         if place.y < area.bottom() {
             if field.text().is_empty() && !current {
-                frame.render_widget(Line::from(app.span(Role::Dim, field.kind.hint())), place);
+                frame.render_widget(Line::from(app.span(StyleRole::Dim, field.kind.hint())), place);
             } else {
                 hold::draw_text(frame, app, &field.input, place, current);
             }
@@ -174,9 +177,9 @@ fn reply_title(app: &App) -> String {
     }
     let first = match &app.composer.sent {
         None => return "Reply".to_owned(),
-        Some(Sent::Id(..)) => None,
-        Some(Sent::Frame(seq)) => Some(*seq),
-        Some(Sent::Operation(op)) => {
+        Some(SentMessage::Id(..)) => None,
+        Some(SentMessage::Frame(seq)) => Some(*seq),
+        Some(SentMessage::Operation(op)) => {
             app.world.operation(*op).and_then(|operation| app.world.last_of(operation)).map(|row| row.seq)
         }
     };

@@ -8,7 +8,7 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::super::app::{App, Areas};
 use super::super::detail::Detail;
 use super::super::text::{clean, duration};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use crate::clock;
 use crate::log::world::{FrameState, Row};
 
@@ -26,7 +26,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(row) = app.detail.seq.and_then(|seq| app.world.row(seq)) else {
-        frame.render_widget(Line::from(app.span(Role::Dim, "select a frame")), inner);
+        frame.render_widget(Line::from(app.span(StyleRole::Dim, "select a frame")), inner);
         return;
     };
     let facts = facts(app, row);
@@ -51,7 +51,7 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
         });
         let text =
             text.unwrap_or_else(|| "this message is no longer in memory, and not on a tape".to_owned());
-        frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).wrap(Wrap { trim: false }), area);
+        frame.render_widget(Paragraph::new(app.span(StyleRole::Dim, text)).wrap(Wrap { trim: false }), area);
         return;
     }
     let visible = rows.iter().enumerate().skip(detail.top).take(usize::from(area.height));
@@ -61,7 +61,7 @@ pub fn draw_rows(frame: &mut Frame<'_>, app: &App, detail: &Detail, area: Rect, 
             row.spans.iter().map(|(role, text)| app.span(*role, text.clone())).collect();
         frame.render_widget(Line::from(spans), place);
         if focused && at == detail.cursor {
-            let style = app.appearance.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(StyleRole::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -86,7 +86,7 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
         let basis = if cause.presumed { " (presumed: the only call in flight)" } else { "" };
         first.push(format!("caused by op {}{basis}", cause.op.0));
     }
-    let mut lines = vec![Line::from(app.span(Role::Dim, first.join(" · ")))];
+    let mut lines = vec![Line::from(app.span(StyleRole::Dim, first.join(" · ")))];
     let mut second = Vec::new();
     match row.state {
         FrameState::Moving => second.push("in transit".to_owned()),
@@ -104,12 +104,12 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
         let why = app.world.text(handling.why).map(|why| format!(" ({})", clean(why)));
         second.push(format!("by {by}{}", why.unwrap_or_default()));
     }
-    lines.push(Line::from(app.span(Role::Dim, second.join(" · "))));
+    lines.push(Line::from(app.span(StyleRole::Dim, second.join(" · "))));
     if row.is_redacted {
         let record = app.log().get(row.seq);
         let kinds = record.as_ref().and_then(|record| record.frame()).map(|frame| frame.redacted.join(", "));
         lines.push(Line::from(
-            app.span(Role::Warning, format!("redacted: {}", clean(&kinds.unwrap_or_default()))),
+            app.span(StyleRole::Warning, format!("redacted: {}", clean(&kinds.unwrap_or_default()))),
         ));
     }
     let mut odd: Vec<String> = row.quirks.describe().map(str::to_owned).collect();
@@ -122,15 +122,13 @@ fn facts(app: &App, row: &Row) -> Vec<Line<'static>> {
     odd.extend(app.world.illegal(row));
     if !odd.is_empty() {
         lines.push(Line::from(
-            app.span(Role::Warning, format!("{} {}", app.glyphs().warning, odd.join("; "))),
+            app.span(StyleRole::Warning, format!("{} {}", app.glyphs().warning, odd.join("; "))),
         ));
     }
     let notes = app.world.notes.iter().filter(|(_, _, _, note)| note.frame == Some(row.seq));
-    lines.extend(
-        notes.map(|(_, _, _, note)| {
-            Line::from(app.span(Role::Accent, format!("note: {}", clean(&note.text))))
-        }),
-    );
+    lines.extend(notes.map(|(_, _, _, note)| {
+        Line::from(app.span(StyleRole::Accent, format!("note: {}", clean(&note.text))))
+    }));
     lines.push(Line::default());
     lines
 }

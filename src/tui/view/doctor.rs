@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::app::{App, Areas};
 use super::super::text::{clean, fit};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use crate::doctor::CheckResult;
 
 /// Draws the screen in `area`, and stores the place of the checks in `areas`.
@@ -36,18 +36,18 @@ fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for check in &app.doctor.checks {
         let (sign, role) = match check.verdict {
-            CheckResult::Passed => (glyphs.ok, Role::Ok),
-            CheckResult::Warned => (glyphs.warning, Role::Warning),
-            CheckResult::Failed => (glyphs.error, Role::Error),
-            CheckResult::Skipped => ("-", Role::Dim),
+            CheckResult::Passed => (glyphs.ok, StyleRole::Ok),
+            CheckResult::Warned => (glyphs.warning, StyleRole::Warning),
+            CheckResult::Failed => (glyphs.error, StyleRole::Error),
+            CheckResult::Skipped => ("-", StyleRole::Dim),
         };
         let is_fine = matches!(check.verdict, CheckResult::Passed | CheckResult::Skipped);
         let mut spans: Vec<Span<'static>> = vec![app.span(role, format!("{sign} "))];
-        spans.push(app.span(if is_fine { Role::Text } else { role }, check.title));
+        spans.push(app.span(if is_fine { StyleRole::Text } else { role }, check.title));
         if is_fine {
             let evidence = check.evidence.first().map(|line| clean(line)).unwrap_or_default();
             let room = width.saturating_sub(check.title.len() + 5);
-            spans.push(app.span(Role::Dim, format!("  {}", fit(&evidence, room, glyphs.ellipsis))));
+            spans.push(app.span(StyleRole::Dim, format!("  {}", fit(&evidence, room, glyphs.ellipsis))));
             lines.push(Line::from(spans));
             continue;
         }
@@ -55,8 +55,8 @@ fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
         let text = |role, text: String| {
             Line::from(app.span(role, fit(&format!("    {}", clean(&text)), width, glyphs.ellipsis)))
         };
-        lines.extend(check.evidence.iter().map(|line| text(Role::Text, line.clone())));
-        lines.extend(check.fix.iter().map(|fix| text(Role::Accent, format!("fix: {fix}"))));
+        lines.extend(check.evidence.iter().map(|line| text(StyleRole::Text, line.clone())));
+        lines.extend(check.fix.iter().map(|fix| text(StyleRole::Accent, format!("fix: {fix}"))));
     }
     lines
 }

@@ -7,27 +7,27 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::super::app::{App, Areas};
-use super::super::frames::Line as Entry;
+use super::super::frames::FrameListLine as Entry;
 use super::super::text::{clean, count, duration, fit, pad};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use crate::clock;
 use crate::log::record::{Channel, Origin, Outcome, Role as Part};
-use crate::log::world::{FrameState, Operation, Row, State};
+use crate::log::world::{FrameState, OperationSummary, Row, State};
 use crate::mcp::{Direction, Kind, Opaque};
 
 /// Draws the filter bar: filters, highlight and counts.
 pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let frames = &app.frames;
-    let mut spans = vec![app.span(Role::Key, " / ")];
+    let mut spans = vec![app.span(StyleRole::Key, " / ")];
     for chip in &frames.chips {
-        spans.push(app.span(Role::Chip, format!(" {} ", clean(chip.query.text()))));
-        spans.push(app.span(Role::Dim, " "));
+        spans.push(app.span(StyleRole::Chip, format!(" {} ", clean(chip.query.text()))));
+        spans.push(app.span(StyleRole::Dim, " "));
     }
     if frames.chips.is_empty() {
-        spans.push(app.span(Role::Dim, "no filter"));
+        spans.push(app.span(StyleRole::Dim, "no filter"));
     }
     if let Some(highlight) = &frames.highlight {
-        spans.push(app.span(Role::Match, format!(" {} ", clean(highlight.text()))));
+        spans.push(app.span(StyleRole::Match, format!(" {} ", clean(highlight.text()))));
     }
     let shown = frames.lines.len();
     let total = app.world.rows.len();
@@ -41,7 +41,7 @@ pub fn draw_filter(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let width = u16::try_from(right.len()).unwrap_or(0).min(area.width);
     frame.render_widget(Line::from(spans), Rect { width: area.width - width, ..area });
     let place = Rect { x: area.right() - width, width, ..area };
-    frame.render_widget(Line::from(app.span(Role::Dim, right)), place);
+    frame.render_widget(Line::from(app.span(StyleRole::Dim, right)), place);
 }
 
 /// Draws the list in `area`, and stores the place of its rows in `areas`.
@@ -52,7 +52,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     frame.render_widget(block, area);
     let columns = Columns::new(usize::from(inner.width), app.world.speaks_http, has_several(app));
     let head = Rect { height: 1, ..inner };
-    frame.render_widget(Line::from(app.span(Role::Dim, columns.header())), head);
+    frame.render_widget(Line::from(app.span(StyleRole::Dim, columns.header())), head);
     let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
     areas.list = list;
     if app.frames.lines.is_empty() {
@@ -86,7 +86,7 @@ fn has_several(app: &App) -> bool {
 
 /// Returns the style of the selection, which changes only the background if the theme has one.
 fn selection(app: &App) -> Style {
-    let style = app.appearance.theme.style(Role::Selected);
+    let style = app.appearance.theme.style(StyleRole::Selected);
     match style.bg {
         Some(_) => Style { fg: None, ..style },
         None => style,
@@ -103,7 +103,7 @@ fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
         }
     };
     let middle = Rect { y: area.y + area.height / 2, height: 1.min(area.height), ..area };
-    frame.render_widget(Paragraph::new(app.span(Role::Dim, text)).alignment(Alignment::Center), middle);
+    frame.render_widget(Paragraph::new(app.span(StyleRole::Dim, text)).alignment(Alignment::Center), middle);
 }
 
 /// Widths of the columns; 0 for columns that a narrow screen leaves out.
@@ -165,13 +165,13 @@ impl Columns {
     fn line(&self, app: &App, entry: Entry, row: &Row) -> Line<'static> {
         let glyphs = app.glyphs();
         // The last column of a cell stays empty and separates it from the next cell.
-        let cell = |role: Role, text: &str, width: usize| {
+        let cell = |role: StyleRole, text: &str, width: usize| {
             app.span(role, pad(&fit(text, width.saturating_sub(1), glyphs.ellipsis), width, ' '))
         };
         let time = clock::format(app.log().clock().wall(row.at), "%H:%M:%S");
         let (arrow, way) = match row.direction {
-            Direction::ToServer => (glyphs.to_server, Role::ToServer),
-            Direction::ToClient => (glyphs.to_client, Role::ToClient),
+            Direction::ToServer => (glyphs.to_server, StyleRole::ToServer),
+            Direction::ToClient => (glyphs.to_client, StyleRole::ToClient),
         };
         let operation = row.op().and_then(|op| app.world.operation(op));
         let whole = operation.filter(|_| entry.whole);
@@ -181,22 +181,22 @@ impl Columns {
             let subject = crate::log::subject::RowSubject::new(&app.world, row, app.log());
             query.matches(&subject)
         });
-        let role = if highlighted { Role::Match } else { role };
+        let role = if highlighted { StyleRole::Match } else { role };
         let status =
             row.status().filter(|_| self.status > 0).map(|status| status.to_string()).unwrap_or_default();
         Line::from(vec![
-            cell(Role::Dim, &time, self.time),
-            cell(Role::Dim, &clean(app.world.session_name(row.session)), self.server),
-            cell(if row.channel() == Channel::Stderr { Role::Stderr } else { way }, arrow, DIR),
-            cell(Role::Dim, &bracket(app, entry, row, operation), OP),
+            cell(StyleRole::Dim, &time, self.time),
+            cell(StyleRole::Dim, &clean(app.world.session_name(row.session)), self.server),
+            cell(if row.channel() == Channel::Stderr { StyleRole::Stderr } else { way }, arrow, DIR),
+            cell(StyleRole::Dim, &bracket(app, entry, row, operation), OP),
             Span::styled(
                 pad(&streams(app, row), self.streams, ' '),
-                app.appearance.theme.style(Role::Accent),
+                app.appearance.theme.style(StyleRole::Accent),
             ),
             cell(role, &text, self.text),
-            cell(Role::Dim, &status, self.status),
-            cell(Role::Dim, &latency(app, row, whole), self.duration),
-            cell(Role::Dim, &count(row.size), self.size),
+            cell(StyleRole::Dim, &status, self.status),
+            cell(StyleRole::Dim, &latency(app, row, whole), self.duration),
+            cell(StyleRole::Dim, &count(row.size), self.size),
             Span::styled(pad(&state, STATE, glyphs.ellipsis), app.appearance.theme.style(state_role)),
         ])
     }
@@ -226,7 +226,7 @@ fn streams(app: &App, row: &Row) -> String {
 }
 
 /// Returns the sign that connects the frames of an operation, and the number of the operation.
-fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&Operation>) -> String {
+fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&OperationSummary>) -> String {
     let Some(operation) = operation else { return String::new() };
     let glyphs = app.glyphs();
     let sign = if entry.whole {
@@ -247,7 +247,7 @@ fn bracket(app: &App, entry: Entry, row: &Row, operation: Option<&Operation>) ->
 }
 
 /// Returns a short description of a frame, and its role in the theme.
-fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
+fn describe(app: &App, entry: Entry, row: &Row, way: StyleRole) -> (String, StyleRole) {
     let glyphs = app.glyphs();
     let method = app.world.text(row.method).map(clean);
     let target = app.world.text(row.target).map(clean);
@@ -268,10 +268,10 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
         text.unwrap_or_else(|| "(no longer in memory)".to_owned())
     };
     if row.channel() == Channel::Http && row.stream && row.size > 0 {
-        return (format!("{indent}{}", said()), Role::Dim);
+        return (format!("{indent}{}", said()), StyleRole::Dim);
     }
     if row.channel() == Channel::Stderr {
-        return (format!("{indent}{}", said()), Role::Stderr);
+        return (format!("{indent}{}", said()), StyleRole::Stderr);
     }
     match row.kind.as_str() {
         "invalid" => {
@@ -285,7 +285,7 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
                 Some(Opaque::NotJson(_)) => "not JSON",
                 _ => "not an MCP message",
             };
-            (format!("{indent}{} {note}: {}", glyphs.warning, said()), Role::Warning)
+            (format!("{indent}{} {note}: {}", glyphs.warning, said()), StyleRole::Warning)
         }
         "resp" => {
             let word = match row.role {
@@ -293,19 +293,19 @@ fn describe(app: &App, entry: Entry, row: &Row, way: Role) -> (String, Role) {
                 _ if row.is_error => "error ",
                 _ => "result ",
             };
-            (named(word), if row.is_error { Role::Error } else { way })
+            (named(word), if row.is_error { StyleRole::Error } else { way })
         }
-        "notify" if row.role == Part::Progress => (named("· "), Role::Notice),
-        "notify" => (named(""), Role::Notice),
+        "notify" if row.role == Part::Progress => (named("· "), StyleRole::Notice),
+        "notify" => (named(""), StyleRole::Notice),
         "batch" => (format!("{indent}batch"), way),
-        "http" => (named(""), if row.is_error { Role::Error } else { Role::Dim }),
+        "http" => (named(""), if row.is_error { StyleRole::Error } else { StyleRole::Dim }),
         _ if entry.whole && !entry.nested => (named(""), way),
         _ => (named(if row.role == Part::Retry { "retry " } else { "" }), way),
     }
 }
 
 /// Returns the time that an answer took, or that a frame has been waiting.
-fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
+fn latency(app: &App, row: &Row, whole: Option<&OperationSummary>) -> String {
     if let Some(operation) = whole {
         let end = operation.ended().unwrap_or_else(|| app.now());
         return duration(end.since(operation.started));
@@ -326,7 +326,7 @@ fn latency(app: &App, row: &Row, whole: Option<&Operation>) -> String {
 }
 
 fn is_pending(app: &App, row: &Row) -> bool {
-    let open = |operation: &Operation| {
+    let open = |operation: &OperationSummary| {
         operation.ended().is_none()
             && operation.state == State::Pending
             && app.world.sessions.get(&operation.session).is_some_and(|session| session.closed.is_none())
@@ -337,52 +337,58 @@ fn is_pending(app: &App, row: &Row) -> bool {
 }
 
 /// Returns the state of a frame, the most important one first, and its role in the theme.
-fn state(app: &App, row: &Row, whole: Option<&Operation>) -> (String, Role) {
+fn state(app: &App, row: &Row, whole: Option<&OperationSummary>) -> (String, StyleRole) {
     let glyphs = app.glyphs();
     let word = |sign: &str, text: &str| format!("{sign} {text}");
     match row.state {
-        FrameState::Held => return (word(glyphs.held, "HELD"), Role::Held),
+        FrameState::Held => return (word(glyphs.held, "HELD"), StyleRole::Held),
         FrameState::Ended(Outcome::Dropped) if row.edited => {
-            return (word(glyphs.edited, "replaced"), Role::Dim);
+            return (word(glyphs.edited, "replaced"), StyleRole::Dim);
         }
-        FrameState::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), Role::Edited),
-        FrameState::Ended(Outcome::Answered) => return (word(glyphs.answered, "answered"), Role::Edited),
-        FrameState::Ended(Outcome::Withdrawn) => return (word(glyphs.dropped, "withdrawn"), Role::Edited),
+        FrameState::Ended(Outcome::Dropped) => return (word(glyphs.dropped, "dropped"), StyleRole::Edited),
+        FrameState::Ended(Outcome::Answered) => {
+            return (word(glyphs.answered, "answered"), StyleRole::Edited);
+        }
+        FrameState::Ended(Outcome::Withdrawn) => {
+            return (word(glyphs.dropped, "withdrawn"), StyleRole::Edited);
+        }
         FrameState::Moving | FrameState::Ended(Outcome::Forwarded) => {}
     }
     match row.origin() {
-        Origin::Replaced(_) => return (word(glyphs.edited, "edited"), Role::Edited),
-        Origin::Answered(_) => return (word(glyphs.answered, "composed"), Role::Edited),
-        Origin::Injected => return (word(glyphs.injected, "injected"), Role::Edited),
-        Origin::Replayed | Origin::Remapped(_) => return (row.origin().as_str().to_owned(), Role::Edited),
+        Origin::Replaced(_) => return (word(glyphs.edited, "edited"), StyleRole::Edited),
+        Origin::Answered(_) => return (word(glyphs.answered, "composed"), StyleRole::Edited),
+        Origin::Injected => return (word(glyphs.injected, "injected"), StyleRole::Edited),
+        Origin::Replayed | Origin::Remapped(_) => {
+            return (row.origin().as_str().to_owned(), StyleRole::Edited);
+        }
         Origin::Wire => {}
     }
     if let Some(operation) = whole {
         return match operation.state {
-            State::Pending => (word(glyphs.pending, "pending"), Role::Warning),
-            State::InputRequired => (word(glyphs.pending, "input"), Role::Warning),
-            State::Ok => (glyphs.ok.to_owned(), Role::Ok),
-            State::Error => (word(glyphs.error, "error"), Role::Error),
-            State::Cancelled => (word(glyphs.dropped, "cancel"), Role::Warning),
-            State::Lost => (word(glyphs.error, "lost"), Role::Error),
+            State::Pending => (word(glyphs.pending, "pending"), StyleRole::Warning),
+            State::InputRequired => (word(glyphs.pending, "input"), StyleRole::Warning),
+            State::Ok => (glyphs.ok.to_owned(), StyleRole::Ok),
+            State::Error => (word(glyphs.error, "error"), StyleRole::Error),
+            State::Cancelled => (word(glyphs.dropped, "cancel"), StyleRole::Warning),
+            State::Lost => (word(glyphs.error, "lost"), StyleRole::Error),
         };
     }
     if let Some(flag) = row.flags.words().next() {
-        return (word(glyphs.warning, flag), Role::Warning);
+        return (word(glyphs.warning, flag), StyleRole::Warning);
     }
     if row.is_error {
-        return (word(glyphs.error, "error"), Role::Error);
+        return (word(glyphs.error, "error"), StyleRole::Error);
     }
     if !row.quirks.is_empty() {
-        return (word(glyphs.warning, "odd"), Role::Warning);
+        return (word(glyphs.warning, "odd"), StyleRole::Warning);
     }
     if is_pending(app, row) {
-        return (word(glyphs.pending, "pending"), Role::Warning);
+        return (word(glyphs.pending, "pending"), StyleRole::Warning);
     }
     match row.role {
-        Part::Response => (glyphs.ok.to_owned(), Role::Ok),
-        Part::InputRequired => (word(glyphs.pending, "asks"), Role::Warning),
-        Part::Cancel => (word(glyphs.dropped, "cancel"), Role::Warning),
-        _ => (String::new(), Role::Dim),
+        Part::Response => (glyphs.ok.to_owned(), StyleRole::Ok),
+        Part::InputRequired => (word(glyphs.pending, "asks"), StyleRole::Warning),
+        Part::Cancel => (word(glyphs.dropped, "cancel"), StyleRole::Warning),
+        _ => (String::new(), StyleRole::Dim),
     }
 }

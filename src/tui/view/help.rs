@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use super::super::app::{App, Areas};
 use super::super::command::{Cmd, Pane};
 use super::super::text::pad;
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use crate::log::query::Field;
 
 /// Draws the screen in `area`, and stores the place of its lines in `areas`.
@@ -31,19 +31,19 @@ fn lines(app: &App) -> Vec<Line<'static>> {
     };
     let row = |command: &Cmd| {
         Line::from(vec![
-            app.span(Role::Key, pad(&format!("  {}", command.keys().join("  ")), 22, ' ')),
-            app.span(Role::Text, command.help()),
-            app.span(Role::Dim, format!("  ({})", command.id())),
+            app.span(StyleRole::Key, pad(&format!("  {}", command.keys().join("  ")), 22, ' ')),
+            app.span(StyleRole::Text, command.help()),
+            app.span(StyleRole::Dim, format!("  ({})", command.id())),
         ])
     };
-    lines.push(Line::from(app.span(Role::Title, format!("On {}", here.title()))));
+    lines.push(Line::from(app.span(StyleRole::Title, format!("On {}", here.title()))));
     lines.extend(Cmd::ALL.iter().filter(applies).map(row));
     lines.push(Line::default());
-    lines.push(Line::from(app.span(Role::Title, "Elsewhere")));
+    lines.push(Line::from(app.span(StyleRole::Title, "Elsewhere")));
     lines.extend(Cmd::ALL.iter().filter(|command| !applies(command)).map(row));
     lines.push(Line::default());
     lines.push(Line::from(
-        app.span(Role::Title, "Queries: a space is AND, OR or | is or, NOT or - is not, ( ) group"),
+        app.span(StyleRole::Title, "Queries: a space is AND, OR or | is or, NOT or - is not, ( ) group"),
     ));
     lines.extend(Field::ALL.iter().map(|field| {
         let values = match field.values() {
@@ -51,9 +51,9 @@ fn lines(app: &App) -> Vec<Line<'static>> {
             values => format!("  ({})", values.join(" ")),
         };
         Line::from(vec![
-            app.span(Role::Key, pad(&format!("  {}:", field.word()), 22, ' ')),
-            app.span(Role::Text, field.help()),
-            app.span(Role::Dim, values),
+            app.span(StyleRole::Key, pad(&format!("  {}:", field.word()), 22, ' ')),
+            app.span(StyleRole::Text, field.help()),
+            app.span(StyleRole::Dim, values),
         ])
     }));
     lines

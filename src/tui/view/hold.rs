@@ -8,22 +8,23 @@ use ratatui::widgets::Paragraph;
 use super::super::app::{App, Areas};
 use super::super::hold::Editing;
 use super::super::text::{clean, duration, pad};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use super::detail;
 use crate::mcp::Direction;
 
 /// Draws a line with all breakpoints.
 pub fn draw_breakpoints(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let breakpoints = app.engine.breakpoints();
-    let mut spans = vec![app.span(Role::Dim, if breakpoints.armed { " armed: " } else { " disarmed (i): " })];
+    let mut spans =
+        vec![app.span(StyleRole::Dim, if breakpoints.armed { " armed: " } else { " disarmed (i): " })];
     if breakpoints.points.is_empty() {
-        spans.push(app.span(Role::Dim, "no breakpoints"));
+        spans.push(app.span(StyleRole::Dim, "no breakpoints"));
     }
     for point in &breakpoints.points {
-        let role = if point.enabled && breakpoints.armed { Role::Chip } else { Role::Dim };
+        let role = if point.enabled && breakpoints.armed { StyleRole::Chip } else { StyleRole::Dim };
         let query = clean(point.query.text());
         spans.push(app.span(role, format!(" {} {query} x{} ", point.id, point.hits)));
-        spans.push(app.span(Role::Dim, " "));
+        spans.push(app.span(StyleRole::Dim, " "));
     }
     frame.render_widget(Line::from(spans), area);
 }
@@ -63,7 +64,7 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
             0 => "No frame is held. b on a frame sets a breakpoint, I holds every frame.".to_owned(),
             _ => format!("No frame is held. {points} breakpoints are set."),
         };
-        let paragraph = Paragraph::new(app.span(Role::Dim, text))
+        let paragraph = Paragraph::new(app.span(StyleRole::Dim, text))
             .alignment(Alignment::Center)
             .wrap(ratatui::widgets::Wrap { trim: true });
         frame.render_widget(
@@ -82,8 +83,8 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         let handling = app.world.handling(*seq);
         let age = handling.since.map(|since| duration(app.now().since(since))).unwrap_or_default();
         let (arrow, role) = match row.direction {
-            Direction::ToServer => (glyphs.to_server, Role::ToServer),
-            Direction::ToClient => (glyphs.to_client, Role::ToClient),
+            Direction::ToServer => (glyphs.to_server, StyleRole::ToServer),
+            Direction::ToClient => (glyphs.to_client, StyleRole::ToClient),
         };
         let what = match row.kind.as_str() {
             "resp" => "result ",
@@ -97,15 +98,15 @@ fn draw_queue(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         let wide = (number.chars().count() + 1).clamp(6, 20);
         let width = usize::from(inner.width).saturating_sub(8 + 2 + wide);
         let line = Line::from(vec![
-            app.span(Role::Held, pad(&age, 7, glyphs.ellipsis)),
-            app.span(Role::Dim, " "),
+            app.span(StyleRole::Held, pad(&age, 7, glyphs.ellipsis)),
+            app.span(StyleRole::Dim, " "),
             app.span(role, pad(arrow, 2, ' ')),
-            app.span(Role::Dim, pad(&number, wide, glyphs.ellipsis)),
+            app.span(StyleRole::Dim, pad(&number, wide, glyphs.ellipsis)),
             app.span(role, pad(&text, width, glyphs.ellipsis)),
         ]);
         frame.render_widget(line, place);
         if at == app.hold.cursor {
-            let style = app.appearance.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(StyleRole::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -139,15 +140,15 @@ fn draw_editor(frame: &mut Frame<'_>, app: &App, editing: &Editing, area: Rect, 
             .lines()
             .map(|line| {
                 let kept = editing.text.lines().iter().any(|other| other == line);
-                Line::from(app.span(if kept { Role::Dim } else { Role::Edited }, clean(line)))
+                Line::from(app.span(if kept { StyleRole::Dim } else { StyleRole::Edited }, clean(line)))
             })
             .collect();
         frame.render_widget(Paragraph::new(lines), before);
     }
     draw_text(frame, app, &editing.text, after, editing.inserting);
     let (role, message) = match editing.wrong() {
-        None => (Role::Ok, format!("{} valid JSON-RPC", app.glyphs().ok)),
-        Some(wrong) => (Role::Error, format!("{} {wrong}", app.glyphs().error)),
+        None => (StyleRole::Ok, format!("{} valid JSON-RPC", app.glyphs().ok)),
+        Some(wrong) => (StyleRole::Error, format!("{} {wrong}", app.glyphs().error)),
     };
     frame.render_widget(Line::from(app.span(role, message)), status);
 }
@@ -161,7 +162,11 @@ pub fn draw_text(
     focused: bool,
 ) {
     let mut text = text.clone();
-    text.set_style(app.appearance.theme.style(Role::Text));
-    text.set_cursor_style(app.appearance.theme.style(if focused { Role::Cursor } else { Role::Text }));
+    text.set_style(app.appearance.theme.style(StyleRole::Text));
+    text.set_cursor_style(app.appearance.theme.style(if focused {
+        StyleRole::Cursor
+    } else {
+        StyleRole::Text
+    }));
     frame.render_widget(&text, area);
 }

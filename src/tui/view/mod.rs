@@ -25,7 +25,7 @@ use super::app::{App, Areas};
 use super::command::{Cmd, Pane, offered};
 use super::overlay::Overlay;
 use super::text::{clean, count, duration, fit};
-use super::theme::Role;
+use super::theme::StyleRole;
 use crate::log::record::Level;
 
 /// Width and height of the smallest screen that is drawn, in cells.
@@ -134,18 +134,18 @@ impl App {
         &GLYPHS
     }
 
-    fn span(&self, role: Role, text: impl Into<String>) -> Span<'static> {
+    fn span(&self, role: StyleRole, text: impl Into<String>) -> Span<'static> {
         Span::styled(text.into(), self.appearance.theme.style(role))
     }
 
     /// Returns a bordered pane, whose border shows whether it has the keyboard focus.
     fn pane(&self, title: String, focused: bool) -> Block<'static> {
-        let role = if focused { Role::Focus } else { Role::Border };
+        let role = if focused { StyleRole::Focus } else { StyleRole::Border };
         Block::new()
             .borders(Borders::ALL)
             .border_style(self.appearance.theme.style(role))
-            .title(self.span(Role::Title, format!(" {title} ")))
-            .style(self.appearance.theme.style(Role::Text))
+            .title(self.span(StyleRole::Title, format!(" {title} ")))
+            .style(self.appearance.theme.style(StyleRole::Text))
     }
 }
 
@@ -160,7 +160,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
         too_small(frame, app, area);
         return Areas::default();
     }
-    frame.buffer_mut().set_style(area, app.appearance.theme.style(Role::Text));
+    frame.buffer_mut().set_style(area, app.appearance.theme.style(StyleRole::Text));
     let [header, tabs, filter, main, footer] = area.layout(&Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -206,7 +206,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) -> Areas {
 fn too_small(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let (width, height) = SMALLEST;
     let lines = vec![
-        Line::from(app.span(Role::Title, "shadowcat")),
+        Line::from(app.span(StyleRole::Title, "shadowcat")),
         Line::from(format!("needs {width}x{height}")),
         Line::from(format!("this is {}x{}", area.width, area.height)),
     ];
@@ -230,10 +230,10 @@ fn draw_frames_and_detail(frame: &mut Frame<'_>, app: &App, main: Rect, areas: &
 
 fn draw_header(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let glyphs = app.glyphs();
-    let style = app.appearance.theme.style(Role::Header);
+    let style = app.appearance.theme.style(StyleRole::Header);
     frame.buffer_mut().set_style(area, style);
     let mut left =
-        vec![Span::styled(" shadowcat ", app.appearance.theme.style(Role::Accent).patch(bg(style)))];
+        vec![Span::styled(" shadowcat ", app.appearance.theme.style(StyleRole::Accent).patch(bg(style)))];
     if let Some(session) = app.session().and_then(|id| app.world.sessions.get(&id)) {
         let mut text = format!(" {} {} s{}", clean(&session.opened.name), glyphs.unfold, session.id.0);
         for facts in [&session.server, &session.client].into_iter().flatten() {
@@ -252,7 +252,7 @@ fn draw_header(frame: &mut Frame<'_>, app: &App, area: Rect) {
         if let (Some(client), Some(server)) = (era(&session.client), era(&session.server))
             && client != server
         {
-            left.push(app.span(Role::Error, format!(" ERA {client}->{server} ")));
+            left.push(app.span(StyleRole::Error, format!(" ERA {client}->{server} ")));
         }
     }
     let right = header_state(app);
@@ -275,18 +275,18 @@ const LAG: Duration = Duration::from_secs(1);
 /// Returns the right side of the header: the states that the user must not overlook.
 fn header_state(app: &App) -> Vec<Span<'static>> {
     let glyphs = app.glyphs();
-    let style = app.appearance.theme.style(Role::Header);
+    let style = app.appearance.theme.style(StyleRole::Header);
     let mut right = Vec::new();
     let live = app.world.sessions.values().any(|session| session.closed.is_none());
     let behind = app.lag();
     right.push(match (app.frames.paused, live) {
         _ if app.mode.is_tape() => Span::styled("tape ", style),
-        (true, _) => app.span(Role::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
+        (true, _) => app.span(StyleRole::Warning, format!("view paused +{} ", app.frames.unseen(&app.world))),
         (false, true) if behind >= LAG => {
-            app.span(Role::Warning, format!("view behind {} ", duration(behind)))
+            app.span(StyleRole::Warning, format!("view behind {} ", duration(behind)))
         }
         (false, true) if app.world.sessions.values().any(|session| session.is_down) => {
-            app.span(Role::Error, format!("{} server ended ", glyphs.error))
+            app.span(StyleRole::Error, format!("{} server ended ", glyphs.error))
         }
         (false, true) => Span::styled(format!("{} live ", glyphs.live), style),
         (false, false) if app.world.sessions.is_empty() => Span::styled("waiting ", style),
@@ -298,33 +298,33 @@ fn header_state(app: &App) -> Vec<Span<'static>> {
         .iter()
         .filter(|controller| Some(controller.id) != app.engine.who().controller);
     if let Some(other) = others.clone().find(|controller| controller.decides) {
-        right.push(app.span(Role::Warning, format!("{} decides ", clean(&other.name))));
+        right.push(app.span(StyleRole::Warning, format!("{} decides ", clean(&other.name))));
     } else if others.clone().count() > 0 {
         right.push(Span::styled(format!("+{} watching ", others.count()), style));
     }
     let enabled = breakpoints.points.iter().filter(|point| point.enabled).count();
     if breakpoints.everything {
-        right.push(app.span(Role::Held, " HOLD ALL "));
+        right.push(app.span(StyleRole::Held, " HOLD ALL "));
     } else if enabled > 0 {
-        let role = if breakpoints.armed { Role::Warning } else { Role::Dim };
+        let role = if breakpoints.armed { StyleRole::Warning } else { StyleRole::Dim };
         let word = if breakpoints.armed { "ARMED" } else { "disarmed" };
         right.push(app.span(role, format!("{word} {enabled} ")));
     }
     let status = app.recording.borrow().clone();
     right.push(match (&status.failing, &status.path) {
-        (Some(_), _) => app.span(Role::Error, format!("{} TAPE FAILS ", glyphs.record)),
+        (Some(_), _) => app.span(StyleRole::Error, format!("{} TAPE FAILS ", glyphs.record)),
         (None, Some(_)) => Span::styled(format!("{} {}B ", glyphs.record, count(status.bytes)), style),
         (None, None) if app.mode.is_home() => Span::styled("", style),
-        (None, None) => app.span(Role::Warning, "no tape "),
+        (None, None) => app.span(StyleRole::Warning, "no tape "),
     });
     let lost = app.log().lost();
     if lost > 0 {
-        right.push(app.span(Role::Error, format!("gap {} ", count(lost))));
+        right.push(app.span(StyleRole::Error, format!("gap {} ", count(lost))));
     }
     if let Some(oldest) = app.world.held.first() {
         let since = app.world.handling(*oldest).since;
         let age = since.map(|since| duration(app.now().since(since))).unwrap_or_default();
-        right.push(app.span(Role::Held, format!(" held {} {age} ", app.world.held.len())));
+        right.push(app.span(StyleRole::Held, format!(" held {} {age} ", app.world.held.len())));
     }
     right
 }
@@ -367,9 +367,9 @@ fn screen_of(command: Cmd) -> Pane {
 }
 
 fn draw_tabs(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    frame.buffer_mut().set_style(area, app.appearance.theme.style(Role::Tab));
+    frame.buffer_mut().set_style(area, app.appearance.theme.style(StyleRole::Tab));
     let span = |(command, text): (Cmd, String)| {
-        let role = if screen_of(command) == app.screen { Role::TabActive } else { Role::Tab };
+        let role = if screen_of(command) == app.screen { StyleRole::TabActive } else { StyleRole::Tab };
         app.span(role, text)
     };
     let line: Vec<Span<'_>> = tabs(app).into_iter().map(span).collect();
@@ -390,9 +390,9 @@ pub(super) fn tab_at(app: &App, column: usize) -> Option<Cmd> {
 fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     if let Some((text, level, _)) = &app.toast {
         let role = match level {
-            Level::Info => Role::Accent,
-            Level::Warning => Role::Warning,
-            Level::Error => Role::Error,
+            Level::Info => StyleRole::Accent,
+            Level::Warning => StyleRole::Warning,
+            Level::Error => StyleRole::Error,
         };
         let text = fit(&clean(text), usize::from(area.width), app.glyphs().ellipsis);
         frame.render_widget(Line::from(app.span(role, text)), area);
@@ -416,7 +416,7 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
     };
     if !hints.is_empty() {
         let spans = hints.iter().flat_map(|(key, text)| {
-            [app.span(Role::Key, (*key).to_owned()), app.span(Role::Dim, format!(" {text}  "))]
+            [app.span(StyleRole::Key, (*key).to_owned()), app.span(StyleRole::Dim, format!(" {text}  "))]
         });
         frame.render_widget(Line::from(spans.collect::<Vec<_>>()), area);
         return;
@@ -433,8 +433,8 @@ fn draw_footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
         if used > usize::from(area.width) {
             break;
         }
-        spans.push(app.span(if ask == Some(command) { Role::Held } else { Role::Key }, key));
-        spans.push(app.span(Role::Dim, text));
+        spans.push(app.span(if ask == Some(command) { StyleRole::Held } else { StyleRole::Key }, key));
+        spans.push(app.span(StyleRole::Dim, text));
     }
     frame.render_widget(Line::from(spans), area);
 }

@@ -7,10 +7,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Clear, Paragraph, Wrap};
 
 use super::super::app::App;
-use super::super::ask::{Ask, Question};
+use super::super::ask::{Question, Questions};
 use super::super::overlay::{COUNTED, Menu, Overlay, Palette, Prompt, Review, Wants};
 use super::super::text::{clean, fit, pad};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use super::{boxed, compose, hold};
 
 /// Draws the overlay that is open, or else the keys that complete a sequence. `bar` is the place of
@@ -45,16 +45,16 @@ fn draw_prompt(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, bar: Rect) {
         Constraint::Fill(1),
         Constraint::Length(wide(&status)),
     ]));
-    frame.render_widget(Line::from(app.span(Role::Key, title)), label);
+    frame.render_widget(Line::from(app.span(StyleRole::Key, title)), label);
     hold::draw_text(frame, app, &prompt.input, input, true);
-    let role = if prompt.error.is_some() { Role::Error } else { Role::Ok };
+    let role = if prompt.error.is_some() { StyleRole::Error } else { StyleRole::Ok };
     frame.render_widget(Line::from(app.span(role, status)), right);
     let mut below = Rect { y: bar.y + 1, height: 1, ..bar };
     if let Some(error) = &prompt.error {
         frame.render_widget(Clear, below);
         let start = prompt.text()[..error.span.start.min(prompt.text().len())].chars().count();
         let caret = format!("{}^", " ".repeat(usize::from(input.x - bar.x) + start));
-        frame.render_widget(Line::from(app.span(Role::Error, caret)), below);
+        frame.render_widget(Line::from(app.span(StyleRole::Error, caret)), below);
         below.y += 1;
     }
     let Some(completion) = &prompt.completion else { return };
@@ -66,8 +66,8 @@ fn draw_prompt(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, bar: Rect) {
         let place = Rect { x: input.x, width: input.width.min(60), ..below };
         frame.render_widget(Clear, place);
         let line = Line::from(vec![
-            app.span(Role::Chip, pad(&clean(word), 16, app.glyphs().ellipsis)),
-            app.span(Role::Dim, format!(" {help}")),
+            app.span(StyleRole::Chip, pad(&clean(word), 16, app.glyphs().ellipsis)),
+            app.span(StyleRole::Dim, format!(" {help}")),
         ]);
         frame.render_widget(line, place);
         below.y += 1;
@@ -76,7 +76,7 @@ fn draw_prompt(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, bar: Rect) {
         let place = Rect { x: input.x, width: input.width.min(60), ..below };
         frame.render_widget(Clear, place);
         let hint = "Tab completes · Enter applies · Ctrl-t highlights instead";
-        frame.render_widget(Line::from(app.span(Role::Dim, hint)), place);
+        frame.render_widget(Line::from(app.span(StyleRole::Dim, hint)), place);
     }
 }
 
@@ -89,12 +89,14 @@ fn draw_menu(frame: &mut Frame<'_>, app: &App, menu: &Menu, area: Rect) {
     let inner = block.inner(place);
     frame.render_widget(block, place);
     for (y, (key, text, _)) in (inner.y..inner.bottom()).zip(&menu.items) {
-        let line =
-            Line::from(vec![app.span(Role::Key, format!("  {key}  ")), app.span(Role::Text, clean(text))]);
+        let line = Line::from(vec![
+            app.span(StyleRole::Key, format!("  {key}  ")),
+            app.span(StyleRole::Text, clean(text)),
+        ]);
         frame.render_widget(line, Rect { y, height: 1, ..inner });
     }
     let last = Rect { y: inner.bottom().saturating_sub(1), height: 1, ..inner };
-    frame.render_widget(Line::from(app.span(Role::Dim, "  Esc  cancel")), last);
+    frame.render_widget(Line::from(app.span(StyleRole::Dim, "  Esc  cancel")), last);
 }
 
 /// Returns the width of a review on a screen of this many columns.
@@ -115,20 +117,20 @@ fn draw_review(frame: &mut Frame<'_>, app: &App, review: &Review, area: Rect) {
     let lines = rows.iter().skip(review.top).take(usize::from(list.height));
     for (y, (sign, text)) in (list.y..).zip(lines) {
         let role = match sign {
-            '-' => Role::Error,
-            '+' => Role::Ok,
-            _ => Role::Dim,
+            '-' => StyleRole::Error,
+            '+' => StyleRole::Ok,
+            _ => StyleRole::Dim,
         };
         let text = fit(&format!("{sign} {}", clean(text)), usize::from(list.width), app.glyphs().ellipsis);
         frame.render_widget(Line::from(app.span(role, text)), Rect { y, height: 1, ..list });
     }
     let line = Line::from(vec![
-        app.span(Role::Key, "  j k"),
-        app.span(Role::Dim, " scroll   "),
-        app.span(Role::Key, "Enter"),
-        app.span(Role::Dim, " changes the file   "),
-        app.span(Role::Key, "Esc"),
-        app.span(Role::Dim, " leaves it as it is"),
+        app.span(StyleRole::Key, "  j k"),
+        app.span(StyleRole::Dim, " scroll   "),
+        app.span(StyleRole::Key, "Enter"),
+        app.span(StyleRole::Dim, " changes the file   "),
+        app.span(StyleRole::Key, "Esc"),
+        app.span(StyleRole::Dim, " leaves it as it is"),
     ]);
     frame.render_widget(line, keys);
 }
@@ -147,24 +149,24 @@ fn draw_palette(frame: &mut Frame<'_>, app: &App, palette: &Palette, area: Rect)
         let row = Rect { y, height: 1, ..list };
         let here = command.places().contains(&app.active_pane());
         let why = app.why_not(*command).filter(|_| here);
-        let role = if here && why.is_none() { Role::Text } else { Role::Dim };
+        let role = if here && why.is_none() { StyleRole::Text } else { StyleRole::Dim };
         let text = match why {
             Some(why) => format!("{} ({why})", command.short()),
             None => format!("{}: {}", command.short(), command.help()),
         };
         let line = Line::from(vec![
-            app.span(Role::Key, pad(command.key(), 12, ' ')),
+            app.span(StyleRole::Key, pad(command.key(), 12, ' ')),
             app.span(role, fit(&text, usize::from(list.width).saturating_sub(12), app.glyphs().ellipsis)),
         ]);
         frame.render_widget(line, row);
         if at == palette.cursor {
-            let style = app.appearance.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(StyleRole::Selected);
             frame.buffer_mut().set_style(row, ratatui::style::Style { fg: None, ..style });
         }
     }
 }
 
-fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Ask, area: Rect) {
+fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Questions, area: Rect) {
     let place =
         boxed(frame, area, area.width.saturating_sub(8).min(80), area.height.saturating_sub(4).min(22));
     let title = match &ask.question {
@@ -192,21 +194,21 @@ fn draw_ask(frame: &mut Frame<'_>, app: &App, ask: &Ask, area: Rect) {
         Question::Sampling { text, .. } => hold::draw_text(frame, app, text, body, true),
         Question::Url { .. } => {
             let text = "Open the address in a browser yourself, then accept.";
-            frame.render_widget(Line::from(app.span(Role::Dim, text)), body);
+            frame.render_widget(Line::from(app.span(StyleRole::Dim, text)), body);
         }
     }
     if let Some(wrong) = &ask.error {
-        frame.render_widget(Line::from(app.span(Role::Error, clean(wrong))), error);
+        frame.render_widget(Line::from(app.span(StyleRole::Error, clean(wrong))), error);
     }
     let line = Line::from(vec![
-        app.span(Role::Key, "Ctrl-s"),
-        app.span(Role::Dim, " accept  "),
-        app.span(Role::Key, "Ctrl-d"),
-        app.span(Role::Dim, " decline  "),
-        app.span(Role::Key, "Ctrl-x"),
-        app.span(Role::Dim, " cancel  "),
-        app.span(Role::Key, "Esc"),
-        app.span(Role::Dim, " later"),
+        app.span(StyleRole::Key, "Ctrl-s"),
+        app.span(StyleRole::Dim, " accept  "),
+        app.span(StyleRole::Key, "Ctrl-d"),
+        app.span(StyleRole::Dim, " decline  "),
+        app.span(StyleRole::Key, "Ctrl-x"),
+        app.span(StyleRole::Dim, " cancel  "),
+        app.span(StyleRole::Key, "Esc"),
+        app.span(StyleRole::Dim, " later"),
     ]);
     frame.render_widget(line, keys);
 }
@@ -225,8 +227,9 @@ fn draw_sequence(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let inner = block.inner(place);
     frame.render_widget(block, place);
     for (y, (keys, command)) in (inner.y..inner.bottom()).zip(completions) {
-        let role = if app.why_not(command).is_none() { Role::Text } else { Role::Dim };
-        let line = Line::from(vec![app.span(Role::Key, pad(&keys, 8, ' ')), app.span(role, command.short())]);
+        let role = if app.why_not(command).is_none() { StyleRole::Text } else { StyleRole::Dim };
+        let line =
+            Line::from(vec![app.span(StyleRole::Key, pad(&keys, 8, ' ')), app.span(role, command.short())]);
         frame.render_widget(line, Rect { y, height: 1, ..inner });
     }
 }

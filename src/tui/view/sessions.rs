@@ -5,12 +5,12 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
 use super::super::app::{App, Areas};
-use super::super::sessions::{Line as Entry, Pace, context_cost};
+use super::super::sessions::{FrameRate, SessionListLine as Entry, context_cost};
 use super::super::text::{clean, count, duration, fit, pad};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use crate::clock;
 use crate::log::record::Facts;
-use crate::log::world::Session;
+use crate::log::world::SessionOverview;
 
 /// Width in columns from which the card is beside the list.
 const WIDE: u16 = 110;
@@ -52,7 +52,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let name = usize::from(inner.width).saturating_sub(columns.iter().map(|(_, width)| width).sum());
     let header: String = columns.iter().map(|(title, width)| pad(title, *width, ' ')).collect();
     let head = Rect { height: 1, ..inner };
-    frame.render_widget(Line::from(app.span(Role::Dim, pad("NAME", name, ' ') + &header)), head);
+    frame.render_widget(Line::from(app.span(StyleRole::Dim, pad("NAME", name, ' ') + &header)), head);
     let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
     areas.list = list;
     let cursor = app.sessions.cursor.min(lines.len() - 1);
@@ -70,7 +70,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
         };
         frame.render_widget(line, place);
         if at == cursor {
-            let style = app.appearance.theme.style(Role::Selected);
+            let style = app.appearance.theme.style(StyleRole::Selected);
             frame.buffer_mut().set_style(place, ratatui::style::Style { fg: None, ..style });
         }
     }
@@ -90,10 +90,15 @@ fn shown(width: usize) -> &'static [(&'static str, usize)] {
     &COLUMNS[..fits.count()]
 }
 
-fn session_line(app: &App, session: &Session, name: usize, columns: &[(&str, usize)]) -> Line<'static> {
+fn session_line(
+    app: &App,
+    session: &SessionOverview,
+    name: usize,
+    columns: &[(&str, usize)],
+) -> Line<'static> {
     let glyphs = app.glyphs();
     let live = session.closed.is_none();
-    let cell = |role: Role, text: &str, width: usize| {
+    let cell = |role: StyleRole, text: &str, width: usize| {
         app.span(role, pad(&fit(text, width.saturating_sub(1), glyphs.ellipsis), width, ' '))
     };
     let sign = match (live, session.is_down) {
@@ -106,10 +111,10 @@ fn session_line(app: &App, session: &Session, name: usize, columns: &[(&str, usi
         .as_ref()
         .is_some_and(|closed| matches!(closed.exit, Some(exit) if exit != crate::log::record::Exit::Code(0)));
     let role = match (live, failed) {
-        (true, _) if session.is_down => Role::Error,
-        (true, _) => Role::Ok,
-        (false, true) => Role::Error,
-        (false, false) => Role::Dim,
+        (true, _) if session.is_down => StyleRole::Error,
+        (true, _) => StyleRole::Ok,
+        (false, true) => StyleRole::Error,
+        (false, false) => StyleRole::Dim,
     };
     let mut spans = vec![cell(role, &format!("{sign} {}", clean(&session.opened.name)), name)];
     for (title, width) in columns {
@@ -119,31 +124,34 @@ fn session_line(app: &App, session: &Session, name: usize, columns: &[(&str, usi
     Line::from(spans)
 }
 
-fn session_cell(app: &App, session: &Session, title: &str) -> (Role, String) {
-    let number = |role: Role, number: u64| (if number > 0 { role } else { Role::Dim }, number.to_string());
+fn session_cell(app: &App, session: &SessionOverview, title: &str) -> (StyleRole, String) {
+    let number =
+        |role: StyleRole, number: u64| (if number > 0 { role } else { StyleRole::Dim }, number.to_string());
     let end = session.closed_at.map_or_else(|| app.now(), |(_, at)| at);
     let pace = app.sessions.pace(session.id);
     match title {
-        "CLIENT" => (Role::Text, who(session.client.as_ref())),
-        "VIA" => (Role::Dim, via(session).to_owned()),
-        "ERA" => (Role::Text, session.era().map(|era| era.as_str().to_owned()).unwrap_or_default()),
-        "UP" => (Role::Dim, duration(end.since(session.since))),
-        "MSG/S" => (Role::Accent, pace.filter(|_| session.closed.is_none()).map(drawn).unwrap_or_default()),
-        "ERR" => number(Role::Error, session.errors),
+        "CLIENT" => (StyleRole::Text, who(session.client.as_ref())),
+        "VIA" => (StyleRole::Dim, via(session).to_owned()),
+        "ERA" => (StyleRole::Text, session.era().map(|era| era.as_str().to_owned()).unwrap_or_default()),
+        "UP" => (StyleRole::Dim, duration(end.since(session.since))),
+        "MSG/S" => {
+            (StyleRole::Accent, pace.filter(|_| session.closed.is_none()).map(drawn).unwrap_or_default())
+        }
+        "ERR" => number(StyleRole::Error, session.errors),
         "HELD" => {
             let of = |seq: &&u64| app.world.row(**seq).is_some_and(|row| row.session == session.id);
-            number(Role::Held, app.world.held.iter().filter(of).count() as u64)
+            number(StyleRole::Held, app.world.held.iter().filter(of).count() as u64)
         }
-        "CTX" => (Role::Dim, context_cost(&app.world, session).map(count).unwrap_or_default()),
+        "CTX" => (StyleRole::Dim, context_cost(&app.world, session).map(count).unwrap_or_default()),
         _ => {
             let ago = pace.filter(|pace| pace.last > crate::clock::Stamp::default());
-            (Role::Dim, ago.map(|pace| duration(app.now().since(pace.last))).unwrap_or_default())
+            (StyleRole::Dim, ago.map(|pace| duration(app.now().since(pace.last))).unwrap_or_default())
         }
     }
 }
 
 /// Returns a bar chart of the last seconds, and the number of frames in the newest one.
-fn drawn(pace: &Pace) -> String {
+fn drawn(pace: &FrameRate) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = pace.seconds.iter().copied().max().unwrap_or(0).max(1);
     let bar = |value: &u64| match value {
@@ -154,7 +162,7 @@ fn drawn(pace: &Pace) -> String {
     format!("{bars} {}", count(pace.seconds.last().copied().unwrap_or(0)))
 }
 
-fn via(session: &Session) -> &'static str {
+fn via(session: &SessionOverview) -> &'static str {
     let is_url = session.opened.target.first().is_some_and(|target| target.contains("://"));
     if is_url { "http" } else { "stdio" }
 }
@@ -174,8 +182,8 @@ fn engine_line(app: &App, at: usize, name: usize) -> Line<'static> {
     let glyphs = app.glyphs();
     let title = format!("{} {}", glyphs.pending, clean(&engine.name));
     Line::from(vec![
-        app.span(Role::Ok, pad(&fit(&title, name.saturating_sub(1), glyphs.ellipsis), name, ' ')),
-        app.span(Role::Dim, format!("{}: no client yet", clean(&engine.mode))),
+        app.span(StyleRole::Ok, pad(&fit(&title, name.saturating_sub(1), glyphs.ellipsis), name, ' ')),
+        app.span(StyleRole::Dim, format!("{}: no client yet", clean(&engine.mode))),
     ])
 }
 
@@ -186,77 +194,78 @@ fn tape_line(app: &App, at: usize, width: usize) -> Line<'static> {
     let glyphs = app.glyphs();
     if let Some(failure) = &tape.failure {
         let text = format!("{} {when} {}: {}", glyphs.error, clean(&tape.name), clean(failure));
-        return Line::from(app.span(Role::Error, fit(&text, width, glyphs.ellipsis)));
+        return Line::from(app.span(StyleRole::Error, fit(&text, width, glyphs.ellipsis)));
     }
     let what = format!(" {} frames{errors} {}B", count(tape.frames), count(tape.bytes));
     let name = fit(&clean(&tape.name), width.saturating_sub(what.len() + 22), glyphs.ellipsis);
     Line::from(vec![
-        app.span(Role::Dim, format!("{} {when} ", glyphs.record)),
-        app.span(Role::Text, name),
-        app.span(if tape.errors > 0 { Role::Warning } else { Role::Dim }, what),
+        app.span(StyleRole::Dim, format!("{} {when} ", glyphs.record)),
+        app.span(StyleRole::Text, name),
+        app.span(if tape.errors > 0 { StyleRole::Warning } else { StyleRole::Dim }, what),
     ])
 }
 
 /// Draws the facts about the line under the cursor.
 fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
-    let mut lines: Vec<(Role, String)> = Vec::new();
+    let mut lines: Vec<(StyleRole, String)> = Vec::new();
     let title = match entry {
         Entry::Session(id) => {
             let Some(session) = app.world.sessions.get(&id) else { return };
-            lines.push((Role::Text, clean(&session.opened.target.join(" "))));
+            lines.push((StyleRole::Text, clean(&session.opened.target.join(" "))));
             if let Some(directory) = &session.opened.directory {
-                lines.push((Role::Dim, format!("in {}", clean(directory))));
+                lines.push((StyleRole::Dim, format!("in {}", clean(directory))));
             }
             if let Some(pid) = session.opened.pid {
-                lines.push((Role::Dim, format!("process {pid}")));
+                lines.push((StyleRole::Dim, format!("process {pid}")));
             }
             if session.is_down {
                 let text = "the server has ended, the client is still connected: Space s r restarts it";
-                lines.push((Role::Error, text.to_owned()));
+                lines.push((StyleRole::Error, text.to_owned()));
             }
             if let Some(closed) = &session.closed {
                 let how = closed.exit.map(|exit| format!(", {exit}")).unwrap_or_default();
-                lines.push((Role::Warning, format!("ended: {}{how}", clean(&closed.reason))));
+                lines.push((StyleRole::Warning, format!("ended: {}{how}", clean(&closed.reason))));
             }
             for (side, facts) in [("server", &session.server), ("client", &session.client)] {
-                lines.push((Role::Dim, String::new()));
+                lines.push((StyleRole::Dim, String::new()));
                 let Some(facts) = facts else {
-                    lines.push((Role::Dim, format!("{side}: unknown")));
+                    lines.push((StyleRole::Dim, format!("{side}: unknown")));
                     continue;
                 };
                 let version = facts.version.as_deref().map(clean).unwrap_or_default();
-                lines.push((Role::Title, format!("{side}: {}", who(Some(facts)))));
-                lines.push((Role::Dim, format!("protocol version {version}")));
+                lines.push((StyleRole::Title, format!("{side}: {}", who(Some(facts)))));
+                lines.push((StyleRole::Dim, format!("protocol version {version}")));
                 if let Some(capabilities) = &facts.capabilities {
-                    lines
-                        .extend(capability_names(capabilities).map(|name| (Role::Text, format!("  {name}"))));
+                    lines.extend(
+                        capability_names(capabilities).map(|name| (StyleRole::Text, format!("  {name}"))),
+                    );
                 }
             }
             clean(&session.opened.name)
         }
         Entry::Engine(at) => {
             let Some(engine) = app.sessions.idle.get(at) else { return };
-            lines.push((Role::Text, clean(&engine.target.join(" "))));
-            lines.push((Role::Dim, format!("{}, process {}", clean(&engine.mode), engine.pid)));
-            lines.push((Role::Dim, "waiting for the first client".to_owned()));
+            lines.push((StyleRole::Text, clean(&engine.target.join(" "))));
+            lines.push((StyleRole::Dim, format!("{}, process {}", clean(&engine.mode), engine.pid)));
+            lines.push((StyleRole::Dim, "waiting for the first client".to_owned()));
             clean(&engine.name)
         }
         Entry::Tape(at) => {
             let Some(tape) = app.sessions.tapes.get(at) else { return };
-            lines.push((Role::Text, clean(&tape.target.join(" "))));
-            lines.push((Role::Dim, crate::tape::files::stem(&tape.path)));
+            lines.push((StyleRole::Text, clean(&tape.target.join(" "))));
+            lines.push((StyleRole::Dim, crate::tape::files::stem(&tape.path)));
             lines.push((
-                Role::Dim,
+                StyleRole::Dim,
                 format!("lasted {}", duration(std::time::Duration::from_micros(tape.duration))),
             ));
             let era = tape.era.clone().unwrap_or_default();
-            lines.push((Role::Dim, format!("{} {era}", tape.transport)));
+            lines.push((StyleRole::Dim, format!("{} {era}", tape.transport)));
             for (side, name) in [("server", &tape.server), ("client", &tape.client)] {
-                lines.extend(name.as_ref().map(|name| (Role::Text, format!("{side}: {}", clean(name)))));
+                lines.extend(name.as_ref().map(|name| (StyleRole::Text, format!("{side}: {}", clean(name)))));
             }
-            lines.extend(tape.failure.as_ref().map(|failure| (Role::Error, clean(failure))));
+            lines.extend(tape.failure.as_ref().map(|failure| (StyleRole::Error, clean(failure))));
             if !tape.sealed {
-                lines.push((Role::Warning, "recording in progress or interrupted".to_owned()));
+                lines.push((StyleRole::Warning, "recording in progress or interrupted".to_owned()));
             }
             "recording".to_owned()
         }
@@ -267,7 +276,7 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, entry: Entry, area: Rect) {
     let width = usize::from(inner.width).max(1);
     // Errors and warnings are wrapped rather than cut.
     let lines = lines.into_iter().flat_map(|(role, text)| {
-        let whole = matches!(role, Role::Error | Role::Warning);
+        let whole = matches!(role, StyleRole::Error | StyleRole::Warning);
         let size = if whole { width } else { usize::MAX };
         let characters: Vec<char> = text.chars().collect();
         let parts: Vec<String> = match characters.is_empty() {
@@ -299,7 +308,8 @@ fn capability_names(json: &str) -> impl Iterator<Item = String> {
 /// Draws suggestions for when nothing runs and nothing was recorded.
 fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let waiting = app.appearance.waiting.clone().unwrap_or_else(|| "waiting for a session".to_owned());
-    let mut lines = vec![(Role::Title, "Nothing is running yet".to_owned()), (Role::Text, String::new())];
+    let mut lines =
+        vec![(StyleRole::Title, "Nothing is running yet".to_owned()), (StyleRole::Text, String::new())];
     if app.mode.is_home() && !app.mode.is_remote() {
         let ways = [
             "w  wrap a server of your MCP client (shadowcat wrap)",
@@ -308,9 +318,9 @@ fn draw_empty(frame: &mut Frame<'_>, app: &App, area: Rect) {
             "d  open the demo (shadowcat demo)",
             "",
         ];
-        lines.extend(ways.map(|way| (Role::Text, way.to_owned())));
+        lines.extend(ways.map(|way| (StyleRole::Text, way.to_owned())));
     }
-    lines.push((Role::Dim, waiting));
+    lines.push((StyleRole::Dim, waiting));
     let width = lines.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
     let width = u16::try_from(width).unwrap_or(area.width).min(area.width);
     let left = area.x + (area.width - width) / 2;

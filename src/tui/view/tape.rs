@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use super::super::app::{App, Areas};
 use super::super::scrub::{SLOTS, bookmarks};
 use super::super::text::{clean, count, duration, fit};
-use super::super::theme::Role;
+use super::super::theme::StyleRole;
 use super::{detail, frames};
 use crate::clock;
 use crate::log::record::Seq;
@@ -58,9 +58,9 @@ fn picture(app: &App) -> Vec<Line<'static>> {
     let lanes = &app.scrub.lanes;
     let time = app.playhead();
     let head = lanes.column(time);
-    let lane = |label: &str, counts: &[u32], role: Role| {
+    let lane = |label: &str, counts: &[u32], role: StyleRole| {
         let most = counts.iter().copied().max().unwrap_or(0).max(1);
-        let mut spans = vec![app.span(Role::Dim, format!("{label:<5} "))];
+        let mut spans = vec![app.span(StyleRole::Dim, format!("{label:<5} "))];
         for (column, count) in counts.iter().enumerate() {
             let sign = match *count {
                 0 if Some(column) == head => "│",
@@ -71,30 +71,30 @@ fn picture(app: &App) -> Vec<Line<'static>> {
                     BLOCKS[((share * 8.0).ceil() as usize).clamp(1, 8) - 1]
                 }
             };
-            spans.push(app.span(if Some(column) == head { Role::Cursor } else { role }, sign));
+            spans.push(app.span(if Some(column) == head { StyleRole::Cursor } else { role }, sign));
         }
         Line::from(spans)
     };
     let mut lines = vec![
         standing(app),
         ruler(app, head),
-        lane("c→s", &lanes.to_server, Role::ToServer),
-        lane("s→c", &lanes.to_client, Role::ToClient),
-        lane("note", &lanes.notices, Role::Notice),
-        lane("err", &lanes.errors, Role::Error),
+        lane("c→s", &lanes.to_server, StyleRole::ToServer),
+        lane("s→c", &lanes.to_client, StyleRole::ToClient),
+        lane("note", &lanes.notices, StyleRole::Notice),
+        lane("err", &lanes.errors, StyleRole::Error),
     ];
     if lanes.stderr.iter().any(|count| *count > 0) {
-        lines.push(lane("stder", &lanes.stderr, Role::Stderr));
+        lines.push(lane("stder", &lanes.stderr, StyleRole::Stderr));
     }
     if lanes.held.iter().any(|count| *count > 0) {
-        lines.push(lane("held", &lanes.held, Role::Held));
+        lines.push(lane("held", &lanes.held, StyleRole::Held));
     }
     let drawn: usize = lanes.spans.len();
     if drawn > 0 {
         let is_used = |slot: &usize| lanes.spans.iter().any(|span| span.slot == *slot);
         lines.extend((0..SLOTS).filter(is_used).map(|slot| operations(app, slot)));
     } else {
-        lines.push(lane("ops", &lanes.in_flight, Role::Accent));
+        lines.push(lane("ops", &lanes.in_flight, StyleRole::Accent));
     }
     if let Some(marks) = marks(app) {
         lines.push(marks);
@@ -114,22 +114,22 @@ fn standing(app: &App) -> Line<'static> {
     let zoom =
         if app.scrub.zoom > 0 { format!(" ({}x closer)", 2_u64.pow(app.scrub.zoom)) } else { String::new() };
     let mut spans = vec![
-        app.span(Role::Title, format!(" {now} ")),
-        app.span(Role::Accent, format!(" {sign} {} ", player.speed())),
-        app.span(Role::Text, format!(" frame {place}/{} ", app.world.rows.len())),
-        app.span(Role::Dim, format!(" {drawn}{zoom} ")),
+        app.span(StyleRole::Title, format!(" {now} ")),
+        app.span(StyleRole::Accent, format!(" {sign} {} ", player.speed())),
+        app.span(StyleRole::Text, format!(" frame {place}/{} ", app.world.rows.len())),
+        app.span(StyleRole::Dim, format!(" {drawn}{zoom} ")),
     ];
     if app.is_live() {
         spans.push(match app.frames_follow() {
-            true => app.span(Role::Ok, format!(" {} live edge", app.glyphs().live)),
-            false => app.span(Role::Warning, " G returns to the live edge"),
+            true => app.span(StyleRole::Ok, format!(" {} live edge", app.glyphs().live)),
+            false => app.span(StyleRole::Warning, " G returns to the live edge"),
         });
     }
     Line::from(spans)
 }
 
 fn ruler(app: &App, head: Option<usize>) -> Line<'static> {
-    let role = if app.frames_follow() { Role::Dim } else { Role::Accent };
+    let role = if app.frames_follow() { StyleRole::Dim } else { StyleRole::Accent };
     let columns = 0..app.scrub.lanes.to_server.len();
     let bar: String = columns.map(|at| if Some(at) == head { '●' } else { '─' }).collect();
     Line::from(vec![Span::raw(" ".repeat(usize::from(LABEL))), app.span(role, bar)])
@@ -137,7 +137,7 @@ fn ruler(app: &App, head: Option<usize>) -> Line<'static> {
 
 /// Returns a row of operations that are drawn one by one.
 fn operations(app: &App, slot: usize) -> Line<'static> {
-    let mut spans = vec![app.span(Role::Dim, format!("{:<5} ", if slot == 0 { "ops" } else { "" }))];
+    let mut spans = vec![app.span(StyleRole::Dim, format!("{:<5} ", if slot == 0 { "ops" } else { "" }))];
     let mut column = 0;
     for span in app.scrub.lanes.spans.iter().filter(|span| span.slot == slot) {
         let inside = span.until - span.from - 1;
@@ -146,7 +146,7 @@ fn operations(app: &App, slot: usize) -> Line<'static> {
         let after = inside.saturating_sub(name.len() + before);
         spans.push(Span::raw(" ".repeat(span.from - column)));
         let text = format!("╞{}{name}{}╡", "═".repeat(before), "═".repeat(after));
-        spans.push(app.span(Role::Accent, text));
+        spans.push(app.span(StyleRole::Accent, text));
         column = span.until + 1;
     }
     Line::from(spans)
@@ -155,7 +155,7 @@ fn operations(app: &App, slot: usize) -> Line<'static> {
 /// Returns the bookmarks at their columns, each with as much of its label as there is room for.
 fn marks(app: &App) -> Option<Line<'static>> {
     let lanes = &app.scrub.lanes;
-    let mut spans = vec![app.span(Role::Dim, format!("{:<5} ", "marks"))];
+    let mut spans = vec![app.span(StyleRole::Dim, format!("{:<5} ", "marks"))];
     let mut column = 0;
     let there = bookmarks(&app.world);
     let placed = there
@@ -172,7 +172,7 @@ fn marks(app: &App) -> Option<Line<'static>> {
         let text = format!("{mark}▲{words}");
         spans.push(Span::raw(" ".repeat(from - column)));
         column = from + text.chars().count();
-        spans.push(app.span(Role::Held, text));
+        spans.push(app.span(StyleRole::Held, text));
     }
     (!placed.is_empty()).then(|| Line::from(spans))
 }
@@ -203,14 +203,14 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let line = |role, text: String| Line::from(app.span(role, fit(&clean(&text), width, '…')));
     let mut lines = Vec::new();
     if card.sessions.is_empty() {
-        lines.push(line(Role::Dim, "no open session at this time".into()));
+        lines.push(line(StyleRole::Dim, "no open session at this time".into()));
     }
     for session in &card.sessions {
-        lines.push(line(Role::Title, format!("{} · {}", session.title, session.era)));
+        lines.push(line(StyleRole::Title, format!("{} · {}", session.title, session.era)));
         for (side, can) in &session.sides {
-            lines.push(line(Role::Text, format!("  {side}")));
+            lines.push(line(StyleRole::Text, format!("  {side}")));
             if !can.is_empty() {
-                lines.push(line(Role::Dim, format!("    capabilities: {can}")));
+                lines.push(line(StyleRole::Dim, format!("    capabilities: {can}")));
             }
         }
         if !session.tools.is_empty() {
@@ -218,30 +218,30 @@ fn draw_card(frame: &mut Frame<'_>, app: &App, area: Rect) {
             let words = format!("{} {noun}: {}", session.tools.len(), session.tools.join(" "));
             lines.extend(
                 wrapped(&clean(&words), width.saturating_sub(2))
-                    .map(|words| line(Role::Text, format!("  {words}"))),
+                    .map(|words| line(StyleRole::Text, format!("  {words}"))),
             );
         }
         if !session.added.is_empty() {
-            lines.push(line(Role::Ok, format!("  + {}", session.added.join(" "))));
+            lines.push(line(StyleRole::Ok, format!("  + {}", session.added.join(" "))));
         }
         if !session.removed.is_empty() {
-            lines.push(line(Role::Error, format!("  - {}", session.removed.join(" "))));
+            lines.push(line(StyleRole::Error, format!("  - {}", session.removed.join(" "))));
         }
     }
     let time = app.playhead();
-    lines.push(line(Role::Title, format!("In flight {}", card.in_flight.len() + card.more)));
+    lines.push(line(StyleRole::Title, format!("In flight {}", card.in_flight.len() + card.more)));
     for (op, what, since) in &card.in_flight {
-        lines.push(line(Role::Warning, format!("  {op} {what} {}", duration(time.since(*since)))));
+        lines.push(line(StyleRole::Warning, format!("  {op} {what} {}", duration(time.since(*since)))));
     }
     if card.more > 0 {
-        lines.push(line(Role::Dim, format!("  and {} more", card.more)));
+        lines.push(line(StyleRole::Dim, format!("  and {} more", card.more)));
     }
     if !card.subscriptions.is_empty() {
-        lines.push(line(Role::Title, format!("Subscriptions {}", card.subscriptions.len())));
-        lines.extend(card.subscriptions.iter().map(|what| line(Role::Text, format!("  {what}"))));
+        lines.push(line(StyleRole::Title, format!("Subscriptions {}", card.subscriptions.len())));
+        lines.extend(card.subscriptions.iter().map(|what| line(StyleRole::Text, format!("  {what}"))));
     }
-    lines.push(line(Role::Dim, format!("about {} tokens so far (bytes / 4)", count(card.tokens))));
+    lines.push(line(StyleRole::Dim, format!("about {} tokens so far (bytes / 4)", count(card.tokens))));
     let notes = app.world.notes.iter().filter(|(.., note)| note.frame == Some(seq));
-    lines.extend(notes.map(|(.., note)| line(Role::Held, format!("{}: {}", note.by, note.text))));
+    lines.extend(notes.map(|(.., note)| line(StyleRole::Held, format!("{}: {}", note.by, note.text))));
     frame.render_widget(Paragraph::new(lines), inner);
 }

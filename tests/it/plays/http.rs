@@ -148,7 +148,7 @@ impl OverHttp {
 
 /// Reports a response as lines: the status unless it is 200, then the body, or the data of each event.
 async fn read_response(
-    response: http::Response<shadowcat::transport::http::Body>,
+    response: http::Response<shadowcat::transport::http::HttpBody>,
     lines: &std::sync::mpsc::SyncSender<String>,
 ) {
     let status = response.status();

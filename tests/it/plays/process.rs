@@ -14,7 +14,7 @@ use shadowcat::log::record::SessionId;
 use shadowcat::mcp::Era;
 use shadowcat::session::Session;
 use shadowcat::stdio::drive::Threads;
-use shadowcat::stdio::link::{End, Server};
+use shadowcat::stdio::link::{LinkEnd, StartedServer};
 use shadowcat::stdio::multiplex::Multiplexer;
 use shadowcat::stdio::restart::RestartableServer;
 use shadowcat::transport::child::{Process, Spec};
@@ -43,7 +43,7 @@ struct Connection {
 }
 
 struct Client {
-    to_session: Option<memory::Writer>,
+    to_session: Option<memory::PipeWriter>,
     lines: mpsc::Receiver<String>,
     session: Arc<Session>,
     member: Option<shadowcat::stdio::multiplex::attribution::ClientId>,
@@ -89,10 +89,10 @@ impl Processes {
         }
     }
 
-    fn client_end(&mut self) -> (memory::Writer, mpsc::Receiver<String>, End) {
+    fn client_end(&mut self) -> (memory::PipeWriter, mpsc::Receiver<String>, LinkEnd) {
         let (to_session, from_client) = memory::pipe(PIPE_CHUNKS);
         let (to_client, from_session) = memory::pipe(PIPE_CHUNKS);
-        let end = End { source: Box::new(from_client), sink: Box::new(to_client) };
+        let end = LinkEnd { source: Box::new(from_client), sink: Box::new(to_client) };
         (to_session, lines(from_session), end)
     }
 
@@ -117,7 +117,7 @@ impl Processes {
 
     fn start_shared(&mut self) {
         let host = Arc::clone(&self.parts.host);
-        let mut server = Server::from(self.spec.spawn().unwrap());
+        let mut server = StartedServer::from(self.spec.spawn().unwrap());
         let process = server.process.clone();
         let (multiplexer, first) = Multiplexer::before(server.end, host.settings().inspect_limit);
         server.end = first;

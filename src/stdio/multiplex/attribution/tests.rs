@@ -16,7 +16,7 @@ fn after_handshake() -> (Attribution, ClientId, ClientId) {
     (clients, one, other)
 }
 
-fn to_server(said: Outgoing) -> String {
+fn to_server(said: ToServer) -> String {
     String::from_utf8(said.to_server.expect("it goes on").to_vec()).unwrap()
 }
 
