@@ -90,6 +90,12 @@ pub enum Ask {
     /// Lists the frames that wait for a verdict.
     #[serde(rename = "hold/list")]
     Held {},
+    /// Returns a frame that waits for a verdict, with the line that is sent if it is accepted now.
+    #[serde(rename = "hold/get")]
+    HeldLine {
+        /// Position of the held frame.
+        frame: Seq,
+    },
     /// Lists the breakpoints and the controllers, the peers that can decide on held frames.
     #[serde(rename = "breakpoint/list")]
     Breakpoints {},
@@ -257,6 +263,16 @@ pub struct HeldFrame {
     pub message: Value,
     /// Line that is sent if the frame is accepted now; only present if the frame was amended.
     pub amended: Option<String>,
+}
+
+/// A frame that waits for a verdict, with the line that is sent if it is accepted now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldLine {
+    /// The held frame.
+    pub held: HeldFrame,
+    /// Line as received, or as it was amended; invalid UTF-8 is replaced.
+    pub line: String,
 }
 
 /// A frame as lists show it.

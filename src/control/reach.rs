@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::api::{Ask, EngineFacts, FrameFacts, HeldFrame, SessionFacts};
+use super::api::{Ask, EngineFacts, FrameFacts, HeldFrame, HeldLine, SessionFacts};
 use super::client::{CallError, ControlClient, Notice};
 use super::sockets::{self, EngineSocket};
 use crate::engine::{Command, Reply};
-use crate::log::record::{Record, Seq};
+use crate::log::record::Seq;
 use crate::mcp::{Kind, Message, compose};
 
 /// Criteria that select running engines, and the name under which to connect to them.
@@ -131,7 +131,7 @@ impl EngineSelector {
         }
         let mut holders = Vec::new();
         for engine in all {
-            if engine.held().await?.iter().any(|held| held.id == id) {
+            if engine.held_line(id).await?.is_some() {
                 holders.push(engine);
             }
         }
@@ -227,25 +227,21 @@ impl Reached {
         self.ask(&Ask::Held {}).await
     }
 
-    /// Returns the held frame at position `frame`.
+    /// Returns the held frame at position `frame`, with the line that is sent if it is accepted now;
+    /// `None` if the frame is not held.
     ///
     /// # Errors
-    /// If the frame is not held, or if the engine does not answer.
-    pub async fn held_frame(&self, frame: Seq) -> Result<HeldFrame, ReachError> {
-        self.held().await?.into_iter().find(|held| held.id == frame).ok_or(ReachError::NotHeld(frame))
+    /// If the engine does not answer.
+    pub async fn held_line(&self, frame: Seq) -> Result<Option<HeldLine>, CallError> {
+        self.ask(&Ask::HeldLine { frame }).await
     }
 
-    /// Returns the text that would be sent if the held frame were accepted now.
+    /// Returns the line that is sent if the held frame is accepted now.
     ///
     /// # Errors
     /// If the frame is not held, or if the engine does not answer.
     pub async fn held_text(&self, frame: Seq) -> Result<String, ReachError> {
-        if let Some(amended) = self.held_frame(frame).await?.amended {
-            return Ok(amended);
-        }
-        let records = self.client.records(frame, 1).await?;
-        let held = records.first().and_then(Record::frame).ok_or(ReachError::NotHeld(frame))?;
-        Ok(String::from_utf8_lossy(held.message.body()).into_owned())
+        Ok(self.held_line(frame).await?.ok_or(ReachError::NotHeld(frame))?.line)
     }
 
     /// Builds the response to a held request. `value` is the result, or an object with a member

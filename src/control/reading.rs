@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::api::{FrameFacts, HeldFrame, SessionFacts};
+use super::api::{FrameFacts, HeldFrame, HeldLine, SessionFacts};
 use super::wire::{self, ErrorObject};
 use crate::clock;
 use crate::engine::Engine;
@@ -153,28 +154,37 @@ impl Reading {
     /// Returns the frames that wait for a verdict, in the order in which they were stopped.
     pub fn held(&self, engine: &Engine) -> Vec<HeldFrame> {
         let amended = engine.breakpoints().amended;
-        let now = self.log.clock().now();
-        let world = &self.world;
-        let held = |seq: &Seq| {
-            let row = world.row(*seq)?;
-            let record = self.log.get(*seq)?;
-            let handling = world.handling(*seq);
-            let text = |name| world.text(name).map(str::to_owned);
-            let age = now.since(handling.since.unwrap_or(row.at));
-            Some(HeldFrame {
-                id: *seq,
-                session: row.session,
-                name: world.session_name(row.session).to_owned(),
-                direction: row.direction.as_str().to_owned(),
-                method: text(row.method),
-                target: text(row.target),
-                by: text(handling.why).or(text(handling.by)),
-                age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-                message: message(record.frame()?),
-                amended: amended.get(seq).map(|line| String::from_utf8_lossy(line).into_owned()),
-            })
-        };
-        world.held.iter().filter_map(held).collect()
+        self.world.held.iter().filter_map(|seq| self.held_frame(*seq, amended.get(seq))).collect()
+    }
+
+    /// Returns a frame that waits for a verdict, with the line that is sent if it is accepted now.
+    pub fn held_line(&self, engine: &Engine, seq: Seq) -> Option<HeldLine> {
+        self.world.held.contains(&seq).then_some(())?;
+        let held = self.held_frame(seq, engine.breakpoints().amended.get(&seq))?;
+        let record = self.log.get(seq)?;
+        let received = || String::from_utf8_lossy(record.frame()?.message.body()).into_owned().into();
+        let line = held.amended.clone().or_else(received)?;
+        Some(HeldLine { held, line })
+    }
+
+    fn held_frame(&self, seq: Seq, amended: Option<&Bytes>) -> Option<HeldFrame> {
+        let row = self.world.row(seq)?;
+        let record = self.log.get(seq)?;
+        let handling = self.world.handling(seq);
+        let text = |name| self.world.text(name).map(str::to_owned);
+        let age = self.log.clock().now().since(handling.since.unwrap_or(row.at));
+        Some(HeldFrame {
+            id: seq,
+            session: row.session,
+            name: self.world.session_name(row.session).to_owned(),
+            direction: row.direction.as_str().to_owned(),
+            method: text(row.method),
+            target: text(row.target),
+            by: text(handling.why).or(text(handling.by)),
+            age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            message: message(record.frame()?),
+            amended: amended.map(|line| String::from_utf8_lossy(line).into_owned()),
+        })
     }
 }
 

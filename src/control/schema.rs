@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::api::{self, Ask, FrameFacts, HeldFrame, NOTICES, Points};
+use super::api::{self, Ask, FrameFacts, HeldFrame, HeldLine, NOTICES, Points};
 use crate::engine::{Command, Reply};
 
 /// Returns the OpenRPC document of the control protocol.
@@ -117,6 +117,7 @@ fn results(generator: &mut SchemaGenerator) -> Vec<(&'static str, Value)> {
         ("log/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),
         ("log/read", json!({ "type": "array", "items": { "type": "object" } })),
         ("hold/list", json!({ "type": "array", "items": schema::<HeldFrame>(generator) })),
+        ("hold/get", json!({ "anyOf": [schema::<HeldLine>(generator), { "type": "null" }] })),
         ("breakpoint/list", schema::<Points>(generator)),
         ("tape/list", json!({ "type": "array", "items": schema::<api::TapeFacts>(generator) })),
         ("tape/frames", json!({ "type": "array", "items": schema::<FrameFacts>(generator) })),

@@ -59,6 +59,45 @@ impl Pane {
     }
 }
 
+/// Condition under which a command can be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// A server runs: the screen does not show a recording.
+    Running,
+    /// The session has a process that can be restarted.
+    Restartable,
+    /// The screen shows this machine.
+    ThisMachine,
+    /// The screen is the start screen.
+    StartScreen,
+    /// A session or recording is selected in the list.
+    ListedSession,
+    /// There is a session.
+    AnySession,
+    /// No held message is being edited.
+    NoOpenEdit,
+    /// If a frame is held, this screen decides on it.
+    Deciding,
+    /// A held frame is selected.
+    HeldFrame,
+    /// In a list of frames, a frame is selected.
+    SelectedFrame,
+    /// Matches are highlighted.
+    Highlight,
+    /// There is a text or form to send.
+    Written,
+    /// A message written by hand is open.
+    OwnMessage,
+    /// A call with a form is open.
+    CallForm,
+    /// There are breakpoints.
+    Breakpoints,
+    /// Another screen decides on held frames.
+    NotDeciding,
+    /// A server asks the user something.
+    AskingServer,
+}
+
 const EVERYWHERE: &[Pane] = &Pane::ALL;
 const LISTS: &[Pane] = EVERYWHERE;
 const FRAMES: &[Pane] = &[Pane::Frames, Pane::Tape];
@@ -75,7 +114,7 @@ const NOTED: &[Pane] = &[Pane::Frames, Pane::Detail, Pane::Intercept, Pane::Tape
 const TEXTS: &[Pane] = &[Pane::Intercept, Pane::Compose];
 
 macro_rules! commands {
-    ($($name:ident $id:literal $keys:expr, $places:ident, $short:literal, $help:literal;)+) => {
+    ($($name:ident $id:literal $keys:expr, $places:ident, [$($guard:ident),*], $short:literal, $help:literal;)+) => {
         /// Command that the user can give to the screen.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Cmd {
@@ -113,128 +152,134 @@ macro_rules! commands {
             pub const fn places(self) -> &'static [Pane] {
                 match self { $(Self::$name => $places),+ }
             }
+
+            /// Returns the conditions under which the command can be carried out. The reason given to
+            /// the user is that of the first one that is not met.
+            pub const fn guards(self) -> &'static [Guard] {
+                match self { $(Self::$name => &[$(Guard::$guard),*]),+ }
+            }
         }
     };
 }
 
 commands! {
-    Down "nav.down" ["j", "Down"], LISTS, "down", "move down";
-    Up "nav.up" ["k", "Up"], LISTS, "up", "move up";
-    PageDown "nav.page-down" ["PgDn", "Ctrl-d"], LISTS, "page down", "move a page down";
-    PageUp "nav.page-up" ["PgUp", "Ctrl-u"], LISTS, "page up", "move a page up";
-    Top "nav.top" ["g g", "Home"], LISTS, "top", "go to the first row";
-    End "nav.end" ["G", "End"], LISTS, "end", "go to the last row, and follow";
-    Open "nav.open" ["Enter"], MESSAGES, "open", "open the detail, fold or unfold in it";
-    Left "nav.left" ["h", "Left"], MESSAGES, "fold", "fold, or leave the detail";
-    Right "nav.right" ["l", "Right"], MESSAGES, "unfold", "unfold, or enter the detail";
-    OtherPane "nav.pane" ["Tab", "BackTab"], NOTED, "pane", "go to the other pane";
-    Back "nav.back" ["Esc"], EVERYWHERE, "back", "close, clear or go back";
-    Zoom "view.zoom" ["z"], MESSAGES, "zoom", "give one pane the whole screen, and back";
+    Down "nav.down" ["j", "Down"], LISTS, [NoOpenEdit], "down", "move down";
+    Up "nav.up" ["k", "Up"], LISTS, [NoOpenEdit], "up", "move up";
+    PageDown "nav.page-down" ["PgDn", "Ctrl-d"], LISTS, [], "page down", "move a page down";
+    PageUp "nav.page-up" ["PgUp", "Ctrl-u"], LISTS, [], "page up", "move a page up";
+    Top "nav.top" ["g g", "Home"], LISTS, [], "top", "go to the first row";
+    End "nav.end" ["G", "End"], LISTS, [], "end", "go to the last row, and follow";
+    Open "nav.open" ["Enter"], MESSAGES, [SelectedFrame], "open", "open the detail, fold or unfold in it";
+    Left "nav.left" ["h", "Left"], MESSAGES, [], "fold", "fold, or leave the detail";
+    Right "nav.right" ["l", "Right"], MESSAGES, [], "unfold", "unfold, or enter the detail";
+    OtherPane "nav.pane" ["Tab", "BackTab"], NOTED, [], "pane", "go to the other pane";
+    Back "nav.back" ["Esc"], EVERYWHERE, [], "back", "close, clear or go back";
+    Zoom "view.zoom" ["z"], MESSAGES, [], "zoom", "give one pane the whole screen, and back";
 
-    ShowSessions "screen.sessions" ["1"], EVERYWHERE, "Sessions", "running sessions and recorded tapes";
-    ShowFrames "screen.frames" ["2"], EVERYWHERE, "Frames", "all frames of all sessions";
-    ShowIntercept "screen.intercept" ["3"], EVERYWHERE, "Intercept", "held frames and breakpoints";
-    ShowCompose "screen.compose" ["4"], EVERYWHERE, "Compose", "call tools and send messages";
-    ShowTape "screen.tape" ["5"], EVERYWHERE, "Tape", "timeline: rewind, play, bookmarks, state at the playhead";
-    ShowDiff "screen.diff" ["7"], EVERYWHERE, "Diff", "compare this recording with another one";
-    ShowLogs "screen.logs" ["9"], EVERYWHERE, "Logs", "stderr of the servers and events of shadowcat";
-    ShowDoctor "screen.doctor" ["0"], EVERYWHERE, "Doctor", "problems of this server and their causes";
-    ShowHelp "screen.help" ["?"], EVERYWHERE, "help", "the keys of this screen";
-    Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, "palette", "find any command by name";
+    ShowSessions "screen.sessions" ["1"], EVERYWHERE, [], "Sessions", "running sessions and recorded tapes";
+    ShowFrames "screen.frames" ["2"], EVERYWHERE, [], "Frames", "all frames of all sessions";
+    ShowIntercept "screen.intercept" ["3"], EVERYWHERE, [], "Intercept", "held frames and breakpoints";
+    ShowCompose "screen.compose" ["4"], EVERYWHERE, [], "Compose", "call tools and send messages";
+    ShowTape "screen.tape" ["5"], EVERYWHERE, [], "Tape", "timeline: rewind, play, bookmarks, state at the playhead";
+    ShowDiff "screen.diff" ["7"], EVERYWHERE, [], "Diff", "compare this recording with another one";
+    ShowLogs "screen.logs" ["9"], EVERYWHERE, [], "Logs", "stderr of the servers and events of shadowcat";
+    ShowDoctor "screen.doctor" ["0"], EVERYWHERE, [], "Doctor", "problems of this server and their causes";
+    ShowHelp "screen.help" ["?"], EVERYWHERE, [], "help", "the keys of this screen";
+    Palette "app.palette" ["Ctrl-p", ":"], EVERYWHERE, [], "palette", "find any command by name";
 
-    Filter "filter.edit" ["/"], MESSAGES, "filter", "filter with a query";
-    FilterErrors "filter.errors" ["!"], MESSAGES, "errors", "show errors only";
-    FilterTool "filter.like" ["@"], MESSAGES, "like this", "show frames of this tool or method only";
-    FilterOp "filter.operation" ["#"], MESSAGES, "this op", "show this operation only";
-    FilterNot "filter.not" ["-"], MESSAGES, "not this", "hide frames of this tool or method";
-    FilterPop "filter.pop" ["Backspace"], MESSAGES, "unfilter", "remove the newest filter";
-    NextMatch "search.next" ["n"], MESSAGES, "next", "go to the next match of the highlight";
-    PreviousMatch "search.previous" ["N"], MESSAGES, "previous", "go to the previous match";
-    Operations "view.operations" ["o"], FRAMES, "operations", "one row per operation, or per frame";
-    Follow "view.follow" ["f"], FRAMES, "follow", "stay at the newest frame";
-    Pause "view.pause" ["p"], SEEN, "pause view", "pause the list; traffic and recording continue";
-    ViewNext "view.next" ["v"], MESSAGES, "view", "next view: tree, pretty, raw, hex, http";
-    ViewPrevious "view.previous" ["V"], MESSAGES, "view back", "previous view";
+    Filter "filter.edit" ["/"], MESSAGES, [], "filter", "filter with a query";
+    FilterErrors "filter.errors" ["!"], MESSAGES, [], "errors", "show errors only";
+    FilterTool "filter.like" ["@"], MESSAGES, [SelectedFrame], "like this", "show frames of this tool or method only";
+    FilterOp "filter.operation" ["#"], MESSAGES, [], "this op", "show this operation only";
+    FilterNot "filter.not" ["-"], MESSAGES, [SelectedFrame], "not this", "hide frames of this tool or method";
+    FilterPop "filter.pop" ["Backspace"], MESSAGES, [], "unfilter", "remove the newest filter";
+    NextMatch "search.next" ["n"], MESSAGES, [Highlight], "next", "go to the next match of the highlight";
+    PreviousMatch "search.previous" ["N"], MESSAGES, [Highlight], "previous", "go to the previous match";
+    Operations "view.operations" ["o"], FRAMES, [], "operations", "one row per operation, or per frame";
+    Follow "view.follow" ["f"], FRAMES, [], "follow", "stay at the newest frame";
+    Pause "view.pause" ["p"], SEEN, [], "pause view", "pause the list; traffic and recording continue";
+    ViewNext "view.next" ["v"], MESSAGES, [], "view", "next view: tree, pretty, raw, hex, http";
+    ViewPrevious "view.previous" ["V"], MESSAGES, [], "view back", "previous view";
 
-    NextInOp "go.next-in-operation" ["]"], MESSAGES, "next in op", "go to the next frame of this operation";
-    PreviousInOp "go.previous-in-operation" ["["], MESSAGES, "prev in op", "go to the previous frame of this operation";
-    NextError "go.next-error" ["g e"], MESSAGES, "next error", "go to the next error";
-    PreviousError "go.previous-error" ["g E"], MESSAGES, "prev error", "go to the previous error";
-    Slowest "go.slowest" ["g w"], MESSAGES, "slowest", "go to the slowest answer";
-    Pair "go.pair" ["g p"], MESSAGES, "pair", "go from a request to its answer and back";
-    OpRoot "go.operation" ["g o"], MESSAGES, "op root", "go to the request that began this operation";
-    GoTo "go.number" ["g :"], MESSAGES, "go to #", "go to a frame by its number";
+    NextInOp "go.next-in-operation" ["]"], MESSAGES, [], "next in op", "go to the next frame of this operation";
+    PreviousInOp "go.previous-in-operation" ["["], MESSAGES, [], "prev in op", "go to the previous frame of this operation";
+    NextError "go.next-error" ["g e"], MESSAGES, [], "next error", "go to the next error";
+    PreviousError "go.previous-error" ["g E"], MESSAGES, [], "prev error", "go to the previous error";
+    Slowest "go.slowest" ["g w"], MESSAGES, [], "slowest", "go to the slowest answer";
+    Pair "go.pair" ["g p"], MESSAGES, [], "pair", "go from a request to its answer and back";
+    OpRoot "go.operation" ["g o"], MESSAGES, [], "op root", "go to the request that began this operation";
+    GoTo "go.number" ["g :"], MESSAGES, [], "go to #", "go to a frame by its number";
 
-    StepBack "tape.back" [","], MESSAGES, "step back", "go one frame back";
-    StepOn "tape.on" ["."], MESSAGES, "step on", "go one frame forward";
-    Play "tape.play" ["p"], TAPE, "play", "play from here, or pause";
-    Slower "tape.slower" ["<"], MESSAGES, "slower", "play slower";
-    Faster "tape.faster" [">"], MESSAGES, "faster", "play faster, up to everything at once";
-    GoToTime "tape.time" ["g t"], MESSAGES, "go to time", "go to a time: 12:03:04, +30s, -2m, 40%";
-    Tenth "tape.tenth" ["g 0", "g 1", "g 2", "g 3", "g 4", "g 5", "g 6", "g 7", "g 8", "g 9"], MESSAGES, "go to tenth", "go to a tenth of the recording";
-    Wider "tape.wider" ["("], TAPE, "wider", "zoom out";
-    Closer "tape.closer" [")"], TAPE, "closer", "zoom in on the playhead";
-    Mark "mark.set" ["m"], MESSAGES, "bookmark", "set a bookmark on this frame";
-    NextMark "mark.next" ["}"], MESSAGES, "next mark", "go to the next bookmark or note";
-    PreviousMark "mark.previous" ["{"], MESSAGES, "prev mark", "go to the previous bookmark or note";
-    GoToMark "mark.go" ["'"], MESSAGES, "go to mark", "go to a bookmark by its letter";
+    StepBack "tape.back" [","], MESSAGES, [], "step back", "go one frame back";
+    StepOn "tape.on" ["."], MESSAGES, [], "step on", "go one frame forward";
+    Play "tape.play" ["p"], TAPE, [], "play", "play from here, or pause";
+    Slower "tape.slower" ["<"], MESSAGES, [], "slower", "play slower";
+    Faster "tape.faster" [">"], MESSAGES, [], "faster", "play faster, up to everything at once";
+    GoToTime "tape.time" ["g t"], MESSAGES, [], "go to time", "go to a time: 12:03:04, +30s, -2m, 40%";
+    Tenth "tape.tenth" ["g 0", "g 1", "g 2", "g 3", "g 4", "g 5", "g 6", "g 7", "g 8", "g 9"], MESSAGES, [], "go to tenth", "go to a tenth of the recording";
+    Wider "tape.wider" ["("], TAPE, [], "wider", "zoom out";
+    Closer "tape.closer" [")"], TAPE, [], "closer", "zoom in on the playhead";
+    Mark "mark.set" ["m"], MESSAGES, [], "bookmark", "set a bookmark on this frame";
+    NextMark "mark.next" ["}"], MESSAGES, [], "next mark", "go to the next bookmark or note";
+    PreviousMark "mark.previous" ["{"], MESSAGES, [], "prev mark", "go to the previous bookmark or note";
+    GoToMark "mark.go" ["'"], MESSAGES, [], "go to mark", "go to a bookmark by its letter";
 
-    SessionOpen "session.open" ["Enter"], SESSIONS, "frames", "show the frames of this session, or open this recording";
-    SessionAll "session.all" ["a"], SESSIONS, "all frames", "show the frames of every session together";
+    SessionOpen "session.open" ["Enter"], SESSIONS, [ListedSession], "frames", "show the frames of this session, or open this recording";
+    SessionAll "session.all" ["a"], SESSIONS, [AnySession], "all frames", "show the frames of every session together";
 
-    WrapServer "session.wrap" ["w", "Space s w"], SESSIONS, "wrap", "wrap a server in a client's configuration, or unwrap it";
-    LaunchServer "session.launch" ["l", "Space s n"], SESSIONS, "launch", "launch a server here";
-    OpenTape "tape.open" ["o", "Space t o"], SESSIONS, "open tape", "open a recording by its name or file";
-    Demo "app.demo" ["d"], SESSIONS, "demo", "look around in the built-in demo";
+    WrapServer "session.wrap" ["w", "Space s w"], SESSIONS, [ThisMachine], "wrap", "wrap a server in a client's configuration, or unwrap it";
+    LaunchServer "session.launch" ["l", "Space s n"], SESSIONS, [ThisMachine, StartScreen], "launch", "launch a server here";
+    OpenTape "tape.open" ["o", "Space t o"], SESSIONS, [ThisMachine, StartScreen], "open tape", "open a recording by its name or file";
+    Demo "app.demo" ["d"], SESSIONS, [ThisMachine, StartScreen], "demo", "look around in the built-in demo";
 
-    DiffWith "diff.with" ["="], DIFF, "compare with", "choose the recording to compare with";
-    DiffIgnore "diff.ignore" ["-"], DIFF, "ignore", "ignore this path in the comparison";
-    DiffOpen "diff.open" ["Enter"], DIFF, "show", "go to the frame of this difference";
+    DiffWith "diff.with" ["="], DIFF, [], "compare with", "choose the recording to compare with";
+    DiffIgnore "diff.ignore" ["-"], DIFF, [], "ignore", "ignore this path in the comparison";
+    DiffOpen "diff.open" ["Enter"], DIFF, [], "show", "go to the frame of this difference";
 
-    YankMessage "yank.message" ["y y"], NOTED, "copy JSON", "copy the message";
-    YankPath "yank.path" ["y p"], DETAIL, "copy path", "copy the JSONPath of this value";
-    YankValue "yank.value" ["y v"], DETAIL, "copy value", "copy this value";
+    YankMessage "yank.message" ["y y"], NOTED, [SelectedFrame], "copy JSON", "copy the message";
+    YankPath "yank.path" ["y p"], DETAIL, [], "copy path", "copy the JSONPath of this value";
+    YankValue "yank.value" ["y v"], DETAIL, [], "copy value", "copy this value";
 
-    Break "break.like" ["b"], MESSAGES, "break on this", "set a breakpoint on frames like this";
-    BreakQuery "break.query" ["Space r b"], SEEN, "new breakpoint", "set a breakpoint with a query";
-    BreakToggle "break.toggle" ["Space r t"], SEEN, "toggle breakpoint", "switch a breakpoint on or off by its number";
-    BreakClear "break.clear" ["Space r x"], SEEN, "clear breakpoints", "remove every breakpoint";
-    Arm "break.arm" ["i"], SEEN, "arm", "arm or disarm all breakpoints";
-    HoldEverything "hold.everything" ["I"], SEEN, "hold all", "hold every frame, or release all";
+    Break "break.like" ["b"], MESSAGES, [Running, SelectedFrame], "break on this", "set a breakpoint on frames like this";
+    BreakQuery "break.query" ["Space r b"], SEEN, [Running], "new breakpoint", "set a breakpoint with a query";
+    BreakToggle "break.toggle" ["Space r t"], SEEN, [Breakpoints], "toggle breakpoint", "switch a breakpoint on or off by its number";
+    BreakClear "break.clear" ["Space r x"], SEEN, [Breakpoints], "clear breakpoints", "remove every breakpoint";
+    Arm "break.arm" ["i"], SEEN, [Running], "arm", "arm or disarm all breakpoints";
+    HoldEverything "hold.everything" ["I"], SEEN, [Running], "hold all", "hold every frame, or release all";
 
-    Accept "hold.accept" ["a"], INTERCEPT, "accept", "release the held frame";
-    AcceptAll "hold.accept-all" ["A"], INTERCEPT, "accept all", "release all held frames";
-    Edit "hold.edit" ["e"], INTERCEPT, "edit", "edit the held message in place";
-    EditOutside "hold.editor" ["E"], INTERCEPT, "$EDITOR", "edit it in your own editor";
-    Drop "hold.drop" ["d"], INTERCEPT, "drop", "drop the held frame; choose what the sender gets";
-    Answer "hold.answer" ["s"], INTERCEPT, "answer", "answer a held request instead of the peer";
-    AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, "accept+hold reply", "release the held frame and hold its reply";
-    Delay "hold.delay" ["t"], INTERCEPT, "delay", "release the held frame after some seconds";
-    KeepHeaders "hold.keep-headers" ["H"], INTERCEPT, "keep headers", "keep HTTP headers that repeat the body unchanged";
-    Compare "hold.compare" ["="], INTERCEPT, "compare", "show the original message beside the edit";
+    Accept "hold.accept" ["a"], INTERCEPT, [NoOpenEdit, Deciding, HeldFrame], "accept", "release the held frame";
+    AcceptAll "hold.accept-all" ["A"], INTERCEPT, [Deciding], "accept all", "release all held frames";
+    Edit "hold.edit" ["e"], INTERCEPT, [Deciding, HeldFrame], "edit", "edit the held message in place";
+    EditOutside "hold.editor" ["E"], INTERCEPT, [HeldFrame], "$EDITOR", "edit it in your own editor";
+    Drop "hold.drop" ["d"], INTERCEPT, [NoOpenEdit, Deciding, HeldFrame], "drop", "drop the held frame; choose what the sender gets";
+    Answer "hold.answer" ["s"], INTERCEPT, [NoOpenEdit, Deciding, HeldFrame], "answer", "answer a held request instead of the peer";
+    AcceptHold "hold.accept-hold-reply" ["w"], INTERCEPT, [NoOpenEdit, Deciding, HeldFrame], "accept+hold reply", "release the held frame and hold its reply";
+    Delay "hold.delay" ["t"], INTERCEPT, [NoOpenEdit, Deciding, HeldFrame], "delay", "release the held frame after some seconds";
+    KeepHeaders "hold.keep-headers" ["H"], INTERCEPT, [HeldFrame], "keep headers", "keep HTTP headers that repeat the body unchanged";
+    Compare "hold.compare" ["="], INTERCEPT, [], "compare", "show the original message beside the edit";
 
-    Resend "send.again" ["r"], MESSAGES, "resend", "send this message again, unchanged";
-    Compose "send.compose" ["R", "e"], MESSAGES, "compose", "edit a copy and send it";
-    Note "note.add" [";"], NOTED, "note", "write a note on this frame";
+    Resend "send.again" ["r"], MESSAGES, [Running, SelectedFrame], "resend", "send this message again, unchanged";
+    Compose "send.compose" ["R", "e"], MESSAGES, [Running, SelectedFrame], "compose", "edit a copy and send it";
+    Note "note.add" [";"], NOTED, [], "note", "write a note on this frame";
 
-    Send "compose.send" ["Ctrl-s"], TEXTS, "send", "send the text or form";
-    Form "compose.form" ["Ctrl-t"], COMPOSE, "form/JSON", "switch between the form and JSON";
-    Target "compose.target" ["Ctrl-r"], COMPOSE, "to server/client", "switch the recipient: server or client";
-    Blank "compose.blank" ["Ctrl-n"], COMPOSE, "blank", "write a new message";
-    ComposeEditor "compose.editor" ["Ctrl-o"], TEXTS, "$EDITOR", "write it in your own editor";
-    OtherField "compose.next" ["Tab"], COMPOSE, "next pane", "go to the next field or pane";
-    PreviousField "compose.previous" ["BackTab"], COMPOSE, "previous pane", "go to the previous field or pane";
-    Choose "compose.choose" ["Enter"], COMPOSE, "choose", "choose this tool, or edit this field";
-    AnswerServer "ask.answer" ["Space q"], EVERYWHERE, "answer server", "answer the server's question";
+    Send "compose.send" ["Ctrl-s"], TEXTS, [Written], "send", "send the text or form";
+    Form "compose.form" ["Ctrl-t"], COMPOSE, [CallForm], "form/JSON", "switch between the form and JSON";
+    Target "compose.target" ["Ctrl-r"], COMPOSE, [OwnMessage], "to server/client", "switch the recipient: server or client";
+    Blank "compose.blank" ["Ctrl-n"], COMPOSE, [Running], "blank", "write a new message";
+    ComposeEditor "compose.editor" ["Ctrl-o"], TEXTS, [], "$EDITOR", "write it in your own editor";
+    OtherField "compose.next" ["Tab"], COMPOSE, [], "next pane", "go to the next field or pane";
+    PreviousField "compose.previous" ["BackTab"], COMPOSE, [], "previous pane", "go to the previous field or pane";
+    Choose "compose.choose" ["Enter"], COMPOSE, [], "choose", "choose this tool, or edit this field";
+    AnswerServer "ask.answer" ["Space q"], EVERYWHERE, [AskingServer], "answer server", "answer the server's question";
 
-    TakeOver "control.decide" ["Space a d"], EVERYWHERE, "decide here", "take control of held frames";
-    Restart "session.restart" ["Space s r"], RUNNING, "restart server", "restart the server";
-    NextTheme "view.theme" ["Space v t"], EVERYWHERE, "theme", "the next theme";
-    Ascii "view.ascii" ["Space v a"], EVERYWHERE, "ASCII", "toggle ASCII-only mode";
-    DoctorCopy "doctor.copy" ["y y"], DOCTOR, "copy report", "copy everything as a bug report";
-    ErrorsOnly "logs.errors" ["!"], LOGS, "errors", "show warnings and errors only";
-    Quit "app.quit" ["q"], EVERYWHERE, "quit", "quit; asks if frames are held";
-    QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, "quit now", "quit; press twice to quit although frames are held";
+    TakeOver "control.decide" ["Space a d"], EVERYWHERE, [Running, NotDeciding], "decide here", "take control of held frames";
+    Restart "session.restart" ["Space s r"], RUNNING, [Running, Restartable], "restart server", "restart the server";
+    NextTheme "view.theme" ["Space v t"], EVERYWHERE, [], "theme", "the next theme";
+    Ascii "view.ascii" ["Space v a"], EVERYWHERE, [], "ASCII", "toggle ASCII-only mode";
+    DoctorCopy "doctor.copy" ["y y"], DOCTOR, [], "copy report", "copy everything as a bug report";
+    ErrorsOnly "logs.errors" ["!"], LOGS, [], "errors", "show warnings and errors only";
+    Quit "app.quit" ["q"], EVERYWHERE, [], "quit", "quit; asks if frames are held";
+    QuitNow "app.quit-now" ["Ctrl-c"], EVERYWHERE, [], "quit now", "quit; press twice to quit although frames are held";
 }
 
 const LOGS: &[Pane] = &[Pane::Logs];

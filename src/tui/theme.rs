@@ -233,16 +233,6 @@ impl Theme {
     pub fn style(&self, role: StyleRole) -> Style {
         self.styles.get(&role).copied().unwrap_or_default()
     }
-
-    /// Returns the role that has this style, for snapshots that name roles instead of colours.
-    pub fn role_of(&self, style: Style) -> Option<StyleRole> {
-        let same = |candidate: &Style| {
-            candidate.fg.unwrap_or(Color::Reset) == style.fg.unwrap_or(Color::Reset)
-                && candidate.bg.unwrap_or(Color::Reset) == style.bg.unwrap_or(Color::Reset)
-                && candidate.add_modifier == style.add_modifier
-        };
-        self.styles.iter().find(|(_, candidate)| same(candidate)).map(|(role, _)| *role)
-    }
 }
 
 impl Entry {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::style::{Color, Style};
 use shadowcat::clock::Clock;
 use shadowcat::engine::{Engine, Who};
 use shadowcat::host::{Host, Settings};
@@ -202,16 +203,19 @@ impl ScreenHarness {
     fn painted(&mut self) -> String {
         let buffer = self.draw();
         let theme = self.app.appearance.theme.clone();
-        let letter = |role: Option<StyleRole>| match role {
-            Some(role) => {
-                let at = StyleRole::ALL.iter().position(|other| *other == role).unwrap();
-                char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGH"[at])
-            }
-            None => '?',
+        let letter = |style: Style| {
+            let same = |role: &StyleRole| {
+                let candidate = theme.style(*role);
+                candidate.fg.unwrap_or(Color::Reset) == style.fg.unwrap_or(Color::Reset)
+                    && candidate.bg.unwrap_or(Color::Reset) == style.bg.unwrap_or(Color::Reset)
+                    && candidate.add_modifier == style.add_modifier
+            };
+            let at = StyleRole::ALL.iter().position(same);
+            at.map_or('?', |at| char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGH"[at]))
         };
         let width = usize::from(buffer.area.width);
         let paint = |row: &[ratatui::buffer::Cell]| -> String {
-            let line: String = row.iter().map(|cell| letter(theme.role_of(cell.style()))).collect();
+            let line: String = row.iter().map(|cell| letter(cell.style())).collect();
             line.trim_end_matches('a').to_owned() + "\n"
         };
         self.screen() + &buffer.content.chunks(width).map(paint).collect::<String>()

@@ -241,6 +241,7 @@ impl ServerState {
             }
             Ask::Records { from, limit } => Ok(reading::records(self.engine.log(), *from, *limit)),
             Ask::Held {} => Ok(wire::result(&folded().held(&self.engine))),
+            Ask::HeldLine { frame } => Ok(wire::result(&folded().held_line(&self.engine, *frame))),
             Ask::Breakpoints {} => Ok(wire::result(&Points::from(&self.engine.breakpoints()))),
             Ask::Tapes { text, limit } => library::tapes(text.clone(), limit.unwrap_or(TAPES))
                 .map(|tapes| wire::result(&tapes))

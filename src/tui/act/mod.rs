@@ -9,7 +9,7 @@ mod send;
 mod sessions;
 
 use super::app::{App, Effect, NextScreen, Purpose};
-use super::command::{Cmd, Pane};
+use super::command::{Cmd, Guard, Pane};
 use super::composer::Draft;
 use super::overlay::{Overlay, Palette, Wants};
 use crate::engine::Command;
@@ -224,96 +224,69 @@ impl App {
     /// Returns the reason why a command cannot be carried out now, as a sentence that says what to
     /// do instead.
     pub fn why_not(&self, command: Cmd) -> Option<&'static str> {
+        command.guards().iter().find_map(|guard| self.unmet(*guard))
+    }
+
+    /// Returns the reason why a condition is not met; `None` if it is met.
+    fn unmet(&self, guard: Guard) -> Option<&'static str> {
         let held = self.hold.selected(&self.world).is_some();
-        match command {
-            Cmd::Break
-            | Cmd::BreakQuery
-            | Cmd::Arm
-            | Cmd::HoldEverything
-            | Cmd::Resend
-            | Cmd::Compose
-            | Cmd::Blank
-            | Cmd::Restart
-            | Cmd::TakeOver
-                if self.mode.is_tape() =>
-            {
-                Some(
-                    "this is a recording without a running server; `shadowcat tape replay` can answer from it",
-                )
+        let in_list = matches!(self.screen, Pane::Frames | Pane::Tape);
+        let (unmet, why) = match guard {
+            Guard::Running => (
+                self.mode.is_tape(),
+                "this is a recording without a running server; `shadowcat tape replay` can answer from it",
+            ),
+            Guard::Restartable => {
+                (!self.starts_again(), "this session has no process that shadowcat can restart")
             }
-            Cmd::Restart if !self.starts_again() => {
-                Some("this session has no process that shadowcat can restart")
+            Guard::ThisMachine => {
+                (self.mode.is_remote(), "this screen shows another machine; run `shadowcat tui` there")
             }
-            Cmd::WrapServer | Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if self.mode.is_remote() => {
-                Some("this screen shows another machine; run `shadowcat tui` there")
+            Guard::StartScreen => (
+                !self.mode.is_home(),
+                "only available on the start screen (`shadowcat tui`); q leaves this screen",
+            ),
+            Guard::ListedSession => {
+                (self.sessions.selected(&self.world).is_none(), "there are no sessions and no recordings yet")
             }
-            Cmd::LaunchServer | Cmd::OpenTape | Cmd::Demo if !self.mode.is_home() => {
-                Some("only available on the start screen (`shadowcat tui`); q leaves this screen")
+            Guard::AnySession => (self.world.sessions.is_empty(), "there is no session yet"),
+            Guard::NoOpenEdit => (
+                self.screen == Pane::Intercept && self.hold.editing.is_some(),
+                "an edit is open: e resumes it, Ctrl-s sends it, Esc discards it",
+            ),
+            Guard::Deciding => (held && !self.decides(), "another screen decides here; Space a d takes over"),
+            Guard::HeldFrame => {
+                (!held, "no frame is held; b on a frame sets a breakpoint, I holds every frame")
             }
-            Cmd::SessionOpen if self.sessions.selected(&self.world).is_none() => {
-                Some("there are no sessions and no recordings yet")
+            Guard::SelectedFrame => (in_list && self.frames.selected().is_none(), "no frame is selected"),
+            Guard::Highlight => (
+                self.frames.highlight.is_none(),
+                "nothing is highlighted; / and then Ctrl-t highlights matches",
+            ),
+            Guard::Written => match self.screen {
+                Pane::Compose => (
+                    self.composer.draft.is_none(),
+                    "choose a tool with Enter, or write a message with Ctrl-n",
+                ),
+                Pane::Intercept => {
+                    (self.hold.editing.is_none(), "nothing is being edited; e edits the held message")
+                }
+                _ => return None,
+            },
+            Guard::OwnMessage => (
+                !matches!(self.composer.draft, Some(Draft::Message { .. })),
+                "only a message written by hand (Ctrl-n) can go to either side",
+            ),
+            Guard::CallForm => {
+                (!matches!(self.composer.draft, Some(Draft::Call { .. })), "only a call has a form")
             }
-            Cmd::SessionAll if self.world.sessions.is_empty() => Some("there is no session yet"),
-            Cmd::Accept | Cmd::Drop | Cmd::Answer | Cmd::AcceptHold | Cmd::Delay | Cmd::Up | Cmd::Down
-                if self.screen == Pane::Intercept && self.hold.editing.is_some() =>
-            {
-                Some("an edit is open: e resumes it, Ctrl-s sends it, Esc discards it")
-            }
-            Cmd::Accept
-            | Cmd::AcceptAll
-            | Cmd::AcceptHold
-            | Cmd::Edit
-            | Cmd::Drop
-            | Cmd::Answer
-            | Cmd::Delay
-                if held && !self.decides() =>
-            {
-                Some("another screen decides here; Space a d takes over")
-            }
-            Cmd::Accept
-            | Cmd::AcceptHold
-            | Cmd::Edit
-            | Cmd::EditOutside
-            | Cmd::Drop
-            | Cmd::Answer
-            | Cmd::Delay
-            | Cmd::KeepHeaders
-                if !held =>
-            {
-                Some("no frame is held; b on a frame sets a breakpoint, I holds every frame")
-            }
-            Cmd::Open
-            | Cmd::Break
-            | Cmd::Resend
-            | Cmd::Compose
-            | Cmd::YankMessage
-            | Cmd::FilterTool
-            | Cmd::FilterNot
-                if matches!(self.screen, Pane::Frames | Pane::Tape) && self.frames.selected().is_none() =>
-            {
-                Some("no frame is selected")
-            }
-            Cmd::NextMatch | Cmd::PreviousMatch if self.frames.highlight.is_none() => {
-                Some("nothing is highlighted; / and then Ctrl-t highlights matches")
-            }
-            Cmd::Send if self.screen == Pane::Compose && self.composer.draft.is_none() => {
-                Some("choose a tool with Enter, or write a message with Ctrl-n")
-            }
-            Cmd::Send if self.screen == Pane::Intercept && self.hold.editing.is_none() => {
-                Some("nothing is being edited; e edits the held message")
-            }
-            Cmd::Target if !matches!(self.composer.draft, Some(Draft::Message { .. })) => {
-                Some("only a message written by hand (Ctrl-n) can go to either side")
-            }
-            Cmd::Form if !matches!(self.composer.draft, Some(Draft::Call { .. })) => {
-                Some("only a call has a form")
-            }
-            Cmd::BreakClear | Cmd::BreakToggle if self.engine.breakpoints().points.is_empty() => {
-                Some("there are no breakpoints; b on a frame sets one")
-            }
-            Cmd::TakeOver if self.decides() => Some("you already decide here"),
-            Cmd::AnswerServer if self.world.asked.is_empty() => Some("no server is asking anything"),
-            _ => None,
-        }
+            Guard::Breakpoints => (
+                self.engine.breakpoints().points.is_empty(),
+                "there are no breakpoints; b on a frame sets one",
+            ),
+            Guard::NotDeciding => (self.decides(), "you already decide here"),
+            Guard::AskingServer => (self.world.asked.is_empty(), "no server is asking anything"),
+        };
+        unmet.then_some(why)
     }
 }
