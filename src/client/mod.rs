@@ -274,7 +274,7 @@ impl Client {
             while let Some(piece) = splitter.next_piece() {
                 // Lines over the limit come in pieces, which cannot be parsed: skip them.
                 if let LinePart::Line(line) = piece {
-                    self.hear(Message::parse(line));
+                    self.on_message(Message::parse(line));
                 }
             }
         }
@@ -282,7 +282,7 @@ impl Client {
         self.pending.lock().clear();
     }
 
-    fn hear(self: &Arc<Self>, message: Message) {
+    fn on_message(self: &Arc<Self>, message: Message) {
         match message.kind() {
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 let waiting = self.pending.lock().remove(id);

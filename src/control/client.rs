@@ -102,12 +102,12 @@ impl ControlClient {
         name: &str,
     ) -> Result<(Self, EngineFacts, mpsc::Receiver<Notice>), CallError> {
         let (lines, outgoing) = mpsc::channel(REQUESTS);
-        let (notices, told) = mpsc::channel(NOTICES);
+        let (notices, receiver) = mpsc::channel(NOTICES);
         let client = Self { lines, waiting: Arc::default(), made: Arc::default() };
         tokio::spawn(write_lines(write, outgoing));
         tokio::spawn(read_lines(read, Arc::clone(&client.waiting), notices));
         let facts = client.ask(&Ask::Hello { version: VERSION, name: name.to_owned() }).await?;
-        Ok((client, facts, told))
+        Ok((client, facts, receiver))
     }
 
     /// Sends a request and returns its result.
@@ -182,8 +182,8 @@ pub async fn join(path: &Path, name: &str, share: bool) -> Result<std::os::unix:
             byte => line.push(byte),
         }
     }
-    let told: EngineMessage<'_> = serde_json::from_slice(&line)?;
-    if let Some(failure) = told.error {
+    let message: EngineMessage<'_> = serde_json::from_slice(&line)?;
+    if let Some(failure) = message.error {
         return Err(failure.into());
     }
     let stream = stream.into_std()?;
@@ -239,23 +239,23 @@ fn dispatch(line: &[u8], waiting: &Mutex<Waiting>) -> Option<Notice> {
             _ => None,
         };
     }
-    let told: EngineMessage<'_> = serde_json::from_slice(line).ok()?;
-    if let Some(id) = told.id {
+    let message: EngineMessage<'_> = serde_json::from_slice(line).ok()?;
+    if let Some(id) = message.id {
         let sender = waiting.lock().calls.remove(&id)?;
-        let outcome = match told.error {
+        let outcome = match message.error {
             Some(failure) => Err(failure),
-            None => Ok(told.result.unwrap_or(RawValue::NULL).to_owned()),
+            None => Ok(message.result.unwrap_or(RawValue::NULL).to_owned()),
         };
         // The caller may have been cancelled; ignore the error.
         let _ = sender.send(outcome);
         return None;
     }
-    if let Some(failure) = told.error {
+    if let Some(failure) = message.error {
         tracing::warn!("error from an engine: {failure}");
         return None;
     }
-    let params = told.params?.get();
-    match told.method?.as_str() {
+    let params = message.params?.get();
+    match message.method?.as_str() {
         "log/caughtUp" => Some(Notice::CaughtUp),
         "breakpoint/changed" => serde_json::from_str(params).ok().map(Notice::Breakpoints),
         "tape/status" => serde_json::from_str(params).ok().map(Notice::Tape),

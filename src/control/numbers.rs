@@ -85,7 +85,7 @@ impl NumberMap {
     }
 
     /// Returns the body of a record in the numbers of the shared log; `own` is its position there.
-    pub fn told(&self, record: &Record, own: Seq) -> Body {
+    pub fn translated(&self, record: &Record, own: Seq) -> Body {
         match record.body.clone() {
             Body::Frame(mut frame) => {
                 frame.link = self.link(frame.link);
@@ -161,7 +161,7 @@ mod tests {
         }
         assert_eq!((one.session(SessionId(1)), other.session(SessionId(1))), (SessionId(1), SessionId(2)));
         let sent = Sent { frame: 1, outcome: Outcome::Forwarded, held: None, length: None, why: None };
-        let Body::Sent(sent) = other.told(&record(2, 1, Body::Sent(sent)), 3) else { panic!() };
+        let Body::Sent(sent) = other.translated(&record(2, 1, Body::Sent(sent)), 3) else { panic!() };
         assert_eq!(sent.frame, 2);
         assert_eq!(one.seq(7), 0, "what never came has no place");
     }

@@ -33,7 +33,7 @@ pub struct Reached {
     pub facts: EngineFacts,
     client: ControlClient,
     /// Number of notifications received; closed when the engine ends.
-    told: watch::Receiver<u64>,
+    notices: watch::Receiver<u64>,
 }
 
 /// Error from selecting an engine or from a request to it.
@@ -73,11 +73,11 @@ impl EngineSelector {
     /// Connects to every selected engine, in order of process id. Engines that fail are left out.
     pub async fn all(&self) -> Vec<Reached> {
         let mut reached = Vec::new();
-        let doors = self.doors();
+        let engine_sockets = self.engine_sockets();
         // Connect to all at the same time: stopped processes then delay the result only once.
-        let met = join_all(doors.iter().map(|path| self.reach(path))).await;
-        for (path, met) in doors.iter().zip(met) {
-            match met {
+        let connections = join_all(engine_sockets.iter().map(|path| self.reach(path))).await;
+        for (path, connection) in engine_sockets.iter().zip(connections) {
+            match connection {
                 Ok(engine) => reached.push(engine),
                 // The engine has just ended or was killed; the next engine that starts removes its
                 // socket.
@@ -166,23 +166,23 @@ impl EngineSelector {
             if let Some(frame) = engine.ask::<Vec<FrameFacts>>(&ask).await?.into_iter().next() {
                 return Ok(frame);
             }
-            if !engine.news().await {
+            if !engine.changed().await {
                 return Err(ReachError::Ended(engine.title()));
             }
         }
     }
 
-    fn doors(&self) -> Vec<PathBuf> {
+    fn engine_sockets(&self) -> Vec<PathBuf> {
         match &self.name {
             Some(path) if path.contains('/') => vec![path.into()],
-            _ => sockets::doors().into_iter().map(|EngineSocket { path, .. }| path).collect(),
+            _ => sockets::engine_sockets().into_iter().map(|EngineSocket { path, .. }| path).collect(),
         }
     }
 
     async fn reach(&self, path: &Path) -> Result<Reached, CallError> {
         let connect = tokio::time::timeout(HELLO_TIMEOUT, ControlClient::connect(path, &self.by));
         let (client, facts, notices) = connect.await.map_err(|_| CallError::Silent)??;
-        Ok(Reached { path: path.to_owned(), facts, client, told: count(notices) })
+        Ok(Reached { path: path.to_owned(), facts, client, notices: count(notices) })
     }
 }
 
@@ -271,11 +271,11 @@ impl Reached {
     }
 
     /// Waits for a notification. Returns `false` if the engine has ended.
-    pub async fn news(&mut self) -> bool {
-        let came = self.told.changed().await.is_ok();
+    pub async fn changed(&mut self) -> bool {
+        let came = self.notices.changed().await.is_ok();
         // Wait a little longer, so that notifications that arrive together are handled together.
         tokio::time::sleep(POLL_INTERVAL).await;
-        self.told.mark_unchanged();
+        self.notices.mark_unchanged();
         came
     }
 
@@ -293,11 +293,11 @@ impl Reached {
 /// Counts notifications. Every notification is consumed at once, since an unread one would block
 /// the answers on the same connection.
 fn count(mut notices: mpsc::Receiver<Notice>) -> watch::Receiver<u64> {
-    let (count, told) = watch::channel(0);
+    let (count, received) = watch::channel(0);
     tokio::spawn(async move {
         while notices.recv().await.is_some() {
             count.send_modify(|count| *count += 1);
         }
     });
-    told
+    received
 }

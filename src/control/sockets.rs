@@ -149,19 +149,19 @@ pub fn socket(directory: &Path, name: &str) -> Result<PathBuf, SocketError> {
 }
 
 /// Returns the sockets that exist, in order of process id. Their engines may have ended.
-pub fn doors() -> Vec<EngineSocket> {
-    let mut doors: Vec<EngineSocket> = directories()
+pub fn engine_sockets() -> Vec<EngineSocket> {
+    let mut engine_sockets: Vec<EngineSocket> = directories()
         .iter()
         .filter_map(|directory| fs::read_dir(directory).ok())
         .flat_map(|files| files.flatten())
-        .filter_map(|file| door(&file.path()))
+        .filter_map(|file| engine_socket(&file.path()))
         .collect();
-    doors.sort_by(|a, b| a.pid.cmp(&b.pid).then_with(|| a.path.cmp(&b.path)));
-    doors
+    engine_sockets.sort_by(|a, b| a.pid.cmp(&b.pid).then_with(|| a.path.cmp(&b.path)));
+    engine_sockets
 }
 
 /// Returns the socket at `path`; `None` if the file is not a socket of this user and program.
-fn door(path: &Path) -> Option<EngineSocket> {
+fn engine_socket(path: &Path) -> Option<EngineSocket> {
     let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
     let (pid, name) = name.split_once('-')?;
     let (pid, name) = (pid.parse().ok()?, name.to_owned());
@@ -179,17 +179,17 @@ pub fn is_ours(path: &Path) -> bool {
 pub fn sweep() {
     /// Age below which a refusing socket of a running process is kept: it may not listen yet.
     const NEW: Duration = Duration::from_secs(10);
-    for door in doors() {
+    for socket in engine_sockets() {
         let is_new = || {
-            let made = fs::symlink_metadata(&door.path).and_then(|metadata| metadata.modified());
+            let made = fs::symlink_metadata(&socket.path).and_then(|metadata| metadata.modified());
             // `elapsed` fails if the clock was set back; the socket then counts as old.
             made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < NEW))
         };
-        let refused = std::os::unix::net::UnixStream::connect(&door.path)
+        let refused = std::os::unix::net::UnixStream::connect(&socket.path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if refused && !(is_running(door.pid) && is_new()) {
+        if refused && !(is_running(socket.pid) && is_new()) {
             // Another process may have removed it at the same time; ignore the error.
-            let _ = fs::remove_file(&door.path);
+            let _ = fs::remove_file(&socket.path);
         }
     }
 }

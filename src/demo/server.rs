@@ -40,7 +40,7 @@ pub fn serve(input: impl BufRead, out: impl Write + Send + 'static, pace: Durati
     server.write(b"DB connected (this line is not JSON-RPC)");
     for line in input.split(b'\n') {
         let message = Message::parse(line?.into());
-        server.hear(&message);
+        server.on_message(&message);
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ impl<W: Write + Send + 'static> Server<W> {
         self.write(line);
     }
 
-    fn hear(self: &Arc<Self>, message: &Message) {
+    fn on_message(self: &Arc<Self>, message: &Message) {
         match message.kind() {
             Kind::Request { id, method, .. } => self.request(id, method, message),
             Kind::Response { id, .. } => {

@@ -57,7 +57,7 @@ fn eras(target: &Target<'_>) -> Check {
 fn lists(target: &Target<'_>) -> Check {
     let (id, title) = ("list-changed", "clients refresh changed lists");
     let mut forgotten = Vec::new();
-    let mut told = 0;
+    let mut seen = 0;
     for session in target.sessions() {
         for list in ["tools/list", "resources/list", "prompts/list"] {
             let changed = format!("notifications/{}_changed", list);
@@ -66,7 +66,7 @@ fn lists(target: &Target<'_>) -> Check {
                 .filter(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed))
                 .last();
             let Some(newest) = newest else { continue };
-            told += 1;
+            seen += 1;
             let asked = target.rows().any(|row| {
                 row.session == session.id
                     && row.seq > newest.seq
@@ -79,11 +79,11 @@ fn lists(target: &Target<'_>) -> Check {
             }
         }
     }
-    if told == 0 {
+    if seen == 0 {
         return Check::skipped(id, title, "no list has changed");
     }
     let fix = "restart the client, or report it to its developers: it uses an outdated list";
-    Check::of(id, title, CheckResult::Warned, forgotten, fix, format!("{told} changes, each asked for"))
+    Check::of(id, title, CheckResult::Warned, forgotten, fix, format!("{seen} changes, each asked for"))
 }
 
 fn access(target: &Target<'_>) -> Check {

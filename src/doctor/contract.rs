@@ -68,10 +68,10 @@ fn capabilities(target: &Target<'_>) -> Check {
                 ));
             }
             let changed = format!("notifications/{capability}/list_changed");
-            let told = target
+            let changed = target
                 .said()
                 .any(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed));
-            if told && declared[capability]["listChanged"] != true {
+            if changed && declared[capability]["listChanged"] != true {
                 wrong.push(format!(
                     "{}: sends {changed}, and does not declare listChanged",
                     session.opened.name

@@ -84,7 +84,7 @@ impl<I: Iterator> RevLast for I {}
 fn first_word(target: &Target<'_>) -> Check {
     let (id, title) = ("first-byte", "the server answers quickly");
     let mut slow = Vec::new();
-    let mut heard = Vec::new();
+    let mut lines = Vec::new();
     for session in target.sessions() {
         let asked =
             target.rows().find(|row| row.session == session.id && row.direction == Direction::ToServer);
@@ -92,9 +92,9 @@ fn first_word(target: &Target<'_>) -> Check {
         let (Some(asked), Some(answered)) = (asked, answered) else { continue };
         let took = target.took(answered).unwrap_or_else(|| answered.at.since(asked.at));
         let line = format!("{}: {took:.0?} to the first answer", session.opened.name);
-        if took.as_millis() > SLOW_MS { slow.push(line) } else { heard.push(line) }
+        if took.as_millis() > SLOW_MS { slow.push(line) } else { lines.push(line) }
     }
-    match (slow.is_empty(), heard.first()) {
+    match (slow.is_empty(), lines.first()) {
         (true, Some(line)) => Check::passed(id, title, line.clone()),
         (true, None) => Check::skipped(id, title, "no server answered anything"),
         (false, _) => Check::found(

@@ -201,7 +201,7 @@ impl Bridge {
         let answer = Message::parse(body.clone());
         let is_for_them = answer.id().is_some() || matches!(answer.kind(), Kind::Batch(_));
         if answer.is_rpc() && is_for_them {
-            self.hear(&answer).await;
+            self.on_message(&answer).await;
         } else if !status.is_success() || matches!(asked.kind(), Kind::Request { .. }) {
             let said = answer.outcome(&["message"]).and_then(json::unescape);
             let said = said.map_or_else(String::new, |said| format!(": {said}"));
@@ -260,7 +260,7 @@ impl Bridge {
         let message = Message::parse(event.data.unwrap_or_default());
         let is_answer = matches!(message.kind(), Kind::Response { .. } | Kind::Failure { .. });
         position.answered |= is_answer && message.id() == asked.id();
-        self.hear(&message).await;
+        self.on_message(&message).await;
     }
 
     /// Opens the stream of messages that answer no request, and keeps it open. Servers without such a
@@ -354,7 +354,7 @@ impl Bridge {
     }
 
     /// Writes a message of the server to the client.
-    async fn hear(&self, message: &Message) {
+    async fn on_message(&self, message: &Message) {
         let version = message.outcome(&["protocolVersion"]).and_then(json::unescape);
         if let Some(version) = &version {
             self.state.lock().version = HeaderValue::from_str(version).ok();

@@ -52,9 +52,9 @@ impl KnownFacts {
                 .map(|json| String::from_utf8_lossy(json).into_owned())
                 .or_else(|| side.capabilities.clone()),
         };
-        let news = *side != learnt;
+        let is_new = *side != learnt;
         *side = learnt;
-        news
+        is_new
     }
 
     /// Returns all known facts about the side that sends in `direction`.

@@ -84,8 +84,8 @@ impl Linker {
         operations: &[Option<Arc<Operation>>],
     ) -> Option<Facts> {
         let method = operations.first().and_then(Option::as_ref).map(|operation| &*operation.method);
-        let news =
+        let is_new =
             self.eras.observe(direction, message, method) | self.known.observe(direction, message, method);
-        news.then(|| self.known.facts(direction, &self.eras))
+        is_new.then(|| self.known.facts(direction, &self.eras))
     }
 }

@@ -315,14 +315,17 @@ impl TokenManager {
             return Err(LoginError::NoPkce(server.issuer.clone()));
         }
         let scope = self.scope(&found, challenge, before.as_deref());
-        let door = RedirectListener::open().await?;
+        let listener = RedirectListener::open().await?;
         // Register anew: the server may have forgotten an earlier id, and would report that only to
         // the browser.
         let registration = match &self.options.client_id {
-            Some(id) => {
-                Registration::given(id, self.options.client_secret.as_deref(), server, door.redirect_uri())
-            }
-            None => register(&self.web, server, door.redirect_uri(), scope.as_deref()).await?,
+            Some(id) => Registration::given(
+                id,
+                self.options.client_secret.as_deref(),
+                server,
+                listener.redirect_uri(),
+            ),
+            None => register(&self.web, server, listener.redirect_uri(), scope.as_deref()).await?,
         };
         let asking = exchange::ask(&found, &registration, scope.as_deref())?;
         let terminal = self.terminal.load(Ordering::Acquire);
@@ -337,7 +340,7 @@ impl TokenManager {
             terminal,
             note: self.store.note_path(),
         };
-        let code = door.ask(question, |text| self.tell(text)).await?;
+        let code = listener.ask(question, |text| self.tell(text)).await?;
         let grant = exchange::redeem(&self.web, &found, &registration, asking, code).await?;
         let grant = Grant { scope: grant.scope.or(scope), ..grant };
         let issuer = server.issuer.clone();

@@ -138,14 +138,14 @@ impl<'a> Rehearsal<'a> {
             }
             while let Some(piece) = self.splitter.next_piece() {
                 if let LinePart::Line(line) = piece {
-                    self.heard(&Message::parse(line)).await;
+                    self.on_message(&Message::parse(line)).await;
                 }
             }
         }
         true
     }
 
-    async fn heard(&mut self, message: &Message) {
+    async fn on_message(&mut self, message: &Message) {
         match message.kind() {
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 if let Some(at) = self.waiting.remove(id) {
@@ -156,7 +156,7 @@ impl<'a> Rehearsal<'a> {
             Kind::Request { id, .. } => self.reply(id, message).await,
             Kind::Batch(all) => {
                 for message in all {
-                    Box::pin(self.heard(message)).await;
+                    Box::pin(self.on_message(message)).await;
                 }
             }
             Kind::Failure { id: None, .. } | Kind::Notification { .. } | Kind::Opaque(_) => {}

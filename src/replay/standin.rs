@@ -13,7 +13,7 @@ use crate::log::record::Origin;
 use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Direction, Id, Kind, Message, compose, layout};
 use crate::tape::builder::TapeBuilder;
-use crate::tape::replay::{Heard, How, StandIn};
+use crate::tape::replay::{Handled, How, StandIn};
 use crate::transport::child::{Child, Process, SpawnError, Spec};
 
 /// Configuration of a stand-in.
@@ -237,7 +237,7 @@ impl<W: Write> Play<W> {
                 None => coming.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match event {
-                Ok(Event::Client(line)) => self.heard(line),
+                Ok(Event::Client(line)) => self.on_message(line),
                 Ok(Event::Server(line)) => {
                     if !self.passed_back(line) {
                         return;
@@ -274,7 +274,7 @@ impl<W: Write> Play<W> {
     }
 
     /// Handles a line of the client.
-    fn heard(&mut self, line: Bytes) {
+    fn on_message(&mut self, line: Bytes) {
         let message = Message::parse(line.clone());
         if let Some(builder) = &mut self.builder {
             builder.say(Direction::ToServer, message.clone(), Origin::Wire);
@@ -291,16 +291,16 @@ impl<W: Write> Play<W> {
     }
 
     fn heard_one(&mut self, message: &Message, line: &Bytes) {
-        let heard = self.standin.hear(message);
-        tell(message, &heard);
-        let missed = matches!(heard, Heard::Missed { .. });
+        let outcome = self.standin.handle(message);
+        tell(message, &outcome);
+        let missed = matches!(outcome, Handled::Missed { .. });
         // The real server gets the handshake, notifications, and replies to its own requests too.
         let greets = matches!(message.method(), Some("initialize"));
         let is_told = matches!(
             message.kind(),
             Kind::Notification { .. } | Kind::Response { .. } | Kind::Failure { .. }
         );
-        if !(missed || greets || is_told && heard != Heard::Replied) || !self.is_spy {
+        if !(missed || greets || is_told && outcome != Handled::Replied) || !self.is_spy {
             return;
         }
         if greets && !missed {
@@ -356,20 +356,20 @@ impl<W: Write> Play<W> {
 }
 
 /// Logs which recorded request answers a message, and how similar the two are.
-fn tell(message: &Message, heard: &Heard) {
+fn tell(message: &Message, outcome: &Handled) {
     let title = || {
         let method = message.method().unwrap_or("?");
         message.target().map_or_else(|| method.to_owned(), |target| format!("{method} {target}"))
     };
-    match heard {
-        Heard::Answered { by, how: How::Nearest { score, .. } } => {
+    match outcome {
+        Handled::Answered { by, how: How::Nearest { score, .. } } => {
             tracing::warn!("{} is not in the recording; #{by} answers, similarity {score:.2}", title());
         }
-        Heard::Answered { by, how } => tracing::info!("{} is answered by #{by} ({how:?})", title()),
-        Heard::Missed { nearest: Some((by, How::Nearest { score, .. })) } => {
+        Handled::Answered { by, how } => tracing::info!("{} is answered by #{by} ({how:?})", title()),
+        Handled::Missed { nearest: Some((by, How::Nearest { score, .. })) } => {
             tracing::warn!("{} is not in the recording; nearest is #{by}, similarity {score:.2}", title());
         }
-        Heard::Missed { .. } => tracing::warn!("{} is not in the recording", title()),
-        Heard::Told | Heard::Replied => {}
+        Handled::Missed { .. } => tracing::warn!("{} is not in the recording", title()),
+        Handled::Noted | Handled::Replied => {}
     }
 }

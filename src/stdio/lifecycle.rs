@@ -107,15 +107,15 @@ pub async fn until_end(
             }
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
-        let unheard = is_unread(session, client);
+        let is_unread_reply = is_unread(session, client);
         if !is_over(session, threads, client) || session.is_deciding() {
             continue;
         }
         let last = session.activity();
         let busy = last != seen || session.in_flight(Direction::ToServer) > 0;
         seen = last;
-        quiet = if busy && !unheard { Duration::ZERO } else { quiet + POLL_INTERVAL };
-        if quiet >= if unheard { UNREAD_LIMIT } else { QUIET_LIMIT } {
+        quiet = if busy && !is_unread_reply { Duration::ZERO } else { quiet + POLL_INTERVAL };
+        if quiet >= if is_unread_reply { UNREAD_LIMIT } else { QUIET_LIMIT } {
             return due(process.terminate(TERM_GRACE).await);
         }
     }
@@ -179,11 +179,11 @@ pub async fn until_left(session: &Session, threads: &Threads) {
 
 /// Ends the deliveries of a session whose server has ended: waits until the remaining output of the
 /// server has reached the client, however slowly the client reads, and until held frames are decided.
-/// Returns early once the client is gone (`unheard`) or `stop` is ready.
+/// Returns early once the client is gone (`is_unread_reply`) or `stop` is ready.
 pub async fn wind_down(
     session: &Session,
     threads: &Threads,
-    unheard: impl Fn() -> bool,
+    is_unread_reply: impl Fn() -> bool,
     stop: impl Future<Output = ()>,
 ) {
     /// Time without activity after which the output counts as complete: a process that left the server's
@@ -198,7 +198,7 @@ pub async fn wind_down(
         // Keep this order: if the last frame that was read is held, it is not delivered.
         let drained = threads.are_drained();
         let delivered = session.is_delivered();
-        if (drained && delivered) || unheard() || idle >= STRAGGLERS {
+        if (drained && delivered) || is_unread_reply() || idle >= STRAGGLERS {
             return;
         }
         let active = std::mem::replace(&mut seen, session.activity()) != seen;

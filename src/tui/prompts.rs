@@ -150,14 +150,14 @@ impl App {
             Wants::Other => self.compare_with(&text),
             Wants::Launch => match shell_words::split(&text) {
                 Ok(words) if words.is_empty() => {}
-                Ok(words) => self.lead(NextScreen::Launch(words)),
+                Ok(words) => self.open_next(NextScreen::Launch(words)),
                 Err(error) => {
                     self.say(Level::Warning, error.to_string());
                     self.overlay = Some(Overlay::Prompt(prompt));
                 }
             },
             Wants::Recording if text.is_empty() => {}
-            Wants::Recording => self.lead(NextScreen::Recording(text)),
+            Wants::Recording => self.open_next(NextScreen::Recording(text)),
             Wants::FrameNumber => match self.numbered(&text) {
                 Some(seq) => self.jump_to(seq),
                 None => self.say(Level::Warning, format!("there is no frame {text:?}")),

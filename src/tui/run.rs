@@ -64,7 +64,7 @@ pub async fn run(
 ) -> io::Result<App> {
     let (sender, mut inbox) = mpsc::channel::<AppEvent>(INBOX);
     let mut events = Some(console.events());
-    let mut news = app.log().tail(1);
+    let mut records = app.log().tail(1);
     let mut next_frame = Instant::now();
     let mut dirty = true;
     tokio::pin!(stop);
@@ -89,7 +89,7 @@ pub async fn run(
         }
         if dirty && Instant::now() >= next_frame {
             outbox.extend(app.update(AppEvent::Records));
-            news.seek(app.log().last() + 1);
+            records.seek(app.log().last() + 1);
             let moved = draw(console, &mut app)?;
             next_frame = Instant::now() + FRAME;
             // Redraw if a flood is not folded in completely, or if an area has changed, since
@@ -118,7 +118,7 @@ pub async fn run(
                 Some(Err(_)) | None => AppEvent::Terminated,
             },
             Some(input) = inbox.recv() => input,
-            () = news.changed(), if !dirty => {
+            () = records.changed(), if !dirty => {
                 dirty = true;
                 continue;
             }

@@ -8,7 +8,7 @@ use shadowcat::clock::Clock;
 use shadowcat::mcp::{Direction, Message};
 use shadowcat::tape::builder::TapeBuilder;
 use shadowcat::tape::player::Speed;
-use shadowcat::tape::replay::{Heard, How, OnMiss, StandIn, StandInOptions};
+use shadowcat::tape::replay::{Handled, How, OnMiss, StandIn, StandInOptions};
 use shadowcat::tape::script::Script;
 use shadowcat::tape::similarity::Ignored;
 
@@ -69,8 +69,8 @@ fn recorded_answers_come_in_order_with_the_new_ids() {
     );
     let mut standin = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
     for (id, expected) in [(70, "three"), (71, "five"), (72, "five")] {
-        let heard = standin.hear(&message(&call(id, "roll", json!({}))));
-        assert!(matches!(heard, Heard::Answered { how: How::Exact, .. }), "{heard:?}");
+        let handled = standin.handle(&message(&call(id, "roll", json!({}))));
+        assert!(matches!(handled, Handled::Answered { how: How::Exact, .. }), "{handled:?}");
         let answers = said(&mut standin);
         assert_eq!((answers[0]["id"].as_u64(), text(&answers[0])), (Some(id), expected));
     }
@@ -94,7 +94,7 @@ fn replay_times_are_scaled_by_the_speed() {
         let mut standin = StandIn::new(script(&path), options, clock.clone());
         let mut mine = asked.clone();
         (mine["id"], mine["params"]["_meta"]["progressToken"]) = (json!("x"), json!(99));
-        standin.hear(&message(&mine));
+        standin.handle(&message(&mine));
         let mut came = Vec::new();
         while let Some(wait) = standin.wait() {
             clock.advance(wait);
@@ -123,13 +123,13 @@ fn unrecorded_call_is_refused_with_the_nearest_match() {
     );
     let near = call(5, "find", json!({"q": "rust", "n": 2}));
     let mut strict = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
-    let heard = strict.hear(&message(&near));
-    assert!(matches!(heard, Heard::Missed { nearest: Some((_, How::Nearest { .. })) }), "{heard:?}");
+    let handled = strict.handle(&message(&near));
+    assert!(matches!(handled, Handled::Missed { nearest: Some((_, How::Nearest { .. })) }), "{handled:?}");
     let refusal = said(&mut strict).remove(0);
     assert!(refusal["error"]["message"].as_str().unwrap().contains("similarity 0.67"), "{refusal}");
     let options = StandInOptions { on_miss: OnMiss::Nearest, ..StandInOptions::default() };
     let mut loose = StandIn::new(script(&path), options, Clock::manual(0));
-    loose.hear(&message(&near));
+    loose.handle(&message(&near));
     assert_eq!(text(&said(&mut loose)[0]), "crab");
     let ignored = Ignored::parse(&["$.arguments.n".to_owned()]).unwrap();
     let mut blind = StandIn::new(
@@ -137,10 +137,10 @@ fn unrecorded_call_is_refused_with_the_nearest_match() {
         StandInOptions { ignored, ..StandInOptions::default() },
         Clock::manual(0),
     );
-    let heard = blind.hear(&message(&near));
+    let handled = blind.handle(&message(&near));
     assert!(
-        matches!(heard, Heard::Answered { how: How::Exact, .. }),
-        "ignored arguments do not count: {heard:?}"
+        matches!(handled, Handled::Answered { how: How::Exact, .. }),
+        "ignored arguments do not count: {handled:?}"
     );
 }
 
@@ -156,11 +156,11 @@ fn replay_waits_for_the_reply_to_a_server_request() {
         &[(0, C, call(1, "ask", json!({}))), (1, S, ask), (50, C, reply.clone()), (51, S, answer(1, "ok"))],
     );
     let mut standin = StandIn::new(script(&path), StandInOptions::default(), Clock::manual(0));
-    standin.hear(&message(&call(8, "ask", json!({}))));
+    standin.handle(&message(&call(8, "ask", json!({}))));
     let question = said(&mut standin);
     assert_eq!(question.len(), 1, "{question:?}");
     assert!(said(&mut standin).is_empty());
-    assert_eq!(standin.hear(&message(&reply)), Heard::Replied);
+    assert_eq!(standin.handle(&message(&reply)), Handled::Replied);
     assert_eq!(text(&said(&mut standin)[0]), "ok");
 }
 

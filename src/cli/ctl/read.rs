@@ -146,7 +146,7 @@ pub async fn frames(selector: &EngineSelector, arguments: FramesArguments) -> Re
     }
     let began = engine.facts.last + 1;
     engine.subscribe(began).await?;
-    while engine.news().await {
+    while engine.changed().await {
         let newest = shown.last().copied().unwrap_or_default();
         let start = newest.saturating_sub(RECHECKED_FRAMES).max(from.unwrap_or(began));
         let frames = match engine.matching(&filter, start).await {

@@ -49,7 +49,7 @@ pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCo
     // The chosen screen takes the terminal for a while; the running sessions are still there
     // afterwards.
     while let Some(next) = app.leads_to.take() {
-        match lead(&mut terminal, next.clone(), appearance.clone()).await {
+        match open_next(&mut terminal, next.clone(), appearance.clone()).await {
             Ok(farewell) => app.say(Level::Info, farewell),
             // A failure of another screen does not affect the running sessions: report it and ask
             // again.
@@ -81,7 +81,7 @@ pub async fn run(via: Option<&str>, mut appearance: Appearance) -> Result<ExitCo
 }
 
 /// Shows the screen that the user chose, until the user comes back. Returns its summary line.
-async fn lead(
+async fn open_next(
     terminal: &mut TerminalSession,
     next: NextScreen,
     mut appearance: Appearance,
@@ -121,13 +121,13 @@ async fn oldest(remote: Option<&Remote>) -> Result<u64, Failure> {
         let started = remote.sessions().await?.into_iter().map(|session| session.anchor).min();
         return Ok(started.unwrap_or(now).min(now).saturating_sub(SLACK));
     }
-    let doors = sockets::doors();
-    let met = doors.iter().map(|door| async {
-        let met =
-            tokio::time::timeout(HELLO_TIMEOUT, ControlClient::connect(&door.path, "shadowcat tui")).await;
-        met.ok()?.ok().map(|(_, facts, _)| facts.anchor)
+    let engine_sockets = sockets::engine_sockets();
+    let connected = engine_sockets.iter().map(|socket| async {
+        let connected =
+            tokio::time::timeout(HELLO_TIMEOUT, ControlClient::connect(&socket.path, "shadowcat tui")).await;
+        connected.ok()?.ok().map(|(_, facts, _)| facts.anchor)
     });
-    let anchors = futures_util::future::join_all(met).await;
+    let anchors = futures_util::future::join_all(connected).await;
     Ok(anchors.into_iter().flatten().fold(now, u64::min))
 }
 
@@ -138,11 +138,11 @@ async fn find(hub: Arc<Hub>, remote: Option<Remote>) {
         match &remote {
             Some(remote) => remote.attach_new(&hub).await,
             None => {
-                let new: Vec<PathBuf> = sockets::doors()
+                let new: Vec<PathBuf> = sockets::engine_sockets()
                     .into_iter()
                     // A server launched from this screen is shown on a screen of its own.
-                    .filter(|door| door.pid != std::process::id())
-                    .map(|door| door.path)
+                    .filter(|socket| socket.pid != std::process::id())
+                    .map(|socket| socket.path)
                     .filter(|path| !hub.knows(path))
                     .filter(|path| failed.get(path).is_none_or(|times| *times < TRIES))
                     .collect();

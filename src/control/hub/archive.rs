@@ -89,7 +89,7 @@ impl store::Archive for RemoteArchive {
             seq,
             at: record.at,
             session: numbers.session(record.session),
-            body: numbers.told(&record, seq),
+            body: numbers.translated(&record, seq),
         }))
     }
 

@@ -28,7 +28,7 @@ struct Arrival {
     facts: EngineFacts,
     client: ControlClient,
     controller: Option<u32>,
-    told: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Notice>,
 }
 
 impl Hub {
@@ -40,24 +40,24 @@ impl Hub {
         let meet = |path: &PathBuf| {
             let path = path.clone();
             async {
-                let met = tokio::time::timeout(HELLO_TIMEOUT, self.meet(path.clone())).await;
-                met.unwrap_or(Err(CallError::Silent)).map_err(|error| (path, error))
+                let connected = tokio::time::timeout(HELLO_TIMEOUT, self.meet(path.clone())).await;
+                connected.unwrap_or(Err(CallError::Silent)).map_err(|error| (path, error))
             }
         };
         let (mut failed, mut arrivals) = (Vec::new(), Vec::new());
-        for met in join_all(sockets.iter().map(meet)).await {
-            match met {
+        for connected in join_all(sockets.iter().map(meet)).await {
+            match connected {
                 Ok(arrival) => arrivals.push(arrival),
                 Err(failure) => failed.push(failure),
             }
         }
-        self.tell_past(arrivals).await;
+        self.append_past(arrivals).await;
         failed
     }
 
     async fn meet(&self, path: PathBuf) -> Result<Arrival, CallError> {
-        let met = ControlClient::connect(&path, &self.name).await?;
-        self.greet(path, Machine::Ours, met).await
+        let connected = ControlClient::connect(&path, &self.name).await?;
+        self.greet(path, Machine::Ours, connected).await
     }
 
     /// Attaches an engine over an existing connection; `path` identifies the engine.
@@ -67,11 +67,11 @@ impl Hub {
     pub async fn attach_over(
         self: &Arc<Self>,
         path: PathBuf,
-        met: (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
+        connected: (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
     ) -> Result<(), CallError> {
-        let greeted = tokio::time::timeout(HELLO_TIMEOUT, self.greet(path, Machine::Other, met)).await;
+        let greeted = tokio::time::timeout(HELLO_TIMEOUT, self.greet(path, Machine::Other, connected)).await;
         let arrival = greeted.unwrap_or(Err(CallError::Silent))?;
-        self.tell_past(vec![arrival]).await;
+        self.append_past(vec![arrival]).await;
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Hub {
         &self,
         path: PathBuf,
         machine: Machine,
-        (client, facts, told): (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
+        (client, facts, notices): (ControlClient, EngineFacts, mpsc::Receiver<Notice>),
     ) -> Result<Arrival, CallError> {
         let controller = match self.decides {
             true => client.command(&Command::Attend { name: self.name.clone() }).await?,
@@ -96,14 +96,14 @@ impl Hub {
             let _ = client.command(&Command::Break { query, patience: None }).await;
         }
         client.subscribe(1).await?;
-        Ok(Arrival { path, machine, facts, client, controller, told })
+        Ok(Arrival { path, machine, facts, client, controller, notices })
     }
 
     /// Appends the past records of new engines in order of time, then follows each engine in a
     /// task.
-    async fn tell_past(self: &Arc<Self>, arrivals: Vec<Arrival>) {
-        let mut told = Vec::new();
-        for Arrival { path, machine, facts, client, controller, told: notices } in arrivals {
+    async fn append_past(self: &Arc<Self>, arrivals: Vec<Arrival>) {
+        let mut members = Vec::new();
+        for Arrival { path, machine, facts, client, controller, notices } in arrivals {
             let mut inner = self.inner.lock();
             inner.members.push(HubEngine {
                 path,
@@ -119,23 +119,23 @@ impl Hub {
                 open: Vec::new(),
                 shelf: None,
             });
-            told.push((inner.members.len() - 1, notices, None::<Box<Record>>, true));
+            members.push((inner.members.len() - 1, notices, None::<Box<Record>>, true));
         }
         self.show();
         loop {
-            for (at, notices, head, is_past) in &mut told {
+            for (at, notices, head, is_past) in &mut members {
                 while head.is_none() && *is_past {
                     match tokio::time::timeout(STALL, notices.recv()).await {
                         Ok(Some(Notice::Record(record))) => *head = Some(record),
                         Ok(Some(Notice::CaughtUp)) | Err(_) => *is_past = false,
-                        Ok(Some(other)) => self.heard(*at, other),
+                        Ok(Some(other)) => self.on_notice(*at, other),
                         // The tasks below handle the closed connection.
                         Ok(None) => *is_past = false,
                     }
                 }
             }
             let stamp = |at: usize, record: &Record| self.stamp(at, record.at);
-            let oldest = told
+            let oldest = members
                 .iter_mut()
                 .filter_map(|(at, _, head, _)| Some((stamp(*at, head.as_ref()?), *at, head)))
                 .min_by_key(|(stamp, ..)| *stamp);
@@ -144,11 +144,11 @@ impl Hub {
                 self.tell(at, &record);
             }
         }
-        for (at, mut notices, ..) in told {
+        for (at, mut notices, ..) in members {
             let hub = Arc::clone(self);
             tokio::spawn(async move {
                 while let Some(notice) = notices.recv().await {
-                    hub.heard(at, notice);
+                    hub.on_notice(at, notice);
                 }
                 let ending = Arc::clone(&hub);
                 // Records that the engine could not send any more are on its tape. `Err` means that

@@ -38,11 +38,11 @@ pub(super) async fn mind(hub: Weak<Hub>) {
             let now = hub.log.clock().now();
             let mut inner = hub.inner.lock();
             let member = &mut inner.members[at];
-            let told = member.numbers.last();
+            let newest = member.numbers.last();
             let lag = &mut lags[at];
             // An engine that does not answer adds no position.
             lag.extend(last.map(|last| (last, now)));
-            while lag.front().is_some_and(|(last, _)| *last <= told) {
+            while lag.front().is_some_and(|(last, _)| *last <= newest) {
                 lag.pop_front();
             }
             let behind = lag.front().map_or(Duration::ZERO, |(_, when)| now.since(*when));

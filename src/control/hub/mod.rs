@@ -149,7 +149,7 @@ impl Hub {
         zero + Duration::from_nanos(stamp.nanos())
     }
 
-    fn heard(&self, at: usize, notice: Notice) {
+    fn on_notice(&self, at: usize, notice: Notice) {
         match notice {
             Notice::Record(record) => self.tell(at, &record),
             Notice::CaughtUp => {}
@@ -181,7 +181,7 @@ impl Hub {
         }
         let appended = self.log.append_at(stamp, session, |seq| {
             member.numbers.map(record.seq, seq);
-            member.numbers.told(record, seq)
+            member.numbers.translated(record, seq)
         });
         own(owners, appended.seq, u16::try_from(at).ok().map(|at| (at, record.seq)));
         // The engine can send this record again, so the log may evict it.
@@ -200,7 +200,7 @@ impl Hub {
 
     /// Appends the records that an engine wrote to its tape before it ended, but did not send.
     fn read_rest(&self, at: usize) {
-        let (path, told, pid) = {
+        let (path, newest, pid) = {
             let inner = self.inner.lock();
             let member = &inner.members[at];
             (member.recording(), member.numbers.last(), member.facts.pid)
@@ -208,7 +208,7 @@ impl Hub {
         let Some(path) = path else { return };
         wait_for_end(pid);
         let Ok(opened) = crate::tape::open(&path, &mut |_, _| ()) else { return };
-        for seq in told + 1..=opened.last {
+        for seq in newest + 1..=opened.last {
             if let Some(record) = opened.log.get(seq) {
                 self.tell(at, &record);
             }

@@ -91,7 +91,7 @@ impl Connection {
                 },
                 // The engine ends: send the remaining records before closing.
                 true = is_true(&mut ended), if self.is_told_everything() => return Ok(()),
-                () = news(&mut self.tail) => write.write_all(&self.records()).await?,
+                () = new_records(&mut self.tail) => write.write_all(&self.records()).await?,
                 Ok(()) = breakpoints.changed(), if self.engine.is_some() => {
                     let points = Points::from(&*breakpoints.borrow_and_update());
                     write.write_all(&wire::notice("breakpoint/changed", &points)).await?;
@@ -237,12 +237,12 @@ async fn next<'a>(
 }
 
 /// Waits until the value is `true`; returns `false` if the sender was dropped.
-async fn is_true(told: &mut watch::Receiver<bool>) -> bool {
-    told.wait_for(|told| *told).await.is_ok()
+async fn is_true(flag: &mut watch::Receiver<bool>) -> bool {
+    flag.wait_for(|flag| *flag).await.is_ok()
 }
 
 /// Waits until the subscription has something to send.
-async fn news(subscription: &mut Option<Subscription>) {
+async fn new_records(subscription: &mut Option<Subscription>) {
     match subscription {
         // No records precede the subscription (e.g. the log is empty): `log/caughtUp` is due at
         // once.

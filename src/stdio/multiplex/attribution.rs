@@ -295,13 +295,13 @@ impl Attribution {
                 None => Receivers::first(),
             },
             Kind::Batch(all) => {
-                let mut heard = Receivers::default();
+                let mut receivers = Receivers::default();
                 for each in all {
                     let one = self.receivers(each);
-                    heard.others.extend(one.others);
-                    heard.first |= one.first;
+                    receivers.others.extend(one.others);
+                    receivers.first |= one.first;
                 }
-                heard
+                receivers
             }
             Kind::Failure { id: None, .. } | Kind::Opaque(_) => Receivers::first(),
         }

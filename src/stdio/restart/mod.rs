@@ -219,9 +219,14 @@ impl RestartableServer {
         self.turn(if self.stays { Phase::Down(text) } else { Phase::Over });
     }
 
-    /// Installs a new process in the place of the old one. `owes` is `true` if the old process left the
+    /// Installs a new process in the place of the old one. `client_waits` is `true` if the old process left the
     /// client's `initialize` unanswered, so that the client gets the new answer.
-    async fn server(self: &Arc<Self>, child: Child, (wake, waker): (PipeReader, PipeWriter), owes: bool) {
+    async fn server(
+        self: &Arc<Self>,
+        child: Child,
+        (wake, waker): (PipeReader, PipeWriter),
+        client_waits: bool,
+    ) {
         let Child { process, stdin, stdout, stderr } = child;
         let (number, wake) = (process.id(), Arc::new(wake));
         let (input, line, generation) = {
@@ -241,7 +246,7 @@ impl RestartableServer {
             let line = state.greeting.initialize.as_ref().map(|(line, _)| line.clone());
             let id = line.as_ref().and_then(|line| Message::parse(line.clone()).id().cloned());
             state.phase = match id {
-                Some(id) if !owes => Phase::Greeting(id),
+                Some(id) if !client_waits => Phase::Greeting(id),
                 _ => Phase::Up,
             };
             (Arc::clone(&state.input), line, state.generation)

@@ -5,4 +5,4 @@ mod matching;
 mod standin;
 
 pub use matching::{How, MatchedRequest, Matching};
-pub use standin::{Heard, OnMiss, Said, StandIn, StandInOptions};
+pub use standin::{Handled, OnMiss, Said, StandIn, StandInOptions};

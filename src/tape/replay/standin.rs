@@ -42,7 +42,7 @@ pub enum OnMiss {
 
 /// Reaction of the stand-in to a message of the client.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum Handled {
     /// A recorded request answers the message.
     Answered {
         /// Recorded request.
@@ -57,7 +57,7 @@ pub enum Heard {
         nearest: Option<(Seq, How)>,
     },
     /// The message needs no recorded answer.
-    Told,
+    Noted,
     /// The message replies to a request of the stand-in.
     Replied,
 }
@@ -119,13 +119,13 @@ impl StandIn {
     }
 
     /// Handles a message of the client.
-    pub fn hear(&mut self, message: &Message) -> Heard {
+    pub fn handle(&mut self, message: &Message) -> Handled {
         match message.kind() {
             Kind::Request { id, method, .. } => self.request(message, id.clone(), method.as_ref()),
             Kind::Notification { method, .. } if method.as_ref() == "notifications/cancelled" => {
                 let id = message.param(&["requestId"]).map(token);
                 self.running.retain(|running| Some(&running.id) != id.as_ref());
-                Heard::Told
+                Handled::Noted
             }
             Kind::Notification { method, .. } => {
                 let fits = |turn: &&script::Turn| {
@@ -134,24 +134,24 @@ impl StandIn {
                 if let Some(turn) = self.script.turns.iter().position(|turn| fits(&turn)) {
                     self.begin(turn, Id::new("null"), None);
                 }
-                Heard::Told
+                Handled::Noted
             }
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 if self.replied(id) {
-                    Heard::Replied
+                    Handled::Replied
                 } else {
-                    Heard::Told
+                    Handled::Noted
                 }
             }
             Kind::Batch(all) => {
-                let heard: Vec<Heard> = all.iter().map(|message| self.hear(message)).collect();
-                heard.into_iter().find(|heard| *heard != Heard::Told).unwrap_or(Heard::Told)
+                let handled: Vec<Handled> = all.iter().map(|message| self.handle(message)).collect();
+                handled.into_iter().find(|handled| *handled != Handled::Noted).unwrap_or(Handled::Noted)
             }
-            Kind::Failure { id: None, .. } | Kind::Opaque(_) => Heard::Told,
+            Kind::Failure { id: None, .. } | Kind::Opaque(_) => Handled::Noted,
         }
     }
 
-    fn request(&mut self, message: &Message, id: Id, method: &str) -> Heard {
+    fn request(&mut self, message: &Message, id: Id, method: &str) -> Handled {
         let target = message.target();
         let params = script::params(message);
         let token = message.param(&["_meta", "progressToken"]).map(token);
@@ -160,7 +160,7 @@ impl StandIn {
             Some(MatchedRequest { turn, how: how @ (How::Exact | How::Alike) }) => {
                 let by = self.script.turns[turn].seq;
                 self.begin(turn, id, token);
-                return Heard::Answered { by, how };
+                return Handled::Answered { by, how };
             }
             // The answer of another tool is not an answer to this request.
             Some(MatchedRequest { turn, how: how @ How::Nearest { same: true, .. } })
@@ -169,7 +169,7 @@ impl StandIn {
                 let by = self.script.turns[turn].seq;
                 self.matching.mark_used(&self.script, turn);
                 self.begin(turn, id, token);
-                return Heard::Answered { by, how };
+                return Handled::Answered { by, how };
             }
             Some(MatchedRequest { turn, how }) => Some((self.script.turns[turn].seq, how)),
             None => None,
@@ -177,11 +177,11 @@ impl StandIn {
         if method == "ping" {
             // Every live server answers a ping, recorded or not.
             self.ready.push(said(&compose::response(&id, &json!({})), None));
-            return Heard::Told;
+            return Handled::Noted;
         }
         if method == "server/discover" && self.script.era == Some(Era::Stateless) {
             self.ready.push(said(&discover::answer(&id, &self.script), None));
-            return Heard::Told;
+            return Handled::Noted;
         }
         if self.on_miss != OnMiss::PassThrough {
             let title = match &target {
@@ -190,7 +190,7 @@ impl StandIn {
             };
             self.ready.push(said(&refusal(&id, &title, nearest.as_ref()), None));
         }
-        Heard::Missed { nearest }
+        Handled::Missed { nearest }
     }
 
     fn begin(&mut self, turn: usize, id: Id, token: Option<Id>) {

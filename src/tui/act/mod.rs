@@ -51,7 +51,7 @@ impl App {
             Cmd::WrapServer => self.effect(Effect::FindServers),
             Cmd::LaunchServer => self.prompt(Wants::Launch, ""),
             Cmd::OpenTape => self.prompt(Wants::Recording, ""),
-            Cmd::Demo => self.lead(NextScreen::Demo),
+            Cmd::Demo => self.open_next(NextScreen::Demo),
             Cmd::ShowFrames => self.show(Pane::Frames),
             Cmd::ShowIntercept => self.show(Pane::Intercept),
             Cmd::ShowCompose => self.show(Pane::Compose),

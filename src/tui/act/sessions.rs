@@ -28,7 +28,7 @@ impl App {
             Some(SessionListLine::Engine(_)) => self.say(Level::Info, "no client has connected yet"),
             Some(SessionListLine::Tape(at)) if self.mode.is_home() => {
                 if let Some(tape) = self.sessions.tapes.get(at) {
-                    self.lead(NextScreen::Recording(tape.path.to_string_lossy().into_owned()));
+                    self.open_next(NextScreen::Recording(tape.path.to_string_lossy().into_owned()));
                 }
             }
             Some(SessionListLine::Tape(at)) => {
@@ -44,8 +44,8 @@ impl App {
     }
 
     /// Leaves this screen for another one, which returns to it.
-    pub(in crate::tui) fn lead(&mut self, lead: NextScreen) {
-        self.leads_to = Some(lead);
+    pub(in crate::tui) fn open_next(&mut self, open_next: NextScreen) {
+        self.leads_to = Some(open_next);
         self.effect(Effect::Quit);
     }
 

@@ -125,7 +125,7 @@ pub struct App {
     /// `true` after Ctrl-c was pressed once.
     pub(super) leaving: bool,
     /// Session whose end was announced last.
-    pub(super) mourned: Option<SessionId>,
+    pub(super) end_announced: Option<SessionId>,
     /// Number of notes that were searched for warnings.
     warned: usize,
     /// Frame whose question was opened automatically last.
@@ -182,7 +182,7 @@ impl App {
             releases_held: false,
             opened,
             leaving: false,
-            mourned: None,
+            end_announced: None,
             warned: 0,
             offered_ask: None,
             effects: Vec::new(),
@@ -220,7 +220,7 @@ impl App {
         let mut app = Self::new(engine, recording, appearance, size);
         app.scrub = Scrub::new(clock.clone());
         app.toast = app.appearance.complaint.clone().map(|text| (text, Level::Warning, clock.now()));
-        (app.warned, app.mourned) = (world.notes.len(), world.sessions.keys().next_back().copied());
+        (app.warned, app.end_announced) = (world.notes.len(), world.sessions.keys().next_back().copied());
         (app.tail, app.world, app.mode, app.clock) = (tail, world, Mode::Tape, clock);
         app.screen = Pane::Tape;
         // A recording is read from its beginning.
@@ -433,9 +433,9 @@ impl App {
         self.effects.push(Effect::Send(command, purpose));
     }
 
-    /// Opens the prompt for `lead` again, after the screen that it names could not be shown.
-    pub fn ask_again(&mut self, lead: &NextScreen) {
-        match lead {
+    /// Opens the prompt for `open_next` again, after the screen that it names could not be shown.
+    pub fn ask_again(&mut self, next: &NextScreen) {
+        match next {
             NextScreen::Launch(words) => {
                 let text = shell_words::join(words);
                 self.overlay = Some(Overlay::Prompt(Prompt::new(Wants::Launch, &text)));

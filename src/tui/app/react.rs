@@ -33,7 +33,7 @@ impl App {
         self.frames.sync(&self.world, &log, &touched, height);
         self.logs.sync(&self.world);
         self.warn();
-        self.mourn();
+        self.announce_end();
     }
 
     /// Shows the newest warning of the engine, for example of a failing tape or of a lane that
@@ -50,13 +50,13 @@ impl App {
     }
 
     /// Announces the end of a server, since MCP clients tend to hide exactly this.
-    fn mourn(&mut self) {
+    fn announce_end(&mut self) {
         let Some(session) = self.world.sessions.values().next_back() else { return };
         let Some(closed) = &session.closed else { return };
         if session.closed_at.is_some_and(|(_, at)| at < self.opened) && !self.mode.is_tape() {
             return;
         }
-        if self.mourned == Some(session.id) {
+        if self.end_announced == Some(session.id) {
             return;
         }
         let how =
@@ -67,7 +67,7 @@ impl App {
             None => "",
         };
         let text = format!("{}: {how}{next}", session.opened.name);
-        self.mourned = Some(session.id);
+        self.end_announced = Some(session.id);
         self.say(Level::Warning, text);
     }
 
