@@ -4,6 +4,31 @@
 //! and whatever is put around either. The message was parsed once, by the front; a server of ours
 //! answers with messages that it has parsed, so that neither side composes a text for the other to
 //! parse again.
+//!
+//! ```
+//! use shadowcat::http::call::{Answer, Call, CallService, Calling};
+//! use shadowcat::mcp::Message;
+//! use shadowcat::transport::http::ServerAddress;
+//!
+//! /// A server that knows one answer.
+//! struct Constant(ServerAddress);
+//!
+//! impl CallService for Constant {
+//!     fn call(&self, call: Call) -> Calling<'_> {
+//!         Box::pin(async move {
+//!             let Some(id) = call.message.as_ref().and_then(Message::id) else {
+//!                 return Ok(Answer::empty(http::StatusCode::ACCEPTED));
+//!             };
+//!             let line = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id.token());
+//!             Ok(Answer::message(http::StatusCode::OK, Message::parse(line.into())))
+//!         })
+//!     }
+//!
+//!     fn address(&self) -> &ServerAddress {
+//!         &self.0
+//!     }
+//! }
+//! ```
 
 use std::pin::Pin;
 use std::sync::Arc;

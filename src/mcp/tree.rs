@@ -59,6 +59,17 @@ enum Open {
 impl Node {
     /// Parses a JSON text. Nesting costs heap and not stack.
     ///
+    /// ```
+    /// use shadowcat::mcp::tree::Node;
+    ///
+    /// // A number that no machine type holds, and half of a surrogate pair.
+    /// let node = Node::parse(br#"{"big": 1E400, "half": "\ud83d", "id": 9007199254740993}"#).unwrap();
+    /// assert_eq!(node.get("id"), Some(&Node::parse(b"9007199254740993").unwrap()));
+    /// assert_ne!(node.get("id"), Some(&Node::parse(b"9007199254740992").unwrap()));
+    /// assert!(node.get("half").and_then(Node::as_str).is_some());
+    /// assert_eq!(Node::parse(b"[1, 2").unwrap_err().to_string(), "the text ends too early at byte 6");
+    /// ```
+    ///
     /// # Errors
     /// [`TreeError`], with the offset of the first bad byte.
     pub fn parse(text: &[u8]) -> Result<Self, TreeError> {

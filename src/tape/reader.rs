@@ -57,6 +57,15 @@ pub struct Reader {
 impl Reader {
     /// Opens the tape whose first part is at `path`.
     ///
+    /// ```
+    /// use shadowcat::tape::reader::Reader;
+    ///
+    /// let tape = Reader::open("tests/it/fixtures/v1.tape".as_ref())?;
+    /// let messages = tape.filter(|record| record.frame().is_some()).count();
+    /// assert!(messages > 0);
+    /// # Ok::<(), shadowcat::tape::reader::OpenError>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the file cannot be read, is not a tape, or was written by a newer
     /// program.

@@ -41,7 +41,7 @@ fn started(name: &str) -> (Running, String) {
 }
 
 /// Returns what a client sees, without the messages of its other streams, whose order varies.
-fn sees(client_name: &str, era: &str, to: &[String]) -> serde_json::Value {
+fn shows(client_name: &str, era: &str, to: &[String]) -> serde_json::Value {
     let words: Vec<String> = [client(client_name), vec![era.to_owned()], to.to_vec()].concat();
     let output = run(&words);
     let mut seen: serde_json::Value = serde_json::from_slice(&output.stdout)
@@ -62,13 +62,13 @@ fn compare(client_name: &str, server_name: &str, era: &str) {
     let mut hop = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
     hop.env("SHADOWCAT_DATA_DIR", data.path()).args(["forward", "http", "--upstream", &direct]);
     let (_hop, through) = start(hop.stdin(Stdio::null()), "listening on ");
-    let alone = sees(client_name, era, std::slice::from_ref(&direct));
+    let alone = shows(client_name, era, std::slice::from_ref(&direct));
     assert!(alone["calls"].as_array().is_some_and(|calls| calls.len() > 3), "{alone}");
-    assert_eq!(sees(client_name, era, &[through]), alone, "{client_name} and {server_name} in {era}, HTTP");
+    assert_eq!(shows(client_name, era, &[through]), alone, "{client_name} and {server_name} in {era}, HTTP");
     // Over stdio, the client may behave differently than over HTTP, but calls must give the same results.
     let place = format!("SHADOWCAT_DATA_DIR={}", data.path().display());
     let bridge = ["env", &place, env!("CARGO_BIN_EXE_shadowcat"), "forward", "stdio", "--upstream", &direct];
-    let bridged = sees(client_name, era, &bridge.map(str::to_owned));
+    let bridged = shows(client_name, era, &bridge.map(str::to_owned));
     for key in ["negotiated", "server", "tools", "elicitations", "calls"] {
         assert_eq!(bridged[key], alone[key], "{client_name} and {server_name} in {era}, bridged: {key}");
     }
@@ -82,9 +82,9 @@ fn compare_gateway(client_name: &str, server: &[String], era: &str) {
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_shadowcat"));
     gateway.env("SHADOWCAT_DATA_DIR", data.path()).args(["reverse", "--bind", "127.0.0.1:0", "--upstream"]);
     let (_gateway, url) = start(gateway.arg(server.join(" ")).stdin(Stdio::null()), "listening on ");
-    let alone = sees(client_name, era, server);
+    let alone = shows(client_name, era, server);
     assert!(alone["calls"].as_array().is_some_and(|calls| calls.len() > 3), "{alone}");
-    let through = sees(client_name, era, &[url]);
+    let through = shows(client_name, era, &[url]);
     for key in ["negotiated", "server", "tools", "elicitations", "calls"] {
         assert_eq!(through[key], alone[key], "{client_name} and {server:?} in {era}: {key}");
     }

@@ -73,7 +73,7 @@ fn result(child: Child) -> String {
 fn inspector_result_shows_the_edit_of_a_user() {
     let home = Home::new();
     let mut terminal = Terminal::open(&home.data(), &["tui"]);
-    terminal.sees("Nothing is running yet");
+    terminal.shows("Nothing is running yet");
     let inspector = [
         peers().join("node_modules/.bin/node").display().to_string(),
         peers().join("node_modules/.bin/mcp-inspector").display().to_string(),
@@ -93,11 +93,11 @@ fn inspector_result_shows_the_edit_of_a_user() {
     ];
     let words: Vec<String> = inspector.into_iter().chain(call.map(str::to_owned)).collect();
     let child = alone(&words, &json!({ "HOME": home.0.path() }));
-    terminal.sees("Intercept●1");
+    terminal.shows("Intercept●1");
     terminal.press("3");
-    terminal.sees("Bern");
+    terminal.shows("Bern");
     terminal.press("E");
-    terminal.sees("Basel");
+    terminal.shows("Basel");
     terminal.press("\x13");
     let said = result(child);
     assert!(said.contains("Echo: Basel"), "{said}");
@@ -167,7 +167,7 @@ fn sdk_clients_share_a_server_that_a_screen_launched() {
         let launch: Vec<String> = launch.into_iter().chain(words.clone()).collect();
         let mut terminal =
             Terminal::open(data.path(), &launch.iter().map(String::as_str).collect::<Vec<_>>());
-        terminal.sees("tools/list");
+        terminal.shows("tools/list");
         let hop =
             ["env", &format!("SHADOWCAT_DATA_DIR={}", data.path().display()), program(), "attach", "shared"]
                 .map(str::to_owned);

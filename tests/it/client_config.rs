@@ -36,7 +36,7 @@ impl Home {
         run(command, b"")
     }
 
-    fn does(&self, arguments: &[&str]) -> String {
+    fn run_ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{arguments:?}: {said}");
@@ -86,7 +86,7 @@ fn unwrap_restores_the_file_byte_for_byte() {
         let home = Home::new();
         let path = home.write(name, &text);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        home.does(&["wrap", "files", "--yes"]);
+        home.run_ok(&["wrap", "files", "--yes"]);
         let wrapped = fs::read_to_string(&path).unwrap();
         assert!(wrapped.contains(program()) && wrapped.contains("\"forward\""), "{name}:\n{wrapped}");
         let status: Value =
@@ -96,10 +96,10 @@ fn unwrap_restores_the_file_byte_for_byte() {
         };
         assert_eq!(files(&status)["wrapped"], true, "{name}:\n{wrapped}");
         // Wrapping a second time changes nothing.
-        home.does(&["wrap", "files", "--yes"]);
+        home.run_ok(&["wrap", "files", "--yes"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), wrapped, "{name}");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640, "{name}");
-        home.does(&["unwrap", "files", "--yes"]);
+        home.run_ok(&["unwrap", "files", "--yes"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), text, "{name}");
         let again = home.run(&["unwrap", "files", "--yes"]);
         assert!(again.status.success(), "{name}");
@@ -114,7 +114,7 @@ fn wrapped_entry_runs_the_original_command() {
         ".cursor/mcp.json",
         "{\"mcpServers\":{\"say\":{\"command\":\"echo\",\"args\":[\"a b\",\"--c\"],\"disabled\":false}}}",
     );
-    home.does(&["wrap", "say", "--yes"]);
+    home.run_ok(&["wrap", "say", "--yes"]);
     let wrapped: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let say = &wrapped["mcpServers"]["say"];
     assert_eq!(say["disabled"], false, "settings that are not ours stay");
@@ -130,7 +130,7 @@ fn http_entry_is_wrapped_and_oauth_entry_is_refused() {
     let home = Home::new();
     let text = "{\n  \"mcpServers\": {\n    \"web\": {\n      \"type\": \"http\",\n      \"url\": \"https://mcp.example/mcp\",\n      \"headers\": { \"Authorization\": \"Bearer abc\" },\n      \"timeout\": 60\n    },\n    \"login\": { \"url\": \"https://x.example\", \"oauth\": { \"clientId\": \"1\" } }\n  }\n}\n";
     let path = home.write(".gemini/settings.json", text);
-    home.does(&["wrap", "web", "--yes"]);
+    home.run_ok(&["wrap", "web", "--yes"]);
     let wrapped: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let web = &wrapped["mcpServers"]["web"];
     let words: Vec<&str> =
@@ -143,17 +143,17 @@ fn http_entry_is_wrapped_and_oauth_entry_is_refused() {
     let refused = home.run(&["wrap", "login", "--yes"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("oauth"), "the reason is named");
-    home.does(&["unwrap", "--all", "--yes"]);
+    home.run_ok(&["unwrap", "--all", "--yes"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     let toml = "[mcp_servers.web]\nurl = \"https://x.example/mcp\" # here\nenabled = true\n";
     let path = home.write(".codex/config.toml", toml);
-    home.does(&["wrap", "web", "--client", "codex", "--yes"]);
+    home.run_ok(&["wrap", "web", "--client", "codex", "--yes"]);
     let wrapped = fs::read_to_string(&path).unwrap();
     assert!(
         wrapped.contains("\"--upstream\", \"https://x.example/mcp\"]") && wrapped.contains("enabled = true"),
         "{wrapped}"
     );
-    home.does(&["unwrap", "web", "--client", "codex", "--yes"]);
+    home.run_ok(&["unwrap", "web", "--client", "codex", "--yes"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), toml);
 }
 
@@ -164,21 +164,21 @@ fn unwrap_keeps_later_changes() {
         ".cursor/mcp.json",
         "{\"mcpServers\":{\"a\":{\"command\":\"x\",\"args\":[\"1\"]},\"b\":{\"command\":\"y\"}}}",
     );
-    home.does(&["wrap", "--all", "--yes"]);
+    home.run_ok(&["wrap", "--all", "--yes"]);
     // Add a server, and an argument to a wrapped server.
     let wrapped = fs::read_to_string(&path).unwrap();
     let edited = wrapped
         .replace("\"1\"]", "\"1\", \"2\"]")
         .replace("\"mcpServers\":{", "\"mcpServers\":{\"new\":{\"command\":\"z\"},");
     fs::write(&path, edited).unwrap();
-    home.does(&["unwrap", "--all", "--yes"]);
+    home.run_ok(&["unwrap", "--all", "--yes"]);
     let now: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let expected: Value = serde_json::from_str("{\"mcpServers\":{\"new\":{\"command\":\"z\"},\"a\":{\"command\":\"x\",\"args\":[\"1\",\"2\"]},\"b\":{\"command\":\"y\"}}}").unwrap();
     assert_eq!(now, expected);
     // Unwrapping keeps the changes without the stored original as well.
-    home.does(&["wrap", "a", "--yes"]);
+    home.run_ok(&["wrap", "a", "--yes"]);
     fs::remove_dir_all(home.path("data/wrapped")).unwrap();
-    home.does(&["unwrap", "a", "--yes"]);
+    home.run_ok(&["unwrap", "a", "--yes"]);
     let now: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     assert_eq!(now, expected);
 }
@@ -217,7 +217,7 @@ fn symlink_stays_and_the_original_is_backed_up() {
     let real = home.write("dotfiles/mcp.json", text);
     fs::create_dir_all(home.path(".cursor")).unwrap();
     std::os::unix::fs::symlink(&real, home.path(".cursor/mcp.json")).unwrap();
-    home.does(&["wrap", "a", "--yes"]);
+    home.run_ok(&["wrap", "a", "--yes"]);
     assert!(home.path(".cursor/mcp.json").is_symlink());
     assert!(fs::read_to_string(&real).unwrap().contains("forward"));
     let kept: Vec<PathBuf> =
@@ -257,7 +257,7 @@ fn unusual_syntax_is_wrapped_reversibly_or_refused() {
             let listed = home.run(&["wrap", "--status", "--output", "json"]);
             let rows: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
             assert!(rows.iter().any(|row| row["wrapped"] == true), "{text}: {rows:?}");
-            home.does(&["unwrap", "--all", "--yes"]);
+            home.run_ok(&["unwrap", "--all", "--yes"]);
         } else {
             assert_eq!(outcome.status.code(), Some(2), "{text}: {said}");
         }
@@ -266,11 +266,11 @@ fn unusual_syntax_is_wrapped_reversibly_or_refused() {
     // A list with a trailing comma, without the stored original.
     let home = Home::new();
     let path = home.write(".cursor/mcp.json", json[1]);
-    home.does(&["wrap", "--all", "--yes"]);
+    home.run_ok(&["wrap", "--all", "--yes"]);
     fs::remove_dir_all(home.path("data/wrapped")).unwrap();
     let made = fs::read_to_string(&path).unwrap().replace("\"y\",", "");
     fs::write(&path, made).unwrap();
-    home.does(&["unwrap", "--all", "--yes"]);
+    home.run_ok(&["unwrap", "--all", "--yes"]);
     let now = fs::read_to_string(&path).unwrap();
     assert!(!now.contains("forward") && now.contains("\"command\": \"x\""), "{now}");
 }

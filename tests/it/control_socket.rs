@@ -47,12 +47,12 @@ impl Wrapped {
     }
 
     /// Sends a message.
-    pub fn say(&mut self, message: &Value) {
+    pub fn send(&mut self, message: &Value) {
         writeln!(self.stdin.as_mut().unwrap(), "{message}").unwrap();
     }
 
     /// Reads up to the next message with this `id`, and returns it.
-    pub fn hears(&mut self, id: u64) -> Value {
+    pub fn receive_reply(&mut self, id: u64) -> Value {
         loop {
             let mut line = String::new();
             assert_ne!(
@@ -69,18 +69,18 @@ impl Wrapped {
     }
 
     /// Performs the handshake of the 2025 era, with id 1.
-    pub fn greet(&mut self) {
+    pub fn initialize(&mut self) {
         let client = json!({ "name": "tester", "version": "1" });
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
-        self.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
-        assert!(self.hears(1)["result"].is_object());
-        self.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        self.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+        assert!(self.receive_reply(1)["result"].is_object());
+        self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     }
 
     /// Sends a call of the tool `add`.
-    pub fn add(&mut self, id: u64, a: i64, b: i64) {
+    pub fn call_add(&mut self, id: u64, a: i64, b: i64) {
         let params = json!({ "name": "add", "arguments": { "a": a, "b": b } });
-        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
     }
 
     /// Sends a call of the tool `add` as a client of the given era does.
@@ -93,7 +93,7 @@ impl Wrapped {
                 "io.modelcontextprotocol/clientCapabilities": {},
             });
         }
-        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
     }
 
     /// Closes the input, and checks that the process ends successfully.
@@ -124,7 +124,7 @@ fn json_of(data: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
 }
 
-fn does(data: &Path, arguments: &[&str]) -> String {
+fn run_ok(data: &Path, arguments: &[&str]) -> String {
     let output = ctl(data, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -162,7 +162,7 @@ impl Peer {
         Self { stream, lines, made: 0 }
     }
 
-    fn greeted(data: &Path, name: &str) -> Self {
+    fn with_hello(data: &Path, name: &str) -> Self {
         let mut peer = Self::connect(data);
         let facts = peer.ask("hello", json!({ "version": 1, "name": name }));
         assert_eq!(facts["result"]["version"], 1, "{facts}");
@@ -174,14 +174,14 @@ impl Peer {
         let request = json!({ "jsonrpc": "2.0", "id": self.made, "method": method, "params": params });
         writeln!(self.stream, "{request}").unwrap();
         loop {
-            let message = self.hear();
+            let message = self.receive();
             if message["id"] == self.made {
                 return message;
             }
         }
     }
 
-    fn hear(&mut self) -> Value {
+    fn receive(&mut self) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
@@ -193,31 +193,31 @@ fn ctl_holds_edits_and_releases_messages() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
-    assert_eq!(does(data, &["hold", "tool:add kind:req"]), "1");
-    wrapped.add(2, 20, 1);
+    wrapped.initialize();
+    assert_eq!(run_ok(data, &["hold", "tool:add kind:req"]), "1");
+    wrapped.call_add(2, 20, 1);
     let seen = json_of(data, &["wait", "--filter", "status:held", "--from", "1"]);
     assert_eq!(seen[0]["target"], "add");
     let id = held(data)[0].to_string();
-    does(data, &["edit", &id, "--patch", r#"[{"op":"replace","path":"/params/arguments/b","value":22}]"#]);
+    run_ok(data, &["edit", &id, "--patch", r#"[{"op":"replace","path":"/params/arguments/b","value":22}]"#]);
     let row = &json_of(data, &["held"])[0];
     assert!(row["amended"].as_str().unwrap().contains("22") && row["session"] == 1 && row["age"].is_u64());
-    does(data, &["accept", &id]);
-    assert!(wrapped.hears(2).to_string().contains("42"), "the client sees the edit");
+    run_ok(data, &["accept", &id]);
+    assert!(wrapped.receive_reply(2).to_string().contains("42"), "the client sees the edit");
     // Answer one call in place of the server, and drop another one with an error.
-    wrapped.add(3, 1, 1);
+    wrapped.call_add(3, 1, 1);
     eventually("a hold", || held(data).len() == 1);
     let file = data.join("answer.json");
     std::fs::write(&file, r#"{"content":[{"type":"text","text":"mine"}]}"#).unwrap();
-    does(data, &["answer", &held(data)[0].to_string(), "--file", file.to_str().unwrap()]);
-    assert!(wrapped.hears(3).to_string().contains("mine"));
-    wrapped.add(4, 1, 1);
+    run_ok(data, &["answer", &held(data)[0].to_string(), "--file", file.to_str().unwrap()]);
+    assert!(wrapped.receive_reply(3).to_string().contains("mine"));
+    wrapped.call_add(4, 1, 1);
     eventually("a hold", || held(data).len() == 1);
-    does(data, &["drop", &held(data)[0].to_string(), "--error", "-32050: not today"]);
-    assert_eq!(wrapped.hears(4)["error"], json!({ "code": -32050, "message": "not today" }));
-    does(data, &["rules", "disable", "1"]);
-    wrapped.add(5, 1, 1);
-    assert!(wrapped.hears(5)["result"].is_object(), "nothing is held any more");
+    run_ok(data, &["drop", &held(data)[0].to_string(), "--error", "-32050: not today"]);
+    assert_eq!(wrapped.receive_reply(4)["error"], json!({ "code": -32050, "message": "not today" }));
+    run_ok(data, &["rules", "disable", "1"]);
+    wrapped.call_add(5, 1, 1);
+    assert!(wrapped.receive_reply(5)["result"].is_object(), "nothing is held any more");
     // Inject a request of our own, and wait for its answer.
     let mut inject = shadowcat(data);
     inject.args(["ctl", "--as", "a script", "inject", "1", "--to", "server"]);
@@ -245,20 +245,20 @@ fn hold_unattended_holds_the_handshake_without_a_controller() {
     let mut wrapped =
         Wrapped::demo(data, "calc", &["--break", "method:initialize kind:req", "--hold-unattended", "1m"]);
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } });
-    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+    wrapped.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
     eventually("the handshake is held", || held(data).len() == 1);
-    does(data, &["accept", "--all"]);
-    assert!(wrapped.hears(1)["result"].is_object());
+    run_ok(data, &["accept", "--all"]);
+    assert!(wrapped.receive_reply(1)["result"].is_object());
     // Without `--hold-unattended`, nothing is held while no controller is attached.
     let mut other = Wrapped::demo(data, "free", &["--break", "method:initialize kind:req"]);
-    other.greet();
+    other.initialize();
     // A frame goes on when the time of `--hold-unattended` is over.
     let mut brief = Wrapped::demo(
         data,
         "brief",
         &["--break", "method:initialize kind:req", "--hold-unattended", "200ms"],
     );
-    brief.greet();
+    brief.initialize();
     let held = json_of(data, &["frames", "--session", "brief", "--filter", "method:initialize kind:req"]);
     assert!(held.to_string().contains("forwarded"));
 }
@@ -268,15 +268,15 @@ fn held_messages_go_on_when_all_controllers_disconnect() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
-    let mut first = Peer::greeted(data, "first");
-    let mut second = Peer::greeted(data, "second");
+    wrapped.initialize();
+    let mut first = Peer::with_hello(data, "first");
+    let mut second = Peer::with_hello(data, "second");
     let seat = |answer: Value| answer["result"]["seat"].as_u64().unwrap();
     let one = seat(first.ask("seat/take", json!({ "name": "first" })));
     let two = seat(second.ask("seat/take", json!({ "name": "second" })));
     first.ask("breakpoint/add", json!({ "query": "tool:add" }));
-    wrapped.add(2, 1, 1);
-    wrapped.add(3, 1, 2);
+    wrapped.call_add(2, 1, 1);
+    wrapped.call_add(3, 1, 2);
     eventually("both are held", || held(data).len() == 2);
     // Only the deciding controller may accept; the other one can take over.
     let id = held(data)[0];
@@ -295,7 +295,7 @@ fn held_messages_go_on_when_all_controllers_disconnect() {
     assert_eq!(held(data).len(), 2);
     // When the last controller disconnects, held frames go on in their order, and the tape says why.
     drop(second);
-    assert!(wrapped.hears(2)["result"].is_object() && wrapped.hears(3)["result"].is_object());
+    assert!(wrapped.receive_reply(2)["result"].is_object() && wrapped.receive_reply(3)["result"].is_object());
     wrapped.ends();
     let tape = std::fs::read_to_string(&crate::support::tapes(data)[0]).unwrap();
     assert!(tape.contains("second is gone, nobody decides"), "{tape}");
@@ -307,9 +307,9 @@ fn subscriber_gets_every_record_once_despite_a_stuck_subscriber() {
     let data = data.path();
     let flood = "i=0; while [ $i -lt 20000 ]; do echo \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"method\\\":\\\"n$i\\\"}\"; i=$((i+1)); done; cat >/dev/null";
     let mut wrapped = Wrapped::of(data, "flood", &[], &["sh", "-c", flood]);
-    let mut reader = Peer::greeted(data, "reader");
+    let mut reader = Peer::with_hello(data, "reader");
     // The stuck peer subscribes to everything and never reads.
-    let mut stuck = Peer::greeted(data, "stuck");
+    let mut stuck = Peer::with_hello(data, "stuck");
     writeln!(
         stuck.stream,
         "{}",
@@ -327,7 +327,7 @@ fn subscriber_gets_every_record_once_despite_a_stuck_subscriber() {
     let mut next = 1;
     let mut frames = 0;
     while frames < 20000 {
-        let told = reader.hear();
+        let told = reader.receive();
         if told["method"] == "log/record" {
             assert_eq!(told["params"]["seq"], next, "every record, in order");
             next += 1;
@@ -343,10 +343,10 @@ fn deleted_socket_is_recreated_and_stale_socket_is_removed() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     std::fs::remove_dir_all(data.join("run")).unwrap();
-    wrapped.add(2, 1, 1);
-    assert!(wrapped.hears(2)["result"].is_object(), "forwarding works without a socket");
+    wrapped.call_add(2, 1, 1);
+    assert!(wrapped.receive_reply(2)["result"].is_object(), "forwarding works without a socket");
     eventually("the socket is back", || sockets(data).len() == 1);
     assert_eq!(json_of(data, &["sessions"]).as_array().unwrap().len(), 1);
     // A killed engine leaves its socket behind; the next engine removes it.
@@ -359,7 +359,7 @@ fn deleted_socket_is_recreated_and_stale_socket_is_removed() {
     drop(std::os::unix::net::UnixListener::bind(&starting).unwrap());
     let left = sockets(data).into_iter().find(|path| *path != starting).unwrap();
     let mut next = Wrapped::demo(data, "next", &[]);
-    next.greet();
+    next.initialize();
     eventually("what was left is swept away", || !left.exists());
     assert!(starting.exists());
     assert!(sockets(data).iter().any(|path| path.display().to_string().ends_with("-next.sock")));
@@ -370,7 +370,7 @@ fn socket_directory_is_private_and_planted_entries_are_ignored() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let place = data.join("run");
     assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
     let socket = sockets(data).pop().unwrap();
@@ -387,7 +387,7 @@ fn socket_directory_is_private_and_planted_entries_are_ignored() {
     let elsewhere = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), other.path().join("run")).unwrap();
     let mut alone = Wrapped::demo(other.path(), "alone", &[]);
-    alone.greet();
+    alone.initialize();
     alone.ends();
     let tape = std::fs::read_to_string(&crate::support::tapes(other.path())[0]).unwrap();
     assert!(tape.contains("no control socket"), "{tape}");
@@ -403,7 +403,7 @@ fn another_user_cannot_connect() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path();
     let mut wrapped = Wrapped::demo(path, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let socket = sockets(path).pop().unwrap();
     let connect = "use Socket; $SIG{PIPE} = 'IGNORE'; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, pack_sockaddr_un($ARGV[0])) or die \"kept out: $!\"; send($s, \"{}\\n\", 0); my $read = sysread($s, my $said, 100); print \"heard:$said\";";
     let tried = |uid: &str| {
@@ -430,11 +430,11 @@ fn invalid_requests_get_errors_and_stop_nothing() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let mut peer = Peer::connect(data);
     let mut answer = |line: &str| {
         writeln!(peer.stream, "{line}").unwrap();
-        peer.hear()["error"].clone()
+        peer.receive()["error"].clone()
     };
     assert_eq!(answer("nonsense")["code"], -32700);
     assert_eq!(answer("[]")["code"], -32600);
@@ -449,7 +449,7 @@ fn invalid_requests_get_errors_and_stop_nothing() {
     assert!(newer["message"].as_str().unwrap().contains("the peer speaks 99"), "{newer}");
     let older = answer(r#"{"jsonrpc":"2.0","id":1,"method":"hello","params":{"version":0,"name":"x"}}"#);
     assert!(older["message"].as_str().unwrap().contains("update the client program"), "{older}");
-    let mut peer = Peer::greeted(data, "x");
+    let mut peer = Peer::with_hello(data, "x");
     assert_eq!(peer.ask("no/such", json!({}))["error"]["code"], -32601);
     assert_eq!(peer.ask("hold/accept", json!({ "frame": "x" }))["error"]["code"], -32602);
     assert_eq!(peer.ask("hold/accept", json!({ "frame": 1, "more": 2 }))["error"]["code"], -32602);
@@ -458,8 +458,8 @@ fn invalid_requests_get_errors_and_stop_nothing() {
     let mut huge = Peer::connect(data);
     let chunk = vec![b'x'; 1 << 20];
     while huge.stream.write_all(&chunk).is_ok() {}
-    wrapped.add(2, 1, 1);
-    assert!(wrapped.hears(2)["result"].is_object());
+    wrapped.call_add(2, 1, 1);
+    assert!(wrapped.receive_reply(2)["result"].is_object());
     assert!(peer.ask("engine/facts", json!({}))["result"]["pid"].is_u64());
 }
 
@@ -479,8 +479,8 @@ fn protocol_matches_the_documented_schema() {
     // Every documented method exists, with the parameters that it requires.
     let document: Value = serde_json::from_slice(&printed).unwrap();
     let mut wrapped = Wrapped::demo(data.path(), "calc", &[]);
-    wrapped.greet();
-    let mut peer = Peer::greeted(data.path(), "x");
+    wrapped.initialize();
+    let mut peer = Peer::with_hello(data.path(), "x");
     let methods = document["methods"].as_array().unwrap();
     assert!(methods.len() > 25);
     for method in methods.iter().filter(|method| {
@@ -632,14 +632,14 @@ fn configured_breakpoint_holds_the_handshake_and_broken_file_is_tolerated() {
     std::fs::create_dir_all(data.join("xdg/shadowcat")).unwrap();
     std::fs::copy(&file, data.join("xdg/shadowcat/config.toml")).unwrap();
     let mut wrapped = start(&data.join("xdg"));
-    wrapped.say(&first);
+    wrapped.send(&first);
     eventually("the handshake is held", || held(data).len() == 1);
-    does(data, &["accept", "--all"]);
-    assert!(wrapped.hears(1)["result"].is_object());
+    run_ok(data, &["accept", "--all"]);
+    assert!(wrapped.receive_reply(1)["result"].is_object());
     wrapped.ends();
     std::fs::write(data.join("xdg/shadowcat/config.toml"), "break = [\"nonsense:x\"]").unwrap();
     let mut wrapped = start(&data.join("xdg"));
-    wrapped.greet();
+    wrapped.initialize();
     wrapped.ends();
     let tapes = crate::support::tapes(data);
     let tape = std::fs::read_to_string(tapes.iter().max().unwrap()).unwrap();
@@ -668,18 +668,18 @@ fn full_disk_stops_neither_forwarding_nor_decisions() {
     let mut command = Command::new("sh");
     command.args(["-c", &script]).env("SHADOWCAT_DATA_DIR", data);
     let mut wrapped = Wrapped::spawn(command);
-    wrapped.greet();
+    wrapped.initialize();
     for id in 2..200 {
-        wrapped.add(id, 1, 1);
-        assert!(wrapped.hears(id)["result"].is_object());
+        wrapped.call_add(id, 1, 1);
+        assert!(wrapped.receive_reply(id)["result"].is_object());
     }
-    does(data, &["hold", "tool:add kind:req"]);
-    wrapped.add(500, 20, 22);
+    run_ok(data, &["hold", "tool:add kind:req"]);
+    wrapped.call_add(500, 20, 22);
     eventually("a hold", || held(data).len() == 1);
-    does(data, &["accept", "--all"]);
-    assert!(wrapped.hears(500).to_string().contains("42"));
+    run_ok(data, &["accept", "--all"]);
+    assert!(wrapped.receive_reply(500).to_string().contains("42"));
     // The tape is written asynchronously, so the failure shows at its next write.
-    let mut peer = Peer::greeted(data, "x");
+    let mut peer = Peer::with_hello(data, "x");
     eventually("the failure is told", || {
         peer.ask("engine/facts", json!({}))["result"]["tape"]["failing"].is_string()
     });
@@ -691,11 +691,11 @@ fn controller_belongs_to_its_connection_and_ends_with_it() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let wrapped = Wrapped::demo(data, "seats", &[]);
-    let mut one = Peer::greeted(data, "one");
+    let mut one = Peer::with_hello(data, "one");
     assert!(one.ask("seat/take", json!({ "name": "one" }))["result"]["seat"].is_u64());
     let again = one.ask("seat/take", json!({ "name": "one again" }));
     assert!(again["error"]["message"].as_str().unwrap().contains("leave it first"), "{again}");
-    let mut two = Peer::greeted(data, "two");
+    let mut two = Peer::with_hello(data, "two");
     let seat = two.ask("seat/take", json!({ "name": "two" }))["result"]["seat"].clone();
     // Any controller may begin to hold everything; only the deciding one may end it.
     assert!(two.ask("hold/everything", json!({ "on": true }))["error"].is_null());
@@ -705,7 +705,7 @@ fn controller_belongs_to_its_connection_and_ends_with_it() {
     assert!(two.ask("hold/everything", json!({ "on": false }))["error"].is_null());
     // Peers that disconnect before the answer to their last request, half of them by an explicit shutdown.
     for peer in 0..20 {
-        let mut hasty = Peer::greeted(data, "hasty");
+        let mut hasty = Peer::with_hello(data, "hasty");
         let take =
             json!({ "jsonrpc": "2.0", "id": 99, "method": "seat/take", "params": { "name": "hasty" } });
         writeln!(hasty.stream, "{take}").unwrap();
@@ -769,13 +769,13 @@ fn sessions_and_tapes_are_listed_over_the_socket() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut before = Wrapped::demo(data, "before", &[]);
-    before.greet();
-    before.add(2, 20, 22);
-    before.hears(2);
+    before.initialize();
+    before.call_add(2, 20, 22);
+    before.receive_reply(2);
     before.ends();
     let mut now = Wrapped::demo(data, "now", &[]);
-    now.greet();
-    let mut peer = Peer::greeted(data, "x");
+    now.initialize();
+    let mut peer = Peer::with_hello(data, "x");
     let sessions = peer.ask("session/list", json!({}))["result"].clone();
     assert_eq!(sessions[0]["name"], "now", "{sessions:#}");
     assert_eq!(sessions[0]["client"], "tester");

@@ -11,31 +11,31 @@ use crate::support::{eventually, is_alive, tapes};
 fn demo_holds_and_releases_a_call_from_the_form() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo"]);
-    terminal.sees("not JSON: DB connected");
-    terminal.sees("tools/call hang");
+    terminal.shows("not JSON: DB connected");
+    terminal.shows("tools/call hang");
     // Set a breakpoint, send a call from the form, release it, and read the result.
     terminal.press(" rb");
-    terminal.sees("break on:");
+    terminal.shows("break on:");
     terminal.press("tool:add dir:c2s\r");
-    terminal.sees("ARMED 1");
+    terminal.shows("ARMED 1");
     terminal.press("4");
-    terminal.sees("Offers");
+    terminal.shows("Offers");
     terminal.press("\r");
-    terminal.sees("add · form");
+    terminal.shows("add · form");
     terminal.press("20\t22\x13");
-    terminal.sees("is held, 3 shows it");
+    terminal.shows("is held, 3 shows it");
     terminal.press("\x1b");
     // Escape followed at once by a key reads as another key, and no change on the screen shows that
     // Escape has arrived: wait.
     std::thread::sleep(std::time::Duration::from_millis(500));
     terminal.press("3");
-    terminal.sees("\"b\": 22");
+    terminal.shows("\"b\": 22");
     terminal.press("a4");
-    terminal.sees("\"text\": \"42\"");
+    terminal.shows("\"text\": \"42\"");
     terminal.press("2q");
     assert!(terminal.ends().success());
-    terminal.is_given_back();
-    terminal.sees("frames");
+    terminal.terminal_is_restored();
+    terminal.shows("frames");
     assert_eq!(tapes(data.path()).len(), 1);
 }
 
@@ -43,30 +43,30 @@ fn demo_holds_and_releases_a_call_from_the_form() {
 fn demo_over_http_leaves_no_process() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo", "--http", "--no-tape"]);
-    terminal.sees("SSE");
-    terminal.sees("tools/call hang");
+    terminal.shows("SSE");
+    terminal.shows("tools/call hang");
     terminal.press(" rb");
-    terminal.sees("break on:");
+    terminal.shows("break on:");
     terminal.press("tool:add dir:c2s\r");
-    terminal.sees("ARMED 1");
+    terminal.shows("ARMED 1");
     terminal.press("4\r");
-    terminal.sees("add · form");
+    terminal.shows("add · form");
     terminal.press("20\t22\x13");
-    terminal.sees("is held, 3 shows it");
+    terminal.shows("is held, 3 shows it");
     terminal.press("\x1b");
     std::thread::sleep(std::time::Duration::from_millis(500));
     terminal.press("3H");
-    terminal.sees("headers unchanged");
+    terminal.shows("headers unchanged");
     terminal.press("\x1b");
-    terminal.sees("Esc discards");
-    terminal.escapes("Esc discards");
+    terminal.shows("Esc discards");
+    terminal.press_escape("Esc discards");
     terminal.press("a");
-    terminal.sees("No frame is held");
+    terminal.shows("No frame is held");
     let children = terminal.children();
     assert!(!children.is_empty());
     terminal.press("2q");
     assert!(terminal.ends().success());
-    terminal.is_given_back();
+    terminal.terminal_is_restored();
     eventually("its servers are gone", || !children.iter().any(|pid| is_alive(*pid)));
 }
 
@@ -74,14 +74,14 @@ fn demo_over_http_leaves_no_process() {
 fn external_editor_returns_its_text_and_the_screen_is_restored() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo", "--no-tape"]);
-    terminal.sees("tools/call hang");
+    terminal.shows("tools/call hang");
     terminal.press("4\x0e");
-    terminal.sees("message to the server");
+    terminal.shows("message to the server");
     terminal.press("\x1b[200~Bern\x1b[201~");
-    terminal.sees("Bern");
+    terminal.shows("Bern");
     terminal.press("\x0f");
-    terminal.sees("Basel");
-    terminal.sees("Offers");
+    terminal.shows("Basel");
+    terminal.shows("Offers");
     terminal.press("\x03");
     assert!(terminal.ends().success());
 }
@@ -90,12 +90,12 @@ fn external_editor_returns_its_text_and_the_screen_is_restored() {
 fn screen_follows_resizes_below_the_minimum_size() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo", "--no-tape"]);
-    terminal.sees("tools/call");
+    terminal.shows("tools/call");
     for (rows, cols, expected) in [(15, 60, "2 Frames"), (14, 60, "needs 60x15"), (40, 150, "2 Frames")] {
         terminal.parser.lock().unwrap().screen_mut().set_size(cells(rows), cells(cols));
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         terminal.master.as_ref().unwrap().resize(size).unwrap();
-        terminal.sees(expected);
+        terminal.shows(expected);
     }
     terminal.press("q");
     assert!(terminal.ends().success());
@@ -106,12 +106,12 @@ fn signals_restore_the_terminal_and_leave_no_process() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let data = tempfile::tempdir().unwrap();
         let mut terminal = Terminal::open(data.path(), &["demo"]);
-        terminal.sees("tools/call");
+        terminal.shows("tools/call");
         let children = terminal.children();
         assert!(!children.is_empty());
         kill(Pid::from_raw(terminal.pid()), signal).unwrap();
         terminal.ends();
-        terminal.is_given_back();
+        terminal.terminal_is_restored();
         for pid in children {
             eventually("its servers are gone", || !is_alive(pid));
         }
@@ -126,7 +126,7 @@ fn signals_restore_the_terminal_and_leave_no_process() {
 fn losing_the_terminal_ends_all_processes() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo"]);
-    terminal.sees("tools/call");
+    terminal.shows("tools/call");
     let children = terminal.children();
     terminal.master = None;
     terminal.keys = Box::new(std::io::sink());
@@ -143,7 +143,7 @@ fn losing_the_terminal_ends_all_processes() {
 fn demo_starts_cleanly_after_sigkill() {
     let data = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(data.path(), &["demo"]);
-    terminal.sees("tools/call");
+    terminal.shows("tools/call");
     let children = terminal.children();
     kill(Pid::from_raw(terminal.pid()), Signal::SIGKILL).unwrap();
     terminal.ends();
@@ -151,7 +151,7 @@ fn demo_starts_cleanly_after_sigkill() {
         eventually("its servers saw the end of their input", || !is_alive(pid));
     }
     let mut again = Terminal::open(data.path(), &["demo"]);
-    again.sees("tools/call");
+    again.shows("tools/call");
     again.press("q");
     assert!(again.child.wait().unwrap().success());
     assert_eq!(tapes(data.path()).len(), 2);
@@ -163,12 +163,12 @@ fn dead_server_is_announced_and_can_be_restarted() {
     let script = "echo 'it hurts' >&2; read line; exit 3";
     let mut terminal =
         Terminal::open(data.path(), &["tui", "--era", "2025", "--name", "sick", "--", "sh", "-c", script]);
-    terminal.sees("exited 3");
+    terminal.shows("exited 3");
     terminal.press("9");
-    terminal.sees("it hurts");
-    terminal.sees("session 1 ended");
+    terminal.shows("it hurts");
+    terminal.shows("session 1 ended");
     terminal.press("2 sr");
-    terminal.sees("s2");
+    terminal.shows("s2");
     terminal.press("q");
     assert!(terminal.ends().success());
 }
@@ -191,9 +191,9 @@ fn burst_with_the_screen_attached_loses_no_frame() {
         "yes '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}' | head -n 100000; read line; read line";
     let mut terminal =
         Terminal::open(data.path(), &["tui", "--era", "2025", "--name", "burst", "--", "sh", "-c", script]);
-    terminal.sees("/100001 frames");
+    terminal.shows("/100001 frames");
     terminal.press("gg");
-    terminal.sees("#2 · tree");
+    terminal.shows("#2 · tree");
     terminal.press("q");
     assert!(terminal.ends().success());
     let tape = tapes(data.path()).pop().unwrap();

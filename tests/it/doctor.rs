@@ -83,7 +83,7 @@ fn running_session_and_its_tape_are_examined() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let doctor = |arguments: &[&str]| {
         let mut command = shadowcat(data);
         command.arg("doctor").args(arguments);
@@ -95,12 +95,12 @@ fn running_session_and_its_tape_are_examined() {
     assert!(text.contains("classname=\"stdout\"") && text.contains("failures=\"1\""), "{text}");
     // The screen shows the same findings.
     let mut terminal = Terminal::open(data, &["tui"]);
-    terminal.sees("1 session runs");
+    terminal.shows("1 session runs");
     terminal.press("0");
-    terminal.sees("1 failed");
-    terminal.sees("DB connected");
+    terminal.shows("1 failed");
+    terminal.shows("DB connected");
     terminal.press("yy");
-    terminal.sees("on the clipboard");
+    terminal.shows("on the clipboard");
     terminal.press("q");
     assert!(terminal.ends().success());
     drop(wrapped.stdin.take());
@@ -130,7 +130,7 @@ fn bug_report_contains_a_redacted_tape() {
     let played = String::from_utf8_lossy(&played.stdout).into_owned();
     assert!(played.contains("tools/list"), "{played}");
     let mut terminal = Terminal::open(data.path(), &["tui", file.to_str().unwrap()]);
-    terminal.sees("server/discover");
+    terminal.shows("server/discover");
     terminal.press("q");
     assert!(terminal.ends().success());
 }

@@ -61,7 +61,7 @@ fn drive(stateless: bool) {
     let data = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut wrapped = Wrapped::demo(data.path(), "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     runtime.block_on(async {
         let agent = connect(data.path(), &["--allow-control"], stateless).await;
         let tools = agent.list_all_tools().await.unwrap();
@@ -70,7 +70,7 @@ fn drive(stateless: bool) {
         assert_eq!(running["running"][0]["server"], "calc", "{running:#}");
         let point = call(&agent, "hold", json!({ "query": "tool:add kind:req" })).await.unwrap();
         assert_eq!(point["breakpoint"], 1);
-        wrapped.add(2, 20, 1);
+        wrapped.call_add(2, 20, 1);
         let frame =
             call(&agent, "wait_for_frame", json!({ "filter": "status:held", "from": 1 })).await.unwrap();
         let held = call(&agent, "list_held", json!({})).await.unwrap();
@@ -94,7 +94,7 @@ fn drive(stateless: bool) {
         assert!(nothing.is_err());
         agent.cancel().await.unwrap();
     });
-    assert!(wrapped.hears(2).to_string().contains("42"), "the client sees the edit");
+    assert!(wrapped.receive_reply(2).to_string().contains("42"), "the client sees the edit");
     drop(wrapped.stdin.take());
     wrapped.child.wait().unwrap();
     let tape = std::fs::read_to_string(&tapes(data.path())[0]).unwrap();
@@ -125,7 +125,7 @@ fn an_agent_holds_edits_and_releases_in_the_stateless_era() {
 fn without_allow_control_mutating_tools_are_absent_and_refused() {
     let data = tempfile::tempdir().unwrap();
     let mut wrapped = Wrapped::demo(data.path(), "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let agent = connect(data.path(), &[], false).await;

@@ -63,7 +63,7 @@ impl Terminal {
 
     /// Waits until `text` is on the screen, and panics after about 20 seconds.
     #[track_caller]
-    pub fn sees(&self, text: &str) {
+    pub fn shows(&self, text: &str) {
         for _ in 0..4000 {
             if self.screen().contains(text) {
                 return;
@@ -76,7 +76,7 @@ impl Terminal {
     /// Presses Escape and waits until `text` has gone, since Escape followed at once by a key reads
     /// as another key.
     #[track_caller]
-    pub fn escapes(&mut self, text: &str) {
+    pub fn press_escape(&mut self, text: &str) {
         self.press("\x1b");
         eventually("what was open is closed", || !self.screen().contains(text));
     }
@@ -117,7 +117,7 @@ impl Terminal {
 
     /// Waits until the program has restored the terminal.
     #[track_caller]
-    pub fn is_given_back(&self) {
+    pub fn terminal_is_restored(&self) {
         eventually("the terminal is given back", || {
             let parser = self.parser.lock().unwrap();
             let screen = parser.screen();

@@ -87,17 +87,17 @@ impl ScreenHarness {
             runtime,
             _host: host,
         };
-        desk.settle(AppEvent::Records);
+        desk.handle(AppEvent::Records);
         desk
     }
 
     /// Sends a message on the wire.
-    fn say(&mut self, direction: Direction, text: &str) {
+    fn send(&mut self, direction: Direction, text: &str) {
         let lane = if direction == Direction::ToServer { self.there } else { self.back };
         self.session.receive(lane, format!("{text}\n").into());
         self.flush();
         self.clock.advance(Duration::from_millis(120));
-        self.settle(AppEvent::Records);
+        self.handle(AppEvent::Records);
     }
 
     fn flush(&self) {
@@ -107,7 +107,7 @@ impl ScreenHarness {
     }
 
     /// Handles an input and its effects until no effect is left.
-    fn settle(&mut self, input: AppEvent) {
+    fn handle(&mut self, input: AppEvent) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for effect in self.app.update(input) {
@@ -174,7 +174,7 @@ impl ScreenHarness {
     }
 
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
-        self.settle(AppEvent::Key(KeyEvent::new(code, modifiers)));
+        self.handle(AppEvent::Key(KeyEvent::new(code, modifiers)));
     }
 
     fn screen(&mut self) -> String {
@@ -186,14 +186,14 @@ impl ScreenHarness {
     }
 
     #[track_caller]
-    fn sees(&mut self, text: &str) -> &mut Self {
+    fn shows(&mut self, text: &str) -> &mut Self {
         let screen = self.screen();
         assert!(screen.contains(text), "no {text:?} on\n{screen}");
         self
     }
 
     #[track_caller]
-    fn misses(&mut self, text: &str) -> &mut Self {
+    fn hides(&mut self, text: &str) -> &mut Self {
         let screen = self.screen();
         assert!(!screen.contains(text), "{text:?} on\n{screen}");
         self
@@ -229,15 +229,15 @@ const REPLY: &str = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"tex
 fn told(width: u16, height: u16, theme: Theme) -> ScreenHarness {
     use Direction::{ToClient, ToServer};
     let mut desk = ScreenHarness::new(width, height, theme);
-    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"claude","version":"1.9"}}}"#);
-    desk.say(ToClient, "Listening on stdio");
-    desk.say(ToClient, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"weather","version":"0.3"}}}"#);
-    desk.say(ToServer, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    desk.say(ToServer, CALL);
-    desk.say(ToClient, REPLY);
-    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"alerts"}}"#);
-    desk.say(ToClient, r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32602,"message":"no such place"}}"#);
-    desk.say(ToServer, r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"radar"}}"#);
+    desk.send(ToServer, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"claude","version":"1.9"}}}"#);
+    desk.send(ToClient, "Listening on stdio");
+    desk.send(ToClient, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"weather","version":"0.3"}}}"#);
+    desk.send(ToServer, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    desk.send(ToServer, CALL);
+    desk.send(ToClient, REPLY);
+    desk.send(ToServer, r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"alerts"}}"#);
+    desk.send(ToClient, r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32602,"message":"no such place"}}"#);
+    desk.send(ToServer, r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"radar"}}"#);
     desk
 }
 
@@ -289,7 +289,7 @@ snapshots! {
     intercept: |desk| {
         desk.keys("Space r b 'tool:forecast Enter");
         let call = CALL.replace("\"id\":2", "\"id\":5");
-        desk.say(Direction::ToServer, &call);
+        desk.send(Direction::ToServer, &call);
         desk.keys("3 e");
     };
     compose: |desk| { desk.keys("k k k k R"); };
@@ -305,21 +305,21 @@ snapshots! {
 #[test]
 fn held_call_is_forwarded_as_edited() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("Space r b 'tool:forecast Enter").sees("ARMED 1");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-    desk.sees("held 1").keys("3").sees("tools/call forecast").keys("E Ctrl-s");
+    desk.keys("Space r b 'tool:forecast Enter").shows("ARMED 1");
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.shows("held 1").keys("3").shows("tools/call forecast").keys("E Ctrl-s");
     let sent = String::from_utf8(desk.server.bytes()).unwrap();
     assert!(sent.ends_with("\"city\":\"Basel\",\"days\":[1,2]}}}\n"), "{sent}");
-    desk.keys("2").sees("replaced").sees("edited").misses("held 1");
+    desk.keys("2").shows("replaced").shows("edited").hides("held 1");
 }
 
 #[test]
 fn invalid_json_needs_a_second_confirmation_and_then_works() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
     let before = desk.server.bytes().len();
-    desk.keys("3 e '{ Ctrl-s").sees("line 1, column 2").sees("Ctrl-s again");
+    desk.keys("3 e '{ Ctrl-s").shows("line 1, column 2").shows("Ctrl-s again");
     assert_eq!(desk.server.bytes().len(), before, "nothing has been sent yet");
     desk.keys("Ctrl-s");
     let sent = desk.server.bytes();
@@ -332,8 +332,8 @@ fn drop_sends_the_chosen_error_to_the_peer() {
     for (key, expected) in [("2", "\"code\":-32603"), ("3", "\"isError\":true")] {
         let mut desk = told(130, 30, Theme::dark());
         desk.keys("Space r b 'tool:forecast Enter");
-        desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-        desk.keys("3 d").sees("what does the sender get?").keys(key);
+        desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+        desk.keys("3 d").shows("what does the sender get?").keys(key);
         let told = desk.client.lines().pop().unwrap();
         assert!(told.contains(expected) && told.contains("\"id\":5"), "{told}");
         assert!(!desk.server.lines().iter().any(|line| line.contains("\"id\":5")));
@@ -344,10 +344,10 @@ fn drop_sends_the_chosen_error_to_the_peer() {
 fn answer_is_sent_in_place_of_the_server() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-    desk.keys("3 s").sees("answer to").keys("Ctrl-s");
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("3 s").shows("answer to").keys("Ctrl-s");
     assert!(desk.client.lines().pop().unwrap().contains("\"id\":5,\"result\""));
-    desk.keys("2").sees("answered").sees("composed");
+    desk.keys("2").shows("answered").shows("composed");
 }
 
 #[test]
@@ -355,10 +355,10 @@ fn reply_is_held_when_its_call_is_released_with_w() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Space 'dir:c2s Enter");
     desk.keys("Space r b 'kind:req Space 'tool:forecast Enter");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
     desk.keys("3 w");
-    desk.say(Direction::ToClient, &REPLY.replace("\"id\":2", "\"id\":5"));
-    desk.sees("result tools/call forecast");
+    desk.send(Direction::ToClient, &REPLY.replace("\"id\":2", "\"id\":5"));
+    desk.shows("result tools/call forecast");
     desk.keys("a");
     assert!(desk.client.lines().pop().unwrap().contains("\"id\":5"));
 }
@@ -366,14 +366,14 @@ fn reply_is_held_when_its_call_is_released_with_w() {
 #[test]
 fn hold_everything_asks_first_and_releases_in_order() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("I").sees("Hold every message?").keys("y").sees("HOLD ALL");
+    desk.keys("I").shows("Hold every message?").keys("y").shows("HOLD ALL");
     for id in 10..13 {
-        desk.say(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#));
+        desk.send(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#));
     }
     let ping = r#"{"jsonrpc":"2.0","id":99,"method":"ping"}"#;
-    desk.say(Direction::ToServer, ping);
+    desk.send(Direction::ToServer, ping);
     assert_eq!(desk.server.lines().pop().as_deref(), Some(ping), "the heartbeat is not held");
-    desk.sees("held 3").keys("I").misses("held 3");
+    desk.shows("held 3").keys("I").hides("held 3");
     let last: Vec<String> = desk.server.lines().into_iter().rev().take(3).collect();
     assert!(last[0].contains("12") && last[1].contains("11") && last[2].contains("10"), "{last:?}");
 }
@@ -384,36 +384,36 @@ fn list_position_stays_while_frames_arrive() {
     desk.keys("g g j j");
     let selected = desk.app.frames_selected();
     for id in 100..200 {
-        desk.say(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x/{id}"}}"#));
+        desk.send(Direction::ToServer, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x/{id}"}}"#));
     }
     assert_eq!(desk.app.frames_selected(), selected);
-    desk.misses("x/199").keys("G").sees("x/199").sees("follow");
+    desk.hides("x/199").keys("G").shows("x/199").shows("follow");
 }
 
 #[test]
 fn paused_view_does_not_change_while_frames_arrive() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("p");
-    desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":50,"method":"later/on"}"#);
-    desk.misses("later/on").sees("view paused +1").keys("p").sees("later/on");
+    desk.send(Direction::ToServer, r#"{"jsonrpc":"2.0","id":50,"method":"later/on"}"#);
+    desk.hides("later/on").shows("view paused +1").keys("p").shows("later/on");
 }
 
 #[test]
 fn filters_narrow_complete_and_report_errors() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("/ 'stauts:x").sees("no field 'stauts'").keys("Esc");
-    desk.keys("/ 'tool:fo Tab").sees("tool:forecast").sees("2 match").keys("Enter").sees("2/9 frames");
-    desk.misses("alerts").keys("Backspace").sees("alerts");
-    desk.keys("!").sees("2/9 frames").sees("error tools/call alerts");
-    desk.keys("Backspace / 'method:nothing Enter").sees("0 of 9 match. Backspace removes");
+    desk.keys("/ 'stauts:x").shows("no field 'stauts'").keys("Esc");
+    desk.keys("/ 'tool:fo Tab").shows("tool:forecast").shows("2 match").keys("Enter").shows("2/9 frames");
+    desk.hides("alerts").keys("Backspace").shows("alerts");
+    desk.keys("!").shows("2/9 frames").shows("error tools/call alerts");
+    desk.keys("Backspace / 'method:nothing Enter").shows("0 of 9 match. Backspace removes");
 }
 
 #[test]
 fn status_filter_follows_status_changes() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("/ 'status:pending Enter").sees("tools/call radar").sees("1/9 frames");
-    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":4,"result":{}}"#);
-    desk.sees("0/10 frames");
+    desk.keys("/ 'status:pending Enter").shows("tools/call radar").shows("1/9 frames");
+    desk.send(Direction::ToClient, r#"{"jsonrpc":"2.0","id":4,"result":{}}"#);
+    desk.shows("0/10 frames");
 }
 
 #[test]
@@ -438,10 +438,10 @@ fn values_and_paths_are_copied() {
 #[test]
 fn injected_message_reaches_its_receiver_and_is_marked() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("4 Ctrl-n").sees("message to the server").keys("Ctrl-s");
+    desk.keys("4 Ctrl-n").shows("message to the server").keys("Ctrl-s");
     assert!(desk.server.lines().pop().unwrap().contains("\"method\":\"tools/list\""));
-    desk.keys("Esc Esc 2").sees("injected");
-    desk.keys("4 Ctrl-n Ctrl-r").sees("message to the client").keys("Ctrl-s");
+    desk.keys("Esc Esc 2").shows("injected");
+    desk.keys("4 Ctrl-n Ctrl-r").shows("message to the client").keys("Ctrl-s");
     assert!(desk.client.lines().pop().unwrap().contains("notifications/message"));
 }
 
@@ -454,7 +454,7 @@ fn resent_request_gets_a_new_id_and_its_answer_is_not_forwarded() {
     let id = value["id"].as_str().unwrap().to_owned();
     assert!(id.starts_with("sc-") && value["params"]["arguments"]["city"] == "Bern", "{sent}");
     let before = desk.client.bytes().len();
-    desk.say(Direction::ToClient, &format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
+    desk.send(Direction::ToClient, &format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{}}}}"#));
     assert_eq!(desk.client.bytes().len(), before);
 }
 
@@ -462,8 +462,8 @@ fn resent_request_gets_a_new_id_and_its_answer_is_not_forwarded() {
 fn quitting_with_held_frames_asks_first() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-    desk.keys("q").sees("1 message is held").keys("Esc");
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("q").shows("1 message is held").keys("Esc");
     assert!(!desk.left);
     desk.keys("q r");
     assert!(desk.left && !desk.app.drops_held, "the caller of the screen releases the held frames");
@@ -473,8 +473,8 @@ fn quitting_with_held_frames_asks_first() {
 fn second_ctrl_c_quits_despite_held_frames() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("Space r b 'tool:forecast Enter");
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
-    desk.keys("Ctrl-c").sees("1 message is held");
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":5"));
+    desk.keys("Ctrl-c").shows("1 message is held");
     assert!(!desk.left);
     desk.keys("Ctrl-c");
     assert!(desk.left);
@@ -483,14 +483,14 @@ fn second_ctrl_c_quits_despite_held_frames() {
 #[test]
 fn too_small_screen_shows_the_required_size() {
     let mut desk = told(60, 15, Theme::dark());
-    desk.sees("tools/call").sees("2 Frames");
-    desk.settle(AppEvent::Resize(59, 15));
-    desk.sees("needs 60x15").sees("this is 59x15").misses("tools/call");
+    desk.shows("tools/call").shows("2 Frames");
+    desk.handle(AppEvent::Resize(59, 15));
+    desk.shows("needs 60x15").shows("this is 59x15").hides("tools/call");
     for (width, height) in [(1, 1), (10, 2), (60, 14), (200, 3)] {
-        desk.settle(AppEvent::Resize(width, height));
+        desk.handle(AppEvent::Resize(width, height));
     }
-    desk.settle(AppEvent::Resize(60, 15));
-    desk.sees("tools/call");
+    desk.handle(AppEvent::Resize(60, 15));
+    desk.shows("tools/call");
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn every_command_runs_on_every_screen_of_every_size() {
                 let mut desk = told(width, height, Theme::dark());
                 desk.keys(screen);
                 desk.app.run(*command);
-                desk.settle(AppEvent::Tick);
+                desk.handle(AppEvent::Tick);
             }
         }
     }
@@ -525,17 +525,17 @@ fn the_mouse_selects_and_scrolls() {
         let kind = MouseEventKind::Down(MouseButton::Left);
         AppEvent::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
     };
-    desk.settle(click(5, 7));
+    desk.handle(click(5, 7));
     assert_eq!(desk.app.frames_selected(), desk.app.frame_at(2));
-    desk.settle(click(27, 1));
-    desk.sees("No frame is held");
+    desk.handle(click(27, 1));
+    desk.shows("No frame is held");
 }
 
 #[test]
 fn server_output_cannot_inject_terminal_escapes() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.say(Direction::ToClient, "\u{1b}[2J\u{1b}]52;c;AAAA\u{7} \u{202e}evil");
-    desk.say(
+    desk.send(Direction::ToClient, "\u{1b}[2J\u{1b}]52;c;AAAA\u{7} \u{202e}evil");
+    desk.send(
         Direction::ToClient,
         "{\"jsonrpc\":\"2.0\",\"method\":\"x\\u001b[2J\",\"params\":{\"k\\u001b\":\"\\u202e\"}}",
     );
@@ -550,27 +550,27 @@ fn server_output_cannot_inject_terminal_escapes() {
 #[test]
 fn refused_command_shows_its_reason() {
     let mut desk = told(130, 30, Theme::dark());
-    desk.keys("3 a").sees("no frame is held");
+    desk.keys("3 a").shows("no frame is held");
     let refused = Err(shadowcat::engine::Refusal("because".into()));
-    desk.settle(AppEvent::Replied(Purpose::Quiet, refused));
-    desk.sees("because");
+    desk.handle(AppEvent::Replied(Purpose::Quiet, refused));
+    desk.shows("because");
 }
 
 #[test]
 fn live_session_is_rewound_bookmarked_and_resumed() {
     let mut desk = told(150, 40, Theme::dark());
-    desk.keys("5").sees("live edge").sees("As of #").sees("2025-11-25");
-    desk.keys(", , ,").sees("G returns to the live edge");
+    desk.keys("5").shows("live edge").shows("As of #").shows("2025-11-25");
+    desk.keys(", , ,").shows("G returns to the live edge");
     let selected = desk.app.frames_selected().unwrap();
-    desk.keys("m 'auth Enter").sees("a▲ auth").sees("bookmark a on");
-    desk.say(Direction::ToServer, r#"{"jsonrpc":"2.0","id":900,"method":"later/frame"}"#);
+    desk.keys("m 'auth Enter").shows("a▲ auth").shows("bookmark a on");
+    desk.send(Direction::ToServer, r#"{"jsonrpc":"2.0","id":900,"method":"later/frame"}"#);
     assert_eq!(
         desk.app.frames_selected(),
         Some(selected),
         "while scrubbed back, new frames arrive and the selection stays"
     );
-    desk.keys("; 'look Enter").sees("look");
-    desk.keys("G").sees("live edge").sees("later/frame").sees("In flight 2");
+    desk.keys("; 'look Enter").shows("look");
+    desk.keys("G").shows("live edge").shows("later/frame").shows("In flight 2");
     desk.press(KeyCode::Char('\''), KeyModifiers::NONE);
     desk.keys("'a Enter");
     assert_eq!(desk.app.frames_selected(), Some(selected));
@@ -586,50 +586,50 @@ fn live_session_is_rewound_bookmarked_and_resumed() {
 #[test]
 fn playback_follows_the_chosen_speed() {
     let mut desk = told(150, 40, Theme::dark());
-    desk.keys("5 g g").sees("frame 1/");
+    desk.keys("5 g g").shows("frame 1/");
     let rows: Vec<_> = desk.app.world.rows.iter().map(|row| (row.seq, row.at)).collect();
-    desk.keys("p").sees("▶ 1x");
+    desk.keys("p").shows("▶ 1x");
     let wait = desk.app.wake().unwrap();
     assert!(wait <= rows[1].1.since(rows[0].1));
     // Playback reaches the third frame exactly at its time, not before.
     let until = rows[2].1.since(rows[0].1);
     desk.clock.advance(until - Duration::from_nanos(1));
-    desk.settle(AppEvent::Tick);
+    desk.handle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[1].0));
     desk.clock.advance(Duration::from_nanos(1));
-    desk.settle(AppEvent::Tick);
+    desk.handle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[2].0));
-    desk.keys("> > >").sees("10x").keys("p").sees("‖ 10x");
+    desk.keys("> > >").shows("10x").keys("p").shows("‖ 10x");
     desk.clock.advance(Duration::from_secs(9));
-    desk.settle(AppEvent::Tick);
+    desk.handle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[2].0), "paused playback stays at its frame");
     desk.keys("p");
     desk.clock.advance((rows[3].1.since(rows[2].1)) / 10 + Duration::from_nanos(1));
-    desk.settle(AppEvent::Tick);
+    desk.handle(AppEvent::Tick);
     assert_eq!(desk.app.frames_selected(), Some(rows[3].0));
     desk.clock.advance(Duration::from_secs(60));
-    desk.settle(AppEvent::Tick);
-    desk.sees("live edge");
+    desk.handle(AppEvent::Tick);
+    desk.shows("live edge");
 }
 
 #[test]
 fn seek_prompt_accepts_human_time_formats() {
     let mut desk = told(150, 40, Theme::dark());
-    desk.keys("5 g 0").sees("frame 1/");
+    desk.keys("5 g 0").shows("frame 1/");
     let last = desk.app.world.rows.len();
-    desk.keys("g t '100% Enter").sees(&format!("frame {last}/{last}"));
-    desk.keys("g t '-1h Enter").sees("frame 1/").keys("g t '+1h Enter").sees(&format!("frame {last}/"));
-    desk.keys("g t 'soon Enter").sees("is not a time");
-    desk.keys(") ) )").sees("8x closer").keys("( ( (").misses("closer)");
-    desk.keys("Esc ; 'x Enter g g }").misses("no bookmark");
+    desk.keys("g t '100% Enter").shows(&format!("frame {last}/{last}"));
+    desk.keys("g t '-1h Enter").shows("frame 1/").keys("g t '+1h Enter").shows(&format!("frame {last}/"));
+    desk.keys("g t 'soon Enter").shows("is not a time");
+    desk.keys(") ) )").shows("8x closer").keys("( ( (").hides("closer)");
+    desk.keys("Esc ; 'x Enter g g }").hides("no bookmark");
 }
 
 #[test]
 fn unfolded_operation_survives_new_frames() {
     let mut desk = told(130, 30, Theme::dark());
     desk.keys("o g g Enter j Enter");
-    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
-    desk.keys("o G").sees("Frames");
+    desk.send(Direction::ToClient, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+    desk.keys("o G").shows("Frames");
 }
 
 #[test]
@@ -645,14 +645,14 @@ fn diff_screen_compares_two_recordings() {
         path
     };
     let before = save("before.tape", desk.app.log());
-    desk.say(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":77"));
-    desk.say(Direction::ToClient, r#"{"jsonrpc":"2.0","id":77,"error":{"code":1,"message":"no"}}"#);
+    desk.send(Direction::ToServer, &CALL.replace("\"id\":2", "\"id\":77"));
+    desk.send(Direction::ToClient, r#"{"jsonrpc":"2.0","id":77,"error":{"code":1,"message":"no"}}"#);
     let after = save("after.tape", desk.app.log());
     let status = Status { path: Some(after), ..Status::default() };
     desk.app.recording = tokio::sync::watch::channel(status).1;
-    desk.keys("7").sees("choose a recording to compare");
+    desk.keys("7").shows("choose a recording to compare");
     desk.keys(&format!("= '{} Enter", before.display()));
-    desk.sees("before → after").sees("Contract · 0 changes").sees("tools/call forecast new");
-    desk.keys("j j Enter").sees("Frames");
-    desk.keys("7 = 'nothing-like-it Enter").sees("no tape \"");
+    desk.shows("before → after").shows("Contract · 0 changes").shows("tools/call forecast new");
+    desk.keys("j j Enter").shows("Frames");
+    desk.keys("7 = 'nothing-like-it Enter").shows("no tape \"");
 }

@@ -48,7 +48,7 @@ fn up_to(wrapped: &mut Wrapped, id: u64) -> Vec<Value> {
 
 fn call(wrapped: &mut Wrapped, id: u64, tool: &str) {
     let params = json!({ "name": tool, "arguments": {} });
-    wrapped.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+    wrapped.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn server_restarts_while_its_client_stays_connected() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &[]);
-    wrapped.greet();
+    wrapped.initialize();
     let before = server(&wrapped);
     call(&mut wrapped, 2, "hang");
-    wrapped.add(3, 20, 22);
-    wrapped.hears(3);
+    wrapped.call_add(3, 20, 22);
+    wrapped.receive_reply(3);
     ctl(data, &["restart"]);
     // The pending call of the old process is answered with an error; later calls go to the new process.
-    wrapped.add(4, 20, 23);
+    wrapped.call_add(4, 20, 23);
     let came = up_to(&mut wrapped, 4);
     let failed = came.iter().find(|message| message["id"] == 2).expect("the call that hung is answered");
     assert!(failed["error"]["message"].as_str().unwrap().contains("restarted"), "{failed}");
@@ -78,7 +78,7 @@ fn server_restarts_while_its_client_stays_connected() {
     eventually("the old one is gone", || !is_alive(before));
     // Restart once more while a call is held: the new process receives the call.
     ctl(data, &["hold", "tool:add kind:req", "--patience", "1m"]);
-    wrapped.add(5, 1, 1);
+    wrapped.call_add(5, 1, 1);
     ctl(data, &["wait", "--filter", "status:held", "--from", "1"]);
     ctl(data, &["restart"]);
     ctl(data, &["accept", "--all"]);
@@ -94,15 +94,15 @@ fn stay_option_answers_the_client_while_no_server_runs() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut wrapped = Wrapped::demo(data, "calc", &["--stay"]);
-    wrapped.greet();
+    wrapped.initialize();
     call(&mut wrapped, 2, "hang");
-    wrapped.add(3, 20, 22);
-    wrapped.hears(3);
+    wrapped.call_add(3, 20, 22);
+    wrapped.receive_reply(3);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(server(&wrapped)), Signal::SIGKILL).unwrap();
-    let failed = wrapped.hears(2);
+    let failed = wrapped.receive_reply(2);
     assert!(failed["error"]["message"].as_str().unwrap().contains("the server"), "{failed}");
-    wrapped.add(4, 1, 2);
-    let failed = wrapped.hears(4);
+    wrapped.call_add(4, 1, 2);
+    let failed = wrapped.receive_reply(4);
     assert_eq!(failed["error"]["code"], -32603, "{failed}");
     let sessions = || {
         let mut sessions = shadowcat(data);
@@ -111,13 +111,13 @@ fn stay_option_answers_the_client_while_no_server_runs() {
     };
     assert_eq!((&sessions()["down"], &sessions()["process"]), (&json!(true), &Value::Null));
     ctl(data, &["restart"]);
-    wrapped.add(5, 20, 25);
-    assert!(wrapped.hears(5).to_string().contains("45"));
+    wrapped.call_add(5, 20, 25);
+    assert!(wrapped.receive_reply(5).to_string().contains("45"));
     assert_eq!((&sessions()["down"], &sessions()["process"]), (&json!(false), &json!(server(&wrapped))));
     // If the client leaves while no server runs, shadowcat ends as the server did.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(server(&wrapped)), Signal::SIGKILL).unwrap();
-    wrapped.add(6, 1, 2);
-    assert!(wrapped.hears(6)["error"].is_object());
+    wrapped.call_add(6, 1, 2);
+    assert!(wrapped.receive_reply(6)["error"].is_object());
     drop(wrapped.stdin.take());
     let status = wrapped.child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status:?}");
@@ -145,12 +145,12 @@ fn partial_line_of_the_old_server_does_not_corrupt_the_new_output() {
     let first =
         format!("{INITIALIZED}; read line; printf '{{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":'; exit 3");
     let mut wrapped = twice(data, &["--stay"], &first);
-    wrapped.greet();
-    wrapped.add(2, 1, 1);
-    assert!(wrapped.hears(2)["error"].is_object());
+    wrapped.initialize();
+    wrapped.call_add(2, 1, 1);
+    assert!(wrapped.receive_reply(2)["error"].is_object());
     ctl(data, &["restart"]);
-    wrapped.add(3, 20, 22);
-    assert!(wrapped.hears(3).to_string().contains("42"));
+    wrapped.call_add(3, 20, 22);
+    assert!(wrapped.receive_reply(3).to_string().contains("42"));
     wrapped.ends();
 }
 
@@ -161,7 +161,7 @@ fn server_that_does_not_read_and_keeps_its_stdout_open_is_replaced() {
     // A process in another process group keeps the stdout of the server open.
     let first = format!("{INITIALIZED}; setsid sleep 60 & exec sleep 60");
     let mut wrapped = twice(data, &[], &first);
-    wrapped.greet();
+    wrapped.initialize();
     // Send more data than the pipe of the server takes.
     let mut stdin = wrapped.stdin.take().unwrap();
     let writer = std::thread::spawn(move || {
@@ -181,8 +181,8 @@ fn server_that_does_not_read_and_keeps_its_stdout_open_is_replaced() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     ctl(data, &["restart"]);
     wrapped.stdin = Some(writer.join().unwrap());
-    wrapped.add(60, 20, 22);
-    assert!(wrapped.hears(60).to_string().contains("42"));
+    wrapped.call_add(60, 20, 22);
+    assert!(wrapped.receive_reply(60).to_string().contains("42"));
     wrapped.ends();
 }
 
@@ -193,10 +193,10 @@ fn server_that_never_finished_the_handshake_is_replaced() {
     let mut wrapped = twice(data, &[], "read line; exec sleep 60");
     let client = json!({ "name": "tester", "version": "1" });
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
-    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
+    wrapped.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params }));
     ctl(data, &["wait", "--filter", "method:initialize", "--from", "1"]);
     ctl(data, &["restart"]);
-    assert_eq!(wrapped.hears(1)["result"]["serverInfo"]["name"], "shadowcat-demo");
+    assert_eq!(wrapped.receive_reply(1)["result"]["serverInfo"]["name"], "shadowcat-demo");
     wrapped.ends();
 }
 
@@ -206,8 +206,8 @@ fn requests_of_the_old_server_are_cancelled_and_late_answers_dropped() {
     let data = data.path();
     let ask = r#"echo '{"jsonrpc":"2.0","id":7,"method":"roots/list"}'; while read line; do :; done; exit 0"#;
     let mut wrapped = twice(data, &[], &format!("{INITIALIZED}; {ask}"));
-    wrapped.greet();
-    assert_eq!(wrapped.hears(7)["method"], "roots/list");
+    wrapped.initialize();
+    assert_eq!(wrapped.receive_reply(7)["method"], "roots/list");
     ctl(data, &["restart"]);
     let mut line = String::new();
     while !line.contains("notifications/cancelled") {
@@ -215,9 +215,9 @@ fn requests_of_the_old_server_are_cancelled_and_late_answers_dropped() {
         assert_ne!(wrapped.stdout.read_line(&mut line).unwrap(), 0);
     }
     assert!(line.contains(r#""requestId":7"#), "{line}");
-    wrapped.say(&json!({ "jsonrpc": "2.0", "id": 7, "result": { "roots": [] } }));
-    wrapped.add(8, 1, 1);
-    wrapped.hears(8);
+    wrapped.send(&json!({ "jsonrpc": "2.0", "id": 7, "result": { "roots": [] } }));
+    wrapped.call_add(8, 1, 1);
+    wrapped.receive_reply(8);
     wrapped.ends();
     let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
     assert!(tape.contains("it answers a process that has ended"), "{tape}");

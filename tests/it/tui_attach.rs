@@ -12,54 +12,54 @@ fn screen_holds_and_edits_messages_of_another_process() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut terminal = Terminal::open(data, &["tui"]);
-    terminal.sees("Nothing is running yet");
+    terminal.shows("Nothing is running yet");
     // Two servers start later, each by its own client.
     let mut calc = Wrapped::demo(data, "calc", &[]);
     let mut other = Wrapped::demo(data, "other", &[]);
-    calc.greet();
-    other.greet();
-    terminal.sees("2 sessions run");
-    terminal.sees("● calc");
-    terminal.sees("tester 1");
+    calc.initialize();
+    other.initialize();
+    terminal.shows("2 sessions run");
+    terminal.shows("● calc");
+    terminal.shows("tester 1");
     // Show the frames of both in one list, and set a breakpoint on one session.
     terminal.press("a");
-    terminal.sees("SERVER");
+    terminal.shows("SERVER");
     terminal.press(" rb");
-    terminal.sees("break on:");
+    terminal.shows("break on:");
     terminal.press("tool:add sess:calc kind:req\r");
-    terminal.sees("ARMED 1");
-    other.add(2, 1, 1);
-    assert!(other.hears(2)["result"].is_object(), "the other session goes on");
-    calc.add(2, 1111, 0);
-    terminal.sees("3 Intercept●1");
+    terminal.shows("ARMED 1");
+    other.call_add(2, 1, 1);
+    assert!(other.receive_reply(2)["result"].is_object(), "the other session goes on");
+    calc.call_add(2, 1111, 0);
+    terminal.shows("3 Intercept●1");
     terminal.press("3");
-    terminal.sees("\"a\": 1111");
+    terminal.shows("\"a\": 1111");
     // The screen shows the frame number that `ctl held` prints.
     let mut ctl = shadowcat(data);
     ctl.args(["ctl", "held", "--output", "json"]);
     let held: serde_json::Value = serde_json::from_slice(&crate::support::run(ctl, b"").stdout).unwrap();
-    terminal.sees(&format!("calc#{}", held[0]["id"]));
+    terminal.shows(&format!("calc#{}", held[0]["id"]));
     terminal.press("E");
-    terminal.sees("\"a\": 2222");
+    terminal.shows("\"a\": 2222");
     terminal.press("\x13");
-    assert!(calc.hears(2).to_string().contains("2222"), "the client sees the edit");
+    assert!(calc.receive_reply(2).to_string().contains("2222"), "the client sees the edit");
     terminal.press(&format!("2g:calc#{}\r", held[0]["id"]));
-    terminal.sees(&format!("calc#{} ·", held[0]["id"]));
+    terminal.shows(&format!("calc#{} ·", held[0]["id"]));
     terminal.press("3");
-    terminal.sees("No frame is held");
+    terminal.shows("No frame is held");
     // When the engine is killed, its frames stay readable.
     calc.child.kill().unwrap();
     calc.child.wait().unwrap();
-    terminal.sees("no longer answers");
+    terminal.shows("no longer answers");
     terminal.press("1");
-    terminal.sees("1 session runs");
+    terminal.shows("1 session runs");
     terminal.press("G");
     terminal.press("q");
     assert!(terminal.ends().success());
-    terminal.is_given_back();
-    terminal.sees("detached; 1 shadowcat process keeps running");
-    other.add(3, 1, 1);
-    assert!(other.hears(3)["result"].is_object());
+    terminal.terminal_is_restored();
+    terminal.shows("detached; 1 shadowcat process keeps running");
+    other.call_add(3, 1, 1);
+    assert!(other.receive_reply(3)["result"].is_object());
 }
 
 #[test]
@@ -67,33 +67,33 @@ fn killed_screens_release_their_held_frames() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut calc = Wrapped::demo(data, "calc", &[]);
-    calc.greet();
+    calc.initialize();
     let mut first = Terminal::open(data, &["tui"]);
-    first.sees("1 session runs");
+    first.shows("1 session runs");
     let mut second = Terminal::open(data, &["tui"]);
     // The screen knows the deciding controller before the sessions, and without a session Enter
     // would open a recording: wait for the session.
-    second.sees("1 session runs");
-    second.sees("decides");
-    first.sees("+1 watching");
+    second.shows("1 session runs");
+    second.shows("decides");
+    first.shows("+1 watching");
     second.press(" ad");
-    first.sees("decides");
+    first.shows("decides");
     second.press("\r rb");
-    second.sees("break on:");
+    second.shows("break on:");
     second.press("tool:add\r");
-    first.sees("ARMED 1");
-    calc.add(2, 1, 2);
-    first.sees("3 Intercept●1");
+    first.shows("ARMED 1");
+    calc.call_add(2, 1, 2);
+    first.shows("3 Intercept●1");
     // When the deciding screen is killed, the other one can decide.
     kill(Pid::from_raw(second.pid()), Signal::SIGKILL).unwrap();
     second.ends();
     first.press("3");
-    first.sees("tools/call add");
+    first.shows("tools/call add");
     first.press("w");
-    first.sees("result");
+    first.shows("result");
     kill(Pid::from_raw(first.pid()), Signal::SIGKILL).unwrap();
     first.ends();
-    assert!(calc.hears(2).to_string().contains('3'), "held replies go on as well");
+    assert!(calc.receive_reply(2).to_string().contains('3'), "held replies go on as well");
     drop(calc.stdin.take());
     calc.child.wait().unwrap();
     let tape = std::fs::read_to_string(&tapes(data)[0]).unwrap();
@@ -105,28 +105,28 @@ fn home_opens_and_leaves_a_recording() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut calc = Wrapped::demo(data, "calc", &[]);
-    calc.greet();
+    calc.initialize();
     drop(calc.stdin.take());
     calc.child.wait().unwrap();
     let mut terminal = Terminal::open(data, &["tui"]);
-    terminal.sees("Nothing is running");
-    terminal.sees("calc");
+    terminal.shows("Nothing is running");
+    terminal.shows("calc");
     terminal.press("\r");
-    terminal.sees("As of #");
+    terminal.shows("As of #");
     terminal.press("\x1b");
-    terminal.sees("Nothing is running");
+    terminal.shows("Nothing is running");
     // Open a recording by its name; the error about a missing one names it.
     terminal.press("o");
-    terminal.sees("open recording:");
+    terminal.shows("open recording:");
     terminal.press("calc\r");
-    terminal.sees("As of #");
+    terminal.shows("As of #");
     terminal.press("q");
-    terminal.sees("Nothing is running");
+    terminal.shows("Nothing is running");
     terminal.press("ono-such\r");
-    terminal.sees("no tape \"no-such\"");
+    terminal.shows("no tape \"no-such\"");
     // The prompt keeps the typed text.
-    terminal.sees("open recording: no-such");
-    terminal.escapes("open recording:");
+    terminal.shows("open recording: no-such");
+    terminal.press_escape("open recording:");
     terminal.press("q");
     assert!(terminal.ends().success());
 }
@@ -136,31 +136,31 @@ fn home_launches_servers_and_ends_them() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut terminal = Terminal::open(data, &["tui"]);
-    terminal.sees("Nothing is running yet");
+    terminal.shows("Nothing is running yet");
     terminal.press("l");
-    terminal.sees("launch:");
+    terminal.shows("launch:");
     terminal.press("no-such-program --now\r");
-    terminal.sees("not found in PATH");
-    terminal.sees("launch: no-such-program --now");
+    terminal.shows("not found in PATH");
+    terminal.shows("launch: no-such-program --now");
     terminal.press("\x15");
     terminal.press(&format!("'{}' demo-server --pace 1\r", crate::support::program()));
-    terminal.sees("tools/list");
+    terminal.shows("tools/list");
     let children = terminal.children();
     assert_eq!(children.len(), 1);
     terminal.press("1");
-    terminal.sees("1 session runs");
+    terminal.shows("1 session runs");
     terminal.press("q");
-    terminal.sees("Nothing is running");
+    terminal.shows("Nothing is running");
     eventually("its server has ended", || !is_alive(children[0]));
     // The ended session is in the list of recordings now.
-    terminal.sees("server: shadowcat-demo");
+    terminal.shows("server: shadowcat-demo");
     terminal.press("d");
-    terminal.sees("tools/call hang");
+    terminal.shows("tools/call hang");
     terminal.press("q");
-    terminal.sees("Nothing is running");
+    terminal.shows("Nothing is running");
     terminal.press("q");
     assert!(terminal.ends().success());
-    terminal.is_given_back();
+    terminal.terminal_is_restored();
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn home_shows_earlier_failures_and_idle_proxies() {
     door.args(["forward", "http", "--upstream", "http://127.0.0.1:9/mcp", "--listen", "127.0.0.1:0"]);
     let door = Wrapped::spawn(door);
     let mut terminal = Terminal::open(data, &["tui"]);
-    terminal.sees("weather: exited 1 after");
-    terminal.sees("ModuleNotFoundError: no module");
-    terminal.sees("forward http: no client yet");
+    terminal.shows("weather: exited 1 after");
+    terminal.shows("ModuleNotFoundError: no module");
+    terminal.shows("forward http: no client yet");
     drop(door);
     terminal.press("q");
     assert!(terminal.ends().success());
@@ -193,23 +193,23 @@ fn home_wraps_and_unwraps_a_client_server() {
     let data = home.path().join("data");
     std::fs::create_dir_all(&data).unwrap();
     let mut terminal = Terminal::open_with(&data, &["tui"], &[("SHADOWCAT_HOME", home.path())]);
-    terminal.sees("Nothing is running yet");
+    terminal.shows("Nothing is running yet");
     terminal.press("w");
-    terminal.sees("wrap calc of Cursor");
+    terminal.shows("wrap calc of Cursor");
     terminal.press("a");
-    terminal.sees("Enter changes the file");
-    terminal.sees("calc-server");
+    terminal.shows("Enter changes the file");
+    terminal.shows("calc-server");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "the change is only shown so far");
     terminal.press("\r");
-    terminal.sees("saved; Cursor:");
+    terminal.shows("saved; Cursor:");
     let wrapped = std::fs::read_to_string(&file).unwrap();
     assert!(wrapped.contains("forward") && wrapped.contains("// mine"), "{wrapped}");
     terminal.press("w");
-    terminal.sees("unwrap calc of Cursor");
+    terminal.shows("unwrap calc of Cursor");
     terminal.press("a");
-    terminal.sees("Enter changes the file");
+    terminal.shows("Enter changes the file");
     terminal.press("\r");
-    terminal.sees("saved; Cursor:");
+    terminal.shows("saved; Cursor:");
     eventually("every byte is back", || std::fs::read_to_string(&file).unwrap() == before);
     terminal.press("q");
     assert!(terminal.ends().success());
@@ -220,7 +220,7 @@ fn via_option_attaches_to_a_remote_machine() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let mut calc = Wrapped::demo(data, "far", &[]);
-    calc.greet();
+    calc.initialize();
     // The stand-in for ssh runs its command on this machine, as a remote shell would.
     let ssh = data.join("ssh");
     let script = format!(
@@ -231,11 +231,11 @@ fn via_option_attaches_to_a_remote_machine() {
     std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut terminal =
         Terminal::open_with(data, &["tui", "--via", "ssh://me@there:22"], &[("SHADOWCAT_SSH", &ssh)]);
-    terminal.sees("1 session runs");
+    terminal.shows("1 session runs");
     terminal.press("\r");
-    calc.add(2, 20, 22);
-    assert!(calc.hears(2)["result"].is_object());
-    terminal.sees("tools/call add");
+    calc.call_add(2, 20, 22);
+    assert!(calc.receive_reply(2)["result"].is_object());
+    terminal.shows("tools/call add");
     terminal.press("q");
     assert!(terminal.ends().success());
     for wrong in ["there", "ssh://", "ssh://-oProxyCommand=x"] {
@@ -252,42 +252,42 @@ fn client_attaches_to_a_server_launched_by_a_screen() {
     let program = crate::support::program();
     let launch = ["tui", "--name", "calc", "--era", "2025", "--", program, "demo-server", "--pace", "1"];
     let mut terminal = Terminal::open(data, &launch);
-    terminal.sees("tools/list");
+    terminal.shows("tools/list");
     let mut attach = shadowcat(data);
     attach.args(["attach", "calc"]);
     let mut client = Wrapped::spawn(attach);
-    client.greet();
+    client.initialize();
     terminal.press("1");
-    terminal.sees("2 sessions run");
-    terminal.sees("tester 1");
+    terminal.shows("2 sessions run");
+    terminal.shows("tester 1");
     // Messages of the client are held and edited at the screen that launched the server.
     terminal.press("a rb");
-    terminal.sees("break on:");
+    terminal.shows("break on:");
     terminal.press("tool:add kind:req\r");
-    terminal.sees("ARMED 1");
-    client.add(2, 1111, 0);
-    terminal.sees("Intercept●1");
+    terminal.shows("ARMED 1");
+    client.call_add(2, 1111, 0);
+    terminal.shows("Intercept●1");
     terminal.press("3");
-    terminal.sees("\"a\": 1111");
+    terminal.shows("\"a\": 1111");
     terminal.press("E");
-    terminal.sees("\"a\": 2222");
+    terminal.shows("\"a\": 2222");
     terminal.press("\x13");
-    assert!(client.hears(2).to_string().contains("2222"));
-    terminal.sees("No frame is held");
+    assert!(client.receive_reply(2).to_string().contains("2222"));
+    terminal.shows("No frame is held");
     // Quitting asks first, since the client would lose its server.
     terminal.press("q");
-    terminal.sees("1 client is attached");
-    terminal.escapes("1 client is attached");
+    terminal.shows("1 client is attached");
+    terminal.press_escape("1 client is attached");
     // A client that leaves ends only its own server process.
     drop(client.stdin.take());
     assert!(client.child.wait().unwrap().success());
     terminal.press("1");
-    terminal.sees("1 session runs");
+    terminal.shows("1 session runs");
     let mut nobody = shadowcat(data);
     nobody.args(["attach", "no-such-name"]);
     assert_eq!(crate::support::run(nobody, b"").status.code(), Some(3));
     let mut other = Wrapped::demo(data, "other", &[]);
-    other.greet();
+    other.initialize();
     let mut refused = shadowcat(data);
     refused.args(["attach", "other"]);
     let refused = crate::support::run(refused, b"");
@@ -312,29 +312,29 @@ fn clients_share_a_process_launched_by_a_screen() {
         let program = crate::support::program();
         let launch = ["tui", "--name", "calc", "--era", era, "--", program, "demo-server", "--pace", "1"];
         let mut terminal = Terminal::open(data, &launch);
-        terminal.sees("tools/list");
+        terminal.shows("tools/list");
         let mut one = attached(data, options);
         let mut other = attached(data, options);
         for (client, own) in [(&mut one, "one"), (&mut other, "other")] {
             if era == "2025" {
-                client.greet();
+                client.initialize();
             }
             client.call_as(own, era, 7, 20, if own == "one" { 1 } else { 2 });
         }
         // The clients use the same id, and each gets its own answer.
-        assert!(one.hears(7).to_string().contains("21"));
-        assert!(other.hears(7).to_string().contains("22"));
+        assert!(one.receive_reply(7).to_string().contains("21"));
+        assert!(other.receive_reply(7).to_string().contains("22"));
         terminal.press("1");
-        terminal.sees("3 sessions run");
+        terminal.shows("3 sessions run");
         assert_eq!(terminal.children().len(), 1, "one process");
         // When one client leaves, the other one and the screen go on.
         one.ends();
-        terminal.sees("2 sessions run");
+        terminal.shows("2 sessions run");
         other.call_as("other", era, 8, 30, 3);
-        assert!(other.hears(8).to_string().contains("33"));
+        assert!(other.receive_reply(8).to_string().contains("33"));
         // When the screen is left, the server ends, and its client sees the end.
         terminal.press("q");
-        terminal.sees("1 client is attached");
+        terminal.shows("1 client is attached");
         terminal.press("q");
         assert!(terminal.ends().success());
         other.ends();
@@ -365,13 +365,13 @@ fn three_screens_keep_up_with_ten_engines() {
         (0..10).map(|n| Wrapped::of(data, &format!("e{n}"), &[], &["sh", "-c", &flood])).collect();
     let mut screens: Vec<Terminal> = (0..3).map(|_| Terminal::open(data, &["tui"])).collect();
     for screen in &mut screens {
-        screen.sees("10 sessions run");
+        screen.shows("10 sessions run");
         screen.press("a");
-        screen.sees("follow");
+        screen.shows("follow");
     }
     let clock = shadowcat::clock::Clock::system();
     for engine in &mut engines {
-        engine.say(&serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/go" }));
+        engine.send(&serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/go" }));
     }
     let readers: Vec<_> = engines
         .into_iter()
@@ -391,9 +391,9 @@ fn three_screens_keep_up_with_ten_engines() {
     while answered == 0 || readers.iter().any(|reader| !reader.is_finished()) {
         for screen in &mut screens {
             screen.press("?");
-            screen.sees("all frames of all sessions");
-            screen.escapes("all frames of all sessions");
-            screen.sees("follow");
+            screen.shows("all frames of all sessions");
+            screen.press_escape("all frames of all sessions");
+            screen.shows("follow");
         }
         answered += 1;
     }

@@ -189,6 +189,15 @@ pub trait Subject {
 impl Query {
     /// Parses a query; the empty text matches everything.
     ///
+    /// ```
+    /// use shadowcat::log::query::Query;
+    ///
+    /// let query = Query::parse("method:tools/call -status:error dur:>1s").unwrap();
+    /// assert!(query.names_method("tools/call"));
+    /// let error = Query::parse("dur:>soon").unwrap_err();
+    /// assert_eq!(&"dur:>soon"[error.span], ">soon");
+    /// ```
+    ///
     /// # Errors
     /// [`QueryError`] with the part of the text that is wrong.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
