@@ -83,7 +83,7 @@ pub fn load() -> Result<Config, ConfigError> {
 fn queries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Query>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let query = |text: &String| {
-        Query::parse(text).map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
+        Query::parse_for_arrival(text).map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
     };
     texts.iter().map(query).collect()
 }

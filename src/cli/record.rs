@@ -61,7 +61,7 @@ pub struct Breaks {
 }
 
 fn query(text: &str) -> Result<Query, String> {
-    Query::parse(text).map_err(|error| error.to_string())
+    Query::parse_for_arrival(text).map_err(|error| error.to_string())
 }
 
 /// Limits on inspection and memory.

@@ -83,7 +83,7 @@ impl Host {
                 Ok(Reply::Done)
             }
             Command::Break { query, patience } => {
-                let query = Query::parse(&query).map_err(|error| Refusal(error.to_string()))?;
+                let query = Query::parse_for_arrival(&query).map_err(|error| Refusal(error.to_string()))?;
                 let patience = patience.map(Duration::from_millis);
                 let text = query.text().to_owned();
                 let id = self.breakpoints().add(query, patience);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::log::http::Http;
 use crate::log::operation::Operation;
 use crate::log::query::Subject;
-use crate::log::record::{Channel, FrameKind, Link, OpId, Origin, Seq, SessionId};
+use crate::log::record::{Channel, FrameKind, Link, OpId, Origin, Role, Seq, SessionId};
 use crate::mcp::{Direction, Era, Eras, Message};
 
 /// A frame on its way, with the facts around it. All parts are borrowed, and none of them has to
@@ -155,8 +155,18 @@ impl Subject for InspectedMessage<'_> {
         if let Some(status) = self.frame.http.and_then(|http| http.status) {
             yes(&status.to_string());
         }
-        if self.message.is_error() {
-            yes("error");
+        match self.frame.origin {
+            Origin::Replaced(_) => yes("edited"),
+            Origin::Answered(_) => yes("answered"),
+            Origin::Injected => yes("injected"),
+            _ => {}
+        }
+        match self.link.role {
+            _ if self.message.is_error() => yes("error"),
+            Role::Response | Role::InputRequired => yes("ok"),
+            Role::Request | Role::Retry => yes("pending"),
+            Role::Cancel => yes("cancel"),
+            _ => {}
         }
         self.link.flags.words().for_each(yes);
     }
@@ -166,7 +176,11 @@ impl Subject for InspectedMessage<'_> {
     }
 
     fn lints(&self, yes: &mut dyn FnMut(&str)) {
-        self.message.quirks().describe().for_each(yes);
+        self.message.quirks().describe().for_each(&mut *yes);
+        self.link.flags.words().for_each(&mut *yes);
+        if self.kind() == FrameKind::Invalid.as_str() {
+            yes("invalid");
+        }
     }
 
     fn session(&self) -> (u32, &str) {

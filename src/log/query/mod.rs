@@ -204,6 +204,22 @@ impl Query {
         Ok(Self { text: text.trim().to_owned(), root: parse::parse(text)? })
     }
 
+    /// Parses a query for frames that are just arriving, such as that of a breakpoint.
+    ///
+    /// # Errors
+    /// [`QueryError`] as for [`Query::parse`], or if the query asks for something that is only known
+    /// later, so that it would never match.
+    pub fn parse_for_arrival(text: &str) -> Result<Self, QueryError> {
+        let query = Self::parse(text)?;
+        match query.root.comes_later() {
+            None => Ok(query),
+            Some(what) => Err(QueryError {
+                span: 0..text.len(),
+                message: format!("{what} is not known yet when a frame arrives; use it in a filter"),
+            }),
+        }
+    }
+
     /// Returns the query as it was written, without the white space around it.
     pub fn text(&self) -> &str {
         &self.text
@@ -264,6 +280,24 @@ impl Expr {
                             .message()
                             .is_some_and(|m| memchr::memmem::find(m.raw(), text.as_bytes()).is_some())
             }
+        }
+    }
+
+    /// Returns the first part that no frame can match at its arrival.
+    fn comes_later(&self) -> Option<String> {
+        /// Status words that only apply after a frame was handled.
+        const LATER: &[&str] = &["held", "dropped", "withdrawn", "lost", "redacted"];
+        match self {
+            Self::All | Self::Text(_) => None,
+            Self::And(parts) | Self::Or(parts) => parts.iter().find_map(Self::comes_later),
+            Self::Not(expr) => expr.comes_later(),
+            Self::Term(field @ (Field::Dur | Field::Rule | Field::Note), _) => {
+                Some(format!("{}:", field.word()))
+            }
+            Self::Term(Field::Status, Matcher::Pattern(pattern)) => {
+                pattern.comes_later(LATER).map(|word| format!("status:{word}"))
+            }
+            Self::Term(..) => None,
         }
     }
 

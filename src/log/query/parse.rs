@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::value::unquote;
 use super::{Expr, Field, Matcher, QueryError};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -190,7 +191,7 @@ impl Parser<'_> {
                     .map_err(|message| QueryError { span: span.start + name.len() + 1..span.end, message })?;
                 Expr::Term(*field, matcher)
             }
-            _ => Expr::Text(word.trim_matches('"').to_owned()),
+            _ => Expr::Text(unquote(word)),
         };
         self.next += 1;
         Ok(expr)

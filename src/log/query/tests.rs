@@ -162,3 +162,34 @@ proptest::proptest! {
         let _ = complete(&text, text.len(), &|_| Vec::new());
     }
 }
+
+#[test]
+fn a_closed_field_refuses_values_that_it_never_has() {
+    for query in ["status:bogus", "dir:up", "kind:request", "origin:wirre", "era:2024", "status:ok|bogus"] {
+        let error = Query::parse(query).unwrap_err();
+        assert!(error.message.contains(" is one of "), "{query}: {error}");
+    }
+    for query in ["status:404", "status:5*", "status:OK", "kind:re*", "dir:~^c2", "http:anything", "tool:x"] {
+        assert!(Query::parse(query).is_ok(), "{query}");
+    }
+}
+
+#[test]
+fn quotes_protect_separators() {
+    assert!(!matches(r#"tool:"search|x""#));
+    assert!(matches(r#"tool:"search"|x"#));
+    assert!(matches(r#""is:open""#));
+    assert!(matches(r#""\"q\":""#));
+    assert_eq!(value::unquote(r#""C:\dir""#), r"C:\dir");
+}
+
+#[test]
+fn a_query_for_arrival_names_what_comes_later() {
+    for query in ["dur:>1s", "tool:x -note:y", "rule:r OR tool:x", "status:ok|dropped", "(status:held)"] {
+        let error = Query::parse_for_arrival(query).unwrap_err();
+        assert!(error.message.contains("not known yet"), "{query}: {error}");
+    }
+    for query in ["status:error", "lint:*", "status:pending tool:x", "status:4*", ""] {
+        assert!(Query::parse_for_arrival(query).is_ok(), "{query}");
+    }
+}

@@ -107,7 +107,7 @@ impl Matcher {
             return Err(format!("{}: needs a value, {}", field.word(), field.help()));
         }
         match field.takes() {
-            Takes::Pattern => Ok(Self::Pattern(Pattern::parse(text)?)),
+            Takes::Pattern => Pattern::parse(text)?.of_field(field).map(Self::Pattern),
             Takes::Number => numbers(text, |text| text.parse().ok(), "a number such as 118 or >100"),
             Takes::Duration => numbers(text, seconds, "a duration such as >500ms, 2s or 1m"),
             Takes::Size => numbers(text, size, "a size such as >10k or <1m"),
@@ -161,11 +161,35 @@ impl Pattern {
         if let Some(pattern) = text.strip_prefix('~') {
             return Ok(Self(vec![Word::Regex(regex(pattern)?)]));
         }
-        let words: Vec<&str> = text.split(['|', ',']).filter(|part| !part.is_empty()).collect();
+        let words: Vec<&str> = alternatives(text).into_iter().filter(|part| !part.is_empty()).collect();
         if words.len() > MAX_ALTERNATIVES {
             return Err(format!("has more than {MAX_ALTERNATIVES} alternatives"));
         }
         words.into_iter().map(Word::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Checks that every alternative can match: a field that has only a few values takes no other.
+    fn of_field(self, field: Field) -> Result<Self, String> {
+        let values = field.values();
+        let is_status = |text: &str| field == Field::Status && text.bytes().all(|byte| byte.is_ascii_digit());
+        let can_match = |word: &Word| match word {
+            Word::Exact(text) => {
+                is_status(text) || values.iter().any(|value| value.eq_ignore_ascii_case(text))
+            }
+            // A pattern may be meant for HTTP statuses, such as `5??`.
+            Word::Glob(regex) | Word::Regex(regex) => {
+                field == Field::Status || values.iter().any(|value| regex.is_match(value))
+            }
+        };
+        if values.is_empty() || field == Field::Http || self.0.iter().all(can_match) {
+            return Ok(self);
+        }
+        Err(format!("{}: is one of {}", field.word(), values.join(", ")))
+    }
+
+    /// Returns an alternative that no frame has at its arrival, if there is one.
+    pub(super) fn comes_later(&self, later: &[&'static str]) -> Option<&'static str> {
+        later.iter().copied().find(|word| self.names(word))
     }
 
     /// Returns `true` if an alternative matches the whole of `value`, or a regular expression a part of it.
@@ -287,7 +311,8 @@ fn comparison_at(text: &str) -> Option<usize> {
 }
 
 fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Result<Matcher, String> {
-    text.split(['|', ','])
+    alternatives(text)
+        .into_iter()
         .map(|part| {
             let (op, number) = Op::strip(part);
             read(number).map(|value| Comparison { op, value }).ok_or_else(|| format!("needs {needs}"))
@@ -320,9 +345,30 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(at)
 }
 
-fn unquote(text: &str) -> String {
+/// Splits a value at each `|` and `,` outside quotes.
+fn alternatives(text: &str) -> Vec<&str> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b'|' | b',' if !is_quoted => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+pub(super) fn unquote(text: &str) -> String {
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(_) => serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned()),
+        // Outside JSON a backslash may stand for itself, as in `"C:\\dir"`.
+        Some(inner) => serde_json::from_str(text).unwrap_or_else(|_| inner.to_owned()),
         None => text.to_owned(),
     }
 }
