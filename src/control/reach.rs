@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::api::{Ask, EngineFacts, FrameFacts, HeldFrame, HeldLine, SessionFacts};
@@ -14,7 +13,7 @@ use super::client::{CallError, ControlClient, Notice};
 use super::sockets::{self, EngineSocket};
 use crate::engine::{Command, Reply};
 use crate::log::record::Seq;
-use crate::mcp::{Kind, Message, compose};
+use crate::mcp::{Kind, Message, json};
 
 /// Criteria that select running engines, and the name under which to connect to them.
 #[derive(Debug, Clone)]
@@ -244,20 +243,20 @@ impl Reached {
         Ok(self.held_line(frame).await?.ok_or(ReachError::NotHeld(frame))?.line)
     }
 
-    /// Builds the response to a held request. `value` is the result, or an object with a member
-    /// `result` or `error`.
+    /// Builds the response to a held request. `value` is JSON on one line: the result, or an object with a
+    /// member `result` or `error`.
     ///
     /// # Errors
     /// If the frame is not held or is no request, or if the engine does not answer.
-    pub async fn answer(&self, frame: Seq, value: &Value) -> Result<Bytes, ReachError> {
+    pub async fn answer(&self, frame: Seq, value: &str) -> Result<Bytes, ReachError> {
         let request = Message::parse(Bytes::from(self.held_text(frame).await?));
         let Kind::Request { id, .. } = request.kind() else { return Err(ReachError::NoRequest(frame)) };
-        Ok(match (value.get("result"), value.get("error")) {
-            (None, Some(error)) => {
-                Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.token()))
-            }
-            (result, _) => compose::response(id, result.unwrap_or(value)),
-        })
+        let member = |key| Some(&value[json::member(value.as_bytes(), 0..value.len(), key)?]);
+        let (key, value) = match (member("result"), member("error")) {
+            (None, Some(error)) => ("error", error),
+            (result, _) => ("result", result.unwrap_or(value)),
+        };
+        Ok(Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{},"{key}":{value}}}"#, id.token())))
     }
 
     /// Returns the newest frames from position `start` on that match the query `filter`, at most

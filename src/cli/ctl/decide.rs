@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{DEFAULT_PATIENCE, done};
 use crate::cli::failure::{Failure, FailureKind};
@@ -16,6 +16,7 @@ use crate::control::api::{Ask, Points};
 use crate::control::reach::{EngineSelector, ReachError};
 use crate::engine::{Command, Reply, Tell};
 use crate::log::record::{Seq, SessionId};
+use crate::mcp::json as text_json;
 use crate::mcp::{Direction, compose, layout, patch};
 
 /// Arguments of `ctl hold`.
@@ -188,7 +189,6 @@ pub async fn edit(selector: &EngineSelector, arguments: EditArguments) -> Result
         Failure::usage(format!("--patch: {error}"))
             .hint(r#"write [{"op":"replace","path":"/params/arguments/q","value":"x"}] (RFC 6902)"#)
     };
-    let patch: Value = serde_json::from_str(&patch).map_err(|error| wrong(error.to_string()))?;
     let engine = selector.holder(frame).await?;
     let held = engine.held_text(frame).await?;
     let message = patch::apply(&held, &patch).map_err(|error| wrong(error.to_string()))?;
@@ -224,10 +224,12 @@ pub async fn drop_held(selector: &EngineSelector, arguments: &DropArguments) -> 
 pub async fn answer(selector: &EngineSelector, frame: Seq, file: &Path) -> Result<ExitCode, Failure> {
     let text = read(file)?;
     let engine = selector.holder(frame).await?;
-    let line = match serde_json::from_slice::<Value>(&text) {
-        // A result alone becomes the response to this request.
-        Ok(value) if value.get("jsonrpc").is_none() => engine.answer(frame, &value).await?,
-        _ => one_line(&text),
+    let text = one_line(&text);
+    let is_result = |span| text_json::member(&text, span, "jsonrpc").is_none();
+    // A result alone becomes the response to this request; anything else is sent as it is.
+    let line = match std::str::from_utf8(&text) {
+        Ok(value) if text_json::document(&text).is_ok_and(is_result) => engine.answer(frame, value).await?,
+        _ => text,
     };
     done(&engine, Command::Answer { frame, line }).await
 }

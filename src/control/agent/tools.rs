@@ -424,7 +424,7 @@ async fn act(act: ControlTool, by: &str) -> Result<Value, ToolError> {
             let message = match (patch, message) {
                 (Some(patch), None) => {
                     let held = engine.held_text(id).await?;
-                    let text = patch::apply(&held, &patch)
+                    let text = patch::apply(&held, &patch.to_string())
                         .map_err(|error| ToolError::Arguments(format!("patch: {error}")))?;
                     Bytes::from(text)
                 }
@@ -442,7 +442,7 @@ async fn act(act: ControlTool, by: &str) -> Result<Value, ToolError> {
         }
         ControlTool::Answer { server, id, result } => {
             let engine = selector(server, by).holder(id).await?;
-            let line = engine.answer(id, &result).await?;
+            let line = engine.answer(id, &result.to_string()).await?;
             engine.command(&Command::Answer { frame: id, line }).await?;
             Ok(done)
         }
