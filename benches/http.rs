@@ -289,7 +289,7 @@ async fn gateway_calls(directory: &Path) {
     let url = line.trim().trim_start_matches("listening on ").to_owned();
     let log = Log::new(Clock::system(), 64 << 20);
     let (host, _engine) = Host::start(log, Settings::default(), Chain::new());
-    let spec = Spec { command: vec![program, "demo-server".into()], directory: None };
+    let spec = Spec::new(vec![program, "demo-server".into()]);
     let adapter = HttpAdapter::new(Arc::clone(&host), "bench".into(), spec, 8);
     in_process("before a process", &host, Arc::clone(&adapter) as Arc<dyn CallService>).await;
     adapter.close().await;

@@ -21,7 +21,7 @@ use crate::log::record::Level;
 use crate::mcp::Era;
 use crate::session::Session;
 use crate::stdio::drive::Threads;
-use crate::stdio::lifecycle::{TERM_GRACE, until_left, wind_down};
+use crate::stdio::lifecycle::{until_left, wind_down};
 use crate::stdio::link::LinkEnd;
 use crate::stdio::restart::RestartableServer;
 use crate::transport::child::{SpawnError, Spec};
@@ -42,6 +42,8 @@ pub struct Arguments {
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time limit for a server to appear while no server runs.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time limit for closing the streams.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// Copies until either side has ended, then exits the process.
 ///
@@ -91,7 +93,7 @@ fn copy(from: &mut UnixStream, to: &mut impl Write) -> std::io::Result<()> {
 pub fn with_server(host: &Arc<Host>, name: String, command: Vec<String>) -> Attach {
     let host = Arc::downgrade(host);
     let runtime = Handle::current();
-    let spec = Spec { command, directory: None };
+    let spec = Spec::new(command);
     Arc::new(move |guest: Guest| -> Joined {
         let host = host.upgrade().filter(|host| !host.is_ending()).ok_or(AttachRefused::Closing)?;
         let (name, spec) = (name.clone(), spec.clone());
@@ -189,7 +191,7 @@ async fn share(
 }
 
 async fn leave(host: &Host, session: &Session, threads: &Threads, stream: &UnixStream) {
-    threads.closed(TERM_GRACE).await;
+    threads.closed(CLOSE).await;
     // Shutting the stream down tells the client that nothing more comes; it may be gone already.
     let _ = stream.shutdown(Shutdown::Both);
     host.update_backend(session.id(), Backend::close);

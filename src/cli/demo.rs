@@ -74,7 +74,7 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
 /// Returns the command line that starts the demo's server.
 fn spec() -> Result<Spec, Failure> {
     let program = std::env::current_exe().map_err(Failure::usage)?;
-    Ok(Spec { command: vec![program.display().to_string(), "demo-server".to_owned()], directory: None })
+    Ok(Spec::new(vec![program.display().to_string(), "demo-server".to_owned()]))
 }
 
 /// Shows the demo until the user leaves it, and returns a summary line.

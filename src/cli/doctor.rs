@@ -25,7 +25,7 @@ use crate::intercept::Chain;
 use crate::log::Log;
 use crate::log::store::DEFAULT_BOUND;
 use crate::log::world::World;
-use crate::stdio::lifecycle::{self, TERM_GRACE};
+use crate::stdio::lifecycle;
 use crate::tape::excerpt;
 use crate::transport::child::Spec;
 use crate::transport::http::Guard;
@@ -53,6 +53,9 @@ pub struct Arguments {
     #[arg(last = true, value_name = "CMD", required_unless_present_any = ["upstream", "session", "tape"])]
     command: Vec<String>,
 }
+
+/// Time for a server to end after its stdin was closed: the official SDKs send a signal after two seconds.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Checks made before the server starts, and checks made after it was told to end.
 type Around = (Vec<Check>, Vec<Check>);
@@ -120,7 +123,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
         Chain::new(),
     );
     let name = super::record::name_of(&arguments.command);
-    let spec = Spec { command: arguments.command.clone(), directory: None };
+    let spec = Spec::new(arguments.command.clone());
     let (tell, told) = tokio::sync::oneshot::channel();
     let server = Launch { name, spec, era: None, attendance: Attendance::Nobody };
     let launched = launch(&host, server, move |_| {
@@ -159,7 +162,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
         () = lifecycle::stopped(&mut signals) => false,
     };
     let after = vec![ends(&host, listed).await];
-    host.closed(TERM_GRACE).await;
+    host.closed(EXIT_TIMEOUT).await;
     Ok(((checks, after), log))
 }
 
@@ -192,7 +195,7 @@ fn configured() -> Check {
 fn found(command: &[String]) -> Check {
     let (id, title) = ("binary", "clients find the program");
     let Some(program) = command.first() else { return Check::skipped(id, title, "no command") };
-    let spec = Spec { command: command.to_vec(), directory: None };
+    let spec = Spec::new(command.to_vec());
     if let Err(error) = spec.find() {
         let fix = "install it, or write its whole path into the configuration";
         return Check::found(id, title, CheckResult::Failed, vec![error.to_string()], fix);
@@ -239,12 +242,12 @@ async fn ends(host: &Arc<Host>, listed: bool) -> Check {
     }
     let mut late = Vec::new();
     for process in running {
-        if tokio::time::timeout(TERM_GRACE, process.wait()).await.is_err() {
+        if tokio::time::timeout(EXIT_TIMEOUT, process.wait()).await.is_err() {
             late.push(format!(
-                "process {} was still running after {TERM_GRACE:?} and was terminated by a signal",
+                "process {} was still running after {EXIT_TIMEOUT:?} and was terminated by a signal",
                 process.id()
             ));
-            process.terminate(TERM_GRACE).await;
+            process.terminate().await;
         }
     }
     let fix = "exit when standard input ends: clients close it and wait, and leave a running process behind";

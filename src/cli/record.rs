@@ -16,6 +16,7 @@ use crate::log::record::{Body, Level, Note, SessionId};
 use crate::log::{Log, Query};
 use crate::tape::writer::RecordingInfo;
 use crate::tape::{Recorder, TapeWriter, library};
+use crate::transport::child::Spec;
 use crate::transport::http::Cleaner;
 
 /// Default length in bytes above which lines pass through uninspected.
@@ -43,7 +44,7 @@ pub struct Recording {
     /// Breakpoints that are set from the start.
     #[command(flatten)]
     pub breaks: Breaks,
-    /// Limits on inspection and memory.
+    /// Limits on inspection, memory and the end of servers.
     #[command(flatten)]
     pub bounds: Bounds,
 }
@@ -73,6 +74,10 @@ pub struct Bounds {
     /// Memory for records before they are read back from the tape (bytes, or 64m).
     #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = super::values::size)]
     pub memory: usize,
+    /// Time that a server gets to end after its input was closed, and again after SIGTERM, before it is
+    /// killed.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::values::duration)]
+    pub shutdown_grace: Duration,
 }
 
 impl Recording {
@@ -91,6 +96,11 @@ impl Recording {
     /// `command`.
     pub fn name_for(&self, command: &[String]) -> String {
         self.name.clone().unwrap_or_else(|| name_of(command))
+    }
+
+    /// Returns the command line of a server to start, which ends as the options say.
+    pub fn spec(&self, command: Vec<String>) -> Spec {
+        Spec { grace: self.bounds.shutdown_grace, ..Spec::new(command) }
     }
 
     /// Creates an empty log on the system clock.

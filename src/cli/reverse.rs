@@ -17,7 +17,6 @@ use crate::http::{CallService, HttpUpstream, ProxyOptions, ProxyService};
 use crate::intercept::Chain;
 use crate::serve::HttpAdapter;
 use crate::stdio::lifecycle;
-use crate::transport::child::Spec;
 use crate::transport::http::Guard;
 
 /// Arguments of `reverse`.
@@ -103,7 +102,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             (HttpUpstream::new(hop), None)
         }
         false => {
-            let spec = Spec { command: words.clone(), directory: None };
+            let spec = record.spec(words.clone());
             spec.find().map_err(|error| {
                 Failure::usage(error)
                     .hint("--upstream is a URL, or a command line that is started without a shell")

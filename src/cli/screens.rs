@@ -13,7 +13,7 @@ use super::{output, values};
 use crate::engine::{Engine, Who};
 use crate::host::Host;
 use crate::log::world::World;
-use crate::stdio::lifecycle::{self, TERM_GRACE};
+use crate::stdio::lifecycle;
 use crate::tape::{Recorder, Status};
 use crate::tui::terminal::Screen;
 use crate::tui::{App, Appearance, run};
@@ -119,9 +119,7 @@ async fn end(host: &Arc<Host>, controller: Option<u32>) {
     host.accept_all("the screen was closed");
     host.close_inputs();
     let ends = host.processes().into_iter().map(|process| async move {
-        if tokio::time::timeout(GRACE, process.wait()).await.is_err() {
-            process.terminate(TERM_GRACE).await;
-        }
+        process.shut_down().await;
     });
     futures_util::future::join_all(ends).await;
     host.closed(GRACE).await;

@@ -9,7 +9,7 @@ use crate::client::{Attendance, Client, ClientError};
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
-use crate::stdio::lifecycle::{TERM_GRACE, wind_down};
+use crate::stdio::lifecycle::wind_down;
 use crate::stdio::link::{LinkEnd, StartedServer};
 use crate::stdio::multiplex::Multiplexer;
 use crate::transport::child::{Process, SpawnError, Spec};
@@ -102,7 +102,7 @@ pub fn launch(
                     Level::Info,
                     format!("no answer to server/discover ({error}); starting it once more with initialize"),
                 );
-                process.terminate(TERM_GRACE).await;
+                process.terminate().await;
                 if host.is_ending() {
                     return;
                 }
@@ -122,7 +122,7 @@ fn restart(host: &Arc<Host>, launch: Launch, process: Process) {
     let host = Arc::clone(host);
     tokio::spawn(async move {
         if process.ended().is_none() {
-            process.terminate(TERM_GRACE).await;
+            process.terminate().await;
         }
         if !host.is_ending()
             && let Err(error) = self::launch(&host, launch, |_| ())

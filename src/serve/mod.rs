@@ -27,8 +27,7 @@ use crate::log::record::Opened;
 use crate::mcp::compose::meta;
 use crate::mcp::{Era, Kind, Message, Opaque, Revision};
 use crate::session::Session;
-use crate::stdio::lifecycle::TERM_GRACE;
-use crate::stdio::process::{ProcessOptions, STDIN_CLOSED_GRACE, ServerProcess, WriteError};
+use crate::stdio::process::{ProcessOptions, ServerProcess, WriteError};
 use crate::stdio::router::{AskError, Clients, ResponseRouter};
 use crate::stdio::supervisor::Supervisor;
 use crate::transport::child::{ProcessExit, SpawnError, Spec};
@@ -114,7 +113,8 @@ impl HttpAdapter {
     /// Ends every server process, and waits until they are gone.
     pub async fn close(&self) {
         self.sessions.lock().clear();
-        self.supervisor.close(STDIN_CLOSED_GRACE + TERM_GRACE * 2).await;
+        // Each process is killed after twice its grace; the rest is for reading what it wrote.
+        self.supervisor.close(self.spec.grace * 2 + Duration::from_secs(1)).await;
     }
 
     /// Kills every server process.

@@ -19,14 +19,8 @@ use crate::transport::stdio::Watch;
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// Time that a server without activity may live on after its stdin was closed. The slowest healthy
-/// servers that were measured take 1.3 s.
+/// Time without activity after which a client of a shared server that sends nothing more has left.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
-/// Time that a server may live on after its stdin was closed, if the client does not read any more.
-const UNREAD_LIMIT: Duration = Duration::from_secs(3);
-/// Time between SIGTERM and SIGKILL. The official SDKs kill shadowcat two seconds after they ask it to
-/// end: the server must have ended before that.
-pub const TERM_GRACE: Duration = Duration::from_millis(1500);
 /// Interval of the checks for the end of streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -99,24 +93,35 @@ pub async fn until_end(
             Some(signal) = signals.recv() => {
                 process.signal(signal);
                 if asks_to_stop(signal) {
-                    return due(match tokio::time::timeout(TERM_GRACE, process.wait()).await {
-                        Ok(ended) => ended,
-                        Err(_) => process.terminate(Duration::ZERO).await,
-                    });
+                    return due(until_stopped(process, signals).await);
                 }
             }
             () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
-        let is_unread_reply = is_unread(session, client);
         if !is_over(session, threads, client) || session.is_deciding() {
             continue;
         }
         let last = session.activity();
         let busy = last != seen || session.in_flight(Direction::ToServer) > 0;
         seen = last;
-        quiet = if busy && !is_unread_reply { Duration::ZERO } else { quiet + POLL_INTERVAL };
-        if quiet >= if is_unread_reply { UNREAD_LIMIT } else { QUIET_LIMIT } {
-            return due(process.terminate(TERM_GRACE).await);
+        // Nobody waits for the answers of a server whose client does not read any more.
+        quiet = if busy && !is_unread(session, client) { Duration::ZERO } else { quiet + POLL_INTERVAL };
+        if quiet >= process.grace() {
+            return due(process.terminate().await);
+        }
+    }
+}
+
+/// Waits for the end of a server that was told by a signal to stop: further signals are passed on, and after
+/// its grace it is killed.
+async fn until_stopped(process: &Process, signals: &mut mpsc::Receiver<Signal>) -> ProcessExit {
+    let grace = tokio::time::sleep(process.grace());
+    tokio::pin!(grace);
+    loop {
+        tokio::select! {
+            ended = process.wait() => return ended,
+            Some(signal) = signals.recv() => process.signal(signal),
+            () = &mut grace => return process.kill().await,
         }
     }
 }
@@ -187,8 +192,9 @@ pub async fn wind_down(
     stop: impl Future<Output = ()>,
 ) {
     /// Time without activity after which the output counts as complete: a process that left the server's
-    /// group can keep its stdout open for ever.
-    const STRAGGLERS: Duration = Duration::from_secs(2);
+    /// group can keep its stdout open for ever. Counted in steps, so that on a busy machine the readers get
+    /// their turn meanwhile.
+    const STRAGGLERS: Duration = Duration::from_millis(250);
     const STEP: Duration = Duration::from_millis(2);
     session.server_gone();
     tokio::pin!(stop);

@@ -13,7 +13,6 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::lifecycle::TERM_GRACE;
 use super::router::ResponseRouter;
 use super::supervisor::{Stop, Supervisor};
 use crate::log::record::{Channel, Exit};
@@ -95,8 +94,6 @@ const MAX_WAITING: usize = 32;
 const READ_BYTES: usize = 64 << 10;
 /// Lines of stderr over this many bytes are recorded in pieces.
 const STDERR_LINE_BYTES: usize = 64 << 10;
-/// Time for a process to end after its stdin was closed: healthy servers take up to 1.3 s.
-pub const STDIN_CLOSED_GRACE: Duration = Duration::from_millis(2500);
 /// Time for the rest of an ended process's output to be read: a descendant that left the process group
 /// can keep the pipe open for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -227,10 +224,7 @@ async fn until_end(process: &Process, stopping: &Notify) -> ProcessExit {
         ended = process.wait() => return ended,
         () = stopping.notified() => {}
     }
-    match tokio::time::timeout(STDIN_CLOSED_GRACE, process.wait()).await {
-        Ok(ended) => ended,
-        Err(_) => process.terminate(TERM_GRACE).await,
-    }
+    process.shut_down().await
 }
 
 /// Waits for a task that ends with its pipe, up to [`DRAIN_TIMEOUT`].

@@ -24,6 +24,9 @@ pub struct Spec {
     pub command: Vec<String>,
     /// The working directory; the present one of this process if `None`.
     pub directory: Option<PathBuf>,
+    /// Time that the server gets to end after its stdin was closed, and again after SIGTERM. The
+    /// specification leaves both times to us (2025-11-25, basic/lifecycle, shutdown).
+    pub grace: Duration,
 }
 
 /// A started server with its standard streams.
@@ -52,6 +55,7 @@ pub enum ProcessExit {
 #[derive(Clone)]
 pub struct Process {
     group: Pid,
+    grace: Duration,
     ended: watch::Receiver<Option<ProcessExit>>,
     /// Kills the group when the last handle is dropped.
     _reaper: Arc<Reaper>,
@@ -88,6 +92,14 @@ pub enum SpawnError {
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
 impl Spec {
+    /// Default of [`Spec::grace`]: servers save files and close databases before they end.
+    pub const GRACE: Duration = Duration::from_secs(10);
+
+    /// Creates the command line of a server that runs in the present directory, with the default grace.
+    pub fn new(command: Vec<String>) -> Self {
+        Self { command, directory: None, grace: Self::GRACE }
+    }
+
     /// Checks that the program exists, without starting it.
     ///
     /// # Errors
@@ -126,14 +138,14 @@ impl Spec {
         else {
             return Err(failed(io::Error::other("the standard streams are missing")));
         };
-        let process = Process::watch(child).map_err(failed)?;
+        let process = Process::watch(child, self.grace).map_err(failed)?;
         let (stdin, stdout, stderr) = (Blocking::new(stdin), Blocking::new(stdout), Blocking::new(stderr));
         Ok(Child { process, stdin, stdout, stderr })
     }
 }
 
 impl Process {
-    fn watch(mut child: process::Child) -> io::Result<Self> {
+    fn watch(mut child: process::Child, grace: Duration) -> io::Result<Self> {
         let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         let (sender, ended) = watch::channel(None);
         let wait = move || {
@@ -146,7 +158,7 @@ impl Process {
         };
         std::thread::Builder::new().name("reaper".into()).spawn(wait)?;
         let reaper = Arc::new(Reaper { group, ended: ended.clone() });
-        Ok(Self { group, ended, _reaper: reaper })
+        Ok(Self { group, grace, ended, _reaper: reaper })
     }
 
     /// Returns the process id of the group's leader.
@@ -177,17 +189,33 @@ impl Process {
         }
     }
 
-    /// Ends the group with SIGTERM and, after `patience`, with SIGKILL: the rest of the shutdown order of
-    /// the specification (stdio transport), for a server that has not ended after its stdin was closed.
-    pub async fn terminate(&self, patience: Duration) -> ProcessExit {
-        self.signal(Signal::SIGTERM);
-        match tokio::time::timeout(patience, self.wait()).await {
+    /// Returns the time that the server gets to end; see [`Spec::grace`].
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// Ends a server whose stdin was closed, in the order of the specification (2025-11-25,
+    /// basic/lifecycle, shutdown): it gets its grace, then SIGTERM and its grace again, then SIGKILL.
+    pub async fn shut_down(&self) -> ProcessExit {
+        match tokio::time::timeout(self.grace, self.wait()).await {
             Ok(ended) => ended,
-            Err(_) => {
-                self.signal(Signal::SIGKILL);
-                self.wait().await
-            }
+            Err(_) => self.terminate().await,
         }
+    }
+
+    /// Ends the group with SIGTERM and, after the grace, with SIGKILL.
+    pub async fn terminate(&self) -> ProcessExit {
+        self.signal(Signal::SIGTERM);
+        match tokio::time::timeout(self.grace, self.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => self.kill().await,
+        }
+    }
+
+    /// Ends the group with SIGKILL.
+    pub async fn kill(&self) -> ProcessExit {
+        self.signal(Signal::SIGKILL);
+        self.wait().await
     }
 }
 

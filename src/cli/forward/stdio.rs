@@ -16,7 +16,7 @@ use crate::intercept::Chain;
 use crate::stdio::lifecycle;
 use crate::stdio::link::LinkEnd;
 use crate::stdio::restart::RestartableServer;
-use crate::transport::child::{ProcessExit, Spec};
+use crate::transport::child::ProcessExit;
 use crate::transport::http::Guard;
 use crate::transport::{memory, stdio};
 
@@ -63,7 +63,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (host, engine) = Host::start(log, record.settings(&breakpoints), chain);
     // … the server, in a process group of its own …
     let target = host.cleaner().command(&command);
-    let spec = Spec { command, directory: None };
+    let spec = record.spec(command);
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let (server, streams) = RestartableServer::start(&spec, stay).map_err(|error| {
         Failure::peer(error).hint("the command after -- is run directly, without a shell")

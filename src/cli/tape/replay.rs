@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
@@ -55,6 +56,9 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
+/// Time limit for closing the streams.
+const CLOSE: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum MissChoice {
     /// Error that names the nearest recorded request.
@@ -95,7 +99,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let standin =
         StandIn::new(script, StandInOptions { on_miss, speed: arguments.speed, ignored }, clock.clone());
     // … the real server behind it, and the new tape that names this one as its parent …
-    let real = passes.then(|| Spec { command: arguments.command.clone(), directory: None });
+    let real = passes.then(|| Spec::new(arguments.command.clone()));
     let mut learnt = match &arguments.learn {
         Some(path) => {
             let subject = RecordingInfo {
@@ -121,7 +125,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         () = lifecycle::stopped(&mut signals) => {
             stop.stop();
             // A client that does not read must not delay the exit.
-            (tokio::time::timeout(lifecycle::TERM_GRACE, played).await.unwrap_or(Ok(Ok(()))), true)
+            (tokio::time::timeout(CLOSE, played).await.unwrap_or(Ok(Ok(()))), true)
         }
     };
     if let Some((_, mut recorder)) = learnt {

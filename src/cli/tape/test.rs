@@ -20,7 +20,7 @@ use crate::log::record::{Body, Channel, Closed, Origin, SessionId};
 use crate::log::world::World;
 use crate::mcp::{Direction, json};
 use crate::replay::rehearsal::{Rehearsal, RehearsalOutcome};
-use crate::stdio::lifecycle::{self, TERM_GRACE};
+use crate::stdio::lifecycle;
 use crate::stdio::link::LinkEnd;
 use crate::tape::compare::{Side, compare};
 use crate::tape::script::Script;
@@ -62,6 +62,8 @@ pub struct Arguments {
 
 /// Capacity of each pipe between the client and the server, in chunks.
 const PIPE_CHUNKS: usize = 64;
+/// Time limit for closing the streams.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// Sends what the recorded client sent, and compares the answers. The exit code is 1 if they differ.
 ///
@@ -108,7 +110,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             () = lifecycle::stopped(&mut signals) => {
                 host.close_inputs();
                 for process in host.processes() {
-                    process.terminate(TERM_GRACE).await;
+                    process.terminate().await;
                 }
                 if let Some(recorder) = &mut recorder {
                     recorder.finish();
@@ -207,7 +209,7 @@ async fn rehearse(
         service.close("all requests were sent");
         return Ok(outcome);
     }
-    let spec = Spec { command: arguments.command.clone(), directory: None };
+    let spec = Spec::new(arguments.command.clone());
     let child = spec.spawn().map_err(|error| {
         Failure::peer(error).hint("the command after -- is run directly, without a shell")
     })?;
@@ -217,11 +219,9 @@ async fn rehearse(
     let (session, threads) =
         host.open_stdio(name, &spec, child, client, nowhere, true).map_err(Failure::peer)?;
     let outcome = rehearsal.run().await;
-    if tokio::time::timeout(TERM_GRACE, process.wait()).await.is_err() {
-        process.terminate(TERM_GRACE).await;
-    }
+    process.shut_down().await;
     let ended = process.wait().await;
     session.close("all requests were sent", Some(ended.into()));
-    threads.closed(TERM_GRACE).await;
+    threads.closed(CLOSE).await;
     Ok(outcome)
 }

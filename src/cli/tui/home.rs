@@ -94,8 +94,9 @@ async fn open_next(
             super::tape::show(terminal, opened.map_err(Failure::peer)??, appearance, true).await
         }
         NextScreen::Launch(command) => {
-            let spec = super::found(command)?;
-            super::run_server(terminal, spec, None, &Recording::usual()?, appearance, true).await
+            let record = Recording::usual()?;
+            let spec = super::found(&record, command)?;
+            super::run_server(terminal, spec, None, &record, appearance, true).await
         }
         NextScreen::Demo => demo::show(terminal, &Recording::usual()?, appearance, true).await,
     }

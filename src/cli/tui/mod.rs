@@ -91,14 +91,14 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
         let stand = Stand { upstream, way, listen, record, client: (!no_client).then_some(era) };
         return stand_before(stand, appearance).await;
     }
-    let spec = found(command)?;
+    let spec = found(&record, command)?;
     TerminalSession::alone(async |terminal| run_server(terminal, spec, era, &record, appearance, false).await)
         .await
 }
 
 /// Returns the spec of a command line whose program exists.
-fn found(command: Vec<String>) -> Result<Spec, Failure> {
-    let spec = Spec { command, directory: None };
+fn found(record: &record::Recording, command: Vec<String>) -> Result<Spec, Failure> {
+    let spec = record.spec(command);
     spec.find().map_err(not_started)?;
     Ok(spec)
 }

@@ -9,7 +9,7 @@ use super::{POLL_INTERVAL, Phase, RestartableServer};
 use crate::log::record::{Exit, Level};
 use crate::session::Session;
 use crate::stdio::drive::Threads;
-use crate::stdio::lifecycle::{self, ClientWatch, ServerEnd, TERM_GRACE};
+use crate::stdio::lifecycle::{self, ClientWatch, ServerEnd};
 use crate::transport::child::{Process, ProcessExit};
 
 impl RestartableServer {
@@ -39,7 +39,7 @@ impl RestartableServer {
                 let last = self.state.lock().process.clone();
                 if last.ended().is_none() {
                     // The process was started just as it became unneeded.
-                    last.terminate(TERM_GRACE).await;
+                    last.terminate().await;
                 }
                 return ended;
             };

@@ -24,7 +24,6 @@ use tokio::runtime::Handle;
 
 use self::parts::{ProcessInput, ProcessOutput, SavedHandshake};
 use self::streams::{RestartingOutput, Stderr, Stdin};
-use super::lifecycle::TERM_GRACE;
 use crate::log::record::{Level, Seq};
 use crate::mcp::{Direction, Id, Message, compose};
 use crate::session::{Receipt, Session};
@@ -198,9 +197,7 @@ impl RestartableServer {
     async fn replace(self: Arc<Self>, (old, input): (Process, Arc<ProcessInput>)) {
         // End the process as at a regular shutdown: close its input, wait, then terminate it.
         input.close();
-        if tokio::time::timeout(TERM_GRACE, old.wait()).await.is_err() {
-            old.terminate(TERM_GRACE).await;
-        }
+        old.shut_down().await;
         self.drained().await;
         let owes_greeting = self.settle("the server was restarted before it answered", true);
         let spec = self.spec.clone();

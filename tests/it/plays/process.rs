@@ -61,7 +61,7 @@ impl Processes {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let relay = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & exec cat >&3");
-        let spec = Spec { command: ["bash", "-c", &relay].map(str::to_owned).to_vec(), directory: None };
+        let spec = Spec::new(["bash", "-c", &relay].map(str::to_owned).to_vec());
         let mut stage = Self {
             parts,
             listener,
