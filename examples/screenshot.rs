@@ -38,8 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("demo-2025", Era::Stateful, Attendance::Person),
     ] {
         let command = vec![program.display().to_string(), "demo-server".to_owned()];
-        let server =
-            Launch { name: name.into(), spec: Spec::new(command), era: Some(era), attendance };
+        let server = Launch { name: name.into(), spec: Spec::new(command), era: Some(era), attendance };
         launch(&host, server, move |client| {
             tokio::spawn(async move {
                 for step in script::steps(era) {

@@ -130,11 +130,17 @@ async fn over_http(
     );
     let clients = sessions().map(|(_, era, attendance)| {
         let client = BuiltInClient { headers: HeaderMap::new(), era: Some(era), attendance };
-        service.connect(client, move |client| play(client, era))
+        service.connect(client, move |client| {
+            if let Ok(client) = client {
+                play(client, era);
+            }
+        })
     });
     let showing = screens::Showing { host: &host, engine, recorder, appearance, returns_home: false };
     let outcome = showing.until_left(terminal, || async {
-        drop(clients);
+        for client in &clients {
+            client.leave().await;
+        }
         service.close("the screen was closed");
         drop(stop);
         // No time-out is needed: the listener bounds its shutdown itself.

@@ -282,7 +282,7 @@ async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
     });
     // A failed handshake or a time-out is not an error here: the checks find it in the log.
     let _ = tokio::time::timeout(arguments.timeout, told).await;
-    drop(client);
+    client.leave().await;
     service.close("all requests were sent");
     Ok(log)
 }

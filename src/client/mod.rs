@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::log::record::Frame;
+use crate::mcp::era::versions;
+use crate::mcp::json as json_text;
 use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Era, Id, Kind, Message, Revision, compose};
 use crate::transport::memory::{PipeReader, PipeWriter};
@@ -37,6 +39,17 @@ pub struct Client {
     offered: Mutex<Option<Value>>,
     /// List methods whose result has changed and that will be called soon.
     stale: Mutex<HashSet<&'static str>>,
+}
+
+/// Result of a probe for the era that a server speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probed {
+    /// The server speaks the stateless era.
+    Stateless,
+    /// The server does not know the probe, or names only versions of the stateful era.
+    Stateful,
+    /// The server names these versions, none of which we speak.
+    Other(String),
 }
 
 /// Source of the answers to the server's requests.
@@ -105,30 +118,20 @@ impl Client {
         *self.era.lock()
     }
 
-    /// Asks with `server/discover` whether the server speaks the stateless era, and waits up to `patience`
-    /// for the answer. A stateful server gives `Ok(false)`.
+    /// Asks with `server/discover` which era the server speaks, and waits up to `patience` for the answer.
     ///
     /// # Errors
-    /// [`ClientError::Gone`] or [`ClientError::Silent`]: the server has to be started anew and addressed
-    /// with `initialize`.
-    pub async fn probe(&self, patience: Duration) -> Result<bool, ClientError> {
+    /// [`ClientError::Silent`], which says nothing about `initialize`, and [`ClientError::Gone`].
+    pub async fn probe(&self, patience: Duration) -> Result<Probed, ClientError> {
         *self.era.lock() = Some(Era::Stateless);
         let answer = self.ask("server/discover", None, patience).await;
-        let stateless = match answer {
-            Ok(answer) => {
-                let stateless = is_stateless(&answer);
-                if stateless {
-                    self.note_offers(&answer);
-                }
-                stateless
-            }
-            Err(error) => {
-                *self.era.lock() = None;
-                return Err(error);
-            }
-        };
-        *self.era.lock() = stateless.then_some(Era::Stateless);
-        Ok(stateless)
+        let probed = answer.as_ref().map_or(Probed::Stateful, Probed::of);
+        *self.era.lock() = (probed == Probed::Stateless).then_some(Era::Stateless);
+        let answer = answer?;
+        if probed == Probed::Stateless {
+            self.note_offers(&answer);
+        }
+        Ok(probed)
     }
 
     /// Opens a stateful session: sends `initialize`, waits up to `patience` for the answer, and sends
@@ -404,15 +407,31 @@ impl Client {
     }
 }
 
-fn is_stateless(answer: &Message) -> bool {
-    let mut eras = crate::mcp::Eras::default();
-    eras.observe(crate::mcp::Direction::ToClient, answer, Some("server/discover"));
-    eras.server.era == Some(Era::Stateless)
+impl Probed {
+    fn of(answer: &Message) -> Self {
+        let path: &[&str] = match answer.kind() {
+            Kind::Failure { .. } => match answer.outcome(&["code"]) {
+                Some(b"-32022") => &["data", "supported"],
+                // HeaderMismatch and MissingRequiredClientCapability (2026-07-28).
+                Some(b"-32020" | b"-32021") => return Self::Stateless,
+                _ => return Self::Stateful,
+            },
+            _ => &["supportedVersions"],
+        };
+        let named = versions(answer, path);
+        let speaks = |era| named.iter().filter_map(|name| Revision::parse(name)).any(|v| v.era() == era);
+        match (speaks(Era::Stateless), named.is_empty() || speaks(Era::Stateful)) {
+            (true, _) => Self::Stateless,
+            (false, true) => Self::Stateful,
+            (false, false) => Self::Other(named.join(", ")),
+        }
+    }
 }
 
 fn refused(method: &str, answer: &Message) -> ClientError {
-    let why = answer.outcome(&["message"]).map(|why| String::from_utf8_lossy(why).into_owned());
-    ClientError::Refused(method.to_owned(), why.unwrap_or_default())
+    let why = answer.outcome(&["message"]).and_then(json_text::unescape).unwrap_or_default();
+    let code = answer.outcome(&["code"]).map(|code| format!(" ({})", String::from_utf8_lossy(code)));
+    ClientError::Refused(method.to_owned(), format!("{why}{}", code.unwrap_or_default()))
 }
 
 fn info() -> Value {

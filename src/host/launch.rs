@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Backend, Host, RestartServer, SharedServer};
-use crate::client::{Attendance, Client, ClientError};
+use crate::client::{Attendance, Client, ClientError, PROBE_PATIENCE, Probed};
 use crate::log::SessionId;
 use crate::log::record::Level;
 use crate::mcp::Era;
@@ -94,18 +94,14 @@ pub fn launch(
                 then(client);
             }
             Err(_) if host.is_ending() => {}
-            // Servers exist that die of a request before `initialize`, or never answer it: after a failed
-            // probe, replace the process and begin with `initialize`.
-            Err(error) if era.is_none() && client.era().is_none() => {
+            // Servers exist that die of a request before `initialize`: start another process, and begin with
+            // `initialize`. A server that is alive is left alone, since it may be installing itself.
+            Err(error) if era.is_none() && client.era().is_none() && process.ended().is_some() => {
                 host.note(
                     id,
                     Level::Info,
                     format!("no answer to server/discover ({error}); starting it once more with initialize"),
                 );
-                process.terminate().await;
-                if host.is_ending() {
-                    return;
-                }
                 let again = Launch { era: Some(Era::Stateful), ..launch };
                 if let Err(error) = self::launch(&host, again, then) {
                     host.note(id, Level::Error, error.to_string());
@@ -140,9 +136,16 @@ pub async fn greet(client: &Client, era: Option<Era>) -> Result<(), ClientError>
     match era {
         Some(Era::Stateful) => client.initialize(GREETING_TIMEOUT).await,
         Some(Era::Stateless) => client.probe(GREETING_TIMEOUT).await.map(|_| client.assume_stateless()),
-        None => match client.probe(crate::client::PROBE_PATIENCE).await? {
-            true => Ok(()),
-            false => client.initialize(GREETING_TIMEOUT).await,
+        None => match client.probe(PROBE_PATIENCE).await {
+            Ok(Probed::Stateless) => Ok(()),
+            Ok(Probed::Other(versions)) => Err(ClientError::Refused(
+                "server/discover".into(),
+                format!("it speaks {versions}, and none of the revisions that shadowcat speaks"),
+            )),
+            // Neither an error nor silence says anything about `initialize`: the server may still be
+            // starting, or know nothing of the probe.
+            Ok(Probed::Stateful) | Err(ClientError::Silent(..)) => client.initialize(GREETING_TIMEOUT).await,
+            Err(error) => Err(error),
         },
     }
 }

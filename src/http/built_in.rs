@@ -1,10 +1,11 @@
 //! The built-in client of an HTTP server: a client of lines on a bridge.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bridge::Bridge;
 use super::service::ProxyService;
-use crate::client::{Attendance, Client};
+use crate::client::{Attendance, Client, ClientError};
 use crate::host::launch::greet;
 use crate::log::record::{Level, SessionId};
 use crate::mcp::Era;
@@ -20,14 +21,31 @@ pub struct BuiltInClient {
     pub attendance: Attendance,
 }
 
+/// A built-in client that is connected to an HTTP server.
+pub struct ConnectedClient {
+    /// The client.
+    pub client: Arc<Client>,
+    bridge: Arc<Bridge>,
+}
+
+/// Time limit for telling the server that the session is over.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl ConnectedClient {
+    /// Ends the streams of the client, and deletes its session at the server.
+    pub async fn leave(&self) {
+        self.bridge.close(LEAVE_TIMEOUT).await;
+    }
+}
+
 impl ProxyService {
     /// Connects a built-in client to the server, through this service as any other client. After the
-    /// handshake `then` is called with the client.
+    /// handshake `then` is called with the client, or with the reason why there is none.
     pub fn connect(
         self: &Arc<Self>,
         client: BuiltInClient,
-        then: impl FnOnce(Arc<Client>) + Send + 'static,
-    ) -> Arc<Client> {
+        then: impl FnOnce(Result<Arc<Client>, ClientError>) + Send + 'static,
+    ) -> ConnectedClient {
         /// Capacity of each pipe between the client and its bridge, in chunks.
         const PIPE_CHUNKS: usize = 64;
         let BuiltInClient { headers, era, attendance } = client;
@@ -39,20 +57,21 @@ impl ProxyService {
         let root = std::env::current_dir().unwrap_or_else(|_| "/".into());
         let client = Client::start(to_bridge, from_bridge, root, attendance, limit);
         bridge.speaks_for(Arc::clone(&client));
-        tokio::spawn(bridge.run(from_client, limit));
+        tokio::spawn(Arc::clone(&bridge).run(from_client));
         let greeting = Arc::clone(&client);
         tokio::spawn(async move {
             match greet(&greeting, era).await {
                 Ok(()) => {
                     greeting.list_all().await;
-                    then(greeting);
+                    then(Ok(greeting));
                 }
                 Err(error) => {
                     let text = format!("our own client found no server: {error}");
                     host.note(SessionId(0), Level::Error, text);
+                    then(Err(error));
                 }
             }
         });
-        client
+        ConnectedClient { client, bridge }
     }
 }

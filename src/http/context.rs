@@ -48,6 +48,10 @@ pub(super) trait EndSession: Send + Sync {
 #[derive(Clone)]
 pub struct OfClient(pub Arc<Client>);
 
+/// Request extension that marks the requests of this program's own client, whose answers are decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnRequest;
+
 /// Author, in the log, of messages whose ids are mapped onto a shared server.
 const REMAP: &str = "remap";
 

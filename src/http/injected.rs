@@ -110,6 +110,7 @@ async fn exchange(
         open_to_us: false,
     });
     let secret = http_session.has_secret_endpoint();
+    let recorded = facts::recorded(&sessions.context.cleaner, &head.headers);
     let relay = Relay {
         sessions: Arc::clone(sessions),
         http_session: Arc::clone(http_session),
@@ -117,6 +118,7 @@ async fn exchange(
         queue: nowhere,
         facts: facts::ExchangeFacts::new(&sessions.context.cleaner, lane, &described, secret),
         head,
+        recorded,
         rewrite: None,
         op: None,
     };

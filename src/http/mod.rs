@@ -23,7 +23,7 @@ mod service;
 mod sessions;
 
 pub use bridge::Bridge;
-pub use built_in::BuiltInClient;
+pub use built_in::{BuiltInClient, ConnectedClient};
 pub use call::{Answer, AnswerBody, Call, CallBody, CallService, Calling, HttpUpstream, StreamItem};
-pub use context::{OfClient, RequestContext};
+pub use context::{OfClient, OwnRequest, RequestContext};
 pub use service::{ProxyOptions, ProxyService};

@@ -37,6 +37,8 @@ pub struct Relay {
     pub facts: ExchangeFacts,
     /// The head of the response.
     pub head: http::response::Parts,
+    /// The headers as they are recorded.
+    pub recorded: Headers,
     /// The rewrite of the upstream's address into ours, where that is asked for.
     pub rewrite: Option<Rewrite>,
     /// The operation of the request.
@@ -52,7 +54,7 @@ pub type BrokenOff = String;
 
 impl Relay {
     fn headers(&self) -> Headers {
-        facts::recorded(&self.sessions.context.cleaner, &self.head.headers)
+        Arc::clone(&self.recorded)
     }
 
     fn http(&self) -> Box<Http> {

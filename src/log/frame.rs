@@ -137,11 +137,15 @@ impl Flags {
     /// A response that spells the id differently than its request.
     pub const RESPELLED: Self = Self(8);
 
-    const NAMES: [(Self, &'static str); 4] = [
+    /// A response whose id is not that of its request, which its HTTP exchange tells.
+    pub const MISMATCHED: Self = Self(16);
+
+    const NAMES: [(Self, &'static str); 5] = [
         (Self::LATE, "late"),
         (Self::ORPHAN, "orphan"),
         (Self::DUPLICATE, "duplicate"),
         (Self::RESPELLED, "respelled"),
+        (Self::MISMATCHED, "mismatched"),
     ];
 
     /// Returns `true` if all flags of `other` are set.
@@ -167,7 +171,7 @@ impl Flags {
 
     /// Returns the flags of a number that [`Flags::bits`] returned; unknown bits are ignored.
     pub fn from_bits(bits: u8) -> Self {
-        Self(bits & 15)
+        Self(bits & 31)
     }
 
     /// Returns the words of tapes and of the query language for the flags that are set.

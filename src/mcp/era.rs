@@ -59,6 +59,13 @@ fn text(token: Option<&[u8]>) -> Option<String> {
     json::unescape(token?).map(|text| text.into_owned())
 }
 
+/// Returns the strings of the list at `path` in a result or error, such as the versions that a server
+/// supports.
+pub fn versions(message: &Message, path: &[&str]) -> Vec<String> {
+    let Some(list) = message.outcome(path) else { return Vec::new() };
+    json::elements(list, 0..list.len()).filter_map(|span| text(Some(&list[span]))).collect()
+}
+
 fn client_evidence(message: &Message) -> Option<SideEra> {
     let Kind::Request { method, .. } = message.kind() else { return None };
     if method == "initialize" {
@@ -89,9 +96,19 @@ fn server_evidence(message: &Message, answers: Option<&str>) -> Option<SideEra> 
                 Some(SideEra { era: Some(Era::Stateless), version: None })
             }
         },
-        // HeaderMismatch, MissingRequiredClientCapability and UnsupportedProtocolVersion (2026-07-28).
-        Kind::Failure { .. } => matches!(message.outcome(&["code"])?, b"-32020" | b"-32021" | b"-32022")
-            .then_some(SideEra { era: Some(Era::Stateless), version: None }),
+        Kind::Failure { .. } => match message.outcome(&["code"])? {
+            // HeaderMismatch and MissingRequiredClientCapability (2026-07-28).
+            b"-32020" | b"-32021" => Some(SideEra { era: Some(Era::Stateless), version: None }),
+            // UnsupportedProtocolVersion: the newest version that the server names tells its era.
+            b"-32022" => {
+                let newest = versions(message, &["data", "supported"]).into_iter().max();
+                match newest.as_deref().map(Era::of_version) {
+                    Some(Era::Stateful) => None,
+                    _ => Some(SideEra { era: Some(Era::Stateless), version: newest }),
+                }
+            }
+            _ => None,
+        },
         _ => None,
     }
 }

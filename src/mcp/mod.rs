@@ -3,6 +3,7 @@
 pub mod compose;
 pub mod decimal;
 pub mod era;
+pub mod handshake;
 pub mod id;
 pub mod id_map;
 pub mod json;

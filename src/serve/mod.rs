@@ -64,6 +64,7 @@ impl HttpAdapter {
     /// stateful era at a time.
     pub fn new(host: Arc<Host>, name: String, spec: Spec, max_sessions: usize) -> Arc<Self> {
         let address = ServerAddress {
+            proxy: None,
             origin: "http://localhost".into(),
             authority: "localhost".into(),
             path: ENDPOINT.into(),

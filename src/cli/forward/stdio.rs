@@ -102,6 +102,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) -> Result<ExitCode, Failure> {
     /// Capacity of each pipe between the standard streams and the bridge, in chunks.
     const PIPE_CHUNKS: usize = 64;
+    /// Time limit for telling the server that the session is over.
+    const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
     let log = record.log();
     let mut recorder = record.record(&log, &[target(url)]);
     let breakpoints = record.breakpoints(&log);
@@ -110,7 +112,8 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let control = socket::serve(&engine, record, recorder.as_ref(), "forward stdio", &[target(url)], None);
     let (upstream, _) = way.connect(url, false, &host).await?;
     let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-    let service = service(&host, upstream, nobody, record.name.as_deref(), ProxyOptions::default());
+    let options = ProxyOptions { explains: true, ..ProxyOptions::default() };
+    let service = service(&host, upstream, nobody, record.name.as_deref(), options);
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
     let (mut input, mut output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let (mut to_bridge, from_client) = memory::pipe(PIPE_CHUNKS);
@@ -122,30 +125,47 @@ async fn bridge(url: &str, way: &UpstreamArguments, record: &record::Recording) 
     let writing = move || io::copy(&mut from_bridge, &mut output);
     let written = std::thread::Builder::new().name("stdout".into()).spawn(writing).map_err(Failure::peer)?;
     let bridge = Bridge::new(Arc::clone(&service), to_client, way.headers()?);
-    let interrupted = tokio::select! {
-        () = Arc::clone(&bridge).run(from_client, record.bounds.inspect_limit) => None,
-        // Reading does not tell a client that is gone from a silent one: poll for the hang-up of
-        // stdout.
-        () = hung_up(&watched) => Some(None),
-        signal = signals.recv() => Some(signal),
+    // A strong reference would keep the writer of stdout from its end.
+    let ending = Arc::downgrade(&bridge);
+    let ended = async |patience: Duration| {
+        if let Some(bridge) = ending.upgrade() {
+            bridge.close(patience).await;
+        }
     };
-    if interrupted.is_some() {
-        bridge.leave().await;
-    }
-    drop(bridge);
-    service.close("the client ended");
-    if interrupted.is_none() {
-        // A writer that fails has lost its client; ignore the error.
-        let _ = tokio::task::spawn_blocking(move || written.join()).await;
+    let work = async {
+        // Reading does not tell a client that is gone from a silent one: poll for the hang-up of stdout.
+        tokio::select! {
+            () = bridge.run(from_client) => {}
+            () = hung_up(&watched) => {}
+        }
+        ended(DELETE_TIMEOUT).await;
+        service.close("the client ended");
+        // The writer ends with the last task of the bridge; one that fails has lost its client.
+        tokio::select! {
+            _ = tokio::task::spawn_blocking(move || written.join()) => {}
+            () = hung_up(&watched) => {}
+        }
+    };
+    let signal = tokio::select! {
+        () = work => None,
+        signal = signals.recv() => signal,
+    };
+    if signal.is_some() {
+        // The official SDKs kill two seconds after their signal, and a second signal does not wait.
+        tokio::select! {
+            () = ended(DELETE_TIMEOUT / 2) => {}
+            _ = signals.recv() => {}
+        }
+        service.close("stopped by a signal");
     }
     if let Some(recorder) = &mut recorder {
         recorder.finish();
     }
     socket::close(control).await;
-    match interrupted {
+    match signal {
         // The thread that reads may be blocked in its read; only the end of the process ends it.
-        None | Some(None) => std::process::exit(0),
-        Some(Some(signal)) => exit_as(ProcessExit::Signal(signal as i32)),
+        None => std::process::exit(0),
+        Some(signal) => exit_as(ProcessExit::Signal(signal as i32)),
     }
 }
 

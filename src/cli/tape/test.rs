@@ -200,9 +200,10 @@ async fn rehearse(
     if let Some(upstream) = &arguments.upstream {
         let (server, _) = arguments.way.connect(upstream, false, host).await?;
         let nobody = Guard::new(std::net::Ipv4Addr::LOCALHOST.into(), &[]);
-        let service = service(host, server, nobody, Some(name), ProxyOptions::default());
+        let options = ProxyOptions { explains: true, ..ProxyOptions::default() };
+        let service = service(host, server, nobody, Some(name), options);
         let bridge = Bridge::new(Arc::clone(&service), to_client, arguments.way.headers()?);
-        let running = tokio::spawn(bridge.run(from_client, record::INSPECT_LIMIT));
+        let running = tokio::spawn(bridge.run(from_client));
         let outcome = rehearsal.run().await;
         // The bridge ends by itself, since its client is gone.
         let _ = running.await;

@@ -184,7 +184,9 @@ async fn stand_before(stand: Stand, appearance: Appearance) -> Result<ExitCode, 
     let appearance = Appearance { waiting: Some(format!("clients connect to {url}")), ..appearance };
     let showing = Showing { host: &host, engine, recorder, appearance, returns_home: false };
     let then = async || {
-        drop(client);
+        if let Some(client) = &client {
+            client.leave().await;
+        }
         service.close("the screen was closed");
         drop(stop);
         // No time-out is needed: the listener bounds its shutdown itself.

@@ -14,6 +14,7 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::call::CallService;
+use super::context::OwnRequest;
 use super::facts::{self, ExchangeFacts};
 use super::injected;
 use super::sessions::{FoundSession, HttpSession, HttpSessions};
@@ -70,6 +71,8 @@ pub struct Exchange {
     left: Option<u64>,
     /// The rewrite between our address and the upstream's.
     rewrite: Option<Rewrite>,
+    /// Set to take the content coding off the answer, for our own client.
+    decodes: bool,
     finished: bool,
 }
 
@@ -116,7 +119,9 @@ impl Exchange {
         let rewrite = dialled
             .filter(|_| shared.rewrites)
             .map(|host| Rewrite::new(format!("http://{host}"), shared.upstream.address().origin.clone()));
+        let decodes = parts.extensions.get::<OwnRequest>().is_some();
         Self {
+            decodes,
             shared: Arc::clone(shared),
             http_session,
             parts,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::{Exchange, ReceivedRequest, reply};
 use crate::http::call::{Answer, AnswerBody};
+use crate::http::facts;
 use crate::http::fit::{add, fit, fit_chunked};
 use crate::http::relay::{BrokenOff, Relay};
 use crate::log::operation::Correlation;
@@ -17,6 +18,7 @@ use crate::log::record::{Channel, LaneId, Level};
 use crate::mcp::{Direction, Id};
 use crate::session::{Lane, LaneForm, Receipt};
 use crate::transport::QueuedWrite;
+use crate::transport::http::coding::{self, Decoder};
 use crate::transport::http::{Cut, HttpBody, full, headers, nothing};
 
 impl Exchange {
@@ -29,6 +31,8 @@ impl Exchange {
         let Answer { mut head, body } = answer;
         let id = asked.id.clone();
         self.learn(&head);
+        let recorded = facts::recorded(&self.shared.sessions.context.cleaner, &head.headers);
+        let body = if self.decodes { decode(&mut head, body) } else { body };
         let is_stream = body.is_stream(&head.headers) && self.parts.method != Method::HEAD;
         let lane = self.open_response(&asked, is_stream);
         let opens = is_stream && self.parts.method == Method::GET;
@@ -43,6 +47,7 @@ impl Exchange {
             queue: Arc::clone(&self.to_client),
             facts: asked.facts,
             head: head.clone(),
+            recorded,
             rewrite: self.rewrite.clone(),
             op: asked.op,
         };
@@ -195,6 +200,19 @@ impl Exchange {
         let line = crate::mcp::compose::failure(id, i64::from(status.as_u16()), why);
         self.finish();
         reply::plain(status, line)
+    }
+}
+
+/// Takes the content coding off an answer to our own client, which has asked for one. A coding that it did
+/// not ask for stays.
+fn decode(head: &mut Parts, body: AnswerBody) -> AnswerBody {
+    match (body, Decoder::of(&head.headers)) {
+        (AnswerBody::Http(body), Ok(Some(decoder))) => {
+            head.headers.remove(CONTENT_ENCODING);
+            head.headers.remove(CONTENT_LENGTH);
+            AnswerBody::Http(coding::decoded(body, decoder))
+        }
+        (body, _) => body,
     }
 }
 

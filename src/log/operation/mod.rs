@@ -120,7 +120,15 @@ impl OperationTracker {
             }
             Kind::Response { id, .. } | Kind::Failure { id: Some(id), .. } => {
                 let key = Key { direction: direction.reverse(), lane, id: id.clone() };
-                self.response(key, message)
+                match correlation {
+                    // Over HTTP an exchange is a correlation of its own, whatever the id says.
+                    Correlation::Of(op)
+                        if !self.open.contains_key(&key) && !self.ended.contains_key(&key) =>
+                    {
+                        self.mismatched(op, key, message)
+                    }
+                    _ => self.response(key, message),
+                }
             }
             // Over HTTP, an error without an id answers the request of its exchange.
             Kind::Failure { id: None, .. } => match correlation {
@@ -242,15 +250,26 @@ impl OperationTracker {
 
     /// Links an error response without an id, which answers the request of `op`.
     fn failure(&mut self, op: OpId, message: &Message) -> Observed {
-        let asked = |(key, open): (&Key, &Vec<Open>)| {
-            open.iter()
-                .any(|open| open.operation.id == op)
-                .then(|| Key { id: open[0].spelled.clone(), ..key.clone() })
-        };
-        match self.open.iter().find_map(asked) {
+        match self.key_of(op) {
             Some(key) => self.response(key, message),
             None => flagged(Role::Response, Flags::ORPHAN),
         }
+    }
+
+    /// Links a response in the exchange of `op` that names the unknown request `named`.
+    fn mismatched(&mut self, op: OpId, named: Key, message: &Message) -> Observed {
+        let Some(key) = self.key_of(op) else { return self.response(named, message) };
+        let mut observed = self.response(key, message);
+        observed.link.flags = observed.link.flags.with(Flags::MISMATCHED);
+        observed
+    }
+
+    /// Returns the key of the open request of an operation.
+    fn key_of(&self, op: OpId) -> Option<Key> {
+        self.open.iter().find_map(|(key, open)| {
+            let open = open.iter().find(|open| open.operation.id == op)?;
+            Some(Key { id: open.spelled.clone(), ..key.clone() })
+        })
     }
 
     fn response(&mut self, key: Key, message: &Message) -> Observed {

@@ -25,7 +25,8 @@ use tokio::runtime::Handle;
 use self::parts::{ProcessInput, ProcessOutput, SavedHandshake};
 use self::streams::{RestartingOutput, Stderr, Stdin};
 use crate::log::record::{Level, Seq};
-use crate::mcp::{Direction, Id, Message, compose};
+use crate::mcp::handshake::changed_lists;
+use crate::mcp::{Direction, Id, Message};
 use crate::session::{Receipt, Session};
 use crate::stdio::link::{self, StartedServer};
 use crate::transport::QueuedWrite;
@@ -56,7 +57,7 @@ struct State {
     /// Pipe end whose drop interrupts the readers of the process's streams.
     waker: Option<PipeWriter>,
     /// Handshake of the client, for its repetition.
-    greeting: SavedHandshake,
+    handshake: SavedHandshake,
     /// Frames that were written to the process and may be unanswered.
     written: BTreeSet<Seq>,
     /// Number of frames in `written` above which answered ones are removed.
@@ -136,7 +137,7 @@ impl RestartableServer {
                 output: Some(ProcessOutput { stream: stdout, wake: Arc::clone(&wake) }),
                 errors: Some(ProcessOutput { stream: stderr, wake }),
                 waker: Some(waker),
-                greeting: SavedHandshake::default(),
+                handshake: SavedHandshake::default(),
                 written: BTreeSet::new(),
                 remembers: MIN_REMEMBERED,
                 since: 0,
@@ -240,7 +241,7 @@ impl RestartableServer {
             state.waker = Some(waker);
             self.reading.store(Reading::Idle as u8, Ordering::Relaxed);
             state.since = self.session().map_or(0, |session| session.last());
-            let line = state.greeting.initialize.as_ref().map(|(line, _)| line.clone());
+            let line = state.handshake.messages.initialize().map(|message| message.raw().clone());
             let id = line.as_ref().and_then(|line| Message::parse(line.clone()).id().cloned());
             state.phase = match id {
                 Some(id) if !client_waits => Phase::Greeting(id),
@@ -308,7 +309,7 @@ impl RestartableServer {
         let Some(session) = self.session() else { return false };
         let (written, initialize) = {
             let mut state = self.state.lock();
-            let initialize = state.greeting.initialize.as_ref().map(|(_, frame)| *frame);
+            let initialize = state.handshake.messages.initialize().map(|_| state.handshake.frame);
             (std::mem::take(&mut state.written), initialize)
         };
         let mut owes_greeting = false;
@@ -320,7 +321,7 @@ impl RestartableServer {
                     continue;
                 }
                 // The client has to repeat the handshake.
-                self.state.lock().greeting = SavedHandshake::default();
+                self.state.lock().handshake = SavedHandshake::default();
             }
             session.fail(request, why);
         }
@@ -365,7 +366,10 @@ impl RestartableServer {
     fn greeted(&self, answer: &Message) {
         let (input, initialized) = {
             let state = self.state.lock();
-            (Arc::clone(&state.input), state.greeting.initialized.clone())
+            (
+                Arc::clone(&state.input),
+                state.handshake.messages.initialized().map(|message| message.raw().clone()),
+            )
         };
         if let Some(line) = initialized {
             // The write does not block, since the input holds nothing else yet. The reader notices a process
@@ -379,17 +383,10 @@ impl RestartableServer {
             return;
         }
         let Some(session) = self.session() else { return };
-        for (list, method) in [
-            ("tools", "notifications/tools/list_changed"),
-            ("prompts", "notifications/prompts/list_changed"),
-            ("resources", "notifications/resources/list_changed"),
-        ] {
-            // The lists of the new process may differ from those of the old one.
-            if answer.outcome(&["capabilities", list, "listChanged"]) == Some(b"true") {
-                let line = compose::notification(method, None);
-                // A client that is gone needs no notification; ignore the error.
-                let _ = session.inject(Direction::ToClient, &line);
-            }
+        // The lists of the new process may differ from those of the old one.
+        for line in changed_lists(answer) {
+            // A client that is gone needs no notification; ignore the error.
+            let _ = session.inject(Direction::ToClient, &line);
         }
     }
 }

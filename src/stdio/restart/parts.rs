@@ -3,12 +3,11 @@
 use std::io::{self, PipeReader};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::MAX_GREETING_BYTES;
 use crate::log::record::Seq;
 use crate::mcp::Message;
+use crate::mcp::handshake::Handshake;
 use crate::session::Receipt;
 use crate::transport::stdio::Blocking;
 use crate::transport::{QueuedWrite, Sink};
@@ -24,18 +23,16 @@ pub struct ProcessOutput {
     pub wake: Arc<PipeReader>,
 }
 
-/// The handshake messages of the client.
+/// The handshake of the client, and the frame of its `initialize`.
 #[derive(Default)]
 pub struct SavedHandshake {
-    /// Line of `initialize`, and its frame.
-    pub initialize: Option<(Bytes, Seq)>,
-    /// Line of `notifications/initialized`.
-    pub initialized: Option<Bytes>,
-    /// Set once the handshake is over, or the client has begun without one.
-    is_over: bool,
+    /// The messages.
+    pub messages: Handshake,
+    /// Frame of `initialize`.
+    pub frame: Seq,
 }
 
-// === impl Input ===
+// === impl ProcessInput ===
 
 impl ProcessInput {
     /// Creates the open input of a process.
@@ -64,26 +61,11 @@ impl ProcessInput {
     }
 }
 
-// === impl Greeting ===
-
 impl SavedHandshake {
     /// Remembers a written line if it belongs to the handshake.
     pub fn learn(&mut self, write: &QueuedWrite<Receipt>) {
-        if self.is_over || write.piece.is_some() || write.bytes.len() > MAX_GREETING_BYTES {
-            return;
-        }
-        let message = Message::parse(write.bytes.clone());
-        let frame = write.receipt.as_ref().map_or(0, |receipt| receipt.frame);
-        match (message.method(), &self.initialize) {
-            (Some("initialize"), None) => self.initialize = Some((write.bytes.clone(), frame)),
-            (Some("notifications/initialized"), Some(_)) => {
-                self.initialized = Some(write.bytes.clone());
-                self.is_over = true;
-            }
-            // Pings, the probe and replies may come before the handshake.
-            (Some("ping" | "server/discover"), _) | (None, _) => {}
-            (Some(_), None) => self.is_over = true,
-            (Some(_), Some(_)) => {}
+        if write.piece.is_none() && self.messages.learn(&Message::parse(write.bytes.clone())) {
+            self.frame = write.receipt.as_ref().map_or(0, |receipt| receipt.frame);
         }
     }
 }

@@ -33,7 +33,7 @@ impl Sink<Receipt> for Stdin {
             }
             return Ok(());
         }
-        writes.iter().for_each(|write| state.greeting.learn(write));
+        writes.iter().for_each(|write| state.handshake.learn(write));
         let frames = writes.iter().filter_map(|write| Some(write.receipt.as_ref()?.frame));
         state.written.extend(frames);
         if state.written.len() > state.remembers

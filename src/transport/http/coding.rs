@@ -2,9 +2,15 @@
 //! passed on unchanged.
 
 use async_compression::tokio::write::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use bytes::Bytes;
+use futures_util::stream::unfold;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::AsyncWriteExt;
+
+use super::HttpBody;
 
 /// A decoder of one content coding, which decodes a body piece by piece.
 pub enum Decoder {
@@ -78,6 +84,31 @@ impl Decoder {
         out.truncate(most);
         Ok(out)
     }
+}
+
+/// Returns a body without its content coding, decoded as it arrives.
+pub fn decoded(body: HttpBody, decoder: Decoder) -> HttpBody {
+    /// Encoded bytes per step: at most a few megabytes come out of them, whatever the coding.
+    const STEP_BYTES: usize = 4096;
+    let stream = unfold(Some((body, decoder, Bytes::new())), |state| async move {
+        let (mut body, mut decoder, mut encoded) = state?;
+        loop {
+            if encoded.is_empty() {
+                match body.frame().await? {
+                    Err(error) => return Some((Err(error), None)),
+                    Ok(frame) => encoded = frame.into_data().unwrap_or_default(),
+                }
+                continue;
+            }
+            let step = encoded.split_to(encoded.len().min(STEP_BYTES));
+            match decoder.feed(&step, usize::MAX).await {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => return Some((Ok(Frame::data(Bytes::from(out))), Some((body, decoder, encoded)))),
+                Err(error) => return Some((Err(error.into()), None)),
+            }
+        }
+    });
+    StreamBody::new(Box::pin(stream)).boxed_unsync()
 }
 
 fn broken(error: std::io::Error) -> CodingError {

@@ -26,6 +26,8 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<HttpBody>, Un
 /// The names of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
+    /// The proxy of the environment that requests go through, as `host:port`; its credentials are left out.
+    pub proxy: Option<String>,
     /// The origin, `https://host:port`, without a path.
     pub origin: String,
     /// The authority, `host:port`.

@@ -46,7 +46,7 @@ pub struct Upstream {
     /// The credentials for an HTTP proxy that forwards single requests. A proxy that provides a tunnel
     /// gets them with its `CONNECT` request instead.
     proxy_credentials: Option<HeaderValue>,
-    client: Client<HttpsConnector<Dialer>, HttpBody>,
+    client: Client<Bounded<HttpsConnector<Dialer>>, HttpBody>,
 }
 
 /// The reason why the connection to an upstream cannot be set up.
@@ -68,7 +68,7 @@ pub enum UpstreamError {
     Tls(String),
 }
 
-/// Time limit for establishing a TCP connection.
+/// Time limit for establishing a connection: TCP, the tunnel of a proxy, and TLS.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time for which an idle connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(60);
@@ -95,11 +95,17 @@ impl Upstream {
         }
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
-        direct.set_connect_timeout(Some(CONNECT));
+        // Its error names the step that failed; the limit of the whole covers the other steps.
+        direct.set_connect_timeout(Some(CONNECT - Duration::from_secs(1)));
         direct.set_nodelay(true);
         let proxies = Arc::new(Matcher::from_env());
-        let proxy = proxies.intercept(&uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP));
-        let proxy_credentials = proxy.and_then(|proxy| proxy.basic_auth().cloned());
+        let proxy = proxies.intercept(&uri);
+        let forwards = proxy.as_ref().filter(|_| uri.scheme() == Some(&Scheme::HTTP));
+        let proxy_credentials = forwards.and_then(|proxy| proxy.basic_auth().cloned());
+        let proxy = proxy.map(|proxy| {
+            let authority = proxy.uri().authority().map(|authority| authority.as_str());
+            authority.and_then(|text| text.rsplit('@').next()).unwrap_or_default().to_owned()
+        });
         let dialer = Dialer { direct, proxies };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(options)?)
@@ -114,7 +120,7 @@ impl Upstream {
             .http1_preserve_header_case(true)
             // A request is only sent again if none of it was written before its connection was closed.
             .retry_canceled_requests(true)
-            .build(connector);
+            .build(Bounded(connector));
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let origin = format!("{scheme}://{authority}");
         let address = ServerAddress {
@@ -122,6 +128,7 @@ impl Upstream {
             origin,
             authority: authority.to_string(),
             path: path.to_string(),
+            proxy,
         };
         let preserve_host = options.preserve_host;
         Ok(Arc::new(Self { scheme, authority, address, preserve_host, proxy_credentials, client }))
@@ -150,9 +157,16 @@ impl Upstream {
 
     fn unanswered(&self, error: &ClientError) -> Unanswered {
         let (authority, why) = (&self.authority, chain(error));
+        // The name that hyper-util gives the error says nothing more.
+        let why = why.strip_prefix("client error (Connect): ").unwrap_or(&why);
+        let proxy = self.address.proxy.as_ref();
+        let through = proxy.map(|proxy| format!(" through the proxy {proxy} of the environment"));
+        let through = through.unwrap_or_default();
         Unanswered::bad_gateway(match error.is_connect() {
-            true => format!("the upstream {authority} cannot be reached: {why}"),
-            false => format!("the upstream {authority} closed the connection before it responded: {why}"),
+            true => format!("the upstream {authority} cannot be reached{through}: {why}"),
+            false => {
+                format!("the upstream {authority} closed the connection{through} before it responded: {why}")
+            }
         })
     }
 }
@@ -305,6 +319,34 @@ impl tower_service::Service<Uri> for Dialer {
                 }
                 Some(proxy) => Ok(line(direct.call(proxy.uri().clone()).await?, true)),
             }
+        })
+    }
+}
+
+/// A connector with one time limit for everything before the first byte of a request.
+#[derive(Clone)]
+struct Bounded<C>(C);
+
+impl<C> tower_service::Service<Uri> for Bounded<C>
+where
+    C: tower_service::Service<Uri, Error = BodyError>,
+    C::Future: Send + 'static,
+    C::Response: 'static,
+{
+    type Response = C::Response;
+    type Error = BodyError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BodyError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = self.0.call(target);
+        Box::pin(async move {
+            tokio::time::timeout(CONNECT, connecting)
+                .await
+                .unwrap_or_else(|_| Err(format!("no connection within {CONNECT:?}").into()))
         })
     }
 }

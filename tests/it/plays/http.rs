@@ -97,6 +97,7 @@ impl OverHttp {
     pub fn new() -> Self {
         let parts = EngineParts::new();
         let address = ServerAddress {
+            proxy: None,
             origin: "http://server".into(),
             authority: "server".into(),
             path: "/mcp".into(),

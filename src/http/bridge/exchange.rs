@@ -1,0 +1,347 @@
+//! One message of the client and everything that the server says to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+
+use super::refusal::{self, Refusal};
+use super::request::Accepts;
+use super::session::Session;
+use super::{Bridge, MAX_MESSAGE_BYTES, Step, Turn};
+use crate::mcp::sse::{Event, EventPart, EventSplitter};
+use crate::mcp::{Id, Kind, Message, compose, json, remap};
+use crate::transport::http::upstream::chain;
+use crate::transport::http::{HttpBody, headers};
+
+/// Position at which an event stream ended.
+#[derive(Default)]
+pub(super) struct Position {
+    pub last: Option<String>,
+    pub retry: Option<u64>,
+    /// Set by an event that is new: its id, or its message.
+    pub moved: bool,
+}
+
+/// Wait before a stream is resumed, if the server gives no `retry` time. It doubles with each try in vain.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Maximum number of tries in a row that bring nothing.
+const MAX_VAIN: u32 = 5;
+/// Time for an answer to come on the stream of another request.
+const OTHER_STREAM: Duration = Duration::from_millis(200);
+/// Bytes that are read of a body with an error.
+const REFUSAL_BYTES: usize = 64 << 10;
+/// Time for which a body with an error is read.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Bridge {
+    /// Sends a message, passes on what the server says to it, and answers each request in it that the server
+    /// leaves unanswered.
+    pub(super) async fn exchange(self: Arc<Self>, number: u64, message: Message, mut turn: Turn) {
+        let outcome = self.post(number, &message, &mut turn).await;
+        let left = self.requests.lock().end(number);
+        let why =
+            outcome.err().unwrap_or_else(|| "the server ended its response without an answer".to_owned());
+        for id in &left {
+            self.say(&compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}")))
+                .await;
+        }
+        self.settled.notify_waiters();
+    }
+
+    async fn post(self: &Arc<Self>, number: u64, message: &Message, turn: &mut Turn) -> Result<(), String> {
+        /// Number of sessions in which a message is tried.
+        const SESSIONS: usize = 2;
+        let opens = message.method() == Some("initialize");
+        let mut session = if opens { Session::default() } else { self.session() };
+        for tried in 1.. {
+            if self.requests.lock().is_stale(message, session.number) {
+                self.note("an answer to a request of a lost session was not sent");
+                return Ok(());
+            }
+            let sent = self.send(Method::POST, Some(message), &session, Accepts::Both, None).await?;
+            turn.reached(Step::Accepted);
+            let (head, body) = sent.into_parts();
+            if head.status.is_success() {
+                return self.receive(number, &head, body, turn).await;
+            }
+            let body = read(body, REFUSAL_BYTES, REFUSAL_TIMEOUT).await;
+            let loss = match tried < SESSIONS {
+                true => self.loss(message, &session, head.status, &body).await,
+                // It is refused in a new session too: the session is not the reason.
+                false => None,
+            };
+            match loss {
+                Some(why) => session = self.replace(&session, &why).await?,
+                None => return self.refused(number, message, &head, &body).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(
+        self: &Arc<Self>,
+        number: u64,
+        head: &Parts,
+        body: HttpBody,
+        turn: &mut Turn,
+    ) -> Result<(), String> {
+        if headers::is_type(&head.headers, "text/event-stream") {
+            return self.follow(number, head, body, turn).await;
+        }
+        let body = whole(body).await?;
+        let answer = Message::parse(body.clone());
+        let answers = matches!(answer.kind(), Kind::Response { .. } | Kind::Failure { .. } | Kind::Batch(_));
+        if answers {
+            self.on_message(number, head, &answer, turn).await;
+            return Ok(());
+        }
+        // A notification or an answer is accepted with whatever body.
+        if self.requests.lock().is_settled(number) {
+            return Ok(());
+        }
+        Err(self.refusal(head, &body).text())
+    }
+
+    /// Passes on a refusal with an error of JSON-RPC as the answer to the only request; any other becomes an
+    /// error of ours.
+    async fn refused(
+        self: &Arc<Self>,
+        number: u64,
+        asked: &Message,
+        head: &Parts,
+        body: &Bytes,
+    ) -> Result<(), String> {
+        let error = Message::parse(body.clone());
+        let refusal = self.refusal(head, body);
+        if error.id().is_some() && error.id() == asked.id() && matches!(error.kind(), Kind::Failure { .. }) {
+            // The error of a handler, not of its transport: unchanged.
+            if self.requests.lock().settle(number, error.id()).is_some() {
+                self.say(error.body()).await;
+            }
+            return Ok(());
+        }
+        let is_error = matches!(error.kind(), Kind::Failure { .. });
+        let settled = if is_error { self.requests.lock().settle(number, None) } else { None };
+        if let Some(id) = settled {
+            self.say(&refusal.with_code_of(&error, &id)).await;
+            return Ok(());
+        }
+        if self.requests.lock().is_settled(number) {
+            self.note(&refusal.text());
+        }
+        Err(refusal.text())
+    }
+
+    pub(super) fn refusal<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Refusal<'a> {
+        let exchanges = self.service.exchanges();
+        refusal::Refusal {
+            head,
+            body,
+            address: exchanges.upstream.address(),
+            cleaner: &exchanges.sessions.context.cleaner,
+        }
+    }
+
+    // --- event streams
+
+    /// Passes on the events of a response, and resumes its stream until the request is answered (2025-11-25,
+    /// basic/transports, resumability; SEP-1699).
+    async fn follow(
+        self: &Arc<Self>,
+        number: u64,
+        head: &Parts,
+        body: HttpBody,
+        turn: &mut Turn,
+    ) -> Result<(), String> {
+        let session = self.session();
+        let mut position = Position::default();
+        self.stream(number, head, body, &mut position, turn).await;
+        let mut vain = 0;
+        loop {
+            if self.requests.lock().is_settled(number) {
+                return Ok(());
+            }
+            let Some(last) = position.last.clone() else {
+                // Some servers answer on the stream of another request, and end this one first.
+                if self.requests.lock().has_others(number) {
+                    tokio::time::sleep(OTHER_STREAM).await;
+                    if self.requests.lock().is_settled(number) {
+                        return Ok(());
+                    }
+                }
+                return Err("the event stream ended without an answer".to_owned());
+            };
+            if vain == MAX_VAIN {
+                return Err(format!(
+                    "the event stream ended without an answer, and {vain} tries to resume it brought nothing"
+                ));
+            }
+            let wait = position.retry.map_or(RETRY_DELAY * 2_u32.pow(vain), Duration::from_millis);
+            tokio::time::sleep(wait).await;
+            position.moved = false;
+            let resumed = self.send(Method::GET, None, &session, Accepts::Events, Some(&last)).await;
+            match resumed.map(http::Response::into_parts) {
+                Ok((head, body))
+                    if head.status.is_success() && headers::is_type(&head.headers, "text/event-stream") =>
+                {
+                    self.stream(number, &head, body, &mut position, turn).await;
+                }
+                Ok((head, body)) if head.status.is_client_error() => {
+                    let body = read(body, REFUSAL_BYTES, REFUSAL_TIMEOUT).await;
+                    let why = self.refusal(&head, &body).text();
+                    return Err(format!(
+                        "the event stream ended without an answer, and cannot be resumed: {why}"
+                    ));
+                }
+                // The server cannot be reached now.
+                Ok(_) | Err(_) => {}
+            }
+            vain = if position.moved { 0 } else { vain + 1 };
+        }
+    }
+
+    pub(super) async fn stream(
+        self: &Arc<Self>,
+        number: u64,
+        head: &Parts,
+        mut body: HttpBody,
+        position: &mut Position,
+        turn: &mut Turn,
+    ) {
+        let mut splitter = EventSplitter::new(MAX_MESSAGE_BYTES);
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            splitter.feed(&data);
+            while let Some(piece) = splitter.next_piece() {
+                if let EventPart::Event(event) = piece {
+                    self.event(number, head, event, position, turn).await;
+                }
+            }
+        }
+    }
+
+    async fn event(
+        self: &Arc<Self>,
+        number: u64,
+        head: &Parts,
+        event: Event,
+        position: &mut Position,
+        turn: &mut Turn,
+    ) {
+        if event.id.is_some() && event.id != position.last {
+            position.last.clone_from(&event.id);
+            position.moved = true;
+        }
+        position.retry = event.retry.or(position.retry);
+        if event.is_message() {
+            position.moved = true;
+            self.on_message(number, head, &Message::parse(event.data.unwrap_or_default()), turn).await;
+        }
+    }
+
+    // --- messages of the server
+
+    /// Writes a message of the server to the client. A response gets the id of the request that it answers.
+    pub(super) async fn on_message(
+        self: &Arc<Self>,
+        number: u64,
+        head: &Parts,
+        message: &Message,
+        turn: &mut Turn,
+    ) {
+        match message.kind() {
+            Kind::Batch(elements) => {
+                for element in elements {
+                    Box::pin(self.on_message(number, head, element, turn)).await;
+                }
+            }
+            Kind::Request { id, .. } => {
+                let session = self.session().number;
+                self.requests.lock().ask(id, session);
+                self.say(message.body()).await;
+            }
+            Kind::Response { .. } | Kind::Failure { .. } => {
+                let settled = self.requests.lock().settle(number, message.id());
+                if turn.wanted == Step::Answered && settled.is_some() && !message.is_error() {
+                    self.opened(head, message);
+                }
+                match settled {
+                    Some(id) if message.id().is_some_and(|given| given.same_spelling(&id)) => {
+                        self.say(message.body()).await
+                    }
+                    Some(id) => self.say(&respelled(message, &id)).await,
+                    // A second answer, or one to a cancelled request: the client knows best.
+                    None if message.id().is_some() => self.say(message.body()).await,
+                    None => self.note("an error of the server answers no request"),
+                }
+                self.settled.notify_waiters();
+                turn.reached(Step::Answered);
+            }
+            Kind::Notification { method, .. } => {
+                if method == "notifications/cancelled" {
+                    self.requests.lock().forget_asked(message);
+                }
+                self.say(message.body()).await;
+            }
+            Kind::Opaque(_) => self.say(message.body()).await,
+        }
+    }
+}
+
+/// Returns a response with the id of its request. Only the span of the id changes, if there is one.
+fn respelled(message: &Message, id: &Id) -> Bytes {
+    let body = message.body();
+    match json::member(body, 0..body.len(), "id") {
+        Some(_) => remap::answer(body, id),
+        None => {
+            let error = json::member(body, 0..body.len(), "error").map(|span| &body[span]).unwrap_or(b"null");
+            format!(r#"{{"jsonrpc":"2.0","id":{},"error":{}}}"#, id.token(), String::from_utf8_lossy(error))
+                .into()
+        }
+    }
+}
+
+/// Reads the whole of a body.
+///
+/// # Errors
+/// If it breaks off, or is longer than a message may be.
+async fn whole(mut body: HttpBody) -> Result<Bytes, String> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| format!("the server broke off its answer: {}", chain(error.as_ref())))?;
+        read.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if read.len() > MAX_MESSAGE_BYTES {
+            return Err("the answer of the server is longer than 256 MiB".to_owned());
+        }
+    }
+    Ok(read.freeze())
+}
+
+/// Reads a body of at most `most` bytes, as far as it comes in time.
+pub(super) async fn read(mut body: HttpBody, most: usize, timeout: Duration) -> Bytes {
+    let mut read = Vec::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            read.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if read.len() >= most {
+                return;
+            }
+        }
+    };
+    // The part that came is enough for a message.
+    let _ = tokio::time::timeout(timeout, reading).await;
+    read.truncate(most);
+    read.into()
+}
+
+/// Returns `true` for a status with which servers refuse a session that they do not know.
+pub(super) fn may_be_loss(status: StatusCode) -> bool {
+    // 404 is the one of the specification; 400 is that of the TypeScript SDK before `initialize` and of
+    // server-everything, 422 that of older versions of rmcp.
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
+}
