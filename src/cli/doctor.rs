@@ -99,7 +99,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let text = render(&title, &checks, arguments.output, |words| excerpt::report(words, &log, &world, None));
     output::print(&text).map_err(Failure::usage)?;
     Ok(match doctor::worst(&checks) {
-        CheckResult::Failed => ExitCode::from(FailureKind::Check as u8),
+        CheckResult::Failed | CheckResult::Unjudged => ExitCode::from(FailureKind::Check as u8),
         _ => ExitCode::SUCCESS,
     })
 }
@@ -318,6 +318,7 @@ fn text(title: &str, checks: &[Check]) -> String {
         let sign = match check.verdict {
             CheckResult::Passed => "ok  ",
             CheckResult::Warned => "warn",
+            CheckResult::Unjudged => "?   ",
             CheckResult::Failed => "FAIL",
             CheckResult::Skipped => "-   ",
         };
@@ -327,7 +328,7 @@ fn text(title: &str, checks: &[Check]) -> String {
             CheckResult::Passed | CheckResult::Skipped => {
                 text.push_str(&format!("{sign}  {}: {first}\n", check.title))
             }
-            CheckResult::Warned | CheckResult::Failed => {
+            CheckResult::Warned | CheckResult::Unjudged | CheckResult::Failed => {
                 text.push_str(&format!("{sign}  {}\n        {first}\n", check.title));
                 evidence.for_each(|line| text.push_str(&format!("        {line}\n")));
                 if let Some(fix) = &check.fix {
@@ -337,8 +338,12 @@ fn text(title: &str, checks: &[Check]) -> String {
         }
     }
     text.push_str(&format!(
-        "{} failed, {} warned, {} passed\n",
+        "{} failed{}, {} warned, {} passed\n",
         count(CheckResult::Failed),
+        match count(CheckResult::Unjudged) {
+            0 => String::new(),
+            unjudged => format!(", {unjudged} could not be judged"),
+        },
         count(CheckResult::Warned),
         count(CheckResult::Passed)
     ));

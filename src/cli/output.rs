@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::mcp::layout;
+use crate::mcp::{json, layout};
 
 /// Output format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -129,18 +129,64 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// A value for programs, as JSON text: messages of peers stay as they were spelled.
+pub struct JsonText(String);
+
+impl JsonText {
+    /// Takes a text that is JSON.
+    pub fn of(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Formats the value as YAML. Nested values are written as JSON, a subset of YAML.
+    pub fn yaml(&self) -> String {
+        self.yaml_lines("", "")
+    }
+
+    fn yaml_lines(&self, first: &str, rest: &str) -> String {
+        let text = self.0.as_bytes();
+        let members = json::members(text, 0..text.len()).enumerate().map(|(at, member)| {
+            let indent = if at == 0 { first } else { rest };
+            let key = json::unescape(&text[member.key]).unwrap_or_default().into_owned();
+            format!("{indent}{key}: {}\n", &self.0[member.value])
+        });
+        match self.0.starts_with('{') {
+            true => members.collect(),
+            false => format!("{first}{}\n", self.0),
+        }
+    }
+}
+
+impl From<Value> for JsonText {
+    fn from(value: Value) -> Self {
+        Self(value.to_string())
+    }
+}
+
 /// Prints rows as a table, or their values as a JSON or YAML array.
 ///
 /// # Errors
 /// Fails if standard output cannot be written.
-pub fn list(format: Format, header: &[&str], rows: Vec<(Vec<String>, Value)>) -> io::Result<()> {
+pub fn list(
+    format: Format,
+    header: &[&str],
+    rows: Vec<(Vec<String>, impl Into<JsonText>)>,
+) -> io::Result<()> {
     match format {
         Format::Table => print(&table(header, rows.into_iter().map(|(cells, _)| cells))),
         Format::Json => {
-            let values: Vec<Value> = rows.into_iter().map(|(_, value)| value).collect();
-            print(&(pretty(&Value::from(values)) + "\n"))
+            let values: Vec<String> = rows.into_iter().map(|(_, value)| value.into().0).collect();
+            print(&(layout::pretty(&format!("[{}]", values.join(","))) + "\n"))
         }
-        Format::Yaml => print(&rows.iter().map(|(_, value)| yaml_item(value)).collect::<String>()),
+        Format::Yaml => {
+            let items = rows.into_iter().map(|(_, value)| value.into().yaml_lines("- ", "  "));
+            print(&items.collect::<String>())
+        }
     }
 }
 
@@ -155,17 +201,4 @@ pub fn yaml(value: &Value) -> String {
 /// Formats a value as indented JSON.
 pub fn pretty(value: &Value) -> String {
     format!("{value:#}")
-}
-
-/// Formats one item of a YAML sequence. Scalars and nested values are written as JSON, a subset of
-/// YAML.
-fn yaml_item(value: &Value) -> String {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .enumerate()
-            .map(|(index, (key, value))| format!("{} {key}: {value}\n", if index == 0 { "-" } else { " " }))
-            .collect(),
-        other => format!("- {other}\n"),
-    }
 }

@@ -1,6 +1,8 @@
 //! The built-in MCP client: a real peer on a link in memory, whose messages are wire traffic like those
 //! of any other client.
 
+mod handshake;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +14,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+pub use handshake::Probed;
+use handshake::{capabilities, info, refused};
+
 use crate::log::record::Frame;
-use crate::mcp::era::versions;
-use crate::mcp::json as json_text;
 use crate::mcp::line::{LinePart, LineSplitter};
+use crate::mcp::tree::exact_value;
 use crate::mcp::{Era, Id, Kind, Message, Revision, compose};
 use crate::transport::memory::{PipeReader, PipeWriter};
 
@@ -39,17 +43,6 @@ pub struct Client {
     offered: Mutex<Option<Value>>,
     /// List methods whose result has changed and that will be called soon.
     stale: Mutex<HashSet<&'static str>>,
-}
-
-/// Result of a probe for the era that a server speaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probed {
-    /// The server speaks the stateless era.
-    Stateless,
-    /// The server does not know the probe, or names only versions of the stateful era.
-    Stateful,
-    /// The server names these versions, none of which we speak.
-    Other(String),
 }
 
 /// Source of the answers to the server's requests.
@@ -174,20 +167,30 @@ impl Client {
 
     fn note_offers(&self, answer: &Message) {
         let capabilities = answer.outcome(&["capabilities"]);
-        *self.offered.lock() = capabilities.and_then(|json| serde_json::from_slice(json).ok());
+        let offered = capabilities.and_then(|json| exact_value(json).ok());
+        // Capabilities of another shape say nothing about what the server has.
+        *self.offered.lock() = offered.filter(Value::is_object);
     }
 
     async fn list(&self, method: &str) {
         const MAX_PAGES: usize = 100;
         const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-        let mut cursor = None;
+        let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let params = cursor.map(|cursor: Value| json!({ "cursor": cursor }));
-            let Ok(page) = self.ask(method, params, LIST_TIMEOUT).await else { return };
-            let next = page.outcome(&["nextCursor"]).and_then(|next| serde_json::from_slice(next).ok());
-            match next {
-                None | Some(Value::Null) => return,
-                next => cursor = next,
+            let envelope = self.enveloped(None).map(|params| params.to_string());
+            let params = match (cursor.take(), envelope) {
+                (None, envelope) => envelope,
+                (Some(cursor), None) => Some(format!(r#"{{"cursor":{cursor}}}"#)),
+                (Some(cursor), Some(mut envelope)) => {
+                    envelope.insert_str(1, &format!(r#""cursor":{cursor},"#));
+                    Some(envelope)
+                }
+            };
+            let Ok(page) = self.ask_text(method, params, LIST_TIMEOUT).await else { return };
+            // The cursor is sent back as it was spelled, since it means something to the server only.
+            match page.outcome(&["nextCursor"]) {
+                None | Some(b"null") => return,
+                Some(next) => cursor = Some(String::from_utf8_lossy(next).into_owned()),
             }
         }
     }
@@ -242,10 +245,21 @@ impl Client {
         params: Option<Value>,
         patience: Duration,
     ) -> Result<Message, ClientError> {
+        let params = self.enveloped(params).map(|params| params.to_string());
+        self.ask_text(method, params, patience).await
+    }
+
+    /// Sends a request with these params, which are JSON, and waits for its answer.
+    async fn ask_text(
+        &self,
+        method: &str,
+        params: Option<String>,
+        patience: Duration,
+    ) -> Result<Message, ClientError> {
         let id = self.next_id();
         let (sender, answer) = oneshot::channel();
         self.pending.lock().insert(id.clone(), sender);
-        self.send_request(&id, method, params).await?;
+        self.say(compose::request_text(&id, method, params.as_deref())).await?;
         match tokio::time::timeout(patience, answer).await {
             Ok(answer) => answer.map_err(|_| ClientError::Gone),
             Err(_) => {
@@ -256,11 +270,15 @@ impl Client {
     }
 
     async fn send_request(&self, id: &Id, method: &str, params: Option<Value>) -> Result<(), ClientError> {
-        let params = match self.era() {
+        self.say(compose::request(id, method, self.enveloped(params).as_ref())).await
+    }
+
+    /// Adds the envelope of the stateless era to params, if that era is spoken.
+    fn enveloped(&self, params: Option<Value>) -> Option<Value> {
+        match self.era() {
             Some(Era::Stateless) => Some(compose::enveloped(params, &info(), &capabilities())),
             _ => params,
-        };
-        self.say(compose::request(id, method, params.as_ref())).await
+        }
     }
 
     async fn say(&self, line: Bytes) -> Result<(), ClientError> {
@@ -353,10 +371,14 @@ impl Client {
 
     /// Repeats the call whose result requires input, unless a person has to give some of the input.
     async fn give_input(&self, message: &Message) {
-        let requests: serde_json::Map<String, Value> = message
-            .outcome(&["inputRequests"])
-            .and_then(|requests| serde_json::from_slice(requests).ok())
-            .unwrap_or_default();
+        let requests = message.outcome(&["inputRequests"]).map(exact_value);
+        let requests = match requests {
+            Some(Ok(Value::Object(requests))) => requests,
+            // A server may ask for another try only.
+            None => serde_json::Map::new(),
+            // Nobody knows what was asked: leave it to the user, who sees the message.
+            Some(Ok(_) | Err(_)) => return,
+        };
         let mut responses = serde_json::Map::new();
         for (key, request) in requests {
             let answer = match request["method"].as_str() {
@@ -386,10 +408,15 @@ impl Client {
         };
         params.insert("inputResponses".into(), responses);
         params.remove("requestState");
+        let id = self.next_id();
+        self.calls.lock().insert(id.clone(), (method.clone(), Some(params.clone().into())));
+        let mut text = self.enveloped(Some(params.into())).unwrap_or_else(|| json!({})).to_string();
         if let Some(state) = asked.outcome(&["requestState"]) {
-            params.insert("requestState".into(), serde_json::from_slice(state).unwrap_or(Value::Null));
+            // The state is sent back byte for byte (2026-07-28, basic/patterns/mrtr).
+            let state = String::from_utf8_lossy(state).into_owned();
+            text.insert_str(1, &format!("\"requestState\":{state},"));
         }
-        self.call(&method, Some(params.into())).await.map(drop)
+        self.say(compose::request_text(&id, &method, Some(&text))).await
     }
 
     /// Returns the answer to an elicitation, or `None` if a person has to give it.
@@ -405,39 +432,4 @@ impl Client {
         let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
         json!({ "roots": [{ "uri": format!("file://{}", self.root.display()), "name": name }] })
     }
-}
-
-impl Probed {
-    fn of(answer: &Message) -> Self {
-        let path: &[&str] = match answer.kind() {
-            Kind::Failure { .. } => match answer.outcome(&["code"]) {
-                Some(b"-32022") => &["data", "supported"],
-                // HeaderMismatch and MissingRequiredClientCapability (2026-07-28).
-                Some(b"-32020" | b"-32021") => return Self::Stateless,
-                _ => return Self::Stateful,
-            },
-            _ => &["supportedVersions"],
-        };
-        let named = versions(answer, path);
-        let speaks = |era| named.iter().filter_map(|name| Revision::parse(name)).any(|v| v.era() == era);
-        match (speaks(Era::Stateless), named.is_empty() || speaks(Era::Stateful)) {
-            (true, _) => Self::Stateless,
-            (false, true) => Self::Stateful,
-            (false, false) => Self::Other(named.join(", ")),
-        }
-    }
-}
-
-fn refused(method: &str, answer: &Message) -> ClientError {
-    let why = answer.outcome(&["message"]).and_then(json_text::unescape).unwrap_or_default();
-    let code = answer.outcome(&["code"]).map(|code| format!(" ({})", String::from_utf8_lossy(code)));
-    ClientError::Refused(method.to_owned(), format!("{why}{}", code.unwrap_or_default()))
-}
-
-fn info() -> Value {
-    json!({ "name": "shadowcat", "title": "Shadowcat", "version": env!("CARGO_PKG_VERSION") })
-}
-
-fn capabilities() -> Value {
-    json!({ "roots": { "listChanged": false }, "sampling": {}, "elicitation": { "form": {}, "url": {} } })
 }

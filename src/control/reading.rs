@@ -14,6 +14,7 @@ use crate::log::record::Frame;
 use crate::log::subject::RowSubject;
 use crate::log::world::{FrameState, Row, SessionOverview, World};
 use crate::log::{Log, Seq, Tail};
+use crate::mcp::tree::Node;
 use crate::tape::format::write_record;
 
 /// A fold of a log that is brought up to date before it is read.
@@ -188,6 +189,9 @@ impl Reading {
     }
 }
 
+/// Maximum number of levels of a message in a list: readers of JSON refuse 128 levels.
+const MAX_LISTED_DEPTH: usize = 100;
+
 /// Returns records of a log from position `from` on, as a JSON array of lines in tape format.
 pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
     let mut array = b"[".to_vec();
@@ -205,11 +209,15 @@ pub fn records(log: &Log, from: Seq, limit: Option<usize>) -> Vec<u8> {
     array
 }
 
-/// Returns a message as JSON, or as a string if it is no JSON-RPC message.
+/// Returns a message as JSON, or as a string if it is no JSON-RPC message, or is nested so deeply that a
+/// peer could not read the list that it stands in.
 fn message(frame: &Frame) -> Value {
     let text = || Value::from(String::from_utf8_lossy(frame.message.raw()).trim_end_matches(['\n', '\r']));
     match frame.message.is_rpc() {
-        true => serde_json::from_slice(frame.message.body()).unwrap_or_else(|_| text()),
+        true => match Node::parse(frame.message.body()) {
+            Ok(node) if node.size().1 <= MAX_LISTED_DEPTH => node.to_exact_value(),
+            _ => text(),
+        },
         false => text(),
     }
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::{Check, CheckResult, Target};
 use crate::log::record::FrameKind;
 use crate::log::world::SessionOverview;
+use crate::mcp::listing::{Listed, listed};
+use crate::mcp::tree::exact_value;
 
 /// Maximum length of a tool's name that most clients take; longer names are refused or changed.
 const LONGEST_NAME: usize = 64;
@@ -16,21 +18,65 @@ const COSTLY: u64 = 10_000;
 /// Bytes per token, roughly.
 const TOKEN: u64 = 4;
 
+/// The tools of the servers, and what of their lists could not be read.
+#[derive(Default)]
+struct Tools {
+    /// Tools, each with the name of the server that offers it.
+    read: Vec<(String, Value)>,
+    /// Reasons why lists or items of them could not be read.
+    flaws: Vec<String>,
+}
+
 pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
-    let tools: Vec<(String, Value)> = target.sessions().flat_map(|session| tools(target, session)).collect();
+    let mut tools = Tools::default();
+    for session in target.sessions() {
+        tools.add(target, session);
+    }
     vec![capabilities(target), names(&tools), schemas(&tools), cost(&tools)]
 }
 
-/// Returns the tools of a session, each with the name of the server that offers it.
-fn tools(target: &Target<'_>, session: &SessionOverview) -> Vec<(String, Value)> {
-    let pages = session.list("tools/list", u64::MAX);
-    let read = |seq: &u64| {
-        let record = target.log.get(*seq)?;
-        let list = record.frame()?.message.outcome(&["tools"])?;
-        serde_json::from_slice::<Vec<Value>>(list).ok()
-    };
-    let name = &session.opened.name;
-    pages.iter().filter_map(read).flatten().map(|tool| (name.clone(), tool)).collect()
+impl Tools {
+    fn add(&mut self, target: &Target<'_>, session: &SessionOverview) {
+        let name = &session.opened.name;
+        for seq in session.list("tools/list", u64::MAX) {
+            let record = target.log.get(seq);
+            let Some(frame) = record.as_ref().and_then(|record| record.frame()) else {
+                self.flaws.push(format!("#{seq}: the list is no longer in the log"));
+                continue;
+            };
+            let Listed { items, flaws } = listed(&frame.message, "tools");
+            self.read.extend(items.into_iter().map(|tool| (name.clone(), tool)));
+            self.flaws.extend(flaws.into_iter().map(|flaw| format!("#{seq}: {flaw}")));
+        }
+    }
+
+    /// Returns the check for servers whose tools cannot be examined: none were listed, or none can be read.
+    fn missing(&self, id: &'static str, title: &'static str) -> Option<Check> {
+        match (self.read.is_empty(), self.flaws.is_empty()) {
+            (false, _) => None,
+            (true, true) => Some(Check::skipped(id, title, "no tools were listed")),
+            (true, false) => Some(Check::unjudged(id, title, self.flaws.clone())),
+        }
+    }
+
+    /// Adds what could not be read to a check of the tools that could.
+    fn limit(&self, check: Check) -> Check {
+        match self.flaws.is_empty() || check.verdict == CheckResult::Failed {
+            true => check,
+            false => Check::unjudged(check.id, check.title, [self.flaws.clone(), check.evidence].concat()),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 fn called(tool: &Value) -> &str {
@@ -40,12 +86,23 @@ fn called(tool: &Value) -> &str {
 fn capabilities(target: &Target<'_>) -> Check {
     let (id, title) = ("capabilities", "declared capabilities match the server");
     let mut wrong = Vec::new();
-    let mut looked = false;
+    let (mut looked, mut odd) = (false, Vec::new());
     for session in target.sessions() {
         let Some(text) = session.server.as_ref().and_then(|server| server.capabilities.as_ref()) else {
             continue;
         };
-        let declared: Value = serde_json::from_str(text).unwrap_or_default();
+        let declared = match exact_value(text.as_bytes()) {
+            Ok(declared) if declared.is_object() => declared,
+            Ok(other) => {
+                let kind = kind(&other);
+                odd.push(format!("{}: `capabilities` is {kind}, not an object", session.opened.name));
+                continue;
+            }
+            Err(error) => {
+                odd.push(format!("{}: `capabilities` cannot be read: {error}", session.opened.name));
+                continue;
+            }
+        };
         looked = true;
         for (capability, list) in
             [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
@@ -79,6 +136,10 @@ fn capabilities(target: &Target<'_>) -> Check {
             }
         }
     }
+    if !odd.is_empty() {
+        let fix = "declare `capabilities` as an object: clients refuse or ignore everything else";
+        return Check::found(id, title, CheckResult::Failed, odd, fix);
+    }
     if !looked {
         return Check::skipped(id, title, "no server has declared anything");
     }
@@ -92,14 +153,14 @@ fn capabilities(target: &Target<'_>) -> Check {
     )
 }
 
-fn names(tools: &[(String, Value)]) -> Check {
+fn names(tools: &Tools) -> Check {
     let (id, title) = ("names", "clients can call the tools by their names");
-    if tools.is_empty() {
-        return Check::skipped(id, title, "no tools were listed");
+    if let Some(missing) = tools.missing(id, title) {
+        return missing;
     }
     let mut wrong = Vec::new();
     let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for (server, tool) in tools {
+    for (server, tool) in &tools.read {
         let name = called(tool);
         *seen.entry((server, name)).or_default() += 1;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -109,23 +170,23 @@ fn names(tools: &[(String, Value)]) -> Check {
     }
     let twice = seen.iter().filter(|(_, count)| **count > 1);
     wrong.extend(twice.map(|((_, name), count)| format!("{name} is listed {count} times")));
-    Check::of(
+    tools.limit(Check::of(
         id,
         title,
         CheckResult::Warned,
         wrong,
         "model APIs accept ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
-        format!("{} tools", tools.len()),
-    )
+        format!("{} tools", tools.read.len()),
+    ))
 }
 
-fn schemas(tools: &[(String, Value)]) -> Check {
+fn schemas(tools: &Tools) -> Check {
     let (id, title) = ("schemas", "the schemas of the tools are valid");
-    if tools.is_empty() {
-        return Check::skipped(id, title, "no tools were listed");
+    if let Some(missing) = tools.missing(id, title) {
+        return missing;
     }
     let (mut wrong, mut odd) = (Vec::new(), Vec::new());
-    for (_, tool) in tools {
+    for (_, tool) in &tools.read {
         let name = called(tool);
         let schema = &tool["inputSchema"];
         if schema["type"] != "object" {
@@ -154,37 +215,37 @@ fn schemas(tools: &[(String, Value)]) -> Check {
         }
     }
     if wrong.is_empty() {
-        return Check::of(
+        return tools.limit(Check::of(
             id,
             title,
             CheckResult::Warned,
             odd,
             "keep the root a plain object, and definitions inside: several clients drop or refuse the rest",
-            format!("{} schemas", tools.len()),
-        );
+            format!("{} schemas", tools.read.len()),
+        ));
     }
     wrong.extend(odd);
     let fix = "make inputSchema a JSON Schema whose root is {\"type\": \"object\"}: clients drop the tool otherwise";
     Check::found(id, title, CheckResult::Failed, wrong, fix)
 }
 
-fn cost(tools: &[(String, Value)]) -> Check {
+fn cost(tools: &Tools) -> Check {
     let (id, title) = ("context-cost", "tool definitions are small");
-    if tools.is_empty() {
-        return Check::skipped(id, title, "no tools were listed");
+    if let Some(missing) = tools.missing(id, title) {
+        return missing;
     }
     let mut sizes: Vec<(u64, &str)> =
-        tools.iter().map(|(_, tool)| (tool.to_string().len() as u64 / TOKEN, called(tool))).collect();
+        tools.read.iter().map(|(_, tool)| (tool.to_string().len() as u64 / TOKEN, called(tool))).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     let total: u64 = sizes.iter().map(|(size, _)| size).sum();
     if total < COSTLY {
         return Check::passed(
             id,
             title,
-            format!("about {total} tokens for {} tools (bytes / 4)", tools.len()),
+            format!("about {total} tokens for {} tools (bytes / 4)", tools.read.len()),
         );
     }
-    let mut evidence = vec![format!("about {total} tokens for {} tools (bytes / 4)", tools.len())];
+    let mut evidence = vec![format!("about {total} tokens for {} tools (bytes / 4)", tools.read.len())];
     evidence.extend(sizes.iter().take(5).map(|(size, name)| format!("{name}: about {size}")));
     let fix = "shorten the heaviest descriptions and schemas, or split the server: every conversation pays for all of it";
     Check::found(id, title, CheckResult::Warned, evidence, fix)

@@ -44,6 +44,8 @@ pub enum CheckResult {
     Passed,
     /// The server works, but users will have trouble.
     Warned,
+    /// The traffic cannot be read, so that nothing is known.
+    Unjudged,
     /// The expectation is not met.
     Failed,
 }
@@ -68,6 +70,7 @@ impl CheckResult {
             Self::Skipped => "skipped",
             Self::Passed => "passed",
             Self::Warned => "warned",
+            Self::Unjudged => "unjudged",
             Self::Failed => "failed",
         }
     }
@@ -86,6 +89,12 @@ impl Check {
     /// Creates a check that had nothing to check.
     pub fn skipped(id: &'static str, title: &'static str, why: impl Into<String>) -> Self {
         Self::new(id, title, CheckResult::Skipped, vec![why.into()])
+    }
+
+    /// Creates a check that could not be judged, for these reasons.
+    pub fn unjudged(id: &'static str, title: &'static str, why: Vec<String>) -> Self {
+        let fix = "mend what cannot be read first: nothing is known about the rest";
+        Self::found(id, title, CheckResult::Unjudged, why, fix)
     }
 
     /// Creates a check that found something wrong. Repeated evidence is dropped, and long evidence is

@@ -9,6 +9,7 @@ pub fn markdown(title: &str, checks: &[Check]) -> String {
         let sign = match check.verdict {
             CheckResult::Passed => "✅",
             CheckResult::Warned => "⚠️",
+            CheckResult::Unjudged => "❓",
             CheckResult::Failed => "❌",
             CheckResult::Skipped => "➖",
         };
@@ -30,7 +31,7 @@ pub fn junit(title: &str, checks: &[Check]) -> String {
     for check in checks {
         let text = escape(&check.evidence.join("\n"));
         let inner = match check.verdict {
-            CheckResult::Failed => {
+            CheckResult::Failed | CheckResult::Unjudged => {
                 let fix = escape(check.fix.as_deref().unwrap_or_default());
                 format!("<failure message=\"{fix}\">{text}</failure>")
             }
@@ -47,7 +48,7 @@ pub fn junit(title: &str, checks: &[Check]) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}  </testsuite>\n</testsuites>\n",
         escape(title),
         checks.len(),
-        count(CheckResult::Failed),
+        count(CheckResult::Failed) + count(CheckResult::Unjudged),
         count(CheckResult::Skipped)
     )
 }

@@ -13,7 +13,7 @@ use super::controllers::Controllers;
 use super::inspected::Inspected;
 use super::verdict::Ruling;
 use crate::log::breakpoint::{Breakpoint, Snapshot};
-use crate::log::query::Query;
+use crate::log::query::{Query, Truth};
 use crate::log::record::{Channel, OpId, Origin, Role, Seq};
 use crate::mcp::{Kind, Method};
 
@@ -164,19 +164,27 @@ impl Interceptor for Breakpoints {
             return None;
         }
         let holds = |point: &&mut Breakpoint| point.enabled && (is_attended || !point.patience.is_zero());
-        let hit = state.points.iter_mut().filter(holds).find(|point| {
-            let named = vital.is_none_or(|method| point.query.names_method(method));
+        let (hit, unknown) = state.points.iter_mut().filter(holds).find_map(|point| {
+            vital.is_none_or(|method| point.query.names_method(method)).then_some(())?;
             // A batch is held whole if any of its messages matches.
-            let is_hit = || {
-                point.query.matches(&whole)
-                    || (is_batch && frame.messages().any(|message| point.query.matches(&message)))
-            };
-            named && is_hit()
+            let elements =
+                || frame.messages().filter(|_| is_batch).map(|message| point.query.judge(&message));
+            let mut unknown = None;
+            for truth in std::iter::once(point.query.judge(&whole)).chain(elements()) {
+                match truth {
+                    Truth::True => return Some((point, None)),
+                    Truth::Unknown(why) => unknown = Some(why),
+                    Truth::False => {}
+                }
+            }
+            // A message that cannot be judged must not slip by.
+            unknown.map(|why| (point, Some(why)))
         })?;
         hit.hits += 1;
-        let why = match hit.query.is_empty() {
-            true => "matches everything".to_owned(),
-            false => hit.query.text().to_owned(),
+        let why = match (hit.query.is_empty(), unknown) {
+            (true, _) => "matches everything".to_owned(),
+            (false, None) => hit.query.text().to_owned(),
+            (false, Some(why)) => format!("{} could not be judged: {why}", hit.query.text()),
         };
         let ruling = Ruling::hold(why, hit.patience);
         self.publish(&state);

@@ -77,7 +77,7 @@ impl<'a> Digest<Cow<'a, str>> {
             target: frame.message.target(),
             size: frame.message.raw().len() as u64,
             is_error: refused || frame.message.is_error(),
-            pages_on: frame.message.param(&["cursor"]).is_some(),
+            pages_on: frame.message.param(&["cursor"]).is_some_and(|cursor| cursor != b"null"),
             is_redacted: !frame.redacted.is_empty(),
             http: http.map(|http| HttpDigest {
                 exchange: http.exchange,

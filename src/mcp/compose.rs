@@ -32,6 +32,11 @@ pub mod meta {
 
 /// Composes a request.
 pub fn request(id: &Id, method: &str, params: Option<&Value>) -> Bytes {
+    request_text(id, method, params.map(Value::to_string).as_deref())
+}
+
+/// Composes a request with params that are JSON already.
+pub fn request_text(id: &Id, method: &str, params: Option<&str>) -> Bytes {
     let method = Value::from(method);
     match params {
         Some(params) => {

@@ -64,6 +64,17 @@ impl Decimal {
     }
 }
 
+impl std::fmt::Display for Decimal {
+    /// Writes the digits and the power of ten, such as `-123e-2`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        match self.digits.is_empty() {
+            true => f.write_str("0"),
+            false => write!(f, "{sign}{}e{}", self.digits, self.exponent),
+        }
+    }
+}
+
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.negative, other.negative) {

@@ -25,6 +25,10 @@ pub struct JsonPath {
     descendants: u32,
     /// Number of absolute paths inside of filters.
     absolutes: u32,
+    /// `true` if a filter compares values.
+    compares: bool,
+    /// `true` if the path contains a number that no double holds exactly.
+    has_inexact_number: bool,
 }
 
 /// The reason why a text is no path.
@@ -41,12 +45,19 @@ pub enum JsonPathError {
     Malformed(String),
 }
 
-/// The query would take too long on this document.
+/// The reason why a query was not evaluated on a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the JSONPath is too expensive for a message of {nodes} values")]
-pub struct TooExpensive {
-    /// Number of values in the document.
-    pub nodes: usize,
+pub enum Unjudged {
+    /// The query would take too long on a document of this many values.
+    #[error("the JSONPath is too expensive for a message of {nodes} values")]
+    TooExpensive {
+        /// Number of values in the document.
+        nodes: usize,
+    },
+    /// A filter compares numbers as doubles, and the document or the path has a number that no double holds
+    /// exactly.
+    #[error("a filter of the JSONPath cannot compare a number of this size exactly")]
+    Inexact,
 }
 
 impl JsonPath {
@@ -60,6 +71,7 @@ impl JsonPath {
         }
         let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
         let (mut descendants, mut absolutes) = (0, 0);
+        let (mut filters, mut compares) = (false, false);
         let bytes = text.as_bytes();
         for (at, byte) in bytes.iter().enumerate() {
             match (quote, byte) {
@@ -70,6 +82,8 @@ impl JsonPath {
                 (None, b'"' | b'\'') => quote = Some(*byte),
                 (None, b'[' | b'(') => depth += 1,
                 (None, b']' | b')') => depth = depth.saturating_sub(1),
+                (None, b'?') => filters = true,
+                (None, b'<' | b'>' | b'=') => compares |= filters,
                 (None, b'.') if bytes.get(at + 1) == Some(&b'.') => descendants += 1,
                 (None, b'$') if at > 0 => absolutes += 1,
                 _ => {}
@@ -80,16 +94,22 @@ impl JsonPath {
         }
         let path = serde_json_path::JsonPath::parse(text)
             .map_err(|error| JsonPathError::Malformed(error.to_string()))?;
-        Ok(Self { path, descendants, absolutes })
+        let has_inexact_number = compares
+            && numbers(text)
+                .any(|number| Node::parse(number.as_bytes()).is_ok_and(|number| number.has_inexact_number()));
+        Ok(Self { path, descendants, absolutes, compares, has_inexact_number })
     }
 
     /// Returns the nodes of `root` that the path selects.
     ///
     /// # Errors
-    /// [`TooExpensive`] without any work done.
-    pub fn query<'a>(&self, root: &'a Node) -> Result<Vec<&'a Node>, TooExpensive> {
-        let value = root.to_value();
+    /// [`Unjudged`] without any work done.
+    pub fn query<'a>(&self, root: &'a Node) -> Result<Vec<&'a Node>, Unjudged> {
         self.check(root.size())?;
+        if self.compares && (self.has_inexact_number || root.has_inexact_number()) {
+            return Err(Unjudged::Inexact);
+        }
+        let value = root.to_value();
         let located = self.path.query_located(&value);
         Ok(located.iter().filter_map(|node| follow(root, node)).collect())
     }
@@ -97,25 +117,36 @@ impl JsonPath {
     /// Returns the JSON Pointers (RFC 6901) of the values in `root` that the path selects.
     ///
     /// # Errors
-    /// [`TooExpensive`] without any work done.
-    pub fn pointers(&self, root: &Value) -> Result<Vec<String>, TooExpensive> {
+    /// [`Unjudged`] without any work done.
+    pub fn pointers(&self, root: &Value) -> Result<Vec<String>, Unjudged> {
         self.check(size(root))?;
+        if self.has_inexact_number {
+            return Err(Unjudged::Inexact);
+        }
         let located = self.path.query_located(root);
         Ok(located.locations().map(|location| location.to_json_pointer()).collect())
     }
 
-    fn check(&self, (nodes, depth): (usize, usize)) -> Result<(), TooExpensive> {
+    fn check(&self, (nodes, depth): (usize, usize)) -> Result<(), Unjudged> {
         let (count, depth) = (nodes as u128, depth as u128);
-        // The first `..` visits every node once, each further one all nodes above each of them; an
-        // absolute path in a filter is evaluated once for each candidate.
-        let above = depth.checked_pow(self.descendants.saturating_sub(1));
+        // The first `..` visits every node once, each further one all nodes above each of them, and each visit
+        // copies the path of its node; an absolute path in a filter is evaluated once for each candidate.
+        let above = depth.checked_pow(self.descendants);
         let repeated = count.checked_pow(self.absolutes);
         let visits = above.zip(repeated).and_then(|(a, b)| count.checked_mul(a)?.checked_mul(b));
         match visits {
             Some(visits) if visits <= MAX_VISITS => Ok(()),
-            _ => Err(TooExpensive { nodes }),
+            _ => Err(Unjudged::TooExpensive { nodes }),
         }
     }
+}
+
+/// Returns the parts of a path outside quotes that look like numbers.
+fn numbers(path: &str) -> impl Iterator<Item = &str> {
+    let outside = path.split(['"', '\'']).step_by(2);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
+    let words = outside.flat_map(move |part| part.split(move |c| !is_part(c)));
+    words.filter(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
 }
 
 /// Follows the location of a selected node in the tree that it was selected in.
@@ -174,12 +205,27 @@ mod tests {
     }
 
     #[test]
+    fn filters_do_not_compare_numbers_that_a_double_rounds() {
+        let root = Node::parse(br#"[{"id":7635481234567891235},{"id":2}]"#).unwrap();
+        let query = |path: &str| JsonPath::parse(path).unwrap().query(&root).map(|found| found.len());
+        assert_eq!(query("$[?@.id==7635481234567891236]"), Err(Unjudged::Inexact));
+        assert_eq!(query("$[?@.id==2]"), Err(Unjudged::Inexact));
+        assert_eq!(query("$[?@.id]"), Ok(2));
+        assert_eq!(query("$[*].id"), Ok(2));
+        let root = Node::parse(br#"[{"id":1},{"id":2}]"#).unwrap();
+        let query = |path: &str| JsonPath::parse(path).unwrap().query(&root).map(|found| found.len());
+        assert_eq!(query("$[?@.id==2]"), Ok(1));
+        assert_eq!(query("$[?@.id=='7635481234567891236']"), Ok(0));
+    }
+
+    #[test]
     fn work_that_would_take_too_long_is_not_begun() {
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         let root = Node::parse(deep.as_bytes()).unwrap();
         let path = JsonPath::parse("$..*..*..*..*").unwrap();
-        assert_eq!(path.query(&root).unwrap_err(), TooExpensive { nodes: 1000 });
-        JsonPath::parse("$..*..*").unwrap().query(&root).unwrap();
+        assert_eq!(path.query(&root).unwrap_err(), Unjudged::TooExpensive { nodes: 1000 });
+        JsonPath::parse("$..*..*").unwrap().query(&root).unwrap_err();
+        JsonPath::parse("$..*").unwrap().query(&root).unwrap();
         let wide = format!("[{}0]", "0,".repeat(100_000));
         let root = Node::parse(wide.as_bytes()).unwrap();
         assert!(JsonPath::parse("$[?count($..*) > 1]").unwrap().query(&root).is_err());

@@ -11,6 +11,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::compose::meta;
+use super::decimal::Decimal;
+use super::listing::listed;
 use super::message::Message;
 use super::{Kind, json};
 
@@ -51,8 +53,8 @@ impl Annotations {
         if self.tools.is_empty() && memchr::memmem::find(tools, KEY).is_none() {
             return;
         }
-        let Ok(tools) = serde_json::from_slice::<Vec<Value>>(tools) else { return };
-        for tool in tools {
+        // A tool that cannot be read keeps what is known of it.
+        for tool in listed(message, "tools").items {
             let mut found = Vec::new();
             collect(&tool["inputSchema"], &mut Vec::new(), &mut found);
             let Some(name) = tool["name"].as_str() else { continue };
@@ -146,11 +148,11 @@ pub fn compare(mirrored: &[Mirrored], find: impl Fn(&str) -> Vec<Option<String>>
 impl Mirrored {
     /// Returns `true` if the header value `found` stands for `value`.
     fn is_said(&self, found: &str, value: &str) -> bool {
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
         match self.name.as_str() {
             "mcp-protocol-version" | "mcp-method" => found == value,
             _ if self.is_number => {
-                found == value || number(found).is_some_and(|found| number(value) == Some(found))
+                found == value
+                    || Decimal::parse(found.trim()).is_some_and(|found| Decimal::parse(value) == Some(found))
             }
             _ => decode(found).is_some_and(|found| Some(found) == decode(value)),
         }

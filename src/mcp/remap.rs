@@ -86,8 +86,11 @@ pub fn is_ambiguous(request: &Message) -> bool {
     [Some(params.clone()), at(&["_meta"]), at(&["arguments"])].into_iter().flatten().any(|object| {
         let mut seen = HashSet::new();
         json::members(raw, object).any(|member| {
-            let key = json::unescape(&raw[member.key]).map(|key| key.into_owned());
-            !seen.insert(key)
+            let token = &raw[member.key];
+            let key = json::unescape(token).map(|key| key.into_owned());
+            // Different halves of a surrogate pair are read alike: compare their spelling.
+            let has_half = key.as_ref().is_some_and(|key| key.contains(char::REPLACEMENT_CHARACTER));
+            !seen.insert((key, has_half.then_some(token)))
         })
     })
 }

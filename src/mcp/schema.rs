@@ -6,6 +6,9 @@ use serde_json::Value;
 /// Maximum size of a compiled `pattern` in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
+/// Maximum number of levels of a schema: its validator is built by recursion.
+const MAX_DEPTH: usize = 128;
+
 /// A schema that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why} (at {at:?} in the schema)")]
@@ -23,10 +26,28 @@ pub struct SchemaError {
 /// # Errors
 /// [`SchemaError`] if `schema` is not a valid schema.
 pub fn validator(schema: &Value) -> Result<Validator, SchemaError> {
+    if depth(schema) > MAX_DEPTH {
+        let why = format!("the schema nests more than {MAX_DEPTH} levels, and could not be judged");
+        return Err(SchemaError { why, at: String::new() });
+    }
     jsonschema::options()
         .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
         .build(schema)
         .map_err(|error| SchemaError { why: error.to_string(), at: error.instance_path().to_string() })
+}
+
+fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(value, 1)];
+    while let Some((value, depth)) = open.pop() {
+        deepest = deepest.max(depth);
+        match value {
+            Value::Array(elements) => open.extend(elements.iter().map(|value| (value, depth + 1))),
+            Value::Object(members) => open.extend(members.values().map(|value| (value, depth + 1))),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 #[cfg(test)]

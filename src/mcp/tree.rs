@@ -2,15 +2,15 @@
 //!
 //! `serde_json::Value` refuses valid JSON (`1e400`, an escaped lone surrogate, 128 levels) and rounds
 //! numbers. A condition that fails to parse must not let a message slip by, so conditions are evaluated
-//! on this tree: numbers keep their tokens and compare exactly, lone surrogates are read as U+FFFD, and
-//! depth is bounded by [`MAX_DEPTH`] only.
+//! on this tree: numbers keep their tokens and compare exactly, strings with lone surrogates keep theirs,
+//! and depth is bounded by [`MAX_DEPTH`] only.
 
 use std::fmt;
 
 use serde_json::Value;
 
-use super::decimal::Decimal;
 use super::json::{Scanner, SyntaxError, SyntaxErrorKind, quote, unescape, utf8};
+pub use super::leaf::{HalfString, Number};
 
 /// Maximum number of nested arrays and objects.
 pub const MAX_DEPTH: usize = 1024;
@@ -24,17 +24,15 @@ pub enum Node {
     Bool(bool),
     /// A number.
     Number(Number),
-    /// A string without its escapes; a lone surrogate is U+FFFD.
+    /// A string without its escapes.
     String(String),
+    /// A string with half a surrogate pair, which no Rust string can hold.
+    HalfString(HalfString),
     /// An array.
     Array(Vec<Node>),
     /// The members of an object in their order, duplicates included.
     Object(Vec<(String, Node)>),
 }
-
-/// A JSON number, kept as its token and compared by its exact value.
-#[derive(Clone)]
-pub struct Number(Box<str>);
 
 /// The reason why a text is no tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +102,20 @@ impl Node {
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
+            Self::HalfString(half) => Some(half.text()),
             _ => None,
+        }
+    }
+
+    /// Returns the kind of the value, with its article.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) | Self::HalfString(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
         }
     }
 
@@ -136,52 +147,41 @@ impl Node {
     /// Returns the nearest `serde_json` value: of duplicate keys the last counts, and numbers that no
     /// machine type holds are rounded (to the largest double, if need be).
     pub fn to_value(&self) -> Value {
+        self.convert(&Number::to_value)
+    }
+
+    /// Returns a `serde_json` value that is equal for equal trees, and differs for others: what no machine
+    /// type holds becomes a string that spells it.
+    pub fn to_exact_value(&self) -> Value {
+        self.convert(&Number::to_exact_value)
+    }
+
+    fn convert(&self, number: &impl Fn(&Number) -> Value) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(is) => Value::Bool(*is),
-            Self::Number(number) => number.to_value(),
+            Self::Number(token) => number(token),
             Self::String(text) => Value::String(text.clone()),
-            Self::Array(elements) => elements.iter().map(Self::to_value).collect(),
+            Self::HalfString(half) => Value::String(half.spelled()),
+            Self::Array(elements) => elements.iter().map(|node| node.convert(number)).collect(),
             Self::Object(members) => {
-                members.iter().map(|(key, node)| (key.clone(), node.to_value())).collect()
+                members.iter().map(|(key, node)| (key.clone(), node.convert(number))).collect()
             }
         }
     }
-}
 
-impl Number {
-    /// Returns the token, as it is spelled in the text.
-    pub fn token(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the exact value; `None` if its exponent does not fit 64 bits.
-    pub fn value(&self) -> Option<Decimal> {
-        Decimal::parse(&self.0)
-    }
-
-    fn to_value(&self) -> Value {
-        let integer = || -> Option<Value> {
-            let signed = self.0.parse::<i64>().map(Value::from);
-            signed.or_else(|_| self.0.parse::<u64>().map(Value::from)).ok()
-        };
-        let double = || {
-            let double = self.0.parse::<f64>().unwrap_or_default();
-            Value::from(double.clamp(f64::MIN, f64::MAX))
-        };
-        integer().unwrap_or_else(double)
-    }
-}
-
-impl PartialEq for Number {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || self.value().is_some_and(|value| Some(value) == other.value())
-    }
-}
-
-impl fmt::Debug for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    /// Returns `true` if the tree contains a number that no double holds exactly.
+    pub fn has_inexact_number(&self) -> bool {
+        let mut open = vec![self];
+        while let Some(node) = open.pop() {
+            match node {
+                Self::Number(number) if !number.is_double() => return true,
+                Self::Array(elements) => open.extend(elements),
+                Self::Object(members) => open.extend(members.iter().map(|(_, node)| node)),
+                _ => {}
+            }
+        }
+        false
     }
 }
 
@@ -249,12 +249,26 @@ fn key(text: &[u8], scanner: &mut Scanner<'_>) -> Result<String, TreeError> {
 /// The value of a scanned token that is no array and no object.
 fn leaf(token: &[u8]) -> Node {
     match token.first() {
-        Some(b'"') => Node::String(unescape(token).unwrap_or_default().into_owned()),
+        Some(b'"') => {
+            let text = unescape(token).unwrap_or_default().into_owned();
+            match HalfString::of(token, &text) {
+                Some(half) => Node::HalfString(half),
+                None => Node::String(text),
+            }
+        }
         Some(b't') => Node::Bool(true),
         Some(b'f') => Node::Bool(false),
         Some(b'n') | None => Node::Null,
-        Some(_) => Node::Number(Number(String::from_utf8_lossy(token).into())),
+        Some(_) => Node::Number(Number::of(token)),
     }
+}
+
+/// Reads a JSON text as a value that is equal for equal texts (see [`Node::to_exact_value`]).
+///
+/// # Errors
+/// [`TreeError`], with the offset of the first bad byte.
+pub fn exact_value(text: &[u8]) -> Result<Value, TreeError> {
+    Node::parse(text).map(|node| node.to_exact_value())
 }
 
 impl fmt::Display for Node {
@@ -265,6 +279,7 @@ impl fmt::Display for Node {
             Self::Bool(is) => write!(f, "{is}"),
             Self::Number(number) => f.write_str(number.token()),
             Self::String(text) => f.write_str(&quote(text)),
+            Self::HalfString(half) => f.write_str(half.token()),
             Self::Array(elements) => {
                 f.write_str("[")?;
                 for (at, node) in elements.iter().enumerate() {
@@ -297,6 +312,24 @@ pub(super) mod tests {
         }
         assert_eq!(Node::parse(br#""\ud800x""#).unwrap().as_str(), Some("\u{fffd}x"));
         assert_eq!(Node::parse(b"[1e400]").unwrap().to_value()[0], Value::from(f64::MAX));
+    }
+
+    #[test]
+    fn halves_of_pairs_and_numbers_keep_their_values() {
+        let node = |text: &str| Node::parse(text.as_bytes()).unwrap();
+        assert_ne!(node(r#""\ud83d""#), node(r#""\ud83e""#));
+        assert_eq!(node(r#""\uD83Dx""#), node(r#""\ud83d\u0078""#));
+        assert_ne!(node(r#""\ud83d""#), node("\"\u{fffd}\""));
+        assert_ne!(node(r#""\\ud83d""#), node(r#""\ud83d""#));
+        assert_eq!(node(r#""\ud83d\ude00""#), node("\"😀\""));
+        assert_eq!(node(r#"["\ud83d"]"#).to_string(), r#"["\ud83d"]"#);
+        let exact = |text: &str| exact_value(text.as_bytes()).unwrap();
+        assert_ne!(exact("12345678901234567890123"), exact("12345678901234567890124"));
+        assert_eq!(exact("1E400"), exact("10E399"));
+        assert_ne!(exact("0.1"), exact("0.10000000000000000001"));
+        assert_eq!(exact("0.10"), Value::from(0.1));
+        assert_eq!(exact("9007199254740993"), Value::from(9_007_199_254_740_993_u64));
+        assert_ne!(exact(r#""\ud83d""#), exact(r#""\ud83e""#));
     }
 
     #[test]

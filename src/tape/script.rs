@@ -12,7 +12,8 @@ use crate::log::Log;
 use crate::log::record::{Facts, FrameKind, OpId, Origin, Outcome, Record, Role, Seq, SessionId};
 use crate::log::world::{FrameState, Row, World};
 use crate::mcp::remap::token;
-use crate::mcp::{Direction, Era, Id, Kind, Message};
+use crate::mcp::tree::exact_value;
+use crate::mcp::{Direction, Era, Id, Kind, Message, json};
 
 /// Messages of a recording.
 #[derive(Debug, Clone, Default)]
@@ -293,16 +294,15 @@ pub fn params(message: &Message) -> Value {
 
 /// Returns an object with the `result` or `error` of an answer; `null` if it has neither.
 pub fn outcome(message: &Message) -> Value {
-    let body: Value = read(message.body());
-    if let Value::String(_) = body {
-        return body;
-    }
-    let member = |key: &str| body.get(key).map(|value| serde_json::json!({ key: value }));
+    let body = message.body();
+    let member = |key: &str| {
+        let span = json::member(body, 0..body.len(), key)?;
+        Some(serde_json::json!({ key: read(&body[span]) }))
+    };
     member("result").or_else(|| member("error")).unwrap_or(Value::Null)
 }
 
-/// Parses JSON; a text that no value can hold (numbers out of range, lone surrogates) is returned
-/// as a string.
+/// Reads JSON for comparisons. A text that is nested too deeply to be read is a string.
 fn read(json: &[u8]) -> Value {
-    serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned().into())
+    exact_value(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned().into())
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use crate::mcp::decimal::Decimal;
 use crate::mcp::json_path::{JsonPath, JsonPathError};
 use regex::Regex;
 use serde_json::Value;
@@ -147,12 +148,15 @@ fn compare(path: &str, was: &Value, is: &Value, found: &mut Vec<Difference>) {
             let new = b.iter().enumerate().skip(a.len());
             found.extend(new.map(|(at, is)| one(format!("{path}[{at}]"), None, Some(is))));
         }
-        // 1 and 1.0 are the same number in JSON; two integers are never compared as floats, which
-        // would round large ones.
-        (Value::Number(a), Value::Number(b)) if (a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64() => {}
+        // 1 and 1.0 are the same number in JSON. Doubles would round large integers.
+        (Value::Number(a), Value::Number(b)) if decimal(a).is_some_and(|a| Some(a) == decimal(b)) => {}
         _ => found
             .push(Difference { volatile: volatile(was, is), ..one(path.to_owned(), Some(was), Some(is)) }),
     }
+}
+
+fn decimal(number: &serde_json::Number) -> Option<Decimal> {
+    Decimal::parse(&number.to_string())
 }
 
 fn member(path: &str, key: &str) -> String {

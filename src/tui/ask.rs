@@ -8,6 +8,7 @@ use super::form::Form;
 use super::text::clean;
 use crate::log::record::{Frame, Seq, SessionId};
 use crate::mcp::Kind;
+use crate::mcp::tree::exact_value;
 
 /// Questions of one frame, answered one after the other.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Questions {
     /// Reads the questions of a frame. Returns `None` if it asks for nothing that a user can give.
     /// `root` is the working directory of the server.
     pub fn new(session: SessionId, seq: Seq, frame: &Frame, root: &str) -> Option<Self> {
-        let value = |token: Option<&[u8]>| serde_json::from_slice::<Value>(token?).ok();
+        let value = |token: Option<&[u8]>| exact_value(token?).ok();
         let mut open = match frame.message.kind() {
             Kind::Request { method, .. } => {
                 let params = frame.message.params().map(|span| frame.message.slice(span));

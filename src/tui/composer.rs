@@ -1,5 +1,6 @@
 //! Composer screen: calls of what servers offer, and messages written by hand.
 
+use bytes::Bytes;
 use ratatui_textarea::TextArea;
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,8 @@ use crate::engine::Command;
 use crate::log::Log;
 use crate::log::record::{OpId, Role, Seq, SessionId};
 use crate::log::world::{Row, World};
+use crate::mcp::listing::{Listed, listed};
+use crate::mcp::tree::Node;
 use crate::mcp::{Direction, Message, json as scan, layout};
 
 /// Tool, resource or prompt that a server offers.
@@ -91,6 +94,8 @@ pub struct Composer {
     /// Mistake in the draft for which the first Ctrl-s was refused. The next one sends it all the
     /// same.
     pub confirm: Option<String>,
+    /// The reasons why lists or items of them could not be read.
+    pub flaws: Vec<String>,
     /// Frames with the lists that the offers were read from.
     made_from: Vec<Seq>,
 }
@@ -115,6 +120,7 @@ impl Default for Composer {
             draft: None,
             sent: None,
             confirm: None,
+            flaws: Vec::new(),
             made_from: Vec::new(),
         }
     }
@@ -167,8 +173,13 @@ impl Composer {
         }
         let chosen = self.offers.get(self.cursor).map(|offer| (offer.kind, offer.name.clone()));
         self.made_from = made_from;
-        self.offers =
-            pages.into_iter().flat_map(|(session, kind, seq)| offers(session, kind, seq, log)).collect();
+        self.offers.clear();
+        self.flaws.clear();
+        for (session, kind, seq) in pages {
+            let (offers, flaws) = offers(session, kind, seq, log);
+            self.offers.extend(offers);
+            self.flaws.extend(flaws);
+        }
         // A draft for a server that was restarted goes to the server that runs now.
         if let Some(Draft::Call { offer, .. }) = &mut self.draft
             && let Some(same) =
@@ -253,8 +264,10 @@ impl Composer {
                 let (text, wrong) = match as_json {
                     true => {
                         let text = text.lines().join("\n");
-                        let wrong = serde_json::from_str::<Value>(&text)
-                            .map_or_else(|_| not_json(&text), |arguments| wrong(&offer.schema, &arguments));
+                        let wrong = Node::parse(text.as_bytes()).map_or_else(
+                            |error| not_json(&text).or_else(|| Some(error.to_string())),
+                            |arguments| wrong(&offer.schema, &arguments.to_value()),
+                        );
                         (text, wrong)
                     }
                     false => match form.value() {
@@ -268,18 +281,12 @@ impl Composer {
                     self.confirm = Some(wrong);
                     return Ok(None);
                 }
-                let Ok(arguments) = serde_json::from_str::<Value>(&text) else {
-                    // The built-in client sends JSON only: inject other text without it.
-                    let name = Value::from(offer.name.as_str());
-                    let method = offer.kind.method();
-                    let line = format!(
-                        r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{{"name":{name},"arguments":{}}}}}"#,
-                        layout::one_line(&text)
-                    );
+                // The built-in client sends what it can hold exactly: inject other text without it.
+                let Some(arguments) = exactly(&text) else {
                     return Ok(Some(Command::Inject {
                         session: offer.session,
                         to: Direction::ToServer,
-                        line: line.into(),
+                        line: spelled(offer, &text),
                     }));
                 };
                 let params = match offer.kind {
@@ -374,7 +381,10 @@ pub fn not_a_message(text: &str) -> Option<String> {
 
 /// Returns the first reason why `arguments` do not match `schema`.
 fn wrong(schema: &Value, arguments: &Value) -> Option<String> {
-    let validator = crate::mcp::schema::validator(schema).ok()?;
+    let validator = match crate::mcp::schema::validator(schema) {
+        Ok(validator) => validator,
+        Err(error) => return Some(format!("the arguments could not be checked: {error}")),
+    };
     validator.iter_errors(arguments).next().map(|error| {
         let place = error.instance_path().to_string();
         let at = if place.is_empty() { String::new() } else { format!(" at {place}") };
@@ -382,12 +392,37 @@ fn wrong(schema: &Value, arguments: &Value) -> Option<String> {
     })
 }
 
-fn offers(session: SessionId, kind: OfferKind, seq: Seq, log: &Log) -> Vec<Offer> {
+/// Returns the value of a JSON text, if `serde_json` holds all of it exactly.
+fn exactly(text: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    (Node::parse(text.as_bytes()).ok()?.to_exact_value() == value).then_some(value)
+}
+
+/// Returns the line of a call with arguments that are kept as they are spelled.
+fn spelled(offer: &Offer, arguments: &str) -> Bytes {
+    let name = Value::from(offer.name.as_str());
+    let params = match offer.kind {
+        OfferKind::Resource => format!(r#""uri":{name}"#),
+        OfferKind::Tool | OfferKind::Prompt => {
+            format!(r#""name":{name},"arguments":{}"#, layout::one_line(arguments))
+        }
+    };
+    let method = offer.kind.method();
+    format!(r#"{{"jsonrpc":"2.0","id":0,"method":"{method}","params":{{{params}}}}}"#).into()
+}
+
+/// Reads the offers of a list, and the reasons why some cannot be read.
+fn offers(session: SessionId, kind: OfferKind, seq: Seq, log: &Log) -> (Vec<Offer>, Vec<String>) {
     let record = log.get(seq);
-    let list = record.as_ref().and_then(|record| record.frame()?.message.outcome(&[kind.list().1]));
-    let list: Vec<Value> = list.and_then(|list| serde_json::from_slice(list).ok()).unwrap_or_default();
-    let offer = |item: Value| {
-        let name = item[if kind == OfferKind::Resource { "uri" } else { "name" }].as_str()?.to_owned();
+    let list = record.as_ref().and_then(|record| Some(listed(&record.frame()?.message, kind.list().1)));
+    let Listed { items, mut flaws } = list.unwrap_or_default();
+    let mut offers = Vec::new();
+    for (at, item) in items.into_iter().enumerate() {
+        let key = if kind == OfferKind::Resource { "uri" } else { "name" };
+        let Some(name) = item[key].as_str().map(str::to_owned) else {
+            flaws.push(format!("result.{}[{at}] has no {key}", kind.list().1));
+            continue;
+        };
         let description = item["description"].as_str().or(item["name"].as_str()).unwrap_or_default();
         let schema = match kind {
             OfferKind::Tool => item["inputSchema"].clone(),
@@ -395,9 +430,9 @@ fn offers(session: SessionId, kind: OfferKind, seq: Seq, log: &Log) -> Vec<Offer
             OfferKind::Prompt => prompt_schema(&item["arguments"]),
         };
         let destructive = item["annotations"]["destructiveHint"] == true;
-        Some(Offer { session, kind, name, description: clean(description), schema, destructive })
-    };
-    list.into_iter().filter_map(offer).collect()
+        offers.push(Offer { session, kind, name, description: clean(description), schema, destructive });
+    }
+    (offers, flaws)
 }
 
 /// Returns a JSON Schema for the arguments of a prompt, which are a list of names; the values are

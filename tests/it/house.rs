@@ -157,14 +157,15 @@ const LAYERS: [(&str, &[&[&str]]); 5] = [
     (
         "mcp",
         &[
-            &["era", "patch", "schema", "id_map"],
+            &["era", "patch", "schema", "id_map", "handshake"],
             &["remap", "mirror"],
-            &["compose"],
+            &["compose", "listing"],
             &["message"],
             &["quirks", "sensitive"],
             &["method", "id"],
             &["json_path"],
             &["tree"],
+            &["leaf"],
             &["decimal"],
             &["sse"],
             &["layout"],

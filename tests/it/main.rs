@@ -19,6 +19,7 @@ mod http_upstream;
 mod http_verdicts;
 mod interception;
 mod mcp_agent;
+mod odd_json;
 mod parser_properties;
 mod plays;
 mod pty_terminal;

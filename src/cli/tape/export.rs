@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::progress::Bar;
 use super::redact;
-use super::{TapeName, opened, query};
+use super::{TapeName, Unjudged, opened, query};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::cli::secrets::Secrets;
@@ -58,16 +58,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         false => opened(&arguments.tape.tape)?,
     };
     let prefilter = Prefilter::new(&query, &tape.log, 1, tape.last);
+    let mut unjudged = Unjudged::default();
     let mut source = ExportSource::new(&tape, |row| {
-        query.matches(&RowSubject {
-            prefilter: Some(&prefilter),
-            ..RowSubject::new(&tape.world, row, &tape.log)
-        })
+        let subject =
+            RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&tape.world, row, &tape.log) };
+        unjudged.matches(&query, &subject)
     });
     bar.of(source.frames.len() as u64);
     source.progress = Box::new(|done| bar.at(done));
     output::write_to(arguments.output.as_deref(), &mut |out| form.write(&source, out))?;
     drop(source);
+    unjudged.say();
     bar.done();
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,8 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 use super::output::Format;
+use crate::cli::output;
+use crate::log::query::{Subject, Truth};
 use crate::log::{Query, SessionId};
 use crate::tape::library::{self, Catalog, FindError};
 use crate::tape::{OpenError, OpenedTape, Reader};
@@ -202,4 +204,38 @@ fn query(filter: &str) -> Result<Query, Failure> {
             "fields are tool: method: status: kind: dir: dur: size: body: json: and more; docs/src/queries.md lists them",
         )
     })
+}
+
+/// The frames that a filter could not be evaluated on.
+#[derive(Debug, Default)]
+struct Unjudged {
+    count: usize,
+    /// The reason at the first of them.
+    why: String,
+}
+
+impl Unjudged {
+    /// Returns `true` if `subject` matches `query`, and counts it if that is unknown.
+    fn matches(&mut self, query: &Query, subject: &dyn Subject) -> bool {
+        match query.judge(subject) {
+            Truth::True => true,
+            Truth::False => false,
+            Truth::Unknown(why) => {
+                if self.count == 0 {
+                    self.why = why;
+                }
+                self.count += 1;
+                false
+            }
+        }
+    }
+
+    /// Tells the user how many frames are missing from the result for this reason.
+    fn say(&self) {
+        match self.count {
+            0 => {}
+            1 => output::say(&format!("1 frame could not be judged: {}", self.why)),
+            count => output::say(&format!("{count} frames could not be judged; the first: {}", self.why)),
+        }
+    }
 }

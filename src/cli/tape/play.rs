@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::show::{cells, value};
-use super::{TapeName, opened, query};
+use super::{TapeName, Unjudged, opened, query};
 use crate::cli::failure::{Failure, FailureKind};
 use crate::cli::output::{self, Format};
 use crate::clock::Clock;
@@ -41,10 +41,13 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let query = query(&arguments.filter)?;
     let OpenedTape { header, world, log, .. } = opened(&arguments.tape.tape)?;
     let prefilter = Prefilter::new(&query, &log, 1, world.last);
+    let mut unjudged = Unjudged::default();
     let asked = |row: &&Row| {
-        query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) })
+        let subject = RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) };
+        unjudged.matches(&query, &subject)
     };
     let rows: Vec<Row> = world.rows.iter().filter(asked).cloned().collect();
+    unjudged.say();
     let mut player = Player::new(Clock::system(), arguments.speed);
     // Skip the time before the first frame.
     if let Some(first) = rows.first() {
@@ -59,8 +62,8 @@ pub async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                     Some(frame) => line(&cells(&world, row, frame, header.anchor)),
                     None => continue,
                 },
-                Format::Json => value(&world, row, &record, header.anchor).to_string() + "\n",
-                Format::Yaml => format!("---\n{}", output::yaml(&value(&world, row, &record, header.anchor))),
+                Format::Json => value(&world, row, &record, header.anchor).as_str().to_owned() + "\n",
+                Format::Yaml => format!("---\n{}", value(&world, row, &record, header.anchor).yaml()),
             };
             output::print(&line).map_err(Failure::usage)?;
         }

@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use super::{opened, query};
+use super::{Unjudged, opened, query};
 use crate::cli::failure::Failure;
-use crate::cli::output::{self, Format};
+use crate::cli::output::{self, Format, JsonText};
 use crate::cli::values::bytes;
 use crate::clock;
 use crate::log::record::{Frame, Record};
@@ -25,11 +23,13 @@ pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failur
     let OpenedTape { header, world, log, seal, torn, last, .. } = opened(name)?;
     let anchor = header.anchor;
     let prefilter = Prefilter::new(&query, &log, 1, last);
+    let mut unjudged = Unjudged::default();
     let rows: Vec<_> = world
         .rows
         .iter()
         .filter(|row| {
-            query.matches(&RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) })
+            let subject = RowSubject { prefilter: Some(&prefilter), ..RowSubject::new(&world, row, &log) };
+            unjudged.matches(&query, &subject)
         })
         .filter_map(|row| {
             let record = log.get(row.seq)?;
@@ -42,6 +42,7 @@ pub fn show(name: &str, filter: &str, format: Format) -> Result<ExitCode, Failur
         "SIZE", "SUMMARY",
     ];
     output::list(format, &header, rows).map_err(Failure::usage)?;
+    unjudged.say();
     if format == Format::Table {
         let total = world.rows.len();
         output::say(&format!("{shown} of {total} frames, {last} records"));
@@ -117,20 +118,21 @@ fn summary(frame: &Frame) -> String {
 
 /// Returns a frame as JSON: its line of the tape with members that the tape leaves to the reader.
 /// `anchor` is the wall time of the tape's record time zero, in microseconds since the Unix epoch.
-pub fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> Value {
-    // Programs need only one description of a frame: the line of the tape.
+pub fn value(world: &World, row: &Row, record: &Record, anchor: u64) -> JsonText {
+    // Programs need only one description of a frame: the line of the tape, as it is spelled.
     let mut line = Vec::new();
     write_record(&mut line, record, anchor.saturating_add(row.at.nanos() / 1000));
-    let mut value: Value = serde_json::from_slice(&line).unwrap_or_default();
-    if let Value::Object(members) = &mut value {
-        members.insert("method".into(), world.text(row.method).into());
-        members.insert("target".into(), world.text(row.target).into());
-        members
-            .insert("state".into(), state(world, row).split(',').filter(|word| !word.is_empty()).collect());
-        members.insert("size".into(), row.size.into());
-        members.insert("duration_ns".into(), row.duration().map(|d| d.as_nanos() as u64).into());
-        members
-            .insert("held_ns".into(), world.handling(row.seq).held.map(|held| held.as_nanos() as u64).into());
-    }
-    value
+    let state = state(world, row);
+    let words: Vec<&str> = state.split(',').filter(|word| !word.is_empty()).collect();
+    let more = serde_json::json!({
+        "method": world.text(row.method),
+        "target": world.text(row.target),
+        "state": words,
+        "size": row.size,
+        "duration_ns": row.duration().map(|d| d.as_nanos() as u64),
+        "held_ns": world.handling(row.seq).held.map(|held| held.as_nanos() as u64),
+    });
+    let line = String::from_utf8_lossy(&line);
+    let members = line.trim_end().strip_suffix('}').unwrap_or_default();
+    JsonText::of(format!("{members},{}", &more.to_string()[1..]))
 }

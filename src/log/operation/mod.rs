@@ -390,7 +390,7 @@ impl OperationTracker {
         let fits = |leg: &Leg| {
             *leg.operation.method == *method
                 && leg.operation.target.as_deref() == target.as_deref()
-                && leg.state.as_deref() == state
+                && same_text(leg.state.as_deref(), state)
                 && (state.is_some() || leg.keys == given)
         };
         let mut fitting = self.legs.iter().enumerate().filter(|(_, leg)| fits(leg)).map(|(index, _)| index);
@@ -400,6 +400,13 @@ impl OperationTracker {
         }
         self.legs.remove(index)
     }
+}
+
+/// Returns `true` if two tokens are equal, or spell the same string: many clients write a string anew.
+fn same_text(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    let text = |token: Option<&[u8]>| json::unescape(token?).map(|text| text.into_owned());
+    let half = char::REPLACEMENT_CHARACTER;
+    a == b || text(a).is_some_and(|text_a| !text_a.contains(half) && Some(text_a) == text(b))
 }
 
 fn token_id(token: &[u8]) -> Id {

@@ -33,6 +33,38 @@ pub struct QueryError {
     pub message: String,
 }
 
+/// The value of a query on a frame, in the logic of Kleene.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Truth {
+    /// The frame does not match.
+    False,
+    /// The frame matches.
+    True,
+    /// The query could not be evaluated, for this reason.
+    Unknown(String),
+}
+
+impl Truth {
+    /// Returns `end` if one of the values is it, else the first unknown value, else the opposite of `end`.
+    fn up_to(end: Self, values: impl Iterator<Item = Self>) -> Self {
+        let mut unknown = None;
+        for value in values {
+            match value {
+                value if value == end => return end,
+                Self::Unknown(why) => unknown = unknown.or(Some(why)),
+                _ => {}
+            }
+        }
+        unknown.map_or(Self::from(end == Self::False), Self::Unknown)
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
 /// The cost of evaluating a query on a frame, cheapest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cost {
@@ -230,9 +262,14 @@ impl Query {
         matches!(self.root, Expr::All)
     }
 
-    /// Returns `true` if `subject` matches the query.
+    /// Returns `true` if `subject` is known to match the query.
     pub fn matches(&self, subject: &dyn Subject) -> bool {
-        self.root.matches(subject)
+        self.judge(subject) == Truth::True
+    }
+
+    /// Evaluates the query on `subject`.
+    pub fn judge(&self, subject: &dyn Subject) -> Truth {
+        self.root.judge(subject)
     }
 
     /// Returns `true` if a term outside any negation spells out the method `method`. Only such a query may
@@ -266,20 +303,27 @@ impl Query {
 }
 
 impl Expr {
-    fn matches(&self, subject: &dyn Subject) -> bool {
+    fn judge(&self, subject: &dyn Subject) -> Truth {
         match self {
-            Self::All => true,
-            Self::And(all) => all.iter().all(|expr| expr.matches(subject)),
-            Self::Or(any) => any.iter().any(|expr| expr.matches(subject)),
-            Self::Not(expr) => !expr.matches(subject),
-            Self::Term(field, matcher) => term(*field, matcher, subject),
-            Self::Text(text) => {
+            Self::All => Truth::True,
+            Self::And(all) => Truth::up_to(Truth::False, all.iter().map(|expr| expr.judge(subject))),
+            Self::Or(any) => Truth::up_to(Truth::True, any.iter().map(|expr| expr.judge(subject))),
+            Self::Not(expr) => match expr.judge(subject) {
+                Truth::False => Truth::True,
+                Truth::True => Truth::False,
+                unknown => unknown,
+            },
+            Self::Term(Field::Json, matcher) => {
+                subject.message().map_or(Truth::False, |message| matcher.json(message.body()))
+            }
+            Self::Term(field, matcher) => term(*field, matcher, subject).into(),
+            Self::Text(text) => Truth::from({
                 [subject.method(), subject.target()].into_iter().flatten().any(|name| name.contains(&**text))
                     || subject.may_contain(text)
                         && subject
                             .message()
                             .is_some_and(|m| memchr::memmem::find(m.raw(), text.as_bytes()).is_some())
-            }
+            }),
         }
     }
 
@@ -374,7 +418,8 @@ fn term(field: Field, matcher: &Matcher, subject: &dyn Subject) -> bool {
             matcher.needle().is_none_or(|text| subject.may_contain(text))
                 && subject.message().is_some_and(|message| matcher.body(message.raw()))
         }
-        Field::Json => subject.message().is_some_and(|message| matcher.json(message.body())),
+        // `Expr::judge` evaluates it, since its value may be unknown.
+        Field::Json => false,
     }
 }
 

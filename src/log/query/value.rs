@@ -1,8 +1,8 @@
 //! Values of terms: the parts after the colon.
 
-use super::{Field, Takes};
+use super::{Field, Takes, Truth};
 use crate::mcp::json_path::JsonPath;
-use crate::mcp::tree::Node;
+use crate::mcp::tree::{Node, TreeError};
 use regex::Regex;
 
 /// The comparison of a property with the value of a term.
@@ -150,9 +150,14 @@ impl Matcher {
         }
     }
 
-    pub(super) fn json(&self, body: &[u8]) -> bool {
-        let Self::Json(json) = self else { return false };
-        Node::parse(body).is_ok_and(|root| json.matches(&root))
+    pub(super) fn json(&self, body: &[u8]) -> Truth {
+        let Self::Json(json) = self else { return Truth::False };
+        match Node::parse(body) {
+            Ok(root) => json.judge(&root),
+            // A text that is no JSON has no nodes.
+            Err(TreeError::NotJson(_)) => Truth::False,
+            Err(error) => Truth::Unknown(error.to_string()),
+        }
     }
 }
 
@@ -279,16 +284,18 @@ impl Json {
         Ok(Self { path, test })
     }
 
-    fn matches(&self, root: &Node) -> bool {
-        // A path that is too expensive for this message selects nothing.
-        let nodes = self.path.query(root).unwrap_or_default();
-        match &self.test {
+    fn judge(&self, root: &Node) -> Truth {
+        let nodes = match self.path.query(root) {
+            Ok(nodes) => nodes,
+            Err(error) => return Truth::Unknown(error.to_string()),
+        };
+        Truth::from(match &self.test {
             JsonTest::Exists => !nodes.is_empty(),
             JsonTest::Compare(op, wanted) => nodes.iter().any(|node| op.holds(node.compare(wanted))),
             JsonTest::Regex(regex) => {
                 nodes.iter().any(|node| node.as_str().is_some_and(|text| regex.is_match(text)))
             }
-        }
+        })
     }
 }
 

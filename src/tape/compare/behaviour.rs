@@ -269,7 +269,7 @@ fn offers_that_fail(a: &Script, b: &Script) -> Vec<CallChange> {
     for was in offers(a) {
         let at = left.iter().position(|is| is.method == was.method);
         let is = at.map(|at| left.remove(at));
-        let fails = |turn: &Turn| turn.answer().is_some_and(|line| failed(&outcome(&line.message)));
+        let fails = |turn: &Turn| turn.answer().is_some_and(|line| line.message.is_error());
         let answers = |turn: &Turn| turn.answer().is_some();
         let kind = match &is {
             Some(is) if answers(&was) && !answers(is) => CallChangeKind::Silent,

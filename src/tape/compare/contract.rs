@@ -165,15 +165,22 @@ fn offers(script: &Script, ignored: &Ignored) -> Vec<Offers> {
             continue;
         };
         // A list from its beginning replaces the earlier list.
-        if turn.params.get("cursor").is_none() && result.is_object() {
+        let is_first = turn.params.get("cursor").is_none_or(Value::is_null);
+        if is_first && result.is_object() {
             offers.retain(|(kind, _), _| *kind != offer);
             // An entry without a name shows that the list was requested, even if it is empty.
-            offers.insert((offer, String::new()), Value::Null);
+            // A list of another shape is compared as a whole.
+            let odd = Some(&result[member]).filter(|list| !list.is_array());
+            offers.insert((offer, String::new()), odd.cloned().unwrap_or_default());
         }
-        for item in result[member].as_array().into_iter().flatten() {
-            if let Some(name) = item[key].as_str() {
-                offers.insert((offer, name.to_owned()), item.clone());
-            }
+        for (at, item) in result[member].as_array().into_iter().flatten().enumerate() {
+            let name = item[key].as_str().map_or_else(|| format!("#{at}"), str::to_owned);
+            // Names that stand twice are told apart, so that the loss of one is seen.
+            let twice = (2..).map(|number| format!("{name} ({number})"));
+            let free = std::iter::once(name.clone())
+                .chain(twice)
+                .find(|name| !offers.contains_key(&(offer, name.clone())));
+            offers.insert((offer, free.unwrap_or(name)), item.clone());
         }
     }
     let mut all: Vec<Offers> = sessions.into_values().collect();

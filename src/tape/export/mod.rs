@@ -77,7 +77,7 @@ impl ExportFormat {
 
 impl<'a> ExportSource<'a> {
     /// Selects the frames of `tape` that `asked` accepts.
-    pub fn new(tape: &'a OpenedTape, asked: impl Fn(&Row) -> bool) -> Self {
+    pub fn new(tape: &'a OpenedTape, mut asked: impl FnMut(&Row) -> bool) -> Self {
         let frames = tape.world.rows.iter().filter(|row| asked(row)).map(|row| row.seq).collect();
         let progress = Box::new(|_| ());
         Self { header: &tape.header, world: &tape.world, log: &tape.log, frames, progress }

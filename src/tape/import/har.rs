@@ -7,7 +7,8 @@ use super::{ImportError, Imported, is_message, millis};
 use crate::log::http::Http;
 use crate::log::record::{LaneId, Origin};
 use crate::mcp::sse::{Event, EventPart, EventSplitter};
-use crate::mcp::{Direction, Message, Opaque, layout, secret, sensitive};
+use crate::mcp::tree::exact_value;
+use crate::mcp::{Direction, Message, Opaque, json, layout, secret, sensitive};
 use crate::tape::builder::TapeBuilder;
 use crate::tape::times::time;
 
@@ -22,25 +23,37 @@ pub fn is(text: &[u8]) -> bool {
 /// # Errors
 /// Returns [`ImportError::Malformed`] if the text is not JSON.
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
-    let document: Value = serde_json::from_slice(text)
-        .map_err(|error| ImportError::Malformed { form: "har", what: error.to_string() })?;
-    let mut entries: Vec<&Value> = document["log"]["entries"].as_array().into_iter().flatten().collect();
-    // Entries keep their order if the time of one of them is missing.
-    if entries.iter().all(|entry| time(&entry["startedDateTime"]).is_some()) {
-        entries.sort_by_key(|entry| time(&entry["startedDateTime"]));
+    let malformed = |what: String| ImportError::Malformed { form: "har", what };
+    let root = json::document(text).map_err(|error| malformed(error.to_string()))?;
+    let list = json::lookup(text, root.clone(), &["log", "entries"]).filter(|span| text[span.start] == b'[');
+    let list = list.ok_or_else(|| malformed("log.entries is no array".to_owned()))?;
+    let mut remarks = Vec::new();
+    let mut read = Vec::new();
+    for (number, span) in (1..).zip(json::elements(text, list)) {
+        match exact_value(&text[span]) {
+            Ok(entry) => read.push((number, entry)),
+            Err(error) => remarks.push(format!("entry {number} cannot be read: {error}")),
+        }
     }
-    let began = entries.iter().find_map(|entry| time(&entry["startedDateTime"])).unwrap_or(0);
-    let speaks = |entry: &&&Value| request_body(entry).is_some_and(is_message);
-    let url = entries.iter().find(speaks).and_then(|entry| entry["request"]["url"].as_str());
-    let target = match (url, document["log"]["comment"].as_str()) {
+    let mut entries: Vec<&(usize, Value)> = read.iter().collect();
+    let comment = json::lookup(text, root, &["log", "comment"]).and_then(|span| json::unescape(&text[span]));
+    // Entries keep their order if the time of one of them is missing.
+    let start = |(_, entry): &(usize, Value)| time(&entry["startedDateTime"]);
+    if entries.iter().all(|entry| start(entry).is_some()) {
+        entries.sort_by_key(|entry| start(entry));
+    }
+    let began = entries.iter().find_map(|entry| start(entry)).unwrap_or(0);
+    let speaks = |(_, entry): &&&(usize, Value)| request_body(entry).is_some_and(is_message);
+    let url = entries.iter().find(speaks).and_then(|(_, entry)| entry["request"]["url"].as_str());
+    let target = match (url, comment.as_deref()) {
         (Some(url), _) => vec![clean(url)],
         (None, Some(command)) if !command.is_empty() => command.split(' ').map(str::to_owned).collect(),
         (None, _) => Vec::new(),
     };
-    let mut reading = Reading { events: Vec::new(), remarks: Vec::new(), lane: 1, now: began };
-    for (number, entry) in (1..).zip(entries) {
+    let mut reading = Reading { events: Vec::new(), remarks, lane: 1, now: began };
+    for (number, entry) in entries {
         reading.socket(entry);
-        reading.exchange(number, entry);
+        reading.exchange(*number, entry);
     }
     let Reading { mut events, remarks, .. } = reading;
     // Exchanges overlap: a stream stays open while other requests are answered.

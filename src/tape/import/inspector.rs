@@ -34,7 +34,7 @@ struct Entry<'a> {
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow, alias = "history", alias = "messages", alias = "requests", alias = "protocol")]
-    entries: Vec<Entry<'a>>,
+    entries: Vec<&'a RawValue>,
 }
 
 /// Returns `true` if `text` looks like an export of the Inspector.
@@ -53,14 +53,22 @@ pub fn is(text: &[u8]) -> bool {
 pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
     let malformed =
         |error: serde_json::Error| ImportError::Malformed { form: "inspector", what: error.to_string() };
-    let entries: Vec<Entry<'_>> = match text.trim_ascii_start().first() {
+    let entries: Vec<&RawValue> = match text.trim_ascii_start().first() {
         Some(b'[') => serde_json::from_slice(text).map_err(malformed)?,
         _ => serde_json::from_slice::<Document<'_>>(text).map_err(malformed)?.entries,
     };
     let mut remarks = Vec::new();
     let mut said: Vec<(u64, Direction, String)> = Vec::new();
     let mut last = 0;
-    for (number, entry) in (1..).zip(&entries) {
+    for (number, entry) in (1..).zip(entries) {
+        // An entry that cannot be read costs itself only.
+        let entry: Entry<'_> = match serde_json::from_str(entry.get()) {
+            Ok(entry) => entry,
+            Err(error) => {
+                remarks.push(format!("entry {number} cannot be read: {error}"));
+                continue;
+            }
+        };
         let wall = time(&entry.timestamp).unwrap_or(last);
         last = wall;
         let message = text_of(entry.message);
@@ -68,7 +76,7 @@ pub fn read(text: &[u8], name: &str) -> Result<Imported, ImportError> {
             remarks.push(format!("entry {number}: not a message"));
             continue;
         }
-        let direction = direction(entry, &message);
+        let direction = direction(&entry, &message);
         said.push((wall, direction, message));
         if let Some(answer) = entry.response.map(text_of).filter(|answer| is_message(answer)) {
             let after = entry.duration.and_then(millis).map(|took| wall.saturating_add(took));

@@ -71,27 +71,27 @@ mod bits {
     /// Role of a frame in its operation.
     pub const ROLE: (u32, u32) = (7, 3);
     /// Flags of a frame.
-    pub const FLAGS: (u32, u32) = (10, 4);
+    pub const FLAGS: (u32, u32) = (10, 5);
     /// Quirks of the message.
-    pub const QUIRKS: (u32, u32) = (14, 5);
+    pub const QUIRKS: (u32, u32) = (15, 5);
     /// 1 for a frame that reports an error.
-    pub const ERROR: (u32, u32) = (19, 1);
+    pub const ERROR: (u32, u32) = (20, 1);
     /// 1 for a frame of an event stream.
-    pub const STREAM: (u32, u32) = (20, 1);
+    pub const STREAM: (u32, u32) = (21, 1);
     /// 1 for an event of such a stream.
-    pub const EVENT: (u32, u32) = (21, 1);
+    pub const EVENT: (u32, u32) = (22, 1);
     /// 1 for a request for a later page of a list.
-    pub const PAGES: (u32, u32) = (22, 1);
+    pub const PAGES: (u32, u32) = (23, 1);
     /// 1 for a frame with HTTP facts.
-    pub const HTTP: (u32, u32) = (23, 1);
+    pub const HTTP: (u32, u32) = (24, 1);
     /// Outcome of a frame.
-    pub const OUTCOME: (u32, u32) = (24, 2);
+    pub const OUTCOME: (u32, u32) = (25, 2);
     /// 1 for a frame that was held; `method` and `target` contain the nanoseconds.
-    pub const HELD: (u32, u32) = (26, 1);
+    pub const HELD: (u32, u32) = (27, 1);
     /// 1 for a line that contains the message as it was on the wire.
-    pub const VERBATIM: (u32, u32) = (27, 1);
+    pub const VERBATIM: (u32, u32) = (28, 1);
     /// 1 for a frame from which secrets were removed.
-    pub const REDACTED: (u32, u32) = (28, 1);
+    pub const REDACTED: (u32, u32) = (29, 1);
 
     /// Sets a field that is still 0.
     pub fn put(bits: &mut u32, (at, width): (u32, u32), value: u32) {

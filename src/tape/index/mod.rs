@@ -17,7 +17,7 @@ use crate::log::record::Seq;
 pub use entry::{Brief, ENTRY, EntryNames, IndexEntry};
 
 /// First bytes of an index; the last of them is the version.
-const MAGIC: [u8; 8] = *b"sc-idx\0\x02";
+const MAGIC: [u8; 8] = *b"sc-idx\0\x03";
 /// Bytes of the header: the magic number, the position of the first record, and a hash of the first
 /// line of the tape part.
 pub const HEADER: u64 = 24;

@@ -36,10 +36,23 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 
 fn draw_offers(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let composer = &app.composer;
-    let block = app.pane(format!("Offers {}", composer.offers.len()), composer.focus == Focus::List);
+    let unread = match composer.flaws.len() {
+        0 => String::new(),
+        flaws => format!(" · {flaws} could not be read"),
+    };
+    let title = format!("Offers {}{unread}", composer.offers.len());
+    let block = app.pane(title, composer.focus == Focus::List);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     areas.list = inner;
+    if let Some(flaw) = composer.flaws.first().filter(|_| composer.offers.is_empty()) {
+        let text = clean(flaw);
+        frame.render_widget(
+            Paragraph::new(app.span(StyleRole::Warning, text)).wrap(Wrap { trim: true }),
+            inner,
+        );
+        return;
+    }
     if composer.offers.is_empty() {
         let text = "No tools listed yet. Servers started with `tui -- CMD` are asked automatically; Ctrl-n writes a message.";
         frame.render_widget(Paragraph::new(app.span(StyleRole::Dim, text)).wrap(Wrap { trim: true }), inner);

@@ -38,6 +38,7 @@ fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
         let (sign, role) = match check.verdict {
             CheckResult::Passed => (glyphs.ok, StyleRole::Ok),
             CheckResult::Warned => (glyphs.warning, StyleRole::Warning),
+            CheckResult::Unjudged => ("?", StyleRole::Warning),
             CheckResult::Failed => (glyphs.error, StyleRole::Error),
             CheckResult::Skipped => ("-", StyleRole::Dim),
         };
