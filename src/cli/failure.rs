@@ -1,5 +1,6 @@
 //! Errors of commands: one sentence, its causes, and hints about what to do next.
 
+use crate::transport::child::SpawnError;
 use std::error::Error;
 use std::fmt;
 
@@ -23,6 +24,13 @@ pub struct Failure {
     pub kind: FailureKind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
+}
+
+impl From<SpawnError> for Failure {
+    fn from(error: SpawnError) -> Self {
+        let hint = error.hint();
+        Self::peer(error).hint(hint)
+    }
 }
 
 impl Failure {

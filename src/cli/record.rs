@@ -74,6 +74,10 @@ pub struct Bounds {
     /// Memory for records before they are read back from the tape (bytes, or 64m).
     #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = super::values::size)]
     pub memory: usize,
+    /// Time after which the bytes of a line that has not ended go on, such as a prompt or a progress bar; 0
+    /// keeps them until the line ends.
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = super::values::duration)]
+    pub line_pause: Duration,
     /// Time that a server gets to end after its input was closed, and again after SIGTERM, before it is
     /// killed.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::values::duration)]
@@ -110,7 +114,9 @@ impl Recording {
 
     /// Returns the settings of the engine.
     pub fn settings(&self, breakpoints: &Arc<Breakpoints>) -> Settings {
-        Settings { inspect_limit: self.bounds.inspect_limit, breakpoints: Arc::clone(breakpoints) }
+        let line_pause = Some(self.bounds.line_pause).filter(|pause| !pause.is_zero());
+        let inspect_limit = self.bounds.inspect_limit;
+        Settings { inspect_limit, line_pause, breakpoints: Arc::clone(breakpoints) }
     }
 
     /// Returns the breakpoints of the configuration file and of the command line, with their patience.

@@ -4,6 +4,7 @@
 mod handshake;
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -430,6 +431,10 @@ impl Client {
 
     fn roots(&self) -> Value {
         let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
-        json!({ "roots": [{ "uri": format!("file://{}", self.root.display()), "name": name }] })
+        let mut root = json!({ "uri": compose::file_uri(self.root.as_os_str().as_bytes()) });
+        if let Some(name) = name {
+            root["name"] = name.into();
+        }
+        json!({ "roots": [root] })
     }
 }

@@ -15,6 +15,35 @@ pub struct ServerEntry {
     pub way: Transport,
 }
 
+/// Returns the reason why shadowcat cannot call the server at `url`. A URL with a variable of the client (`$`)
+/// may be anything.
+pub(super) fn uncallable(url: &str) -> Option<String> {
+    let url = url.trim();
+    if url.is_empty() {
+        return Some("its URL is empty".to_owned());
+    }
+    if url.contains('$') {
+        return None;
+    }
+    let Some((scheme, rest)) = url.split_once(':').filter(|(_, rest)| rest.starts_with("//")) else {
+        return Some("its URL has no scheme; write http:// or https:// before it".to_owned());
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => rest
+            .trim_start_matches('/')
+            .starts_with([':', '?', '#'])
+            .then(|| "its URL has no host".to_owned())
+            .or_else(|| (rest == "//").then(|| "its URL has no host".to_owned())),
+        "unix" | "pipe" => Some(format!(
+            "it is reached through a Unix socket ({scheme}://), which shadowcat does not connect to"
+        )),
+        "ws" | "wss" => Some(format!(
+            "it is a WebSocket server ({scheme}://); MCP defines stdio and Streamable HTTP only"
+        )),
+        other => Some(format!("its URL begins with {other}://; only http:// and https:// can be called")),
+    }
+}
+
 /// Transport by which a client reaches a server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transport {

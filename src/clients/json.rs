@@ -1,5 +1,6 @@
 //! Servers in JSON files, which may have comments.
 
+use super::entry::uncallable;
 use std::ops::Range;
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
@@ -159,6 +160,9 @@ fn started(text: &str, object: &Object<'_>, command: &ObjectProp<'_>) -> Transpo
 
 fn called(text: &str, object: &Object<'_>, url: &ObjectProp<'_>) -> Transport {
     let Some(address) = string(Some(url)) else { return Transport::Other("its URL is no text".into()) };
+    if let Some(why) = uncallable(&address) {
+        return Transport::Other(why);
+    }
     let mut http = CalledServer {
         url: address,
         member: span(url),

@@ -1,5 +1,6 @@
 //! Servers in TOML files.
 
+use super::entry::uncallable;
 use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike, Value};
@@ -81,6 +82,9 @@ fn reached(text: &str, settings: &dyn TableLike) -> Transport {
     let (Some(address), Some((key, value))) = (item.as_str(), place) else {
         return other("its URL is no text");
     };
+    if let Some(why) = uncallable(address) {
+        return other(&why);
+    }
     let mut http = CalledServer {
         url: address.to_owned(),
         member: Range { start: key.start, end: value.end },

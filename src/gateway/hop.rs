@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 
 use super::ENDPOINT;
+use crate::transport::http::headers::is_of_protocol;
 use crate::transport::http::secrets::is_telling;
 use crate::transport::http::{Cleaner, Connect, HttpBody, Sending, ServerAddress, Unanswered};
 
@@ -38,8 +39,12 @@ impl Hop {
         for name in secrets {
             request.headers_mut().remove(name);
         }
+        // A header that is given takes the place of the client's; it may have several values.
+        for name in self.given.keys() {
+            request.headers_mut().remove(name);
+        }
         for (name, value) in &self.given {
-            request.headers_mut().insert(name, value.clone());
+            request.headers_mut().append(name, value.clone());
         }
         let mut response = self.inner.send(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -59,10 +64,10 @@ impl Hop {
     }
 }
 
-/// Returns `true` if a header holds a credential for the gateway. `Mcp-Session-Id` is none here: the
-/// server assigned it, and needs it back.
+/// Returns `true` if a header holds a credential for the gateway. Headers of the protocol are none: the
+/// server needs them.
 fn is_credential(name: &HeaderName) -> bool {
-    matches!(*name, AUTHORIZATION | COOKIE) || (name != "mcp-session-id" && is_telling(name.as_str()))
+    matches!(*name, AUTHORIZATION | COOKIE) || (!is_of_protocol(name) && is_telling(name.as_str()))
 }
 
 impl Connect for Hop {

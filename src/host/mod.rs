@@ -25,7 +25,7 @@ use crate::log::record::{Body, Channel, Exit, Level, Note, Opened, SessionId};
 use crate::mcp::{Direction, Era};
 use crate::session::SessionError;
 use crate::session::{Hooks, Lane, LaneForm, Scope, Session};
-use crate::stdio::drive::{self, Threads};
+use crate::stdio::drive::{self, LineLimits, Threads};
 use crate::stdio::lifecycle::ClientWatch;
 use crate::stdio::link::{LinkEnd, StartedServer};
 use crate::stdio::multiplex::Multiplexer;
@@ -42,6 +42,8 @@ use tracing::Instrument;
 pub struct Settings {
     /// Maximum length in bytes of a line that is inspected; longer lines stream through.
     pub inspect_limit: usize,
+    /// Time after which the bytes of an unfinished line go on; `None` keeps them until the line ends.
+    pub line_pause: Option<Duration>,
     /// Breakpoints that commands set. They hold frames only if they are also an interceptor of the chain.
     pub breakpoints: Arc<Breakpoints>,
 }
@@ -49,11 +51,18 @@ pub struct Settings {
 impl Settings {
     /// Default of [`Settings::inspect_limit`], in bytes.
     pub const INSPECT_LIMIT: usize = 16 << 20;
+    /// Default of [`Settings::line_pause`]: longer than the gaps inside of a message, and shorter than a person
+    /// notices.
+    pub const LINE_PAUSE: Duration = Duration::from_millis(100);
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { inspect_limit: Self::INSPECT_LIMIT, breakpoints: Breakpoints::new() }
+        Self {
+            inspect_limit: Self::INSPECT_LIMIT,
+            line_pause: Some(Self::LINE_PAUSE),
+            breakpoints: Breakpoints::new(),
+        }
     }
 }
 
@@ -231,8 +240,9 @@ impl Host {
             open_to_us: false,
         };
         let lane = session.open_lane(lane);
-        let limit = self.settings.inspect_limit;
-        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, server.stderr, limit)?);
+        // What a server says on stderr goes on at once: nobody holds or changes it.
+        let limits = LineLimits { pause: Some(Duration::ZERO), ..self.line_limits() };
+        threads.from_stderr = Some(drive::read_lane(Arc::clone(&session), lane, server.stderr, limits)?);
         self.update_backend(session.id(), |backend| backend.process = Some(server.process));
         Ok((session, threads))
     }
@@ -274,6 +284,14 @@ impl Host {
         }
     }
 
+    fn line_limits(&self) -> LineLimits {
+        LineLimits {
+            bytes: self.settings.inspect_limit,
+            pause: self.settings.line_pause,
+            told_after: Settings::LINE_PAUSE,
+        }
+    }
+
     /// Connects two ends with a lane in each direction.
     ///
     /// # Errors
@@ -283,14 +301,14 @@ impl Host {
         let to_client = Arc::new(WriterQueue::into(client.sink));
         let there = session.open_lane(Lane::of_lines(Direction::ToServer, &to_server, &to_client));
         let back = session.open_lane(Lane::of_lines(Direction::ToClient, &to_client, &to_server));
-        let limit = self.settings.inspect_limit;
+        let limits = self.line_limits();
         Ok(Threads {
             pumps: vec![
                 drive::pump(Arc::clone(session), to_server)?,
                 drive::pump(Arc::clone(session), to_client)?,
             ],
-            from_client: drive::read_lane(Arc::clone(session), there, client.source, limit)?,
-            from_server: drive::read_lane(Arc::clone(session), back, server.source, limit)?,
+            from_client: drive::read_lane(Arc::clone(session), there, client.source, limits)?,
+            from_server: drive::read_lane(Arc::clone(session), back, server.source, limits)?,
             from_stderr: None,
         })
     }

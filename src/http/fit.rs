@@ -33,10 +33,16 @@ fn remove_body_headers(headers: &mut HeaderMap) {
 /// Adds the headers of a response that we make; each replaces all headers of its name. A name or value
 /// that HTTP does not allow is left out.
 pub fn add(headers: &mut HeaderMap, head: &ResponseHead) {
-    for (name, value) in &head.headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
+    let pairs: Vec<(HeaderName, HeaderValue)> = head
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.parse().ok()?, HeaderValue::from_str(value).ok()?)))
+        .collect();
+    for (name, _) in &pairs {
+        headers.remove(name);
+    }
+    for (name, value) in pairs {
+        headers.append(name, value);
     }
 }
 

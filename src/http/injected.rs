@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request};
 use super::body::Outbound;
 use super::call::{Answer, Call, CallBody, CallService};
 use super::relay::Relay;
-use super::sessions::{HttpSession, HttpSessions, OF_THE_BODY};
+use super::sessions::{HttpSession, HttpSessions};
 use super::{facts, fit};
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, Level};
@@ -79,7 +79,8 @@ async fn exchange(
     }
     let sent = request.headers_mut();
     headers::leave_hop(sent);
-    OF_THE_BODY.into_iter().for_each(|name| drop(sent.remove(name)));
+    let of_the_body: Vec<_> = sent.keys().filter(|name| headers::is_of_the_body(name)).cloned().collect();
+    of_the_body.into_iter().for_each(|name| drop(sent.remove(name)));
     sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     sent.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     if message.param(&["_meta", meta::PROTOCOL_VERSION]).is_some() {

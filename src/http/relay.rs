@@ -180,16 +180,19 @@ impl Relay {
         let session = &self.http_session.session;
         let cleaner = &self.sessions.context.cleaner;
         let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
-            let text = String::from_utf8_lossy(decoded).into_owned();
             let mut headers = self.head.headers.clone();
             rewrite.headers(&mut headers);
-            let rewritten = rewrite.to_client(&text);
-            (rewritten != text || headers != self.head.headers).then_some((rewritten, headers))
+            // A body that is no text names no address.
+            let text = std::str::from_utf8(decoded).ok();
+            let body = text.map(|text| (rewrite.to_client(text), text)).filter(|(new, text)| new != text);
+            let is_changed = body.is_some() || headers != self.head.headers;
+            let body =
+                body.map_or_else(|| item.wire.clone().unwrap_or_default(), |(new, _)| Bytes::from(new));
+            is_changed.then_some((body, headers))
         });
         match rewritten {
-            Some((text, headers)) => {
+            Some((body, headers)) => {
                 let http = self.facts.of_response(self.head.status, facts::recorded(cleaner, &headers));
-                let body = Bytes::from(text);
                 let message = facts::message(&self.head.headers, &body);
                 let instead = facts::item(cleaner, &self.head.headers, message, &body, body.clone(), http);
                 session.receive_remapped(self.lane, item, Rewrite::AUTHOR, instead);

@@ -4,6 +4,7 @@
 //! transport of 2024-11-05). Exchanges without such a name are grouped by who seems to send them, for
 //! display only: nothing is routed by that.
 
+use crate::transport::http::headers::is_of_the_body;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -305,17 +306,11 @@ fn opens(parts: &http::request::Parts, message: Option<&Message>) -> bool {
             && text(&parts.headers, "accept").is_some_and(|accept| accept.contains("text/event-stream")))
 }
 
-/// Headers that belong to one body and not to a client.
-pub const OF_THE_BODY: [&str; 5] =
-    ["content-length", "content-encoding", "mcp-method", "mcp-name", "last-event-id"];
-
 /// Returns `true` if both maps have the same headers, apart from those that belong to one body.
 fn same(a: &HeaderMap, b: &HeaderMap) -> bool {
-    let of_client = |headers: &HeaderMap| {
-        headers.iter().filter(|(name, _)| !OF_THE_BODY.contains(&name.as_str())).count()
-    };
+    let of_client = |headers: &HeaderMap| headers.iter().filter(|(name, _)| !is_of_the_body(name)).count();
     let is_in = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        OF_THE_BODY.contains(&name.as_str()) || b.get_all(name).iter().any(|other| other == value)
+        is_of_the_body(name) || b.get_all(name).iter().any(|other| other == value)
     };
     of_client(a) == of_client(b) && a.iter().all(is_in)
 }

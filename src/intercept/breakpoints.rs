@@ -141,6 +141,14 @@ impl Interceptor for Breakpoints {
         "breakpoint"
     }
 
+    fn is_idle(&self) -> bool {
+        let is_attended = self.controllers.is_attended();
+        let state = self.state.read();
+        let holds = |point: &Breakpoint| point.enabled && (is_attended || !point.patience.is_zero());
+        let is_armed = !state.disarmed && state.points.iter().any(holds);
+        !is_armed && !(is_attended && (state.everything || !state.replies.is_empty()))
+    }
+
     fn rule(&self, frame: &Inspected<'_>) -> Option<Ruling> {
         // Answers that we made ourselves were decided already.
         if self.state.read().is_idle() || matches!(frame.origin, Origin::Answered(_)) {

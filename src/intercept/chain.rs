@@ -23,6 +23,12 @@ pub trait Interceptor: Send + Sync {
     /// Returns the name that the log gives as the author of its verdicts.
     fn name(&self) -> &str;
 
+    /// Returns `true` if no frame would be ruled on at the moment, so that bytes of a line that has not ended
+    /// may go on. A stage that does not tell is asked about whole lines only.
+    fn is_idle(&self) -> bool {
+        false
+    }
+
     /// Rules on a frame, or returns `None` to leave it to the next stage.
     ///
     /// The session is locked meanwhile, so this must not block; slow work belongs into
@@ -71,6 +77,11 @@ impl Chain {
             .enumerate()
             .skip(from)
             .find_map(|(index, (_, stage))| Some((index + 1, stage.name(), stage.rule(frame)?)))
+    }
+
+    /// Returns `true` if no stage would rule on any frame at the moment.
+    pub fn is_idle(&self) -> bool {
+        self.stages.iter().all(|(_, stage)| stage.is_idle())
     }
 
     /// Returns `true` if there are no stages.

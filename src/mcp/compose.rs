@@ -35,6 +35,21 @@ pub fn request(id: &Id, method: &str, params: Option<&Value>) -> Bytes {
     request_text(id, method, params.map(Value::to_string).as_deref())
 }
 
+/// Returns the `file` URI of an absolute path (RFC 8089, RFC 3986 section 2): every byte that is not
+/// unreserved is percent-encoded.
+pub fn file_uri(path: &[u8]) -> String {
+    let mut uri = "file://".to_owned();
+    for byte in path {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}
+
 /// Composes a request with params that are JSON already.
 pub fn request_text(id: &Id, method: &str, params: Option<&str>) -> Bytes {
     let method = Value::from(method);

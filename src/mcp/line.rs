@@ -64,6 +64,12 @@ impl LineSplitter {
         }
     }
 
+    /// Returns the bytes of a line that has begun and not ended; none of a line over the limit, whose pieces
+    /// are given as they come.
+    pub fn unfinished(&self) -> &[u8] {
+        if self.streaming { &[] } else { &self.buffer }
+    }
+
     /// Returns the remaining bytes when the stream has ended, or continues without being split.
     pub fn finish(&mut self) -> Option<LinePart> {
         let rest = self.consume(self.buffer.len());

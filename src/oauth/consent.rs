@@ -1,6 +1,7 @@
 //! Authorization by a person: a browser that is redirected to a local port (RFC 8252, 7.3), or an
 //! answer that the person pastes.
 
+use super::discovery::same_issuer;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -185,7 +186,7 @@ fn judge(answer: &str, question: &ConsentRequest<'_>) -> Result<String, LoginErr
     }
     // RFC 9207, 2.4: an answer from another server must not be taken for one from this server.
     match of("iss") {
-        Some(issuer) if issuer != server.issuer => {
+        Some(issuer) if !same_issuer(issuer, &server.issuer) => {
             return Err(LoginError::Refused(printable(&format!(
                 "the answer comes from {issuer}, not from {}",
                 server.issuer
@@ -307,7 +308,8 @@ mod tests {
         assert!(matches!(judged("c/1", false), Err(LoginError::Untrusted(_))), "whose would it be?");
         assert!(matches!(judged(address, true), Err(LoginError::Refused(_))), "it must name itself");
         assert_eq!(judged(&format!("{address}&iss=https%3A%2F%2Fas.example"), true).unwrap(), "c/1");
-        for iss in ["https://evil.example", "https://as.example/"] {
+        assert_eq!(judged(&format!("{address}&iss=https://as.example/"), true).unwrap(), "c/1");
+        for iss in ["https://evil.example", "https://as.example//", "https://as.example/x"] {
             assert!(
                 matches!(judged(&format!("{address}&iss={iss}"), false), Err(LoginError::Refused(_))),
                 "{iss}"

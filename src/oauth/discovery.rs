@@ -150,6 +150,13 @@ fn issuer_places(issuer: &Url) -> Vec<String> {
     places
 }
 
+/// Returns `true` if two issuers are one: many servers and configurations differ by a slash at the end, which
+/// names no other server.
+pub fn same_issuer(a: &str, b: &str) -> bool {
+    let name = |issuer: &'_ str| issuer.strip_suffix('/').unwrap_or(issuer).to_owned();
+    name(a) == name(b)
+}
+
 async fn authorization_server(
     web: &Web,
     issuer: &str,
@@ -160,7 +167,7 @@ async fn authorization_server(
         let Some(server) = document::<AuthorizationServer>(web, &place).await? else { continue };
         // Metadata of another issuer must not be used: a third party may have put it there (RFC
         // 8414, 3.3).
-        if server.issuer != issuer {
+        if !same_issuer(&server.issuer, issuer) {
             return Err(LoginError::Document {
                 document: "the metadata of the authorization server",
                 url: place,

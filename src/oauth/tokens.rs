@@ -3,6 +3,7 @@
 //! Discovery, renewal and consent take time: each is done once for all requests that wait for it,
 //! and continues when they are cancelled.
 
+use super::discovery::same_issuer;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -225,7 +226,9 @@ impl TokenManager {
         };
         let more = challenge.error.as_deref() == Some("insufficient_scope");
         let found = discover(&self.web, &self.url, &challenge).await?;
-        if let Some(issuer) = self.options.issuer.as_ref().filter(|issuer| **issuer != found.server.issuer) {
+        if let Some(issuer) =
+            self.options.issuer.as_ref().filter(|issuer| !same_issuer(issuer, &found.server.issuer))
+        {
             return Err(LoginError::OtherIssuer(found.server.issuer, issuer.clone()));
         }
         // The server refuses a token that was just authorized: another of the same kind would not

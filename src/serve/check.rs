@@ -1,7 +1,7 @@
 //! The checks of an HTTP server of MCP before it looks into a request (2025-11-25 and 2026-07-28,
 //! basic/transports), and the errors that it answers with.
 
-use http::header::{ACCEPT, ALLOW, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -28,6 +28,13 @@ pub fn post(headers: &HeaderMap) -> Result<(), Unanswered> {
     if !is_json(headers) {
         let why = "Content-Type must be application/json";
         return Err(Unanswered::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, REFUSED, why));
+    }
+    let coding = headers.get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok()).unwrap_or_default();
+    if !matches!(coding.trim().to_ascii_lowercase().as_str(), "" | "identity") {
+        let why = format!("Content-Encoding {coding} is not supported; send the body as it is");
+        // RFC 7694, section 3.
+        return Err(Unanswered::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, REFUSED, why)
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     match accepts(headers, "application/json") && accepts(headers, "text/event-stream") {
         true => Ok(()),

@@ -66,9 +66,11 @@ impl HttpAdapter {
         let named = head.headers.get(SESSION_ID);
         if message.method() == Some("initialize") && matches!(message.kind(), Kind::Request { .. }) {
             return match named {
-                Some(_) => Err(check::invalid(
-                    "a session is initialized once; omit Mcp-Session-Id for another session",
-                )),
+                // A request with the id of a session that has ended gets 404, whatever its method.
+                Some(_) => self.session(head).and_then(|_| {
+                    let why = "a session is initialized once; omit Mcp-Session-Id for another session";
+                    Err(check::invalid(why))
+                }),
                 None => self.initialize(context, message, body).await,
             };
         }

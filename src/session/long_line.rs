@@ -16,15 +16,15 @@ const RECORDED_BYTES: usize = 64 << 10;
 impl Session {
     /// Receives the beginning of a line over the inspect limit; its pieces stream through untouched.
     /// Blocks while anything is held on the lane: a line that cannot be read whole may be one that
-    /// must not overtake.
-    pub fn receive_start(&self, lane: LaneId, raw: Bytes) {
+    /// must not overtake. The first `passed` bytes went on already.
+    pub fn receive_start(&self, lane: LaneId, raw: Bytes, passed: usize) {
         let mut state = self.state.lock();
         while !state.holds.is_clear(lane) && !state.closed {
             self.moved.wait(&mut state);
         }
         drop(state);
         let kept = Bytes::copy_from_slice(&raw[..raw.len().min(RECORDED_BYTES)]);
-        self.receive_long(lane, raw, kept, None);
+        self.receive_long(lane, raw.slice(passed.min(raw.len())..), kept, None);
     }
 
     /// As [`Session::receive_start`] for tasks, which wait for [`Session::cleared`] before; `kept` is

@@ -14,6 +14,7 @@ mod lane;
 mod long_line;
 mod own;
 mod pipeline;
+mod unfinished;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;

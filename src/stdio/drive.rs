@@ -5,15 +5,19 @@
 //! fast as a byte relay in C, work on every kind of file descriptor, and never have to change the
 //! flags of a stream that other processes share.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use crate::log::record::LaneId;
+use bytes::Bytes;
+
+use crate::log::record::{LaneId, Level};
+use crate::mcp::Message;
 use crate::mcp::line::{LinePart, LineSplitter};
 use crate::session::Receipt;
 use crate::session::Session;
-use crate::transport::WriterQueue;
+use crate::transport::{Source, WriterQueue};
 
 /// Maximum number of bytes read with one system call; the capacity of a Linux pipe.
 const READ_BYTES: usize = 64 << 10;
@@ -30,35 +34,75 @@ pub struct Threads {
     pub pumps: Vec<JoinHandle<()>>,
 }
 
-/// Starts the thread that reads `source` into `lane` until its end. Lines over `limit` bytes
-/// stream through uninspected.
+/// Limits of the reader of a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct LineLimits {
+    /// Lines over this many bytes stream through uninspected.
+    pub bytes: usize,
+    /// Time after which the bytes of an unfinished line go on; `None` keeps them until the line ends.
+    pub pause: Option<Duration>,
+    /// Time after which the log tells of an unfinished line.
+    pub told_after: Duration,
+}
+
+/// Starts the thread that reads `source` into `lane` until its end.
 ///
 /// # Errors
 /// Fails if the thread cannot be started.
 pub fn read_lane(
     session: Arc<Session>,
     lane: LaneId,
-    mut source: impl Read + Send + 'static,
-    limit: usize,
+    source: Box<dyn Source>,
+    limits: LineLimits,
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name(format!("lane-{}", lane.0)).spawn(move || {
         let _entered = session.span().clone().entered();
-        let mut splitter = LineSplitter::new(limit);
+        let reader = LaneReader {
+            session: &session,
+            lane,
+            splitter: LineSplitter::new(limits.bytes),
+            limits,
+            passed: 0,
+            is_told: false,
+        };
+        reader.read(source);
+    })
+}
+
+struct LaneReader<'a> {
+    session: &'a Session,
+    lane: LaneId,
+    splitter: LineSplitter,
+    limits: LineLimits,
+    /// Bytes of the unfinished line that went on already.
+    passed: usize,
+    /// Set once the log tells of the unfinished line.
+    is_told: bool,
+}
+
+impl LaneReader<'_> {
+    fn read(mut self, mut source: Box<dyn Source>) {
+        let (session, lane) = (self.session, self.lane);
         let mut chunk = vec![0; READ_BYTES];
         loop {
-            match source.read(&mut chunk) {
-                Ok(0) => break,
+            match source.read_within(&mut chunk, self.patience()) {
+                Ok(Some(0)) => break,
+                Ok(None) => {
+                    self.paused();
+                    session.flush(lane);
+                    continue;
+                }
                 Err(error) => {
                     tracing::debug!(lane = lane.0, %error, "cannot read");
                     break;
                 }
-                Ok(length) => {
+                Ok(Some(length)) => {
                     tracing::debug!(lane = lane.0, bytes = length, "read");
-                    splitter.feed(&chunk[..length]);
+                    self.splitter.feed(&chunk[..length]);
                 }
             }
-            while let Some(piece) = splitter.next_piece() {
-                receive_piece(&session, lane, piece);
+            while let Some(part) = self.splitter.next_piece() {
+                self.receive(part);
             }
             session.flush(lane);
             if session.is_cut_off(lane) {
@@ -67,33 +111,91 @@ pub fn read_lane(
                 return;
             }
         }
-        if let Some(piece) = splitter.finish() {
-            receive_piece(&session, lane, piece);
+        if let Some(part) = self.splitter.finish() {
+            self.receive(part);
         }
         session.flush(lane);
         session.end(lane);
-    })
-}
+    }
 
-fn receive_piece(session: &Session, lane: LaneId, piece: LinePart) {
-    match piece {
-        LinePart::Line(line) => {
-            if session.is_full(lane) {
-                session.flush(lane);
-                session.admit(lane);
+    /// Returns the time to wait for more of an unfinished line; `None` if there is nothing to do at its end.
+    fn patience(&self) -> Option<Duration> {
+        let LineLimits { pause, told_after, .. } = self.limits;
+        let pause = pause?;
+        match self.splitter.unfinished().len() {
+            0 => None,
+            length if self.passed < length && !(self.is_told && self.passed == 0) => Some(pause),
+            _ => (!self.is_told).then_some(told_after),
+        }
+    }
+
+    /// Passes on the bytes of a line that has paused, if nothing speaks against it.
+    fn paused(&mut self) {
+        let (session, lane) = (self.session, self.lane);
+        if self.passed > 0 && self.passed == self.splitter.unfinished().len() {
+            return self.tell(None);
+        }
+        let unfinished = self.splitter.unfinished();
+        let reason = session.waits_whole(lane);
+        if self.passed == 0 {
+            let is_message = || Message::parse(Bytes::copy_from_slice(unfinished)).is_rpc();
+            match reason {
+                Some(why) => return self.tell(Some(why)),
+                // A peer that writes no newlines: the message is complete.
+                None if is_message() => {
+                    if let Some(part) = self.splitter.finish() {
+                        self.receive(part);
+                    }
+                    return;
+                }
+                None => {}
             }
-            session.receive(lane, line);
         }
-        LinePart::Start(bytes) => {
-            session.flush(lane);
-            session.receive_start(lane, bytes);
+        // What has begun to go on cannot be held back any more.
+        let bytes = Bytes::copy_from_slice(&unfinished[self.passed..]);
+        self.passed = unfinished.len();
+        session.pass_unfinished(lane, bytes);
+    }
+
+    /// Tells the log of an unfinished line, once for each line.
+    fn tell(&mut self, waits: Option<&str>) {
+        /// Maximum number of characters of the line.
+        const SHOWN: usize = 80;
+        self.is_told = true;
+        let unfinished = self.splitter.unfinished();
+        let text: String = String::from_utf8_lossy(unfinished).chars().take(SHOWN).collect();
+        let (level, how) = match waits {
+            Some(why) => (Level::Warning, format!("waits for its end: {why}")),
+            None => (Level::Info, "went on".to_owned()),
+        };
+        let length = unfinished.len();
+        self.session.note(None, level, format!("an unfinished line of {length} bytes {how}: {text:?}"));
+    }
+
+    fn receive(&mut self, part: LinePart) {
+        let (session, lane) = (self.session, self.lane);
+        self.is_told = false;
+        let passed = std::mem::take(&mut self.passed);
+        match part {
+            LinePart::Line(line) if passed > 0 => session.receive_rest(lane, line, passed),
+            LinePart::Line(line) => {
+                if session.is_full(lane) {
+                    session.flush(lane);
+                    session.admit(lane);
+                }
+                session.receive(lane, line);
+            }
+            LinePart::Start(bytes) => {
+                session.flush(lane);
+                session.receive_start(lane, bytes, passed);
+            }
+            // Write a long line piece by piece, so that it takes no more memory than one chunk.
+            LinePart::More(bytes) => {
+                session.receive_more(lane, bytes, false);
+                session.flush(lane);
+            }
+            LinePart::End(bytes) => session.receive_more(lane, bytes, true),
         }
-        // Write a long line piece by piece, so that it takes no more memory than one chunk.
-        LinePart::More(bytes) => {
-            session.receive_more(lane, bytes, false);
-            session.flush(lane);
-        }
-        LinePart::End(bytes) => session.receive_more(lane, bytes, true),
     }
 }
 

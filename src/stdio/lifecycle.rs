@@ -92,7 +92,8 @@ pub async fn until_end(
             ended = process.wait() => return ServerEnd { ended, was_due: is_over(session, threads, client) },
             Some(signal) = signals.recv() => {
                 process.signal(signal);
-                if asks_to_stop(signal) {
+                // Other signals may be the server's own business: it may reload, or cancel a call.
+                if signal == Signal::SIGTERM {
                     return due(until_stopped(process, signals).await);
                 }
             }
@@ -115,7 +116,7 @@ pub async fn until_end(
 /// Waits for the end of a server that was told by a signal to stop: further signals are passed on, and after
 /// its grace it is killed.
 async fn until_stopped(process: &Process, signals: &mut mpsc::Receiver<Signal>) -> ProcessExit {
-    let grace = tokio::time::sleep(process.grace());
+    let grace = tokio::time::sleep(process.term_grace());
     tokio::pin!(grace);
     loop {
         tokio::select! {

@@ -1,15 +1,13 @@
 //! The two ends of a link: the client and the server that a session connects.
 
-use std::io::Read;
-
 use crate::session::Receipt;
-use crate::transport::Sink;
 use crate::transport::child::{Child, Process};
+use crate::transport::{Sink, Source};
 
 /// End of a link with a lane in each direction: the streams of a peer.
 pub struct LinkEnd {
     /// Stream that is read from the peer.
-    pub source: Box<dyn Read + Send>,
+    pub source: Box<dyn Source>,
     /// Stream that is written to the peer.
     pub sink: Box<dyn Sink<Receipt>>,
 }
@@ -21,7 +19,7 @@ pub struct StartedServer {
     /// Standard output and input of the server.
     pub end: LinkEnd,
     /// Standard error of the server.
-    pub stderr: Box<dyn Read + Send>,
+    pub stderr: Box<dyn Source>,
 }
 
 impl From<Child> for StartedServer {

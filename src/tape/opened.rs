@@ -298,7 +298,10 @@ impl Fold<'_, '_> {
         // index itself, and a broken part should not seem to be continued.
         if let Some(named) = named.filter(|_| seal.is_some()) {
             // The tape opens without the file too; ignore the error.
-            let _ = named.persist(&index::path_beside(&part.path));
+            let path = index::path_beside(&part.path);
+            if index::may_replace(&path) {
+                let _ = named.persist(&path);
+            }
         }
         let index = Index::read(file, &part.begins)?;
         Ok((ShelfPart { source, index, loose: Vec::new() }, seal))

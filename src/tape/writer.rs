@@ -242,7 +242,9 @@ impl TapeWriter {
         let next = part_path(&self.path, header.part);
         let (part, readable) = self.begin_part(&next, &header)?;
         if let Err(error) = self.part.seal(self.totals, self.checkpoint.facts(), true) {
-            discard(&next);
+            // Both files were made just now.
+            let _ = std::fs::remove_file(index::path_beside(&next));
+            let _ = std::fs::remove_file(&next);
             return Err(error);
         }
         // The sealed part is complete, so a failed sync is only reported after the change of parts.
@@ -256,9 +258,10 @@ impl TapeWriter {
 
     /// Creates the files of a part, and opens them for reading back.
     fn begin_part(&self, path: &Path, header: &Header) -> io::Result<(PartWriter, Shelved)> {
-        // A file that exists already is not ours: fail here, so that `discard` does not remove it.
+        // A file that exists already is not ours: fail here, so that it is not removed.
         let file = create_file(path)?;
-        self.fill_part(file, path, header).inspect_err(|_| discard(path))
+        // Otherwise the file would block the next attempt.
+        self.fill_part(file, path, header).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     fn fill_part(&self, file: File, path: &Path, header: &Header) -> io::Result<(PartWriter, Shelved)> {
@@ -271,11 +274,13 @@ impl TapeWriter {
             part.length += line.len() as u64;
             part.block.update(&line);
         }
-        let mut index = create_file(&index::path_beside(path))?;
+        let mut index = index::create(path)?;
         let begins = header_line(header);
         index.write_all(&index::header(last + 1, &begins))?;
+        let (source, readable) =
+            (PartBytes::Plain(File::open(path)?), Index::read(index.try_clone()?, &begins)?);
         part.index = Some(index);
-        let (source, index) = (PartBytes::Plain(File::open(path)?), Index::open(path, &begins)?);
+        let index = readable;
         Ok((part, Shelved { source, index, loose: Vec::new() }))
     }
 
@@ -423,13 +428,6 @@ pub fn hex(hash: Sha256) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// Removes the files of a part that could not be begun; otherwise they would block the next
-/// attempt.
-fn discard(path: &Path) {
-    let _ = std::fs::remove_file(index::path_beside(path));
-    let _ = std::fs::remove_file(path);
 }
 
 fn create_file(path: &Path) -> io::Result<File> {

@@ -2,10 +2,11 @@
 //! running when the server ends.
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::process::{self, ExitStatus};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[cfg(not(target_os = "linux"))]
@@ -16,6 +17,8 @@ use nix::unistd::Pid;
 use tokio::sync::watch;
 
 use super::stdio::Blocking;
+
+pub use super::spawn::SpawnError;
 
 /// A command line to run as a server.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Process {
     group: Pid,
     grace: Duration,
     ended: watch::Receiver<Option<ProcessExit>>,
+    /// Set once the group was told by SIGTERM to end.
+    told: Arc<AtomicBool>,
     /// Kills the group when the last handle is dropped.
     _reaper: Arc<Reaper>,
 }
@@ -66,28 +71,8 @@ struct Reaper {
     ended: watch::Receiver<Option<ProcessExit>>,
 }
 
-/// The reason why a server could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// The command line is empty.
-    #[error("no command was given")]
-    Empty,
-    /// The program was not found.
-    #[error("start `{command}`: not found in PATH")]
-    NotFound {
-        /// The name of the program.
-        command: String,
-    },
-    /// The process could not be started or watched.
-    #[error("start `{command}`: {source}")]
-    Failed {
-        /// The name of the program.
-        command: String,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-}
-
+/// Time between SIGTERM and SIGKILL for a server that ignores SIGTERM.
+const DEAF_GRACE: Duration = Duration::from_millis(1500);
 /// Time between SIGTERM and SIGKILL for the remaining processes of a group whose leader has ended.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
@@ -99,66 +84,26 @@ impl Spec {
     pub fn new(command: Vec<String>) -> Self {
         Self { command, directory: None, grace: Self::GRACE }
     }
-
-    /// Checks that the program exists, without starting it.
-    ///
-    /// # Errors
-    /// [`SpawnError::Empty`] if no command was given, [`SpawnError::NotFound`] if there is no such file.
-    pub fn find(&self) -> Result<(), SpawnError> {
-        let program = self.command.first().ok_or(SpawnError::Empty)?;
-        let here = |directory: PathBuf| directory.join(program).is_file();
-        let found = match program.contains('/') {
-            true => here(self.directory.clone().unwrap_or_default()),
-            false => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(here),
-        };
-        found.then_some(()).ok_or_else(|| SpawnError::NotFound { command: program.clone() })
-    }
-
-    /// Starts the command with piped streams, in a process group of its own so that all processes that it
-    /// starts can be ended with it.
-    ///
-    /// # Errors
-    /// [`SpawnError::Empty`] if no command was given, [`SpawnError::NotFound`] if there is no such
-    /// program, and [`SpawnError::Failed`] if it cannot be run or watched.
-    pub fn spawn(&self) -> Result<Child, SpawnError> {
-        let (program, arguments) = self.command.split_first().ok_or(SpawnError::Empty)?;
-        let mut command = Command::new(program);
-        command.args(arguments).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if let Some(directory) = &self.directory {
-            command.current_dir(directory);
-        }
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => SpawnError::NotFound { command: program.clone() },
-            _ => SpawnError::Failed { command: program.clone(), source },
-        };
-        let mut child = command.spawn().map_err(failed)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(failed(io::Error::other("the standard streams are missing")));
-        };
-        let process = Process::watch(child, self.grace).map_err(failed)?;
-        let (stdin, stdout, stderr) = (Blocking::new(stdin), Blocking::new(stdout), Blocking::new(stderr));
-        Ok(Child { process, stdin, stdout, stderr })
-    }
 }
 
 impl Process {
-    fn watch(mut child: process::Child, grace: Duration) -> io::Result<Self> {
+    pub(super) fn watch(mut child: process::Child, grace: Duration) -> io::Result<Self> {
         let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         let (sender, ended) = watch::channel(None);
+        let told = Arc::new(AtomicBool::new(false));
+        let was_told = Arc::clone(&told);
         let wait = move || {
             // Until it is reaped, the leader keeps the group id from being used again while the
             // remaining processes of the group are ended.
             let _ = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-            end_stragglers(group);
+            let patience = if was_told.load(Ordering::Acquire) { grace } else { STRAGGLERS };
+            end_stragglers(group, patience);
             let ended = child.wait().map_or(ProcessExit::Code(1), ProcessExit::from);
             sender.send_replace(Some(ended));
         };
         std::thread::Builder::new().name("reaper".into()).spawn(wait)?;
         let reaper = Arc::new(Reaper { group, ended: ended.clone() });
-        Ok(Self { group, grace, ended, _reaper: reaper })
+        Ok(Self { group, grace, ended, told, _reaper: reaper })
     }
 
     /// Returns the process id of the group's leader.
@@ -168,6 +113,9 @@ impl Process {
 
     /// Sends a signal to the whole group; has no effect once the leader has ended.
     pub fn signal(&self, signal: Signal) {
+        if signal == Signal::SIGTERM {
+            self.told.store(true, Ordering::Release);
+        }
         if self.ended.borrow().is_none() {
             // The group may end between the check and the signal; ignore the error.
             let _ = killpg(self.group, signal);
@@ -194,6 +142,15 @@ impl Process {
         self.grace
     }
 
+    /// Returns the time that the server gets to end after SIGTERM. One that ignores the signal saves nothing,
+    /// and has to be gone before the client loses patience: the official SDKs kill two seconds after theirs.
+    pub fn term_grace(&self) -> Duration {
+        match ignores_sigterm(self.group) {
+            true => self.grace.min(DEAF_GRACE),
+            false => self.grace,
+        }
+    }
+
     /// Ends a server whose stdin was closed, in the order of the specification (2025-11-25,
     /// basic/lifecycle, shutdown): it gets its grace, then SIGTERM and its grace again, then SIGKILL.
     pub async fn shut_down(&self) -> ProcessExit {
@@ -206,7 +163,7 @@ impl Process {
     /// Ends the group with SIGTERM and, after the grace, with SIGKILL.
     pub async fn terminate(&self) -> ProcessExit {
         self.signal(Signal::SIGTERM);
-        match tokio::time::timeout(self.grace, self.wait()).await {
+        match tokio::time::timeout(self.term_grace(), self.wait()).await {
             Ok(ended) => ended,
             Err(_) => self.kill().await,
         }
@@ -227,20 +184,30 @@ impl Drop for Reaper {
     }
 }
 
-/// Ends the processes that the leader of a group has left running. The leader, a zombie by now, is
-/// still a member, so that a signal does not reveal an empty group; on systems where only signals can
-/// be used, the remaining processes get the whole of [`STRAGGLERS`].
-fn end_stragglers(group: Pid) {
+/// Returns `true` if a process ignores SIGTERM; `false` where the system does not tell.
+fn ignores_sigterm(process: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (Signal::SIGTERM as i32 - 1)) != 0
+}
+
+/// Ends the processes that the leader of a group has left running, and gives them `patience`: those behind a
+/// wrapper that died of SIGTERM at once may be saving. The leader, a zombie by now, is still a member, so
+/// that a signal does not reveal an empty group.
+fn end_stragglers(group: Pid, patience: Duration) {
+    const STEP: Duration = Duration::from_millis(30);
     if !has_others(group) {
         return;
     }
     let _ = killpg(group, Signal::SIGTERM);
-    let steps = 10;
-    for _ in 0..steps {
+    let mut waited = Duration::ZERO;
+    while waited < patience {
         if !has_others(group) {
             return;
         }
-        std::thread::sleep(STRAGGLERS / steps);
+        std::thread::sleep(STEP);
+        waited += STEP;
     }
     let _ = killpg(group, Signal::SIGKILL);
 }

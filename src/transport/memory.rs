@@ -69,6 +69,8 @@ impl PipeReader {
     }
 }
 
+impl crate::transport::Source for PipeReader {}
+
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {

@@ -4,6 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::source::Source;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{dup2_stdin, dup2_stdout};
@@ -59,26 +62,32 @@ impl Blocking {
         }
     }
 
-    /// Waits until the stream is readable and reads from it. Returns `None` if the other end of `wake` is
-    /// closed first.
+    /// Waits until the stream is readable and reads from it, unless the other end of `wake` is closed or
+    /// `patience` is over first.
     ///
     /// # Errors
     /// Fails if polling or reading fails.
-    pub fn read_unless(&mut self, wake: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn read_unless(
+        &mut self,
+        wake: &impl AsFd,
+        buffer: &mut [u8],
+        patience: Option<Duration>,
+    ) -> io::Result<Woken> {
         loop {
             let mut descriptors = [
                 PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
                 PollFd::new(wake.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut descriptors, PollTimeout::NONE) {
+            match poll(&mut descriptors, timeout(patience)) {
+                Ok(0) => return Ok(Woken::Late),
                 Ok(_) => {}
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             }
             let seen = |at: usize| descriptors[at].revents().is_some_and(|events| !events.is_empty());
             match (seen(0), seen(1)) {
-                (true, _) => return self.read(buffer).map(Some),
-                (false, true) => return Ok(None),
+                (true, _) => return self.read(buffer).map(Woken::Read),
+                (false, true) => return Ok(Woken::Closed),
                 (false, false) => {}
             }
         }
@@ -94,6 +103,34 @@ impl Blocking {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The reason why [`Blocking::read_unless`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// This many bytes were read; none at the end of the stream.
+    Read(usize),
+    /// The other end of the waking pipe was closed.
+    Closed,
+    /// Nothing could be read in time.
+    Late,
+}
+
+fn timeout(patience: Option<Duration>) -> PollTimeout {
+    let millis = patience.map(|patience| u16::try_from(patience.as_millis()).unwrap_or(u16::MAX));
+    millis.map_or(PollTimeout::NONE, PollTimeout::from)
+}
+
+impl Source for Blocking {
+    fn read_within(&mut self, buffer: &mut [u8], patience: Option<Duration>) -> io::Result<Option<usize>> {
+        if patience.is_some() {
+            let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut descriptors, timeout(patience)) == Ok(0) {
+                return Ok(None);
+            }
+        }
+        self.read(buffer).map(Some)
     }
 }
 

@@ -8,6 +8,7 @@ use super::form::Form;
 use super::text::clean;
 use crate::log::record::{Frame, Seq, SessionId};
 use crate::mcp::Kind;
+use crate::mcp::compose::file_uri;
 use crate::mcp::tree::exact_value;
 
 /// Questions of one frame, answered one after the other.
@@ -91,7 +92,7 @@ impl Questions {
         open.retain(|(key, request)| {
             let roots = request["method"] == "roots/list";
             if let (true, Some(key)) = (roots, key) {
-                answers.insert(key.clone(), json!({ "roots": [{ "uri": format!("file://{root}") }] }));
+                answers.insert(key.clone(), json!({ "roots": [{ "uri": file_uri(root.as_bytes()) }] }));
             }
             !roots
         });

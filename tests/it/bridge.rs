@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use shadowcat::clock::Clock;
 
 use crate::control_socket::Wrapped;
 use crate::raw_http::{Seen, Server, respond};
@@ -79,10 +80,11 @@ fn call(wrapped: &mut Wrapped, id: u64, name: &str) {
 
 /// Returns how long a process takes to end; kills it after five seconds.
 fn ends(wrapped: &mut Wrapped) -> Option<Duration> {
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(5) {
+    let clock = Clock::system();
+    let since = clock.now();
+    while clock.now().since(since) < Duration::from_secs(5) {
         if wrapped.child.try_wait().unwrap().is_some() {
-            return Some(since.elapsed());
+            return Some(clock.now().since(since));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -315,7 +317,7 @@ fn resumption_counts_only_tries_in_vain() {
         let _ = said;
         write!(stream, "{EVENTS}\r\n").unwrap();
         // Three of four tries bring nothing.
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             write!(stream, "id: {number}\nretry: 1\ndata: \n\n").unwrap();
         }
         if number == 40 {
@@ -359,10 +361,11 @@ fn unanswered_notification_does_not_stop_later_messages() {
         let cancelled =
             json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 9 } });
         (0..20).for_each(|_| wrapped.send(&cancelled));
-        let since = Instant::now();
+        let clock = Clock::system();
+        let since = clock.now();
         call(&mut wrapped, 2, "t");
         wrapped.receive_reply(2);
-        assert!(since.elapsed() < Duration::from_secs(4), "{hangs}: {:?}", since.elapsed());
+        assert!(clock.now().since(since) < Duration::from_secs(4), "{hangs}: {:?}", clock.now().since(since));
         drop(wrapped.stdin.take());
         assert!(ends(&mut wrapped).is_some(), "{hangs}: the end of the input ends it");
     }

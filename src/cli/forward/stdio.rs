@@ -65,9 +65,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let target = host.cleaner().command(&command);
     let spec = record.spec(command);
     let mut signals = lifecycle::signals().map_err(Failure::peer)?;
-    let (server, streams) = RestartableServer::start(&spec, stay).map_err(|error| {
-        Failure::peer(error).hint("the command after -- is run directly, without a shell")
-    })?;
+    let (server, streams) = RestartableServer::start(&spec, stay)?;
     // … and the client, on the standard streams of this process.
     let (input, output) = stdio::claim_standard_streams().map_err(Failure::peer)?;
     let watched = lifecycle::ClientWatch { input: input.watch(), output: output.watch() };

@@ -211,9 +211,7 @@ async fn rehearse(
         return Ok(outcome);
     }
     let spec = Spec::new(arguments.command.clone());
-    let child = spec.spawn().map_err(|error| {
-        Failure::peer(error).hint("the command after -- is run directly, without a shell")
-    })?;
+    let child = spec.spawn()?;
     let process = child.process.clone();
     let client = LinkEnd { source: Box::new(from_client), sink: Box::new(to_client) };
     let nowhere = Box::new(std::io::sink());

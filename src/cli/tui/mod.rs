@@ -99,12 +99,8 @@ pub async fn run(arguments: Arguments, color: Color) -> Result<ExitCode, Failure
 /// Returns the spec of a command line whose program exists.
 fn found(record: &record::Recording, command: Vec<String>) -> Result<Spec, Failure> {
     let spec = record.spec(command);
-    spec.find().map_err(not_started)?;
+    spec.find()?;
     Ok(spec)
-}
-
-fn not_started(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::peer(error).hint("the command after -- is run directly, without a shell")
 }
 
 /// Runs a server under the debugger until the user leaves, and returns a summary line. `returns_home`
@@ -132,7 +128,7 @@ async fn run_server(
     let control = socket::serve(&engine, record, recorder.as_ref(), "tui", &target, Some(attach));
     // … the server, and the built-in client …
     let server = Launch { name: record.name_for(&command), spec, era, attendance: Attendance::Person };
-    launch(&host, server, |_| ()).map_err(not_started)?;
+    launch(&host, server, |_| ())?;
     // … and the screen on top.
     let showing = Showing { host: &host, engine, recorder, appearance, returns_home };
     showing.until_left(terminal, || socket::close(control)).await

@@ -84,10 +84,18 @@ impl Exchange {
     fn record(&mut self, item: LaneItem) -> Arrived {
         let session = Arc::clone(&self.http_session.session);
         let rewritten = self.rewrite.as_ref().filter(|_| item.channel == Channel::Http).and_then(|rewrite| {
-            let wire = item.wire.as_ref().map(|wire| String::from_utf8_lossy(wire).into_owned())?;
+            let wire = item.wire.as_ref()?;
             let path = self.parts.uri.path_and_query()?.as_str();
-            let (to_path, to_wire) = (rewrite.to_server(path), rewrite.to_server(&wire));
-            (to_path != path || to_wire != wire).then_some((to_path, Bytes::from(to_wire)))
+            let to_path = rewrite.to_server(path);
+            // A body that is no text, or is encoded, names no address.
+            let to_wire = std::str::from_utf8(wire).map_or_else(
+                |_| wire.clone(),
+                |text| match rewrite.to_server(text) {
+                    new if new == text => wire.clone(),
+                    new => Bytes::from(new),
+                },
+            );
+            (to_path != path || to_wire != *wire).then_some((to_path, to_wire))
         });
         let (Some((path, wire)), Some(http)) = (rewritten, item.http.clone()) else {
             return session.receive_item(self.lane, item).unwrap_or_default();

@@ -10,6 +10,7 @@ mod session;
 mod status;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, HashMap};
 
 use super::digest;
@@ -59,6 +60,8 @@ pub struct World {
     pub events: Vec<(Seq, Stamp, SessionId, String, Level)>,
     /// Number of pending operations.
     pending: usize,
+    /// The operations of each session that have not ended.
+    open: HashMap<SessionId, BTreeSet<OpId>>,
     names: Names,
     /// The handling of the few frames that were held or ruled on.
     handlings: HashMap<Seq, Handling>,
@@ -234,6 +237,7 @@ impl World {
             session.closed = Some(closed.clone());
             session.closed_at = Some((seq, at));
         }
+        self.lose_open_operations(id, seq, at);
         // The frames of a closed session can no longer be decided on.
         let held = std::mem::take(&mut self.held);
         self.held =

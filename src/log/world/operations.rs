@@ -169,6 +169,13 @@ impl World {
         }
         let is_pending = operation.state == State::Pending;
         let root = operation.first;
+        let is_open = is_pending || operation.state == State::InputRequired;
+        let open = self.open.entry(session).or_default();
+        if is_open {
+            open.insert(op)
+        } else {
+            open.remove(&op)
+        };
         self.pending = (self.pending + usize::from(is_pending)).saturating_sub(usize::from(was_pending));
         if link.role != Role::Progress {
             let root = self.rows.get(root as usize).map_or(seq, |row| row.seq);
@@ -176,13 +183,23 @@ impl World {
         }
     }
 
+    /// Ends the operations of a session that has ended.
+    pub(super) fn lose_open_operations(&mut self, session: SessionId, seq: Seq, at: Stamp) {
+        for op in self.open.remove(&session).unwrap_or_default() {
+            self.give_up_operation(op, seq, at, State::Lost);
+        }
+    }
+
     /// Ends an operation that will get no response.
     pub(super) fn give_up_operation(&mut self, op: OpId, seq: Seq, at: Stamp, state: State) {
         let Some(operation) = self.operations.get_mut(op) else { return };
-        if operation.state == State::Pending {
+        if matches!(operation.state, State::Pending | State::InputRequired) {
+            self.pending = self.pending.saturating_sub(usize::from(operation.state == State::Pending));
             operation.end(seq, at, state);
             let first = operation.first;
-            self.pending = self.pending.saturating_sub(1);
+            if let Some(open) = self.open.get_mut(&operation.session) {
+                open.remove(&op);
+            }
             self.touched.extend(self.rows.get(first as usize).map(|row| row.seq));
         }
     }

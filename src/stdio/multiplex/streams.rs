@@ -12,6 +12,7 @@ use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::remap::Long;
 use crate::mcp::{Message, compose, layout};
 use crate::session::{Receipt, Session};
+use crate::transport::Source;
 use crate::transport::{QueuedWrite, Sink};
 
 /// Author, in the log, of messages whose ids are mapped onto a shared server.
@@ -109,7 +110,7 @@ fn too_long(line: &Long, limit: usize) -> ToServer {
 
 /// The source of the first client's session: reads the output of the server for all clients.
 pub struct SharedOutput {
-    stdout: Box<dyn Read + Send>,
+    stdout: Box<dyn Source>,
     multiplexer: Arc<Multiplexer>,
     splitter: LineSplitter,
     /// Bytes for the first client.
@@ -123,6 +124,9 @@ pub struct SharedOutput {
     long: Option<Long>,
     over: bool,
 }
+
+// Lines for several clients wait for their end, since their ids are mapped.
+impl Source for SharedOutput {}
 
 impl Read for SharedOutput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -141,7 +145,7 @@ impl Read for SharedOutput {
 
 impl SharedOutput {
     /// Creates the source over the server's output.
-    pub fn new(multiplexer: &Arc<Multiplexer>, stdout: Box<dyn Read + Send>) -> Self {
+    pub fn new(multiplexer: &Arc<Multiplexer>, stdout: Box<dyn Source>) -> Self {
         Self {
             stdout,
             multiplexer: Arc::clone(multiplexer),

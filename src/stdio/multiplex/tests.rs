@@ -25,6 +25,8 @@ impl Write for Stdin {
 /// Reader that returns the stdout of a server in chunks.
 struct Stdout(std::vec::IntoIter<Vec<u8>>);
 
+impl crate::transport::Source for Stdout {}
+
 impl Read for Stdout {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(chunk) = self.0.next() else { return Ok(0) };

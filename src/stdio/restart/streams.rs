@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -12,7 +13,8 @@ use crate::log::record::{Record, VerdictKind};
 use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::{Direction, Id, Kind, Message};
 use crate::session::Receipt;
-use crate::transport::{QueuedWrite, Sink};
+use crate::transport::stdio::Woken;
+use crate::transport::{QueuedWrite, Sink, Source};
 
 // === impl Stdin ===
 
@@ -165,22 +167,32 @@ impl RestartingOutput {
 
 impl Read for RestartingOutput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_within(buffer, None).map(Option::unwrap_or_default)
+    }
+}
+
+impl Source for RestartingOutput {
+    fn read_within(&mut self, buffer: &mut [u8], patience: Option<Duration>) -> io::Result<Option<usize>> {
         loop {
             if !self.ready.is_empty() {
                 let length = buffer.len().min(self.ready.len());
                 buffer[..length].copy_from_slice(&self.ready[..length]);
                 self.ready.advance(length);
                 self.mid_line = buffer[..length].last() != Some(&b'\n');
-                return Ok(length);
+                return Ok(Some(length));
             }
             let Some(ProcessOutput { stream, wake }) = &mut self.output else {
                 match self.follow() {
                     true => continue,
-                    false => return Ok(0),
+                    false => return Ok(Some(0)),
                 }
             };
             self.server.reading.store(Reading::Idle as u8, Ordering::Relaxed);
-            let length = stream.read_unless(&**wake, buffer)?.unwrap_or(0);
+            let length = match stream.read_unless(&**wake, buffer, patience)? {
+                Woken::Read(length) => length,
+                Woken::Closed => 0,
+                Woken::Late => return Ok(None),
+            };
             if length == 0 {
                 self.output = None;
                 self.note(Reading::Drained);
@@ -191,7 +203,7 @@ impl Read for RestartingOutput {
                 Some((id, splitter)) => self.await_answer(id, splitter, &buffer[..length]),
                 None => {
                     self.mid_line = buffer[length - 1] != b'\n';
-                    return Ok(length);
+                    return Ok(Some(length));
                 }
             }
         }
@@ -223,23 +235,30 @@ impl Stderr {
 
 impl Read for Stderr {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_within(buffer, None).map(Option::unwrap_or_default)
+    }
+}
+
+impl Source for Stderr {
+    fn read_within(&mut self, buffer: &mut [u8], patience: Option<Duration>) -> io::Result<Option<usize>> {
         loop {
             let Some(ProcessOutput { stream, wake }) = &mut self.output else {
                 match self.server.following(|state| state.errors.take()) {
                     Some(output) => self.output = Some(output),
-                    None => return Ok(0),
+                    None => return Ok(Some(0)),
                 }
                 if std::mem::take(&mut self.mid_line) && !buffer.is_empty() {
                     buffer[0] = b'\n';
-                    return Ok(1);
+                    return Ok(Some(1));
                 }
                 continue;
             };
-            match stream.read_unless(&**wake, buffer)?.unwrap_or(0) {
-                0 => self.output = None,
-                length => {
+            match stream.read_unless(&**wake, buffer, patience)? {
+                Woken::Late => return Ok(None),
+                Woken::Closed | Woken::Read(0) => self.output = None,
+                Woken::Read(length) => {
                     self.mid_line = buffer[length - 1] != b'\n';
-                    return Ok(length);
+                    return Ok(Some(length));
                 }
             }
         }

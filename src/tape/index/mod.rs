@@ -5,9 +5,10 @@
 
 mod entry;
 
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,35 @@ pub fn path_beside(tape: &Path) -> PathBuf {
     let mut name = tape.as_os_str().to_owned();
     name.push(".idx");
     name.into()
+}
+
+/// Creates the index of a new tape part. What an earlier tape of that name left behind is removed: an index
+/// is a cache, and no index of a tape that was just made can be there. Where something else has the name, the
+/// index is an unnamed file: the tape is then slower to open later.
+///
+/// # Errors
+/// If the file cannot be created.
+pub fn create(tape: &Path) -> io::Result<File> {
+    let path = path_beside(tape);
+    if !may_replace(&path) {
+        return tempfile::tempfile();
+    }
+    // A missing file is the usual case.
+    let _ = std::fs::remove_file(&path);
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)
+}
+
+/// Returns `true` if nothing is at `path`, or an index of any version and tape, which is a cache.
+pub fn may_replace(path: &Path) -> bool {
+    let mut begins = Vec::new();
+    match std::fs::symlink_metadata(path) {
+        Err(_) => true,
+        Ok(found) if found.is_file() => {
+            let read = File::open(path).and_then(|file| file.take(7).read_to_end(&mut begins));
+            read.is_ok() && MAGIC.starts_with(&begins)
+        }
+        Ok(_) => false,
+    }
 }
 
 /// Returns the header of an index whose first record is `first`, for the part that begins with the

@@ -14,6 +14,30 @@ const OF_A_HOP: [HeaderName; 6] = [
     header::TRANSFER_ENCODING,
 ];
 
+/// Returns `true` for a header that the protocol defines, whatever words its name contains (2025-11-25 and
+/// 2026-07-28, basic/transports): it must reach the server.
+pub fn is_of_protocol(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    const NAMES: [&str; 5] =
+        ["mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "last-event-id"];
+    NAMES.contains(&name) || name.starts_with("mcp-param-")
+}
+
+/// Returns `true` for a header that belongs to one body and not to a client.
+pub fn is_of_the_body(name: &HeaderName) -> bool {
+    const NAMES: [&str; 8] = [
+        "content-length",
+        "content-encoding",
+        "content-digest",
+        "idempotency-key",
+        "last-event-id",
+        "mcp-method",
+        "mcp-name",
+        "transfer-encoding",
+    ];
+    NAMES.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-")
+}
+
 /// Removes the headers that concern only the hop on which they arrived.
 pub fn leave_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers

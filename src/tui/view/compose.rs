@@ -11,7 +11,7 @@ use super::super::form::Form;
 use super::super::text::{clean, duration, fit, pad};
 use super::super::theme::StyleRole;
 use super::{detail, hold};
-use crate::log::world::FrameState;
+use crate::log::world::{FrameState, State};
 use crate::mcp::Direction;
 
 /// Draws the screen in `area`, and stores the places of the offers and of the reply in `areas`.
@@ -196,6 +196,16 @@ fn reply_title(app: &App) -> String {
             app.world.operation(*op).and_then(|operation| app.world.last_of(operation)).map(|row| row.seq)
         }
     };
+    let lost = match &app.composer.sent {
+        Some(SentMessage::Operation(op)) => app.world.operation(*op).filter(|op| op.state == State::Lost),
+        _ => None,
+    };
+    if let Some(operation) = lost {
+        let session = app.world.sessions.get(&operation.session);
+        let exit = session.and_then(|session| session.closed.as_ref()?.exit);
+        let how = exit.map_or_else(String::new, |exit| format!(", {exit}"));
+        return format!("no reply: the server ended{how}");
+    }
     match first.and_then(|seq| app.world.row(seq)) {
         Some(row) if held(row.seq) => format!("{} is held, 3 shows it", app.number(row.seq)),
         Some(row) if row.op().is_none() => format!("sent as {}; no reply expected", app.number(row.seq)),
