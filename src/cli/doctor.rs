@@ -1,5 +1,7 @@
 //! `shadowcat doctor`: a diagnosis of a server.
 
+use crate::cli::values::EraChoice;
+use crate::log::record::Origin;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +25,6 @@ use crate::host::{Host, Settings};
 use crate::http::{BuiltInClient, ProxyOptions};
 use crate::intercept::Chain;
 use crate::log::Log;
-use crate::log::store::DEFAULT_BOUND;
 use crate::log::world::World;
 use crate::stdio::lifecycle;
 use crate::tape::excerpt;
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Time limit for the server until everything is listed.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
+    /// Protocol era to speak.
+    #[arg(long, value_enum, default_value_t)]
+    era: EraChoice,
     #[arg(long, value_enum, default_value_t)]
     output: Form,
     /// Command line of the server.
@@ -54,6 +58,8 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
+/// Memory for the records of the examination: a server that floods stderr must not push out the evidence.
+const EVIDENCE_BYTES: usize = 1 << 30;
 /// Time for a server to end after its stdin was closed: the official SDKs send a signal after two seconds.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -74,7 +80,8 @@ enum Form {
     Markdown,
 }
 
-/// Examines a server and prints what is wrong. The exit code is 1 if a check failed.
+/// Examines a server and prints what is wrong. The exit code is 1 if a check failed or could not be judged, and 3
+/// if the server was never reached.
 ///
 /// # Errors
 /// Fails if the session or the recording cannot be found, or the URL is invalid.
@@ -98,7 +105,14 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     checks.extend(after);
     let text = render(&title, &checks, arguments.output, |words| excerpt::report(words, &log, &world, None));
     output::print(&text).map_err(Failure::usage)?;
+    // A server was reached if its process was started, or it responded over HTTP with whatever status.
+    let is_reached = match (&arguments.upstream, arguments.command.is_empty()) {
+        (Some(_), _) => world.rows.iter().any(|row| row.origin() == Origin::Wire && row.status().is_some()),
+        (None, false) => !world.sessions.is_empty(),
+        (None, true) => true,
+    };
     Ok(match doctor::worst(&checks) {
+        _ if !is_reached => ExitCode::from(FailureKind::Peer as u8),
         CheckResult::Failed | CheckResult::Unjudged => ExitCode::from(FailureKind::Check as u8),
         _ => ExitCode::SUCCESS,
     })
@@ -112,7 +126,7 @@ fn folded(log: &Log) -> World {
 
 /// Starts the server, sends everything that a client sends first, and lets the server end.
 async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
-    let log = Log::new(Clock::system(), DEFAULT_BOUND);
+    let log = Log::new(Clock::system(), EVIDENCE_BYTES);
     let mut checks = vec![configured(), found(&arguments.command)];
     if checks[1].verdict == CheckResult::Failed {
         return Ok(((checks, Vec::new()), log));
@@ -125,7 +139,7 @@ async fn started(arguments: &Arguments) -> Result<(Around, Arc<Log>), Failure> {
     let name = super::record::name_of(&arguments.command);
     let spec = Spec::new(arguments.command.clone());
     let (tell, told) = tokio::sync::oneshot::channel();
-    let server = Launch { name, spec, era: None, attendance: Attendance::Nobody };
+    let server = Launch { name, spec, era: arguments.era.era(), attendance: Attendance::Nobody };
     let launched = launch(&host, server, move |_| {
         // The receiver may have given up waiting; ignore the error.
         let _ = tell.send(());
@@ -232,7 +246,9 @@ async fn ends(host: &Arc<Host>, listed: bool) -> Check {
     let running: Vec<_> = host.processes().into_iter().filter(|process| process.ended().is_none()).collect();
     host.close_inputs();
     if running.is_empty() {
-        return Check::skipped(id, title, "the server had already exited");
+        let why = "the server ended by itself, before its client closed stdin".to_owned();
+        let fix = "keep running until standard input ends: a client takes an earlier end for a crash";
+        return Check::found(id, title, CheckResult::Failed, vec![why], fix);
     }
     let mut late = Vec::new();
     for process in running {
@@ -257,7 +273,7 @@ async fn ends(host: &Arc<Host>, listed: bool) -> Check {
 
 /// Calls an HTTP server with the built-in client.
 async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
-    let log = Log::new(Clock::system(), DEFAULT_BOUND);
+    let log = Log::new(Clock::system(), EVIDENCE_BYTES);
     let (host, _engine) = Host::start(
         Arc::clone(&log),
         Settings { inspect_limit: INSPECT_LIMIT, ..Settings::default() },
@@ -268,8 +284,11 @@ async fn called(url: &str, arguments: &Arguments) -> Result<Arc<Log>, Failure> {
     let service =
         service(&host, server, nobody, None, ProxyOptions { explains: true, ..ProxyOptions::default() });
     let (tell, told) = tokio::sync::oneshot::channel();
-    let client =
-        BuiltInClient { headers: arguments.way.headers()?, era: None, attendance: Attendance::Nobody };
+    let client = BuiltInClient {
+        headers: arguments.way.headers()?,
+        era: arguments.era.era(),
+        attendance: Attendance::Nobody,
+    };
     let client = service.connect(client, move |_| {
         // The receiver may have given up waiting; ignore the error.
         let _ = tell.send(());

@@ -1,5 +1,8 @@
 //! Sizes and durations in the form in which people write and read them.
 
+use clap::ValueEnum;
+
+use crate::mcp::Era;
 use std::time::Duration;
 
 /// Parses the value of a duration option, such as `500ms`, `30s` or `2m`.
@@ -37,6 +40,31 @@ pub fn bytes(count: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
         _ => format!("{:.1} GB", count as f64 / 1e9),
+    }
+}
+
+/// Protocol era that a built-in client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum EraChoice {
+    /// Ask with server/discover, fall back to initialize.
+    #[default]
+    Auto,
+    /// Handshake with initialize, up to 2025-11-25.
+    #[value(name = "2025")]
+    Stateful,
+    /// No handshake, 2026-07-28.
+    #[value(name = "2026")]
+    Stateless,
+}
+
+impl EraChoice {
+    /// Returns the era; `None` probes for it.
+    pub fn era(self) -> Option<Era> {
+        match self {
+            Self::Auto => None,
+            Self::Stateful => Some(Era::Stateful),
+            Self::Stateless => Some(Era::Stateless),
+        }
     }
 }
 

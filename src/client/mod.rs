@@ -174,9 +174,10 @@ impl Client {
     }
 
     async fn list(&self, method: &str) {
-        const MAX_PAGES: usize = 100;
+        const MAX_PAGES: usize = 1000;
         const LIST_TIMEOUT: Duration = Duration::from_secs(30);
         let mut cursor: Option<String> = None;
+        let mut seen = HashSet::new();
         for _ in 0..MAX_PAGES {
             let envelope = self.enveloped(None).map(|params| params.to_string());
             let params = match (cursor.take(), envelope) {
@@ -191,7 +192,14 @@ impl Client {
             // The cursor is sent back as it was spelled, since it means something to the server only.
             match page.outcome(&["nextCursor"]) {
                 None | Some(b"null") => return,
-                Some(next) => cursor = Some(String::from_utf8_lossy(next).into_owned()),
+                Some(next) => {
+                    let next = String::from_utf8_lossy(next).into_owned();
+                    // The same page again would have no end.
+                    if !seen.insert(next.clone()) {
+                        return;
+                    }
+                    cursor = Some(next);
+                }
             }
         }
     }

@@ -132,13 +132,28 @@ fn timeouts(target: &Target<'_>) -> Check {
             && matches!(row.state, FrameState::Moving | FrameState::Ended(Outcome::Forwarded))
             && row.op().and_then(|op| target.world.operation(op)).is_some_and(|operation| {
                 // A request just before the end could not be answered any more.
-                let closed = target.world.sessions.get(&row.session).and_then(|session| session.closed_at);
-                let over = closed.is_some_and(|(_, at)| at.since(operation.started) > JUST);
+                let session = target.world.sessions.get(&row.session);
+                let closed = session.and_then(|session| session.closed_at);
+                // Our own client waits for its answers before it ends.
+                let is_ours = session.is_some_and(|session| session.opened.own_client);
+                let over = closed.is_some_and(|(_, at)| is_ours || at.since(operation.started) > JUST);
                 let waits = target.world.now.since(operation.started) > CLIENT_TIMEOUT;
-                operation.state == State::Lost || operation.state == State::Pending && (over || waits)
+                let is_probe = target.world.text(row.method) == Some("server/discover");
+                match operation.state {
+                    _ if is_probe => false,
+                    State::Lost => over || closed.is_none(),
+                    State::Pending => over || waits,
+                    _ => false,
+                }
             })
     });
+    // Our own client gives every request its time: a server that leaves one without an answer does not work.
+    let mut verdict = CheckResult::Warned;
     slow.extend(unanswered.map(|row| {
+        let session = target.world.sessions.get(&row.session);
+        if session.is_some_and(|session| session.opened.own_client) {
+            verdict = CheckResult::Failed;
+        }
         let name = target.world.text(row.target).or(target.world.text(row.method)).unwrap_or("?");
         format!("#{} {name}: no answer", row.seq)
     }));
@@ -146,7 +161,7 @@ fn timeouts(target: &Target<'_>) -> Check {
     let fine =
         longest.map_or_else(|| "no requests".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
     let fix = "send progress while it works (it extends the time-out of many clients), or answer with a task";
-    Check::of(id, title, CheckResult::Warned, slow, fix, fine)
+    Check::of(id, title, verdict, slow, fix, fine)
 }
 
 fn order(target: &Target<'_>) -> Check {

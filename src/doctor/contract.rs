@@ -15,6 +15,8 @@ use crate::mcp::tree::exact_value;
 const LONGEST_NAME: usize = 64;
 /// Number of tokens of tool definitions above which a check warns: every conversation pays for them.
 const COSTLY: u64 = 10_000;
+/// Number of pages after which our client asks for no more.
+const MAX_PAGES: usize = 1000;
 /// Bytes per token, roughly.
 const TOKEN: u64 = 4;
 
@@ -32,7 +34,7 @@ pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
     for session in target.sessions() {
         tools.add(target, session);
     }
-    vec![capabilities(target), names(&tools), schemas(&tools), cost(&tools)]
+    vec![capabilities(target), pages(target), names(&tools), schemas(&tools), cost(&tools)]
 }
 
 impl Tools {
@@ -66,6 +68,58 @@ impl Tools {
             false => Check::unjudged(check.id, check.title, [self.flaws.clone(), check.evidence].concat()),
         }
     }
+}
+
+/// Checks that the pages of each list have an end (2025-11-25, server/utilities/pagination).
+fn pages(target: &Target<'_>) -> Check {
+    let (id, title) = ("pages", "lists have an end");
+    const LISTS: [&str; 4] = ["tools/list", "resources/list", "resources/templates/list", "prompts/list"];
+    let (mut wrong, mut odd, mut looked) = (Vec::new(), Vec::new(), 0);
+    for session in target.sessions() {
+        for method in LISTS {
+            let answers: Vec<_> = target
+                .said()
+                .filter(|row| {
+                    row.session == session.id
+                        && row.kind == FrameKind::Response
+                        && target.world.text(row.method) == Some(method)
+                })
+                .collect();
+            let mut seen = BTreeMap::new();
+            let mut last = None;
+            for row in &answers {
+                looked += 1;
+                let record = target.log.get(row.seq);
+                let Some(frame) = record.as_ref().and_then(|record| record.frame()) else { continue };
+                let next = frame.message.outcome(&["nextCursor"]).filter(|next| *next != b"null");
+                last = next.map(|_| row.seq);
+                let Some(next) = next.map(|next| String::from_utf8_lossy(next).into_owned()) else {
+                    // The list ends here; another one begins.
+                    seen.clear();
+                    continue;
+                };
+                if next == "\"\"" {
+                    odd.push(format!("#{} {method}: nextCursor is empty", row.seq));
+                }
+                if let Some(before) = seen.insert(next.clone(), row.seq) {
+                    wrong.push(format!("#{} {method}: nextCursor {next} again, as in #{before}", row.seq));
+                }
+            }
+            if let Some(seq) = last.filter(|_| answers.len() >= MAX_PAGES) {
+                wrong.push(format!(
+                    "#{seq} {method}: after {} pages there is another nextCursor",
+                    answers.len()
+                ));
+            }
+        }
+    }
+    if looked == 0 {
+        return Check::skipped(id, title, "nothing was listed");
+    }
+    let fix = "leave out nextCursor on the last page: clients follow it as long as there is one";
+    let verdict = if wrong.is_empty() { CheckResult::Warned } else { CheckResult::Failed };
+    wrong.extend(odd);
+    Check::of(id, title, verdict, wrong, fix, format!("{looked} pages"))
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -181,7 +181,7 @@ impl<'a> Target<'a> {
     }
 
     fn text(&self, row: &Row) -> String {
-        const MAX_CHARS: usize = 120;
+        const MAX_CHARS: usize = 400;
         let record = self.log.get(row.seq);
         let text = record.as_ref().and_then(|record| record.frame()).map(|frame| {
             let body = frame.message.body();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::{Check, CheckResult, Target};
 use crate::log::record::{Channel, Exit, FrameKind, Role};
-use crate::log::world::SessionOverview;
+use crate::log::world::{Row, SessionOverview};
 use crate::mcp::Direction;
+use crate::mcp::{Revision, json};
 
 /// Time in milliseconds above which a first answer is reported as slow.
 const SLOW_MS: u128 = 5_000;
@@ -28,7 +29,11 @@ fn ended(target: &Target<'_>) -> Check {
         let Some(closed) = &session.closed else { continue };
         // A server that was asked to end may need a signal; another check reports that.
         let asked = [Exit::Signal(15), Exit::Signal(9)];
-        let failed = matches!(closed.exit, Some(exit) if exit != Exit::Code(0) && !asked.contains(&exit));
+        let silent_exit = |exit| exit == Exit::Code(0) && !target.said().any(|row| row.session == session.id);
+        let failed = matches!(
+            closed.exit,
+            Some(exit) if (exit != Exit::Code(0) || silent_exit(exit)) && !asked.contains(&exit)
+        );
         let silent = !target.said().any(|row| row.session == session.id);
         if failed && (silent || !was_asked(closed.reason.as_str())) {
             let after = session.closed_at.map(|(_, at)| at.since(session.since)).unwrap_or_default();
@@ -58,28 +63,41 @@ fn was_asked(reason: &str) -> bool {
 
 /// Returns the last lines of stderr.
 fn last_words(target: &Target<'_>, session: &SessionOverview) -> Vec<String> {
-    const WORDS: usize = 5;
-    let mut lines: Vec<String> = target
+    const LAST: usize = 3;
+    /// Maximum number of lines that look like the cause.
+    const CAUSES: usize = 4;
+    let all: Vec<String> = target
         .rows()
         .filter(|row| row.session == session.id && row.channel() == Channel::Stderr)
-        .rev_last(WORDS)
-        .map(|row| format!("stderr: {}", target.text(row).trim_end()))
+        .map(|row| target.text(row).trim_end().to_owned())
         .collect();
+    let last = all.len().saturating_sub(LAST);
+    // The cause stands before the stack of calls that most runtimes print last.
+    let causes = all[..last].iter().filter(|line| is_cause(line)).take(CAUSES);
+    let mut lines: Vec<String> = causes.chain(&all[last..]).map(|line| format!("stderr: {line}")).collect();
     if lines.is_empty() {
         lines.push("it wrote nothing to stderr".to_owned());
     }
     lines
 }
 
-/// Extension that returns the last items of an iterator, in their order.
-trait RevLast: Iterator + Sized {
-    fn rev_last(self, count: usize) -> std::vec::IntoIter<Self::Item> {
-        let mut all: Vec<_> = self.collect();
-        all.split_off(all.len().saturating_sub(count)).into_iter()
-    }
+/// Returns `true` for a line of stderr that names a cause, in the words of common runtimes.
+fn is_cause(line: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "error",
+        "cannot find",
+        "no module",
+        "not found",
+        "exception",
+        "denied",
+        "in use",
+        "refused",
+        "panicked",
+        "missing",
+    ];
+    let line = line.to_ascii_lowercase();
+    WORDS.iter().any(|word| line.contains(word))
 }
-
-impl<I: Iterator> RevLast for I {}
 
 fn first_word(target: &Target<'_>) -> Check {
     let (id, title) = ("first-byte", "the server answers quickly");
@@ -131,24 +149,38 @@ fn greeted(target: &Target<'_>) -> Check {
     let (id, title) = ("handshake", "initialize or server/discover succeeds");
     let mut fine: BTreeMap<&str, String> = BTreeMap::new();
     let mut failed: BTreeMap<&str, String> = BTreeMap::new();
+    let mut odd = Vec::new();
     for session in target.sessions() {
         let name = session.opened.name.as_str();
+        if let Some(row) = initialized(target, session) {
+            odd.extend(odd_version(target, row).map(|why| format!("{name}: #{}: {why}", row.seq)));
+        }
         match &session.server {
             Some(server) => {
                 let said = server.name.as_deref().unwrap_or(name);
-                let version = server.version.as_deref().or(server.era.map(|era| era.as_str())).unwrap_or("?");
+                let version = server.version.as_deref().or(server.era.map(|era| era.as_str()));
+                let version = version.unwrap_or("a revision that it does not name");
                 fine.insert(name, format!("{said} speaks {version}"));
             }
             None if target.rows().any(|row| row.session == session.id) => {
                 // If the server did not answer, the answer that shadowcat made in its place has the reason.
-                let answer = target.rows().find(|row| {
-                    row.session == session.id && row.is_error && row.direction == Direction::ToClient
-                });
+                // A declined probe says only that the server speaks the other era.
+                let errors = || {
+                    target.rows().filter(|row| {
+                        row.session == session.id && row.is_error && row.direction == Direction::ToClient
+                    })
+                };
+                let of_initialize = |row: &&Row| target.world.text(row.method) == Some("initialize");
+                let answer = errors().find(of_initialize).or_else(|| errors().next());
                 let said = answer.map_or_else(|| "no answer".to_owned(), |row| target.text(row));
                 failed.insert(name, format!("{name}: {said}"));
             }
             None => {}
         }
+    }
+    if !odd.is_empty() {
+        let fix = "answer initialize with the protocolVersion of a published revision, such as 2025-11-25";
+        return Check::found(id, title, CheckResult::Failed, odd, fix);
     }
     // A probe that fails at a server of the other era is how its era is found.
     failed.retain(|name, _| !fine.contains_key(name));
@@ -164,5 +196,30 @@ fn greeted(target: &Target<'_>) -> Check {
     match fine.is_empty() {
         true => Check::skipped(id, title, "no handshake was requested"),
         false => Check::passed(id, title, fine.into_values().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Returns the successful answer to `initialize` in a session.
+fn initialized<'a>(target: &Target<'a>, session: &SessionOverview) -> Option<&'a Row> {
+    target.said().find(|row| {
+        row.session == session.id
+            && row.role == Role::Response
+            && !row.is_error
+            && target.world.text(row.method) == Some("initialize")
+    })
+}
+
+/// Returns what is wrong with the version in an answer to `initialize`.
+fn odd_version(target: &Target<'_>, row: &Row) -> Option<String> {
+    let record = target.log.get(row.seq)?;
+    let message = &record.frame()?.message;
+    match message.outcome(&["protocolVersion"]).map(|token| (json::unescape(token), token)) {
+        None => Some("initialize is answered without protocolVersion".to_owned()),
+        Some((None, token)) => {
+            Some(format!("protocolVersion is {} and no string", String::from_utf8_lossy(token)))
+        }
+        Some((Some(version), _)) => Revision::parse(&version)
+            .is_none()
+            .then(|| format!("protocolVersion {version:?} is no published revision")),
     }
 }

@@ -68,14 +68,77 @@ fn server_that_does_not_start_or_answer_is_diagnosed() {
     let (report, code) = examine(&["--", "sh", "-c", "echo 'ModuleNotFoundError: x' >&2; exit 3"]);
     assert_eq!(code, Some(1));
     assert!(check(&report, "spawn")["evidence"].to_string().contains("ModuleNotFoundError"), "{report:#}");
-    let (report, _) = examine(&["--", "no-such-program-anywhere"]);
+    let (report, code) = examine(&["--", "no-such-program-anywhere"]);
     assert_eq!(check(&report, "binary")["verdict"], "failed");
+    assert_eq!(code, Some(3), "the server was never reached");
     let (report, code) = examine(&["--", program(), "demo-server", "--pace", "1"]);
     assert_eq!(code, Some(1));
     assert!(check(&report, "stdout")["evidence"].to_string().contains("DB connected"));
     let (report, code) = examine(&["--upstream", "http://127.0.0.1:9/mcp"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(3), "the server was never reached");
     assert!(check(&report, "handshake")["evidence"].to_string().contains("cannot be reached"), "{report:#}");
+}
+
+/// Returns a server that answers `initialize` with `greeting`, `tools/list` with `list` and does `more` for other
+/// messages.
+fn odd_server(greeting: &str, list: &str, more: &str) -> String {
+    format!(
+        r#"while read -r line; do
+  id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+  case "$line" in
+    *'"initialize"'*) r='{greeting}' ;;
+    *tools/list*) r='{list}' ;;
+    *'"id"'*) printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":"no"}}}}\n' "$id"; continue ;;
+    *) {more}; continue ;;
+  esac
+  printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' "$id" "$r"
+done"#
+    )
+}
+
+#[test]
+fn each_fault_is_found_by_its_check() {
+    const GREETING: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}"#;
+    const LIST: &str = r#"{"tools":[{"name":"t","description":"d","inputSchema":{"type":"object"}}]}"#;
+    let again = r#"{"tools":[],"nextCursor":"p2"}"#;
+    let empty = r#"{"tools":[],"nextCursor":""}"#;
+    let flood = "head -c 20000000 /dev/zero | tr '\\0' x | fold -w 100 >&2";
+    let traced = "echo 'Error: Cannot find module x' >&2; for i in 1 2 3 4 5 6 7 8; do echo '    at y' >&2; done; exit 1";
+    for (what, script, id, verdict, evidence) in [
+        ("healthy", odd_server(GREETING, LIST, ":"), "pages", "passed", "1 pages"),
+        (
+            "the same cursor",
+            odd_server(GREETING, again, ":"),
+            "pages",
+            "failed",
+            "nextCursor \\\"p2\\\" again",
+        ),
+        ("an empty cursor", odd_server(GREETING, empty, ":"), "pages", "failed", "nextCursor is empty"),
+        ("no version", odd_server("{}", LIST, ":"), "handshake", "failed", "without protocolVersion"),
+        (
+            "an unknown version",
+            odd_server(&GREETING.replace("2025-11-25", "1.0"), LIST, ":"),
+            "handshake",
+            "failed",
+            "no published revision",
+        ),
+        ("a flood of stderr", odd_server(GREETING, LIST, flood), "names", "passed", "1 tools"),
+        (
+            "a list without an answer",
+            odd_server(GREETING, LIST, ":").replace("r='{\"tools\"", "continue; r='{\"tools\""),
+            "timeouts",
+            "failed",
+            "tools/list: no answer",
+        ),
+        ("a missing module", traced.to_owned(), "spawn", "failed", "Cannot find module x"),
+        ("an end without a word", "exit 0".to_owned(), "spawn", "failed", "exited 0"),
+    ] {
+        let (report, code) = examine(&["--timeout", "3s", "--", "sh", "-c", &script]);
+        let found = check(&report, id);
+        assert_eq!(found["verdict"], verdict, "{what}: {report:#}");
+        assert!(found["evidence"].to_string().contains(evidence), "{what}: {found:#}");
+        assert_eq!(code, Some(i32::from(verdict == "failed")), "{what}: {report:#}");
+    }
 }
 
 #[test]

@@ -4,10 +4,11 @@ mod home;
 mod remote;
 mod tape;
 
+use crate::cli::values::EraChoice;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::appearance::AppearanceArguments;
 use super::attach;
@@ -57,19 +58,6 @@ pub struct Arguments {
     /// Command line of the server.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum EraChoice {
-    /// Ask with server/discover, fall back to initialize.
-    #[default]
-    Auto,
-    /// Handshake with initialize, up to 2025-11-25.
-    #[value(name = "2025")]
-    Stateful,
-    /// No handshake, 2026-07-28.
-    #[value(name = "2026")]
-    Stateless,
 }
 
 /// Shows the screen that the arguments ask for, until the user leaves.
@@ -190,14 +178,4 @@ async fn stand_before(stand: Stand, appearance: Appearance) -> Result<ExitCode, 
         socket::close(control).await;
     };
     TerminalSession::alone(async |terminal| showing.until_left(terminal, then).await).await
-}
-
-impl EraChoice {
-    fn era(self) -> Option<Era> {
-        match self {
-            Self::Auto => None,
-            Self::Stateful => Some(Era::Stateful),
-            Self::Stateless => Some(Era::Stateless),
-        }
-    }
 }
