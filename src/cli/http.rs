@@ -86,6 +86,9 @@ pub struct ListenArguments {
     /// Also answer to this host name, and to web pages of it.
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
+    /// Also admit web pages of this origin, such as https://app.example or null.
+    #[arg(long, value_name = "ORIGIN", value_parser = crate::cli::values::origin)]
+    allow_origin: Vec<String>,
     /// Send the client's Host header on as it is.
     #[arg(long)]
     preserve_host: bool,
@@ -194,9 +197,9 @@ impl ListenArguments {
         let (upstream, tokens) = way.connect(url, self.preserve_host, host).await?;
         let listener = bind(self.listen, "--listen").await?;
         let address = listener.address().map_err(Failure::usage)?;
-        let guard = Guard::new(address.ip(), &self.allow_host);
+        let guard = Guard::new(address.ip(), &self.allow_host).with_origins(&self.allow_origin);
         let url = format!("http://{address}{}", upstream.address().path);
-        let options = ProxyOptions { rewrites: self.rewrite_origin, explains: false };
+        let options = ProxyOptions { rewrites: self.rewrite_origin, ..ProxyOptions::default() };
         Ok(HttpEndpoint { listener, service: service(host, upstream, guard, name, options), url, tokens })
     }
 }

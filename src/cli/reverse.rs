@@ -31,6 +31,10 @@ pub struct Arguments {
     /// Also answer to this host name, and to web pages of it.
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
+    /// Also serve web pages of this origin, such as https://app.example or null. Pages may read the answers of a
+    /// server behind this gateway; with this option also those of an HTTP server, in place of its own CORS headers.
+    #[arg(long, value_name = "ORIGIN", value_parser = super::values::origin)]
+    allow_origin: Vec<String>,
     #[command(flatten)]
     way: UpstreamArguments,
     /// Maximum number of open sessions of a stdio server; each has a process of its own.
@@ -72,6 +76,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         upstream,
         bind: address,
         allow_host,
+        allow_origin,
         way,
         max_sessions,
         grace,
@@ -114,13 +119,17 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // … the listener, the proxy service between it and the server, and the gateway around both …
     let listener = bind(address, "--bind").await?;
     let address = listener.address().map_err(Failure::usage)?;
-    let guard = Guard::new(address.ip(), &allow_host);
+    let guard = Guard::new(address.ip(), &allow_host).with_origins(&allow_origin);
     let service = ProxyService::new(
         Arc::clone(&host),
         server,
         guard.clone(),
         name.clone(),
-        ProxyOptions { explains: true, ..ProxyOptions::default() },
+        ProxyOptions {
+            explains: true,
+            answers_pages: adapter.is_some() || !allow_origin.is_empty(),
+            ..ProxyOptions::default()
+        },
     );
     let gateway = Gateway::new(Arc::clone(&service), adapter.clone(), guard, &log, name);
     let router = gateway.router();

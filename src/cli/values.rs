@@ -43,6 +43,24 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// Parses the origin of a web page: `null`, or a scheme, a host and a port (RFC 6454, section 6.2).
+pub fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/').to_ascii_lowercase();
+    if text == "null" {
+        return Ok(text);
+    }
+    if text == "*" {
+        return Err("name each origin: every web page in a browser could use the server otherwise".to_owned());
+    }
+    match text.split_once("://") {
+        None => Err("an origin has a scheme, such as https://app.example".to_owned()),
+        Some((_, host)) if host.contains('/') => Err("an origin has no path".to_owned()),
+        Some(("https", host)) => Ok(format!("https://{}", host.strip_suffix(":443").unwrap_or(host))),
+        Some(("http", host)) => Ok(format!("http://{}", host.strip_suffix(":80").unwrap_or(host))),
+        Some(_) => Ok(text),
+    }
+}
+
 /// Protocol era that a built-in client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum EraChoice {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use http::header::ORIGIN;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 
@@ -16,12 +17,14 @@ use super::sessions::HttpSessions;
 use crate::host::Host;
 use crate::log::record::{Level, SessionId};
 use crate::mcp::compose;
+use crate::transport::http::cors;
 use crate::transport::http::{BodyError, Cut, Guard, HttpBody};
 
 /// The service between HTTP clients and one server: everything that they say to each other passes
 /// through a session.
 pub struct ProxyService {
     guard: Guard,
+    answers_pages: bool,
     exchanges: Arc<Exchanges>,
 }
 
@@ -33,6 +36,9 @@ pub struct ProxyOptions {
     /// Answers 502 where the upstream only breaks off. A debugger shows what a server does; a gateway
     /// answers for it.
     pub explains: bool,
+    /// Answers the preflights of web pages, and lets the pages that the guard admits read the answers. Without it
+    /// the upstream's own answers to pages pass.
+    pub answers_pages: bool,
 }
 
 /// Interval at which silent sessions are looked for.
@@ -67,7 +73,7 @@ impl ProxyService {
                 exchanges.sessions.sweep();
             }
         });
-        Arc::new(Self { guard, exchanges })
+        Arc::new(Self { guard, answers_pages: options.answers_pages, exchanges })
     }
 
     /// Answers a request.
@@ -91,7 +97,15 @@ impl ProxyService {
             let why = "shadowcat stands in front of one server and is no proxy for others";
             return Ok(self.refuse(peer, &parts, StatusCode::METHOD_NOT_ALLOWED, why));
         }
-        self.exchange(Request::from_parts(parts, body), peer).await
+        let Some(origin) = parts.headers.get(ORIGIN).filter(|_| self.answers_pages).cloned() else {
+            return self.exchange(Request::from_parts(parts, body), peer).await;
+        };
+        let mut response = match cors::preflight(&parts) {
+            Some(response) => response,
+            None => self.exchange(Request::from_parts(parts, body), peer).await?,
+        };
+        cors::allow(&origin, response.headers_mut());
+        Ok(response)
     }
 
     /// Answers a request that was admitted, or is of this process.

@@ -463,5 +463,6 @@ fn illegal_ids_and_initialize_notifications_are_refused_at_once() {
     let processes = gateway.processes();
     let notification = json!({ "jsonrpc": "2.0", "method": "initialize" });
     assert_eq!(gateway.post("", &notification).whole().0, 400, "it names no session");
-    assert_eq!(gateway.processes(), processes, "and starts no process");
+    // The process that was asked for its era may have ended meanwhile.
+    assert!(gateway.processes() <= processes, "and starts no process");
 }

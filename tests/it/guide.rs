@@ -172,6 +172,43 @@ fn readme_stays_below_the_line_limit() {
     assert!(lines <= 130, "README.md has {lines} lines; move details to docs/src");
 }
 
+/// Returns the text of a source file, or of all files in a directory.
+fn source(path: &Path) -> String {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.map(|entry| source(&entry.unwrap().path())).collect(),
+        Err(_) => fs::read_to_string(path).unwrap_or_default(),
+    }
+}
+
+#[test]
+fn types_of_the_design_pages_are_defined_where_they_say() {
+    let code = regex::Regex::new(r"`([\w/.]+)`").unwrap();
+    let mut missing = Vec::new();
+    for (room, _) in crate::house::ROOMS {
+        let page = fs::read_to_string(root().join(format!("docs/src/design/{room}.md"))).unwrap();
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').collect();
+            let words = |cell: &str| -> Vec<String> {
+                code.captures_iter(cell).map(|found| found[1].to_owned()).collect()
+            };
+            let files: Vec<String> =
+                words(cells[2]).into_iter().filter(|file| file.starts_with("src/")).collect();
+            let text: String = files.iter().map(|file| source(&root().join(file))).collect();
+            let is_type = |name: &String| name.starts_with(char::is_uppercase) && !files.is_empty();
+            for name in words(cells[1]).into_iter().filter(is_type) {
+                let defined =
+                    ["struct", "enum", "trait", "type", "const", "static", "use", "mod"].iter().any(|word| {
+                        regex::Regex::new(&format!(r"{word} [^\n]*\b{name}\b")).unwrap().is_match(&text)
+                    });
+                if !defined {
+                    missing.push(format!("{room}.md: {name} is not in {files:?}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn every_module_has_a_design_page() {
     for (room, _) in crate::house::ROOMS {

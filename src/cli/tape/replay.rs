@@ -51,6 +51,12 @@ pub struct Arguments {
     /// Serve over HTTP here, at /mcp, instead of on standard input and output.
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "learn")]
     listen: Option<SocketAddr>,
+    /// Also answer to this host name, and to web pages of it.
+    #[arg(long, value_name = "HOST", requires = "listen")]
+    allow_host: Vec<String>,
+    /// Also serve web pages of this origin, such as https://app.example or null.
+    #[arg(long, value_name = "ORIGIN", requires = "listen", value_parser = crate::cli::values::origin)]
+    allow_origin: Vec<String>,
     /// Command line of the real server that is asked with --on-miss pass-through.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -200,8 +206,16 @@ async fn listen(arguments: &Arguments, address: SocketAddr) -> Result<ExitCode, 
         words.extend(arguments.command.iter().cloned());
     }
     let upstream = shell_words::join(&words);
-    let options =
-        ["replay", "--name", &tape.header.name, "--upstream", &upstream, "--bind", &address.to_string()];
+    let mut options: Vec<String> =
+        ["replay", "--name", &tape.header.name, "--upstream", &upstream, "--bind", &address.to_string()]
+            .map(str::to_owned)
+            .to_vec();
+    for host in &arguments.allow_host {
+        options.extend(["--allow-host".to_owned(), host.clone()]);
+    }
+    for origin in &arguments.allow_origin {
+        options.extend(["--allow-origin".to_owned(), origin.clone()]);
+    }
     let Gateway { arguments } = Gateway::try_parse_from(options).map_err(Failure::usage)?;
     reverse::run(arguments).await
 }

@@ -10,6 +10,8 @@ use http::{HeaderMap, Uri};
 #[derive(Debug, Clone)]
 pub struct Guard {
     names: Vec<String>,
+    /// Origins of pages that may speak, besides those of the names.
+    origins: Vec<String>,
     /// Accepts every IP address as a host, for a listener on all addresses. An address cannot be rebound.
     any_address: bool,
 }
@@ -21,7 +23,7 @@ pub enum Forbidden {
     #[error("Host {0:?} is not a name of this listener; --allow-host adds one")]
     Host(String),
     /// The `Origin` header names a page of a host that is not the listener's.
-    #[error("Origin {0:?} may not use this listener; --allow-host adds its host")]
+    #[error("Origin {0:?} may not use this listener; --allow-origin '{0}' admits it")]
     Origin(String),
     /// The request has neither a `Host` header nor an authority.
     #[error("the request has no Host")]
@@ -39,8 +41,18 @@ impl Guard {
                 IpAddr::V6(address) => format!("[{address}]"),
             });
         }
-        names.extend(more.iter().map(|name| name.to_ascii_lowercase()));
-        Self { names, any_address: address.is_unspecified() }
+        // A value that cannot be a host names an origin.
+        let is_origin = |name: &&String| name.contains("://") || name.as_str() == "null";
+        let origins = more.iter().filter(is_origin).map(|origin| origin.to_ascii_lowercase()).collect();
+        names.extend(more.iter().filter(|name| !is_origin(name)).map(|name| name.to_ascii_lowercase()));
+        Self { names, origins, any_address: address.is_unspecified() }
+    }
+
+    /// Admits pages of these origins as well: `null`, or a scheme, a host and a port that is not the usual one.
+    #[must_use]
+    pub fn with_origins(mut self, origins: &[String]) -> Self {
+        self.origins.extend(origins.iter().map(|origin| origin.to_ascii_lowercase()));
+        self
     }
 
     /// Checks the host that a request names and the page that it comes from.
@@ -64,7 +76,8 @@ impl Guard {
         for origin in headers.get_all(ORIGIN) {
             let origin = String::from_utf8_lossy(origin.as_bytes());
             let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if !host.is_some_and(|host| self.knows(host)) {
+            let is_named = self.origins.iter().any(|known| known.eq_ignore_ascii_case(&origin));
+            if !is_named && !host.is_some_and(|host| self.knows(host)) {
                 return Err(Forbidden::Origin(origin.into_owned()));
             }
         }
@@ -79,10 +92,12 @@ impl Guard {
 }
 
 fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
+    let name = match host.rfind(':') {
         Some(at) if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) => &host[..at],
         _ => host,
-    }
+    };
+    // A dot at the end makes a name absolute (RFC 3986, section 3.2.2).
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Returns `true` if a host is an IP address rather than a name.
@@ -139,6 +154,24 @@ mod tests {
         assert_eq!(check("localhost", Some("http://localhost:6274")), Ok(()));
         for origin in ["http://evil.example", "null", "file://", "http://localhost.evil.example", ""] {
             assert!(matches!(check("localhost", Some(origin)), Err(Forbidden::Origin(_))), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_admitted_by_its_exact_origin() {
+        let guard = Guard::new(IpAddr::from([127, 0, 0, 1]), &["null".to_owned()])
+            .with_origins(&["https://app.example".to_owned(), "chrome-extension://abc".to_owned()]);
+        let check = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "localhost.".parse().unwrap());
+            headers.insert(ORIGIN, origin.parse().unwrap());
+            guard.check(&Uri::from_static("/mcp"), &headers)
+        };
+        for origin in ["https://app.example", "chrome-extension://abc", "null", "http://localhost:6274"] {
+            assert_eq!(check(origin), Ok(()), "{origin}");
+        }
+        for origin in ["http://app.example", "https://app.example:8443", "https://x.app.example", "file://"] {
+            assert!(check(origin).is_err(), "{origin}");
         }
     }
 

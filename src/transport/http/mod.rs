@@ -21,6 +21,7 @@
 pub mod authorized;
 pub mod coding;
 pub mod connect;
+pub mod cors;
 pub mod guard;
 pub mod headers;
 pub mod listen;
