@@ -3,21 +3,21 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use shadowcat::mcp::line::{Piece, Splitter};
+use shadowcat::mcp::line::{LinePart, LineSplitter};
 use shadowcat::mcp::mirror::Annotations;
 use shadowcat::mcp::{Message, json, layout};
 
 fuzz_target!(|input: (Vec<Vec<u8>>, u16)| {
     let (chunks, limit) = input;
-    let mut splitter = Splitter::new(usize::from(limit) + 1);
+    let mut splitter = LineSplitter::new(usize::from(limit) + 1);
     let mut out = Vec::new();
     let mut annotations = Annotations::default();
-    let mut take = |piece: Piece| match piece {
-        Piece::Line(line) => {
+    let mut take = |piece: LinePart| match piece {
+        LinePart::Line(line) => {
             out.extend_from_slice(&line);
             look(line, &mut annotations);
         }
-        Piece::Start(bytes) | Piece::More(bytes) | Piece::End(bytes) => out.extend_from_slice(&bytes),
+        LinePart::Start(bytes) | LinePart::More(bytes) | LinePart::End(bytes) => out.extend_from_slice(&bytes),
     };
     for chunk in &chunks {
         splitter.feed(chunk);

@@ -2,19 +2,19 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shadowcat::mcp::sse::{Event, Piece, Splitter};
+use shadowcat::mcp::sse::{Event, EventPart, EventSplitter};
 
 fuzz_target!(|input: (Vec<Vec<u8>>, u8)| {
     let (chunks, limit) = input;
-    let mut splitter = Splitter::new(usize::from(limit) + 1);
+    let mut splitter = EventSplitter::new(usize::from(limit) + 1);
     let mut out = Vec::new();
-    let mut take = |piece: Piece| match piece {
-        Piece::Event(event) => {
+    let mut take = |piece: EventPart| match piece {
+        EventPart::Event(event) => {
             let edited = Event::parse(event.with_data(b"edited"));
             assert_eq!(edited.data.as_deref(), Some(&b"edited"[..]));
             out.extend_from_slice(&event.raw);
         }
-        Piece::Idle(bytes) | Piece::Start(bytes) | Piece::More(bytes) | Piece::End(bytes) => {
+        EventPart::Idle(bytes) | EventPart::Start(bytes) | EventPart::More(bytes) | EventPart::End(bytes) => {
             out.extend_from_slice(&bytes);
         }
     };
