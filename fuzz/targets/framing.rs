@@ -17,7 +17,9 @@ fuzz_target!(|input: (Vec<Vec<u8>>, u16)| {
             out.extend_from_slice(&line);
             look(line, &mut annotations);
         }
-        LinePart::Start(bytes) | LinePart::More(bytes) | LinePart::End(bytes) => out.extend_from_slice(&bytes),
+        LinePart::Start(bytes) | LinePart::More(bytes) | LinePart::End(bytes) => {
+            out.extend_from_slice(&bytes)
+        }
     };
     for chunk in &chunks {
         splitter.feed(chunk);

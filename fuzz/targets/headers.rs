@@ -4,16 +4,26 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use libfuzzer_sys::fuzz_target;
-use shadowcat::mcp::mirror::{self, Annotations};
 use shadowcat::mcp::Message;
+use shadowcat::mcp::mirror::{self, Annotations};
 use shadowcat::oauth::discovery::Challenge;
 use shadowcat::transport::http::coding::Decoder;
 use shadowcat::transport::http::{Cleaner, Guard, Rewrite, headers};
 
 fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, String)| {
     const NAMES: [&str; 12] = [
-        "www-authenticate", "host", "origin", "cookie", "set-cookie", "location", "content-type",
-        "content-encoding", "connection", "mcp-name", "mcp-method", "authorization",
+        "www-authenticate",
+        "host",
+        "origin",
+        "cookie",
+        "set-cookie",
+        "location",
+        "content-type",
+        "content-encoding",
+        "connection",
+        "mcp-name",
+        "mcp-method",
+        "authorization",
     ];
     let (values, text) = input;
     let mut map = HeaderMap::new();
@@ -25,7 +35,13 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, String)| {
     let _ = (Challenge::of(&map), Decoder::of(&map).is_ok(), headers::is_json(&map));
     let _ = Guard::new([127, 0, 0, 1].into(), &[]).check(&Uri::from_static("/"), &map);
     let cleaner = Cleaner::new();
-    let _ = (cleaner.headers(&map), cleaner.url(&text), cleaner.endpoint(&text), cleaner.form(&text), cleaner.json(&text));
+    let _ = (
+        cleaner.headers(&map),
+        cleaner.url(&text),
+        cleaner.endpoint(&text),
+        cleaner.form(&text),
+        cleaner.json(&text),
+    );
     let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     assert_eq!(cleaner.command(&words).len(), words.len());
     let rewrite = Rewrite::new("http://127.0.0.1:9".into(), "https://mcp.example".into());
