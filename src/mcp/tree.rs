@@ -65,7 +65,7 @@ impl Node {
     /// assert_eq!(node.get("id"), Some(&Node::parse(b"9007199254740993").unwrap()));
     /// assert_ne!(node.get("id"), Some(&Node::parse(b"9007199254740992").unwrap()));
     /// assert!(node.get("half").and_then(Node::as_str).is_some());
-    /// assert_eq!(Node::parse(b"[1, 2").unwrap_err().to_string(), "the text ends too early at byte 6");
+    /// assert_eq!(Node::parse(b"[1, 2").unwrap_err().to_string(), "unexpected end at byte 5");
     /// ```
     ///
     /// # Errors

@@ -63,7 +63,7 @@ impl Reader {
     /// let tape = Reader::open("tests/it/fixtures/v1.tape".as_ref())?;
     /// let messages = tape.filter(|record| record.frame().is_some()).count();
     /// assert!(messages > 0);
-    /// # Ok::<(), shadowcat::tape::reader::OpenError>(())
+    /// # Ok::<(), shadowcat::tape::part::OpenError>(())
     /// ```
     ///
     /// # Errors

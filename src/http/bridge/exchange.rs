@@ -8,6 +8,7 @@ use http::response::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 
+use super::error::ExchangeError;
 use super::refusal::{self, Refusal};
 use super::request::Accepts;
 use super::session::Session;
@@ -43,8 +44,7 @@ impl Bridge {
     pub(super) async fn exchange(self: Arc<Self>, number: u64, message: Message, mut turn: Turn) {
         let outcome = self.post(number, &message, &mut turn).await;
         let left = self.requests.lock().end(number);
-        let why =
-            outcome.err().unwrap_or_else(|| "the server ended its response without an answer".to_owned());
+        let why = outcome.err().unwrap_or(ExchangeError::Unanswered);
         for id in &left {
             self.say(&compose::failure(Some(id), compose::INTERNAL_ERROR, &format!("shadowcat: {why}")))
                 .await;
@@ -52,7 +52,12 @@ impl Bridge {
         self.settled.notify_waiters();
     }
 
-    async fn post(self: &Arc<Self>, number: u64, message: &Message, turn: &mut Turn) -> Result<(), String> {
+    async fn post(
+        self: &Arc<Self>,
+        number: u64,
+        message: &Message,
+        turn: &mut Turn,
+    ) -> Result<(), ExchangeError> {
         /// Number of sessions in which a message is tried.
         const SESSIONS: usize = 2;
         let opens = message.method() == Some("initialize");
@@ -88,7 +93,7 @@ impl Bridge {
         head: &Parts,
         body: HttpBody,
         turn: &mut Turn,
-    ) -> Result<(), String> {
+    ) -> Result<(), ExchangeError> {
         if headers::is_type(&head.headers, "text/event-stream") {
             return self.follow(number, head, body, turn).await;
         }
@@ -103,7 +108,7 @@ impl Bridge {
         if self.requests.lock().is_settled(number) {
             return Ok(());
         }
-        Err(self.refusal(head, &body).text())
+        Err(ExchangeError::Refused(self.refusal(head, &body).text()))
     }
 
     /// Passes on a refusal with an error of JSON-RPC as the answer to the only request; any other becomes an
@@ -114,7 +119,7 @@ impl Bridge {
         asked: &Message,
         head: &Parts,
         body: &Bytes,
-    ) -> Result<(), String> {
+    ) -> Result<(), ExchangeError> {
         let error = Message::parse(body.clone());
         let refusal = self.refusal(head, body);
         if error.id().is_some() && error.id() == asked.id() && matches!(error.kind(), Kind::Failure { .. }) {
@@ -133,7 +138,7 @@ impl Bridge {
         if self.requests.lock().is_settled(number) {
             self.note(&refusal.text());
         }
-        Err(refusal.text())
+        Err(ExchangeError::Refused(refusal.text()))
     }
 
     pub(super) fn refusal<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Refusal<'a> {
@@ -156,7 +161,7 @@ impl Bridge {
         head: &Parts,
         body: HttpBody,
         turn: &mut Turn,
-    ) -> Result<(), String> {
+    ) -> Result<(), ExchangeError> {
         let session = self.session();
         let mut position = Position::default();
         self.stream(number, head, body, &mut position, turn).await;
@@ -173,12 +178,10 @@ impl Bridge {
                         return Ok(());
                     }
                 }
-                return Err("the event stream ended without an answer".to_owned());
+                return Err(ExchangeError::StreamEnded);
             };
             if vain == MAX_VAIN {
-                return Err(format!(
-                    "the event stream ended without an answer, and {vain} tries to resume it brought nothing"
-                ));
+                return Err(ExchangeError::ResumedInVain(vain));
             }
             let wait = position.retry.map_or(RETRY_DELAY * 2_u32.pow(vain), Duration::from_millis);
             tokio::time::sleep(wait).await;
@@ -193,9 +196,7 @@ impl Bridge {
                 Ok((head, body)) if head.status.is_client_error() => {
                     let body = read(body, REFUSAL_BYTES, REFUSAL_TIMEOUT).await;
                     let why = self.refusal(&head, &body).text();
-                    return Err(format!(
-                        "the event stream ended without an answer, and cannot be resumed: {why}"
-                    ));
+                    return Err(ExchangeError::NotResumed(why));
                 }
                 // The server cannot be reached now.
                 Ok(_) | Err(_) => {}
@@ -309,14 +310,13 @@ fn respelled(message: &Message, id: &Id) -> Bytes {
 ///
 /// # Errors
 /// If it breaks off, or is longer than a message may be.
-async fn whole(mut body: HttpBody) -> Result<Bytes, String> {
+async fn whole(mut body: HttpBody) -> Result<Bytes, ExchangeError> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| format!("the server broke off its answer: {}", chain(error.as_ref())))?;
+        let frame = frame.map_err(|error| ExchangeError::BrokenOff(chain(error.as_ref())))?;
         read.extend_from_slice(&frame.into_data().unwrap_or_default());
         if read.len() > MAX_MESSAGE_BYTES {
-            return Err("the answer of the server is longer than 256 MiB".to_owned());
+            return Err(ExchangeError::TooLong);
         }
     }
     Ok(read.freeze())

@@ -7,6 +7,7 @@
 //! is replaced by a new one with the handshake of the client, and what the server refused for that reason is
 //! sent again ([`session`]).
 
+mod error;
 mod exchange;
 mod refusal;
 mod request;

@@ -7,6 +7,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_A
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::Bridge;
+use super::error::ExchangeError;
 use super::session::Session;
 use crate::http::context::{OfClient, OwnRequest};
 use crate::http::fit;
@@ -38,14 +39,14 @@ impl Bridge {
         session: &Session,
         accepts: Accepts,
         last_event: Option<&str>,
-    ) -> Result<Response<HttpBody>, String> {
+    ) -> Result<Response<HttpBody>, ExchangeError> {
         let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let address = self.service.exchanges().upstream.address();
         for _ in 0..=MAX_REDIRECTS {
             let path = self.upstream.lock().path.clone();
             let request = self.request(&method, message, session, accepts, last_event, &path);
             let response = Arc::clone(&self.service).exchange(request, here).await;
-            let response = response.map_err(|_| "the connection was closed".to_owned())?;
+            let response = response.map_err(|_| ExchangeError::Closed)?;
             match redirect(&response, address, &path) {
                 Some(to) => {
                     self.note(&format!("the server redirects {path} to {to}: name that path in the URL"));
@@ -54,7 +55,7 @@ impl Bridge {
                 None => return Ok(response),
             }
         }
-        Err(format!("the server at {} redirects in a circle", address.origin))
+        Err(ExchangeError::Circle(address.origin.clone()))
     }
 
     fn request(

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
 
+use super::error::ExchangeError;
 use super::exchange::{Position, RETRY_DELAY, may_be_loss, read};
 use super::request::{Accepts, SESSION_ID};
 use super::{Bridge, MAX_MESSAGE_BYTES, ORDER_PATIENCE, Step, Turn};
@@ -125,21 +126,30 @@ impl Bridge {
     ///
     /// # Errors
     /// The reason for which there is no new session.
-    pub(super) async fn replace(self: &Arc<Self>, lost: &Session, why: &str) -> Result<Session, String> {
+    pub(super) async fn replace(
+        self: &Arc<Self>,
+        lost: &Session,
+        why: &str,
+    ) -> Result<Session, ExchangeError> {
         let _only = self.replacing.lock().await;
         let current = self.session();
         if current.number != lost.number {
             return Ok(current);
         }
         let handshake = self.upstream.lock().handshake.clone();
-        let Some(initialize) = handshake.initialize() else { return Err(why.to_owned()) };
+        let Some(initialize) = handshake.initialize() else {
+            return Err(ExchangeError::Lost(why.to_owned()));
+        };
         let listened = self.upstream.lock().listening.take().inspect(AbortHandle::abort).is_some();
         let greeted = tokio::time::timeout(GREETING_TIMEOUT, self.greet(initialize)).await;
         let (session, answer) = match greeted {
             Ok(Ok(greeted)) => greeted,
-            Ok(Err(refused)) => return Err(format!("{why}, and opened no new one: {refused}")),
+            Ok(Err(refused)) => {
+                return Err(ExchangeError::NotReplaced { lost: why.to_owned(), why: Box::new(refused) });
+            }
             Err(_) => {
-                return Err(format!("{why}, and did not answer initialize within {GREETING_TIMEOUT:?}"));
+                let (lost, limit) = (why.to_owned(), GREETING_TIMEOUT);
+                return Err(ExchangeError::HandshakeUnanswered { lost, limit });
             }
         };
         if let Some(initialized) = handshake.initialized() {
@@ -162,7 +172,7 @@ impl Bridge {
     }
 
     /// Sends `initialize` again, and reads its answer, which the client does not get.
-    async fn greet(self: &Arc<Self>, initialize: &Message) -> Result<(Session, Message), String> {
+    async fn greet(self: &Arc<Self>, initialize: &Message) -> Result<(Session, Message), ExchangeError> {
         let response =
             self.send(Method::POST, Some(initialize), &Session::default(), Accepts::Both, None).await?;
         let (head, body) = response.into_parts();
@@ -177,7 +187,7 @@ impl Bridge {
             }
             answer => {
                 let body = answer.map(|answer| answer.raw().clone()).unwrap_or_default();
-                Err(self.refusal(&head, &body).text())
+                Err(ExchangeError::Refused(self.refusal(&head, &body).text()))
             }
         }
     }

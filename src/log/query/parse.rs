@@ -187,8 +187,10 @@ impl Parser<'_> {
                 let field = Field::ALL.iter().find(|field| field.word() == name).ok_or_else(|| {
                     QueryError { span: span.start..span.start + name.len(), message: unknown(name) }
                 })?;
-                let matcher = Matcher::parse(*field, value)
-                    .map_err(|message| QueryError { span: span.start + name.len() + 1..span.end, message })?;
+                let matcher = Matcher::parse(*field, value).map_err(|error| QueryError {
+                    span: span.start + name.len() + 1..span.end,
+                    message: error.to_string(),
+                })?;
                 Expr::Term(*field, matcher)
             }
             _ => Expr::Text(unquote(word)),

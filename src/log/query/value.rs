@@ -5,6 +5,11 @@ use crate::mcp::json_path::JsonPath;
 use crate::mcp::tree::{Node, TreeError};
 use regex::Regex;
 
+/// The reason why a value is none of its field, as a phrase; the parser adds the place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(String);
+
 /// The comparison of a property with the value of a term.
 #[derive(Debug, Clone)]
 pub enum Matcher {
@@ -87,14 +92,14 @@ const MAX_ALTERNATIVES: usize = 256;
 /// Maximum size of a compiled regular expression in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-fn regex(pattern: &str) -> Result<Regex, String> {
+fn regex(pattern: &str) -> Result<Regex, ValueError> {
     let built = regex::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
-    built.map_err(|error| brief(&error))
+    built.map_err(|error| ValueError(brief(&error)))
 }
 
-fn bytes_regex(pattern: &str) -> Result<regex::bytes::Regex, String> {
+fn bytes_regex(pattern: &str) -> Result<regex::bytes::Regex, ValueError> {
     let built = regex::bytes::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
-    built.map_err(|error| brief(&error))
+    built.map_err(|error| ValueError(brief(&error)))
 }
 
 impl Matcher {
@@ -102,9 +107,9 @@ impl Matcher {
     ///
     /// # Errors
     /// A phrase that says what is wrong.
-    pub(super) fn parse(field: Field, text: &str) -> Result<Self, String> {
+    pub(super) fn parse(field: Field, text: &str) -> Result<Self, ValueError> {
         if text.is_empty() {
-            return Err(format!("{}: needs a value, {}", field.word(), field.help()));
+            return Err(ValueError(format!("{}: needs a value, {}", field.word(), field.help())));
         }
         match field.takes() {
             Takes::Pattern => Pattern::parse(text)?.of_field(field).map(Self::Pattern),
@@ -113,7 +118,7 @@ impl Matcher {
             Takes::Size => numbers(text, size, "a size such as >10k or <1m"),
             Takes::Clock => crate::clock::seconds_of_day(text)
                 .map(Self::Clock)
-                .ok_or_else(|| "needs a time such as 12:03:11".into()),
+                .ok_or_else(|| ValueError("needs a time such as 12:03:11".into())),
             Takes::Body => match text.strip_prefix('~') {
                 Some(pattern) => Ok(Self::Body(BodySearch::Regex(bytes_regex(pattern)?))),
                 None => Ok(Self::Body(BodySearch::Text(unquote(text)))),
@@ -162,19 +167,19 @@ impl Matcher {
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, ValueError> {
         if let Some(pattern) = text.strip_prefix('~') {
             return Ok(Self(vec![Word::Regex(regex(pattern)?)]));
         }
         let words: Vec<&str> = alternatives(text).into_iter().filter(|part| !part.is_empty()).collect();
         if words.len() > MAX_ALTERNATIVES {
-            return Err(format!("has more than {MAX_ALTERNATIVES} alternatives"));
+            return Err(ValueError(format!("has more than {MAX_ALTERNATIVES} alternatives")));
         }
         words.into_iter().map(Word::parse).collect::<Result<_, _>>().map(Self)
     }
 
     /// Checks that every alternative can match: a field that has only a few values takes no other.
-    fn of_field(self, field: Field) -> Result<Self, String> {
+    fn of_field(self, field: Field) -> Result<Self, ValueError> {
         let values = field.values();
         let is_status = |text: &str| field == Field::Status && text.bytes().all(|byte| byte.is_ascii_digit());
         let can_match = |word: &Word| match word {
@@ -189,7 +194,7 @@ impl Pattern {
         if values.is_empty() || field == Field::Http || self.0.iter().all(can_match) {
             return Ok(self);
         }
-        Err(format!("{}: is one of {}", field.word(), values.join(", ")))
+        Err(ValueError(format!("{}: is one of {}", field.word(), values.join(", "))))
     }
 
     /// Returns an alternative that no frame has at its arrival, if there is one.
@@ -212,7 +217,7 @@ impl Pattern {
 }
 
 impl Word {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, ValueError> {
         let plain = unquote(text);
         if plain != text || !text.contains(['*', '?']) {
             return Ok(Self::Exact(plain));
@@ -263,7 +268,7 @@ impl Comparison {
 }
 
 impl Json {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, ValueError> {
         let (path, test) = match comparison_at(text) {
             Some(at) if text[at..].starts_with("=~") => (&text[..at], Some((Op::Equal, &text[at..]))),
             Some(at) => {
@@ -272,7 +277,7 @@ impl Json {
             }
             None => (text, None),
         };
-        let path = JsonPath::parse(path.trim()).map_err(|error| error.to_string())?;
+        let path = JsonPath::parse(path.trim()).map_err(|error| ValueError(error.to_string()))?;
         let test = match test {
             None => JsonTest::Exists,
             Some((_, text)) if text.starts_with("=~") => JsonTest::Regex(regex(&unquote(&text[2..]))?),
@@ -317,12 +322,14 @@ fn comparison_at(text: &str) -> Option<usize> {
     None
 }
 
-fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Result<Matcher, String> {
+fn numbers(text: &str, read: impl Fn(&str) -> Option<f64>, needs: &str) -> Result<Matcher, ValueError> {
     alternatives(text)
         .into_iter()
         .map(|part| {
             let (op, number) = Op::strip(part);
-            read(number).map(|value| Comparison { op, value }).ok_or_else(|| format!("needs {needs}"))
+            read(number)
+                .map(|value| Comparison { op, value })
+                .ok_or_else(|| ValueError(format!("needs {needs}")))
         })
         .collect::<Result<_, _>>()
         .map(Matcher::Number)
