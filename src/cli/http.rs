@@ -86,7 +86,7 @@ pub struct ListenArguments {
     /// Also answer to this host name, and to web pages of it.
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
-    /// Also admit web pages of this origin, such as https://app.example or null.
+    /// Also admit web pages of this origin (scheme, host and port; or null).
     #[arg(long, value_name = "ORIGIN", value_parser = crate::cli::values::origin)]
     allow_origin: Vec<String>,
     /// Send the client's Host header on as it is.

@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Also answer to this host name, and to web pages of it.
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
-    /// Also serve web pages of this origin, such as https://app.example or null. Pages may read the answers of a
+    /// Also serve web pages of this origin (scheme, host and port; or null). Pages may read the answers of a
     /// server behind this gateway; with this option also those of an HTTP server, in place of its own CORS headers.
     #[arg(long, value_name = "ORIGIN", value_parser = super::values::origin)]
     allow_origin: Vec<String>,

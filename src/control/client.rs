@@ -92,7 +92,7 @@ impl ControlClient {
         Self::over(read, write, name).await
     }
 
-    /// Connects like [`Client::connect`], over any stream that leads to an engine.
+    /// Connects like [`ControlClient::connect`], over any stream that leads to an engine.
     ///
     /// # Errors
     /// If nothing answers, or if the engine speaks another version.

@@ -206,7 +206,7 @@ impl<'a> Scanner<'a> {
     /// Skips white space, and requires the end of the text.
     ///
     /// # Errors
-    /// [`Reason::Trailing`] if anything else follows.
+    /// [`SyntaxErrorKind::Trailing`] if anything else follows.
     pub fn finish(&mut self) -> Result<(), SyntaxError> {
         self.space();
         if self.at < self.text.len() {
@@ -233,7 +233,7 @@ impl<'a> Scanner<'a> {
     /// Moves on after a member or element. Returns `true` after a comma and `false` after `close`.
     ///
     /// # Errors
-    /// [`Reason::Comma`] if anything else follows.
+    /// [`SyntaxErrorKind::Comma`] if anything else follows.
     pub fn next_in(&mut self, close: u8) -> Result<bool, SyntaxError> {
         self.space();
         match self.peek() {

@@ -115,7 +115,7 @@ impl TokenStore {
         locked.map_err(|source| store.error(&path, &source))
     }
 
-    /// Writes `text`, an address that a person is to open, to the file at [`Store::note_path`], for
+    /// Writes `text`, an address that a person is to open, to the file at [`TokenStore::note_path`], for
     /// use without a terminal.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl TokenStore {
         self.write(&path, text.as_bytes()).map_err(|source| self.error(&path, &source))
     }
 
-    /// Returns the path of the file that [`Store::note`] writes.
+    /// Returns the path of the file that [`TokenStore::note`] writes.
     pub fn note_path(&self) -> PathBuf {
         self.directory.join("open-this-address")
     }

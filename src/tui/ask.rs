@@ -101,7 +101,7 @@ impl Questions {
     }
 
     /// Answers the question on the screen. Returns the answer to the whole frame after the last
-    /// question. A mistake in the answer is kept in [`Ask::error`].
+    /// question. A mistake in the answer is kept in [`Questions::error`].
     pub fn answer(&mut self, action: Action) -> Option<FrameAnswer> {
         let answer = match self.question.answer(action) {
             Ok(answer) => answer,

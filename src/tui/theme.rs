@@ -18,7 +18,7 @@ macro_rules! roles {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum StyleRole {
             $(
-                /// Role with the name in theme files that [`Role::word`] returns.
+                /// Role with the name in theme files that [`StyleRole::word`] returns.
                 $role
             ),+
         }

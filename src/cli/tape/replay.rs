@@ -54,7 +54,7 @@ pub struct Arguments {
     /// Also answer to this host name, and to web pages of it.
     #[arg(long, value_name = "HOST", requires = "listen")]
     allow_host: Vec<String>,
-    /// Also serve web pages of this origin, such as https://app.example or null.
+    /// Also serve web pages of this origin (scheme, host and port; or null).
     #[arg(long, value_name = "ORIGIN", requires = "listen", value_parser = crate::cli::values::origin)]
     allow_origin: Vec<String>,
     /// Command line of the real server that is asked with --on-miss pass-through.

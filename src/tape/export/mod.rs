@@ -1,4 +1,4 @@
-//! Export of recordings to other formats. Each format is one module, and one row of [`Form::ALL`].
+//! Export of recordings to other formats. Each format is one module, and one row of [`ExportFormat::ALL`].
 
 mod csv;
 mod curl;

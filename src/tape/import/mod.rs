@@ -1,5 +1,5 @@
 //! Import of recordings of other programs as tapes. Each format is one module, and one row of
-//! [`Form::ALL`].
+//! [`ImportFormat::ALL`].
 
 mod claude;
 mod har;
