@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::compose;
-use super::message::Message;
+use super::message::{Kind, Message};
 
 /// Maximum length in bytes of a message that is kept.
 const MAX_BYTES: usize = 1 << 20;
@@ -33,9 +33,9 @@ impl Handshake {
                 self.initialized = Some(message.clone());
                 self.is_over = true;
             }
-            // Pings, the probe and replies may come before the handshake.
+            // Pings, the probe, its cancellation and replies may come before the handshake.
             (Some("ping" | "server/discover"), _) | (None, _) | (Some(_), Some(_)) => {}
-            (Some(_), None) => self.is_over = true,
+            (Some(_), None) => self.is_over = matches!(message.kind(), Kind::Request { .. }),
         }
         false
     }

@@ -16,11 +16,11 @@ use crate::control_socket::Wrapped;
 use crate::raw_http::{Seen, Server, respond};
 use crate::support::{eventually, shadowcat, signal};
 
-const JSON: &str = "content-type: application/json\r\n";
-const EVENTS: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n";
+pub const JSON: &str = "content-type: application/json\r\n";
+pub const EVENTS: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n";
 
 /// Starts `forward stdio` in front of `server`.
-fn bridge(data: &Path, server: &Server, options: &[&str]) -> Wrapped {
+pub fn bridge(data: &Path, server: &Server, options: &[&str]) -> Wrapped {
     let mut command = shadowcat(data);
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name);
@@ -30,16 +30,16 @@ fn bridge(data: &Path, server: &Server, options: &[&str]) -> Wrapped {
     Wrapped::spawn(command)
 }
 
-fn message(request: &Seen) -> Value {
+pub fn message(request: &Seen) -> Value {
     serde_json::from_slice(&request.body).unwrap_or(Value::Null)
 }
 
-fn answer(stream: &mut TcpStream, headers: &str, body: &Value) {
+pub fn answer(stream: &mut TcpStream, headers: &str, body: &Value) {
     respond(stream, "200 OK", &format!("{JSON}{headers}"), body.to_string().as_bytes());
 }
 
 /// Answers as a stateful server does, except for requests: `call` answers those.
-fn stateful(call: impl Fn(&Value, &Seen, &mut TcpStream) + Send + Sync + 'static) -> Server {
+pub fn stateful(call: impl Fn(&Value, &Seen, &mut TcpStream) + Send + Sync + 'static) -> Server {
     Server::start(move |request, stream| {
         let said = message(request);
         match (request.line.split(' ').next(), said["method"].as_str()) {
@@ -58,7 +58,7 @@ fn stateful(call: impl Fn(&Value, &Seen, &mut TcpStream) + Send + Sync + 'static
     })
 }
 
-fn initialized(id: &Value) -> Value {
+pub fn initialized(id: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": {
         "protocolVersion": "2025-11-25",
         "capabilities": { "tools": { "listChanged": true } },
@@ -66,15 +66,15 @@ fn initialized(id: &Value) -> Value {
     } })
 }
 
-fn result(id: &Value, text: &str) -> Value {
+pub fn result(id: &Value, text: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [{ "type": "text", "text": text }] } })
 }
 
-fn failure(id: Value, code: i64, text: &str) -> Value {
+pub fn failure(id: Value, code: i64, text: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } })
 }
 
-fn call(wrapped: &mut Wrapped, id: u64, name: &str) {
+pub fn call(wrapped: &mut Wrapped, id: u64, name: &str) {
     wrapped.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": name } }));
 }
 
@@ -538,16 +538,10 @@ fn redirect_to_another_origin_gets_no_credentials() {
 
 #[test]
 fn encoded_answers_are_asked_for_and_decoded() {
-    use async_compression::tokio::write::GzipEncoder;
-    use tokio::io::AsyncWriteExt;
     let gzip = |text: String| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut encoder = GzipEncoder::new(Vec::new());
-            encoder.write_all(text.as_bytes()).await.unwrap();
-            encoder.shutdown().await.unwrap();
-            encoder.into_inner()
-        })
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
     };
     let data = tempfile::tempdir().unwrap();
     let server = stateful(move |said, request, stream| {

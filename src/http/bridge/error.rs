@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The reason why an exchange brought no answer, in the words that the client gets.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum ExchangeError {
     /// The server responded, and its response is no answer.
     #[error("{0}")]
@@ -23,6 +23,9 @@ pub(super) enum ExchangeError {
     /// The response had ended when the request was not answered.
     #[error("the server ended its response without an answer")]
     Unanswered,
+    /// The server has said nothing for this long, and the client's input has ended.
+    #[error("no answer: the server said nothing for {0:?} after the end of the input")]
+    Silent(Duration),
     /// The event stream had ended when the request was not answered.
     #[error("the event stream ended without an answer")]
     StreamEnded,

@@ -1,5 +1,6 @@
 //! One message of the client and everything that the server says to it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use super::error::ExchangeError;
 use super::refusal::{self, Refusal};
 use super::request::Accepts;
+use super::requests::{Correlation, Settled};
 use super::session::Session;
 use super::{Bridge, MAX_MESSAGE_BYTES, Step, Turn};
 use crate::mcp::sse::{Event, EventPart, EventSplitter};
@@ -23,12 +25,25 @@ use crate::transport::http::{HttpBody, headers};
 pub(super) struct Position {
     pub last: Option<String>,
     pub retry: Option<u64>,
-    /// Set by an event that is new: its id, or its message.
-    pub moved: bool,
+    /// Number of connections in a row that brought nothing new.
+    pub vain: u32,
+    /// Set by an event of this connection that is new: its id, or its message.
+    moved: bool,
+    /// Ids of earlier events.
+    seen: HashSet<String>,
+    /// The first response on the stream that names no request. It answers the request of the exchange if the
+    /// stream brings no better answer.
+    unmatched: Option<Message>,
 }
 
 /// Wait before a stream is resumed, if the server gives no `retry` time. It doubles with each try in vain.
-pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Minimum wait before a stream is resumed: a server may ask for none.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Maximum of the wait that doubles.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+/// Maximum number of event ids that are remembered for a stream.
+const MAX_SEEN: usize = 4096;
 /// Maximum number of tries in a row that bring nothing.
 const MAX_VAIN: u32 = 5;
 /// Time for an answer to come on the stream of another request.
@@ -62,8 +77,10 @@ impl Bridge {
         const SESSIONS: usize = 2;
         let opens = message.method() == Some("initialize");
         let mut session = if opens { Session::default() } else { self.session() };
+        // An answer belongs to the session in which the server asked, also when it is sent again.
+        let asked_in = self.requests.lock().take_asked(message);
         for tried in 1.. {
-            if self.requests.lock().is_stale(message, session.number) {
+            if asked_in.is_some_and(|asked_in| asked_in != session.number) {
                 self.note("an answer to a request of a lost session was not sent");
                 return Ok(());
             }
@@ -71,6 +88,9 @@ impl Bridge {
             turn.reached(Step::Accepted);
             let (head, body) = sent.into_parts();
             if head.status.is_success() {
+                if opens {
+                    self.opened(&head);
+                }
                 return self.receive(number, &head, body, turn).await;
             }
             let body = read(body, REFUSAL_BYTES, REFUSAL_TIMEOUT).await;
@@ -95,13 +115,13 @@ impl Bridge {
         turn: &mut Turn,
     ) -> Result<(), ExchangeError> {
         if headers::is_type(&head.headers, "text/event-stream") {
-            return self.follow(number, head, body, turn).await;
+            return self.follow(number, body, turn).await;
         }
         let body = whole(body).await?;
         let answer = Message::parse(body.clone());
         let answers = matches!(answer.kind(), Kind::Response { .. } | Kind::Failure { .. } | Kind::Batch(_));
         if answers {
-            self.on_message(number, head, &answer, turn).await;
+            self.on_message(number, &answer, Correlation::Exchange, turn).await;
             return Ok(());
         }
         // A notification or an answer is accepted with whatever body.
@@ -124,14 +144,15 @@ impl Bridge {
         let refusal = self.refusal(head, body);
         if error.id().is_some() && error.id() == asked.id() && matches!(error.kind(), Kind::Failure { .. }) {
             // The error of a handler, not of its transport: unchanged.
-            if self.requests.lock().settle(number, error.id()).is_some() {
+            let settled = self.requests.lock().settle(number, error.id(), Correlation::Exchange);
+            if let Settled::Request(_) = settled {
                 self.say(error.body()).await;
             }
             return Ok(());
         }
         let is_error = matches!(error.kind(), Kind::Failure { .. });
-        let settled = if is_error { self.requests.lock().settle(number, None) } else { None };
-        if let Some(id) = settled {
+        let settled = is_error.then(|| self.requests.lock().settle(number, None, Correlation::Exchange));
+        if let Some(Settled::Request(id)) = settled {
             self.say(&refusal.with_code_of(&error, &id)).await;
             return Ok(());
         }
@@ -158,14 +179,12 @@ impl Bridge {
     async fn follow(
         self: &Arc<Self>,
         number: u64,
-        head: &Parts,
         body: HttpBody,
         turn: &mut Turn,
     ) -> Result<(), ExchangeError> {
         let session = self.session();
         let mut position = Position::default();
-        self.stream(number, head, body, &mut position, turn).await;
-        let mut vain = 0;
+        self.stream(number, body, &mut position, turn).await;
         loop {
             if self.requests.lock().is_settled(number) {
                 return Ok(());
@@ -178,20 +197,20 @@ impl Bridge {
                         return Ok(());
                     }
                 }
-                return Err(ExchangeError::StreamEnded);
+                let Some(answer) = position.unmatched else { return Err(ExchangeError::StreamEnded) };
+                self.on_message(number, &answer, Correlation::Exchange, turn).await;
+                return Ok(());
             };
-            if vain == MAX_VAIN {
-                return Err(ExchangeError::ResumedInVain(vain));
+            if position.vain == MAX_VAIN {
+                return Err(ExchangeError::ResumedInVain(position.vain));
             }
-            let wait = position.retry.map_or(RETRY_DELAY * 2_u32.pow(vain), Duration::from_millis);
-            tokio::time::sleep(wait).await;
-            position.moved = false;
+            tokio::time::sleep(position.wait()).await;
             let resumed = self.send(Method::GET, None, &session, Accepts::Events, Some(&last)).await;
             match resumed.map(http::Response::into_parts) {
                 Ok((head, body))
                     if head.status.is_success() && headers::is_type(&head.headers, "text/event-stream") =>
                 {
-                    self.stream(number, &head, body, &mut position, turn).await;
+                    self.stream(number, body, &mut position, turn).await;
                 }
                 Ok((head, body)) if head.status.is_client_error() => {
                     let body = read(body, REFUSAL_BYTES, REFUSAL_TIMEOUT).await;
@@ -199,65 +218,73 @@ impl Bridge {
                     return Err(ExchangeError::NotResumed(why));
                 }
                 // The server cannot be reached now.
-                Ok(_) | Err(_) => {}
+                Ok(_) | Err(_) => position.vain += 1,
             }
-            vain = if position.moved { 0 } else { vain + 1 };
         }
     }
 
+    /// Passes on the events of a stream up to its end.
     pub(super) async fn stream(
         self: &Arc<Self>,
         number: u64,
-        head: &Parts,
         mut body: HttpBody,
         position: &mut Position,
         turn: &mut Turn,
     ) {
+        position.moved = false;
         let mut splitter = EventSplitter::new(MAX_MESSAGE_BYTES);
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };
             splitter.feed(&data);
             while let Some(piece) = splitter.next_piece() {
                 if let EventPart::Event(event) = piece {
-                    self.event(number, head, event, position, turn).await;
+                    self.event(number, event, position, turn).await;
                 }
             }
         }
+        position.vain = if position.moved { 0 } else { position.vain + 1 };
     }
 
-    async fn event(
-        self: &Arc<Self>,
-        number: u64,
-        head: &Parts,
-        event: Event,
-        position: &mut Position,
-        turn: &mut Turn,
-    ) {
-        if event.id.is_some() && event.id != position.last {
-            position.last.clone_from(&event.id);
-            position.moved = true;
-        }
+    async fn event(self: &Arc<Self>, number: u64, event: Event, position: &mut Position, turn: &mut Turn) {
         position.retry = event.retry.or(position.retry);
+        if let Some(id) = &event.id {
+            if !position.moved && position.seen.contains(id) {
+                // The server sends again what came before the stream was resumed.
+                return;
+            }
+            position.moved = true;
+            if position.seen.len() == MAX_SEEN {
+                position.seen.clear();
+            }
+            position.seen.insert(id.clone());
+            // An empty id resets the position (WHATWG HTML, 9.2.6).
+            position.last = Some(id.clone()).filter(|id| !id.is_empty());
+        }
         if event.is_message() {
             position.moved = true;
-            self.on_message(number, head, &Message::parse(event.data.unwrap_or_default()), turn).await;
+            let message = Message::parse(event.data.unwrap_or_default());
+            let settled = self.on_message(number, &message, Correlation::Id, turn).await;
+            if settled == Some(Settled::Unknown) && position.unmatched.is_none() {
+                position.unmatched = Some(message);
+            }
         }
     }
 
     // --- messages of the server
 
-    /// Writes a message of the server to the client. A response gets the id of the request that it answers.
-    pub(super) async fn on_message(
+    /// Writes a message of the server to the client. A response gets the id of the request that it answers. Returns
+    /// what a single response is to the client.
+    async fn on_message(
         self: &Arc<Self>,
         number: u64,
-        head: &Parts,
         message: &Message,
+        by: Correlation,
         turn: &mut Turn,
-    ) {
+    ) -> Option<Settled> {
         match message.kind() {
             Kind::Batch(elements) => {
                 for element in elements {
-                    Box::pin(self.on_message(number, head, element, turn)).await;
+                    Box::pin(self.on_message(number, element, by, turn)).await;
                 }
             }
             Kind::Request { id, .. } => {
@@ -266,21 +293,28 @@ impl Bridge {
                 self.say(message.body()).await;
             }
             Kind::Response { .. } | Kind::Failure { .. } => {
-                let settled = self.requests.lock().settle(number, message.id());
-                if turn.wanted == Step::Answered && settled.is_some() && !message.is_error() {
-                    self.opened(head, message);
+                let settled = self.requests.lock().settle(number, message.id(), by);
+                let is_first = matches!(settled, Settled::Request(_));
+                if turn.wanted == Step::Answered && is_first && !message.is_error() {
+                    self.negotiated(message);
                 }
-                match settled {
-                    Some(id) if message.id().is_some_and(|given| given.same_spelling(&id)) => {
+                match &settled {
+                    Settled::Request(id) if message.id().is_some_and(|given| given.same_spelling(id)) => {
                         self.say(message.body()).await
                     }
-                    Some(id) => self.say(&respelled(message, &id)).await,
-                    // A second answer, or one to a cancelled request: the client knows best.
-                    None if message.id().is_some() => self.say(message.body()).await,
-                    None => self.note("an error of the server answers no request"),
+                    Settled::Request(id) => self.say(&respelled(message, id)).await,
+                    // The client may still want it.
+                    Settled::GivenUp => self.say(message.body()).await,
+                    Settled::Again => {
+                        self.note("the server answered a request twice; the second answer stops here")
+                    }
+                    Settled::Unknown if by == Correlation::Exchange => self
+                        .note("an answer of the server names no request that waits for one; it stops here"),
+                    Settled::Unknown => {}
                 }
                 self.settled.notify_waiters();
                 turn.reached(Step::Answered);
+                return Some(settled);
             }
             Kind::Notification { method, .. } => {
                 if method == "notifications/cancelled" {
@@ -290,6 +324,16 @@ impl Bridge {
             }
             Kind::Opaque(_) => self.say(message.body()).await,
         }
+        None
+    }
+}
+
+impl Position {
+    /// Returns the wait before the stream is asked for again: the one that the server asked for, doubled with each
+    /// try in vain.
+    pub(super) fn wait(&self) -> Duration {
+        let asked = self.retry.map_or(RETRY_DELAY, Duration::from_millis).max(MIN_RETRY_DELAY);
+        asked.saturating_mul(1 << self.vain.min(16)).min(MAX_RETRY_DELAY.max(asked))
     }
 }
 

@@ -2,20 +2,21 @@
 //! those of the server are written to the client, one message a line. The bridge is only the client's
 //! transport: ids, envelopes and eras are the client's own.
 //!
-//! Every request of the client gets exactly one answer. An exchange is a correlation of its own: a response
-//! that names no request that waits answers the request of its exchange. A session that the server has lost
+//! Every request that the client does not give up gets exactly one answer. An exchange is a correlation of its
+//! own: the body of a response answers the request of its exchange, whatever its id says. A session that the server has lost
 //! is replaced by a new one with the handshake of the client, and what the server refused for that reason is
 //! sent again ([`session`]).
 
 mod error;
 mod exchange;
+mod input;
 mod refusal;
 mod request;
 mod requests;
 mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -23,14 +24,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::error::ExchangeError;
 use self::requests::Requests;
-use self::session::Upstream;
+use self::session::{Replacement, Upstream};
 use super::service::ProxyService;
 use crate::client::Client;
 use crate::mcp::handshake::Handshake;
-use crate::mcp::line::{LinePart, LineSplitter};
-use crate::mcp::remap::{Long, token};
-use crate::mcp::{Kind, Message, compose, layout};
+use crate::mcp::remap::token;
+use crate::mcp::{Id, Kind, Message, compose, layout};
 use crate::transport::memory::{PipeReader, PipeWriter};
 
 /// A bridge between a client that speaks lines and an HTTP server.
@@ -42,13 +43,14 @@ pub struct Bridge {
     client: Mutex<Option<Arc<Client>>>,
     /// The session at the server, and what is needed to open another.
     upstream: Mutex<Upstream>,
-    /// Held while a lost session is replaced: one exchange does it, the others wait.
-    replacing: tokio::sync::Mutex<()>,
+    replacement: Replacement,
     requests: Mutex<Requests>,
     /// Notified whenever a request is answered or given up.
     settled: Notify,
     /// Number of notifications and answers that the server has not accepted within [`ORDER_PATIENCE`].
     late: AtomicUsize,
+    /// Number of messages that the client was given.
+    said: AtomicU64,
     /// Tasks of the bridge; none outlives [`Bridge::close`].
     tasks: Mutex<JoinSet<()>>,
 }
@@ -56,6 +58,9 @@ pub struct Bridge {
 /// Time for which a message without an answer of its own holds up the next one, so that both arrive in
 /// their order.
 const ORDER_PATIENCE: Duration = Duration::from_secs(1);
+/// Time without a word of the server after which the requests that it owes an answer get an error, once the
+/// client sends no more. The official SDKs wait for an answer as long.
+const OWED_PATIENCE: Duration = Duration::from_secs(60);
 /// Maximum length in bytes of a message in either direction.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
@@ -115,10 +120,11 @@ impl Bridge {
             given,
             client: Mutex::default(),
             upstream: Mutex::new(Upstream::at(path)),
-            replacing: tokio::sync::Mutex::default(),
+            replacement: Replacement::default(),
             requests: Mutex::default(),
             settled: Notify::new(),
             late: AtomicUsize::new(0),
+            said: AtomicU64::new(0),
             tasks: Mutex::default(),
         })
     }
@@ -130,19 +136,10 @@ impl Bridge {
 
     /// Carries the client's messages until its stream ends or nobody reads the answers, waits for the answers
     /// that are owed, then ends the session and every stream.
-    pub async fn run(self: Arc<Self>, mut from_client: PipeReader) {
+    pub async fn run(self: Arc<Self>, from_client: PipeReader) {
         const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
         let served = async {
-            let mut splitter = LineSplitter::new(MAX_MESSAGE_BYTES);
-            while let Some(chunk) = from_client.recv().await {
-                splitter.feed(&chunk);
-                while let Some(piece) = splitter.next_piece() {
-                    self.piece(piece).await;
-                }
-            }
-            if let Some(piece) = splitter.finish() {
-                self.piece(piece).await;
-            }
+            self.read(from_client).await;
             self.all_answered().await;
         };
         tokio::select! {
@@ -159,38 +156,32 @@ impl Bridge {
         self.delete_session(patience).await;
     }
 
-    async fn piece(self: &Arc<Self>, piece: LinePart) {
-        match piece {
-            LinePart::Line(line) if line.trim_ascii().is_empty() => {}
-            LinePart::Line(line) => self.line(Message::parse(line.trim_ascii().to_vec().into())).await,
-            LinePart::Start(beginning) => {
-                let id = Long::begin(&beginning).request();
-                let why = "shadowcat: the message is longer than 256 MiB";
-                self.say(&compose::failure(id.as_ref(), 413, why)).await;
-            }
-            LinePart::More(_) | LinePart::End(_) => {}
-        }
+    async fn refuse_long(&self, id: Option<&Id>) {
+        let why = "shadowcat: the message is longer than 256 MiB";
+        self.say(&compose::failure(id, 413, why)).await;
     }
 
-    async fn line(self: &Arc<Self>, message: Message) {
+    /// Sends a message to the server. Returns the news of the answer that the next message waits for, if there is
+    /// one.
+    async fn message(self: &Arc<Self>, message: Message) -> Option<oneshot::Receiver<()>> {
         if message.method() == Some("notifications/cancelled")
             && let Some(id) = message.param(&["requestId"]).map(token)
         {
             let is_stateless = self.upstream.lock().is_stateless();
-            let task = self.requests.lock().cancel(&id, is_stateless);
+            let task = self.requests.lock().give_up(&id, is_stateless);
             self.settled.notify_waiters();
             if is_stateless {
                 // In the stateless era a request is cancelled by closing its stream (2026-07-28,
                 // basic/patterns/cancellation).
                 task.inspect(AbortHandle::abort);
-                return;
+                return None;
             }
         }
         let is_initialized = message.method() == Some("notifications/initialized");
         if message.method() == Some("initialize") {
             self.upstream.lock().handshake = Handshake::default();
             // A client that greets has given up its probe, which the server may never answer.
-            self.requests.lock().take("server/discover").iter().for_each(AbortHandle::abort);
+            self.requests.lock().give_up_all("server/discover").iter().for_each(AbortHandle::abort);
         }
         self.upstream.lock().handshake.learn(&message);
         let step = Step::before_next(&message);
@@ -205,12 +196,13 @@ impl Bridge {
         }
         match step {
             Step::Begun => {}
-            Step::Answered => drop(reached.await),
+            Step::Answered => return Some(reached),
             Step::Accepted => self.wait_in_order(reached).await,
         }
         if is_initialized {
             self.listen();
         }
+        None
     }
 
     /// Waits for a server to accept a message, unless it left an earlier one without a response: a server
@@ -232,14 +224,25 @@ impl Bridge {
         });
     }
 
-    /// Waits until every request is answered, except those that get no answer while their stream is open.
+    /// Waits until every request is answered, except those that get no answer while their stream is open. The others
+    /// get an error when the server says nothing for [`OWED_PATIENCE`].
     async fn all_answered(&self) {
         loop {
             let settled = self.settled.notified();
             if !self.requests.lock().owes() {
                 return;
             }
-            settled.await;
+            let said = self.said.load(Ordering::Relaxed);
+            if tokio::time::timeout(OWED_PATIENCE, settled).await.is_err()
+                && said == self.said.load(Ordering::Relaxed)
+            {
+                break;
+            }
+        }
+        let owed = self.requests.lock().end_owed();
+        for id in &owed {
+            let why = format!("shadowcat: {}", ExchangeError::Silent(OWED_PATIENCE));
+            self.say(&compose::failure(Some(id), compose::INTERNAL_ERROR, &why)).await;
         }
     }
 
@@ -250,6 +253,7 @@ impl Bridge {
     }
 
     async fn say(&self, body: &[u8]) {
+        self.said.fetch_add(1, Ordering::Relaxed);
         // A client that is gone needs no message; ignore the error.
         let _ = self.to_client.send(layout::as_line(body)).await;
     }

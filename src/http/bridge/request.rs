@@ -81,7 +81,8 @@ impl Bridge {
         }
         let agent = HeaderValue::from_static(concat!("shadowcat/", env!("CARGO_PKG_VERSION")));
         sent.entry(USER_AGENT).or_insert(agent);
-        sent.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip, deflate, br, zstd"));
+        // Not `deflate`, which some servers send without the zlib header (RFC 9110, 8.4.1.2).
+        sent.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip, br, zstd"));
         sent.insert(
             ACCEPT,
             HeaderValue::from_static(match accepts {

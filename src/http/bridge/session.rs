@@ -1,6 +1,7 @@
 //! The session at the server: how it is opened, replaced once it is lost, listened to and deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::response::Parts;
@@ -9,7 +10,7 @@ use http_body_util::BodyExt;
 use tokio::task::AbortHandle;
 
 use super::error::ExchangeError;
-use super::exchange::{Position, RETRY_DELAY, may_be_loss, read};
+use super::exchange::{Position, may_be_loss, read};
 use super::request::{Accepts, SESSION_ID};
 use super::{Bridge, MAX_MESSAGE_BYTES, ORDER_PATIENCE, Step, Turn};
 use crate::log::record::{Level, SessionId};
@@ -27,6 +28,17 @@ pub(super) struct Upstream {
     pub path: String,
     /// The task that reads the stream of messages that answer no request.
     listening: Option<AbortHandle>,
+    /// Set once the client has ended its handshake: from then on the stream is wanted in every session.
+    wants_stream: bool,
+}
+
+/// The last attempt to replace a lost session, for the exchanges that waited for it.
+#[derive(Default)]
+pub(super) struct Replacement {
+    /// Number of attempts.
+    attempts: AtomicU64,
+    /// The failure of the last one. Held while a session is replaced: one exchange does it, the others wait.
+    failure: tokio::sync::Mutex<Option<ExchangeError>>,
 }
 
 /// A session as it was when a request was sent.
@@ -40,14 +52,18 @@ pub(super) struct Session {
     pub version: Option<HeaderValue>,
 }
 
-/// Maximum wait before a failed stream is opened again.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Time limit for the answer to the repeated handshake.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Upstream {
     pub(super) fn at(path: String) -> Self {
-        Self { session: Session::default(), handshake: Handshake::default(), path, listening: None }
+        Self {
+            session: Session::default(),
+            handshake: Handshake::default(),
+            path,
+            listening: None,
+            wants_stream: false,
+        }
     }
 
     /// Returns `true` if the client speaks the stateless era: it has sent no `initialize`.
@@ -66,16 +82,13 @@ impl Bridge {
         host.note(SessionId(0), Level::Warning, text.to_owned());
     }
 
-    /// Enters the session that the answer to `initialize` opens. A session that was open before is deleted.
-    pub(super) fn opened(self: &Arc<Self>, head: &Parts, answer: &Message) -> Session {
+    /// Enters the session that a response to `initialize` opens, as soon as its head has come: the server may ask
+    /// the client before it answers. A session that was open before is deleted.
+    pub(super) fn opened(self: &Arc<Self>, head: &Parts) -> Session {
         let mut upstream = self.upstream.lock();
         let before = std::mem::take(&mut upstream.session);
-        let version = answer.outcome(&["protocolVersion"]).and_then(json::unescape);
-        upstream.session = Session {
-            number: before.number + 1,
-            id: head.headers.get(SESSION_ID).cloned(),
-            version: version.and_then(|version| HeaderValue::from_str(&version).ok()),
-        };
+        upstream.session =
+            Session { number: before.number + 1, id: head.headers.get(SESSION_ID).cloned(), version: None };
         let session = upstream.session.clone();
         drop(upstream);
         if before.id.is_some() && before.id != session.id {
@@ -86,6 +99,14 @@ impl Bridge {
             });
         }
         session
+    }
+
+    /// Enters the revision that the answer to `initialize` names.
+    pub(super) fn negotiated(&self, answer: &Message) -> Session {
+        let version = answer.outcome(&["protocolVersion"]).and_then(json::unescape);
+        let mut upstream = self.upstream.lock();
+        upstream.session.version = version.and_then(|version| HeaderValue::from_str(&version).ok());
+        upstream.session.clone()
     }
 
     /// Returns the reason for which the server refused a message, if it has lost the session. The message was
@@ -122,7 +143,7 @@ impl Bridge {
     }
 
     /// Opens a session in the place of a lost one with the handshake of the client. Of several exchanges that
-    /// notice the loss one does it.
+    /// notice the loss one does it, and the others share its outcome.
     ///
     /// # Errors
     /// The reason for which there is no new session.
@@ -131,25 +152,41 @@ impl Bridge {
         lost: &Session,
         why: &str,
     ) -> Result<Session, ExchangeError> {
-        let _only = self.replacing.lock().await;
+        let attempts = self.replacement.attempts.load(Ordering::Relaxed);
+        let mut failure = self.replacement.failure.lock().await;
         let current = self.session();
         if current.number != lost.number {
             return Ok(current);
         }
+        if self.replacement.attempts.load(Ordering::Relaxed) != attempts
+            && let Some(failure) = &*failure
+        {
+            return Err(failure.clone());
+        }
+        let replaced = self.try_replace(lost, why).await;
+        self.replacement.attempts.fetch_add(1, Ordering::Relaxed);
+        *failure = replaced.as_ref().err().cloned();
+        replaced
+    }
+
+    async fn try_replace(self: &Arc<Self>, lost: &Session, why: &str) -> Result<Session, ExchangeError> {
         let handshake = self.upstream.lock().handshake.clone();
         let Some(initialize) = handshake.initialize() else {
             return Err(ExchangeError::Lost(why.to_owned()));
         };
-        let listened = self.upstream.lock().listening.take().inspect(AbortHandle::abort).is_some();
+        let listening = self.upstream.lock().listening.take();
+        listening.inspect(AbortHandle::abort);
         let greeted = tokio::time::timeout(GREETING_TIMEOUT, self.greet(initialize)).await;
         let (session, answer) = match greeted {
             Ok(Ok(greeted)) => greeted,
-            Ok(Err(refused)) => {
-                return Err(ExchangeError::NotReplaced { lost: why.to_owned(), why: Box::new(refused) });
-            }
-            Err(_) => {
-                let (lost, limit) = (why.to_owned(), GREETING_TIMEOUT);
-                return Err(ExchangeError::HandshakeUnanswered { lost, limit });
+            failed => {
+                // The session is as lost as before, whatever its successor got as far as.
+                self.upstream.lock().session = lost.clone();
+                let lost = why.to_owned();
+                return Err(match failed {
+                    Ok(Err(refused)) => ExchangeError::NotReplaced { lost, why: Box::new(refused) },
+                    _ => ExchangeError::HandshakeUnanswered { lost, limit: GREETING_TIMEOUT },
+                });
             }
         };
         if let Some(initialized) = handshake.initialized() {
@@ -157,11 +194,11 @@ impl Bridge {
             // Later messages go on even if the server leaves this one without a response.
             let _ = tokio::time::timeout(ORDER_PATIENCE, sent).await;
         }
-        if listened {
+        if self.upstream.lock().wants_stream {
             self.listen();
         }
         self.note(&format!("{why}: the handshake was repeated in a new session"));
-        let asked = self.requests.lock().take_asked(lost.number);
+        let asked = self.requests.lock().asked_in(lost.number);
         for id in asked {
             self.say(&compose::cancelled(&id, "the session was lost")).await;
         }
@@ -176,14 +213,17 @@ impl Bridge {
         let response =
             self.send(Method::POST, Some(initialize), &Session::default(), Accepts::Both, None).await?;
         let (head, body) = response.into_parts();
+        if head.status.is_success() {
+            self.upstream.lock().session.id = None; // it is dead: do not delete it
+            self.opened(&head);
+        }
         let answer = match headers::is_type(&head.headers, "text/event-stream") {
             true => self.first_response(body).await,
             false => Some(Message::parse(read(body, 1 << 20, GREETING_TIMEOUT).await)),
         };
         match answer {
             Some(answer) if head.status.is_success() && matches!(answer.kind(), Kind::Response { .. }) => {
-                self.upstream.lock().session.id = None; // it is dead: do not delete it
-                Ok((self.opened(&head, &answer), answer))
+                Ok((self.negotiated(&answer), answer))
             }
             answer => {
                 let body = answer.map(|answer| answer.raw().clone()).unwrap_or_default();
@@ -192,7 +232,7 @@ impl Bridge {
         }
     }
 
-    /// Reads an event stream up to its first response. Notifications before it are the client's.
+    /// Reads an event stream up to its first response. What comes before is the client's.
     async fn first_response(&self, mut body: HttpBody) -> Option<Message> {
         let mut splitter = EventSplitter::new(MAX_MESSAGE_BYTES);
         while let Some(Ok(frame)) = body.frame().await {
@@ -205,6 +245,11 @@ impl Bridge {
                 let message = Message::parse(event.data.unwrap_or_default());
                 match message.kind() {
                     Kind::Response { .. } | Kind::Failure { .. } => return Some(message),
+                    Kind::Request { id, .. } => {
+                        let session = self.session().number;
+                        self.requests.lock().ask(id, session);
+                        self.say(message.body()).await;
+                    }
                     Kind::Notification { .. } => self.say(message.body()).await,
                     _ => {}
                 }
@@ -219,16 +264,15 @@ impl Bridge {
         let bridge = Arc::clone(self);
         let task = self.spawn(async move {
             let (mut position, mut session) = (Position::default(), bridge.session());
-            let (mut wait, mut was_open) = (RETRY_DELAY, false);
+            let mut was_open = false;
             let (mut turn, _) = Turn::new(Step::Begun);
             loop {
-                position.moved = false;
                 let last = position.last.clone();
                 let opened = bridge.send(Method::GET, None, &session, Accepts::Events, last.as_deref()).await;
                 match opened.map(http::Response::into_parts) {
                     Ok((head, body)) if head.status == StatusCode::OK => {
                         was_open = true;
-                        bridge.stream(0, &head, body, &mut position, &mut turn).await;
+                        bridge.stream(0, body, &mut position, &mut turn).await;
                     }
                     // A stream that was open before: the session is lost. `replace` aborts this task.
                     Ok((head, _)) if head.status == StatusCode::NOT_FOUND && was_open => {
@@ -244,16 +288,18 @@ impl Bridge {
                     }
                     // The server has no such stream.
                     Ok((head, _)) if head.status.is_client_error() => return,
-                    Ok(_) | Err(_) => {}
+                    Ok(_) | Err(_) => position.vain += 1,
                 }
-                wait = if position.moved { RETRY_DELAY } else { (wait * 2).min(MAX_RETRY_DELAY) };
-                tokio::time::sleep(position.retry.map_or(wait, Duration::from_millis)).await;
+                tokio::time::sleep(position.wait()).await;
                 session = bridge.session();
             }
         });
-        if let Some(before) = self.upstream.lock().listening.replace(task) {
-            before.abort();
-        }
+        let before = {
+            let mut upstream = self.upstream.lock();
+            upstream.wants_stream = true;
+            upstream.listening.replace(task)
+        };
+        before.inspect(AbortHandle::abort);
     }
 
     /// Deletes the session at the server, if there is one.

@@ -153,7 +153,7 @@ impl World {
         operation.last = place;
         operation.count += 1;
         match link.role {
-            Role::Response if operation.state == State::Cancelled => {}
+            Role::Response | Role::InputRequired if operation.state == State::Cancelled => {}
             Role::Response => {
                 let state = if digest.is_error { State::Error } else { State::Ok };
                 match operation.ended_by {
