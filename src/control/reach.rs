@@ -152,8 +152,23 @@ impl EngineSelector {
                 _ => break self.one().await?,
             }
         };
-        let start = from.unwrap_or(engine.facts.last + 1);
         engine.subscribe(engine.facts.last + 1).await?;
+        if from.is_none() {
+            // A script that sets a breakpoint and makes a call may ask only after the call is held.
+            for held in engine.ask::<Vec<HeldFrame>>(&Ask::Held {}).await? {
+                let ask = Ask::Frames {
+                    filter: filter.to_owned(),
+                    from: Some(held.id),
+                    to: Some(held.id),
+                    limit: Some(1),
+                    newest: false,
+                };
+                if let Some(frame) = engine.ask::<Vec<FrameFacts>>(&ask).await?.into_iter().next() {
+                    return Ok(frame);
+                }
+            }
+        }
+        let start = from.unwrap_or(engine.facts.last + 1);
         loop {
             let ask = Ask::Frames {
                 filter: filter.to_owned(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Check, CheckResult, Target};
-use crate::log::record::FrameKind;
+use crate::log::record::{FrameKind, Seq};
 use crate::log::world::SessionOverview;
 use crate::mcp::listing::{Listed, listed};
 use crate::mcp::tree::exact_value;
@@ -70,6 +70,14 @@ impl Tools {
     }
 }
 
+/// One listing, from its first page on.
+#[derive(Default)]
+struct Listing {
+    pages: usize,
+    /// Cursors that were used or returned, with the answers that did it.
+    seen: BTreeMap<String, Seq>,
+}
+
 /// Checks that the pages of each list have an end (2025-11-25, server/utilities/pagination).
 fn pages(target: &Target<'_>) -> Check {
     let (id, title) = ("pages", "lists have an end");
@@ -77,39 +85,49 @@ fn pages(target: &Target<'_>) -> Check {
     let (mut wrong, mut odd, mut looked) = (Vec::new(), Vec::new(), 0);
     for session in target.sessions() {
         for method in LISTS {
-            let answers: Vec<_> = target
-                .said()
-                .filter(|row| {
-                    row.session == session.id
-                        && row.kind == FrameKind::Response
-                        && target.world.text(row.method) == Some(method)
-                })
-                .collect();
-            let mut seen = BTreeMap::new();
-            let mut last = None;
-            for row in &answers {
+            // Listings under way, by the cursor that continues each.
+            let mut listings: BTreeMap<String, Listing> = BTreeMap::new();
+            let answers = target.said().filter(|row| {
+                row.session == session.id
+                    && row.kind == FrameKind::Response
+                    && target.world.text(row.method) == Some(method)
+            });
+            for row in answers {
                 looked += 1;
                 let record = target.log.get(row.seq);
                 let Some(frame) = record.as_ref().and_then(|record| record.frame()) else { continue };
+                let request = frame.link.to.and_then(|request| target.log.get(request));
+                let cursor = request.as_ref().and_then(|request| request.frame()).and_then(|frame| {
+                    frame
+                        .message
+                        .param(&["cursor"])
+                        .map(|cursor| String::from_utf8_lossy(cursor).into_owned())
+                });
+                // A request without a cursor begins a listing; others may be under way.
+                let mut listing = match &cursor {
+                    Some(cursor) => listings.remove(cursor).unwrap_or_default(),
+                    None => Listing::default(),
+                };
+                listing.pages += 1;
+                listing.seen.extend(cursor.map(|cursor| (cursor, row.seq)));
                 let next = frame.message.outcome(&["nextCursor"]).filter(|next| *next != b"null");
-                last = next.map(|_| row.seq);
                 let Some(next) = next.map(|next| String::from_utf8_lossy(next).into_owned()) else {
-                    // The list ends here; another one begins.
-                    seen.clear();
                     continue;
                 };
                 if next == "\"\"" {
                     odd.push(format!("#{} {method}: nextCursor is empty", row.seq));
                 }
-                if let Some(before) = seen.insert(next.clone(), row.seq) {
+                if let Some(before) = listing.seen.get(&next) {
                     wrong.push(format!("#{} {method}: nextCursor {next} again, as in #{before}", row.seq));
+                } else if listing.pages == MAX_PAGES {
+                    let pages = listing.pages;
+                    wrong.push(format!(
+                        "#{} {method}: after {pages} pages there is another nextCursor",
+                        row.seq
+                    ));
                 }
-            }
-            if let Some(seq) = last.filter(|_| answers.len() >= MAX_PAGES) {
-                wrong.push(format!(
-                    "#{seq} {method}: after {} pages there is another nextCursor",
-                    answers.len()
-                ));
+                listing.seen.insert(next.clone(), row.seq);
+                listings.insert(next, listing);
             }
         }
     }

@@ -63,6 +63,7 @@ pub fn read_lane(
             splitter: LineSplitter::new(limits.bytes),
             limits,
             passed: 0,
+            judged: 0,
             is_told: false,
         };
         reader.read(source);
@@ -76,6 +77,8 @@ struct LaneReader<'a> {
     limits: LineLimits,
     /// Bytes of the unfinished line that went on already.
     passed: usize,
+    /// Length of the unfinished line when it was last found to be no message.
+    judged: usize,
     /// Set once the log tells of the unfinished line.
     is_told: bool,
 }
@@ -124,36 +127,36 @@ impl LaneReader<'_> {
         let pause = pause?;
         match self.splitter.unfinished().len() {
             0 => None,
-            length if self.passed < length && !(self.is_told && self.passed == 0) => Some(pause),
+            // Also once the log tells of it: the breakpoint that it waits for may go.
+            length if self.passed < length => Some(pause),
             _ => (!self.is_told).then_some(told_after),
         }
     }
 
-    /// Passes on the bytes of a line that has paused, if nothing speaks against it.
+    /// Passes on the bytes of a line that has paused, if nothing speaks against it. A peer may write no newlines:
+    /// a complete message is received as such, so that it can be held.
     fn paused(&mut self) {
         let (session, lane) = (self.session, self.lane);
-        if self.passed > 0 && self.passed == self.splitter.unfinished().len() {
+        let unfinished = self.splitter.unfinished();
+        let length = unfinished.len();
+        if self.passed > 0 && self.passed == length {
             return self.tell(None);
         }
-        let unfinished = self.splitter.unfinished();
-        let reason = session.waits_whole(lane);
         if self.passed == 0 {
-            let is_message = || Message::parse(Bytes::copy_from_slice(unfinished)).is_rpc();
-            match reason {
-                Some(why) => return self.tell(Some(why)),
-                // A peer that writes no newlines: the message is complete.
-                None if is_message() => {
-                    if let Some(part) = self.splitter.finish() {
-                        self.receive(part);
-                    }
-                    return;
+            if self.judged != length && Message::parse(Bytes::copy_from_slice(unfinished)).is_rpc() {
+                if let Some(part) = self.splitter.finish() {
+                    self.receive(part);
                 }
-                None => {}
+                return;
+            }
+            self.judged = length;
+            if let Some(why) = session.waits_whole(lane) {
+                return self.tell(Some(why));
             }
         }
         // What has begun to go on cannot be held back any more.
         let bytes = Bytes::copy_from_slice(&unfinished[self.passed..]);
-        self.passed = unfinished.len();
+        self.passed = length;
         session.pass_unfinished(lane, bytes);
     }
 
@@ -161,7 +164,9 @@ impl LaneReader<'_> {
     fn tell(&mut self, waits: Option<&str>) {
         /// Maximum number of characters of the line.
         const SHOWN: usize = 80;
-        self.is_told = true;
+        if std::mem::replace(&mut self.is_told, true) {
+            return;
+        }
         let unfinished = self.splitter.unfinished();
         let text: String = String::from_utf8_lossy(unfinished).chars().take(SHOWN).collect();
         let (level, how) = match waits {
@@ -174,7 +179,7 @@ impl LaneReader<'_> {
 
     fn receive(&mut self, part: LinePart) {
         let (session, lane) = (self.session, self.lane);
-        self.is_told = false;
+        (self.is_told, self.judged) = (false, 0);
         let passed = std::mem::take(&mut self.passed);
         match part {
             LinePart::Line(line) if passed > 0 => session.receive_rest(lane, line, passed),

@@ -222,9 +222,11 @@ impl Script {
         let of = of.map(|seq| self.instead.get(&seq).copied().unwrap_or(seq));
         let same_session = |turn: &&mut Turn| turn.session == row.session;
         let turn = match (of, kind) {
-            // Elements of a batch share a frame and are told apart by their ids.
+            // Elements of a batch share a frame and are told apart by their ids. The answer to a request by itself may
+            // have another id: its connection tied the two.
             (Some(seq), LineKind::Answer) => {
-                let is_it = |turn: &&mut Turn| turn.seq == seq && turn.id() == message.id();
+                let is_only = self.turns.iter().rev().filter(|turn| turn.seq == seq).nth(1).is_none();
+                let is_it = |turn: &&mut Turn| turn.seq == seq && (is_only || turn.id() == message.id());
                 match self.turns.iter_mut().rev().find(is_it) {
                     Some(turn) => Some(turn),
                     None => return,

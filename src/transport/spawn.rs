@@ -121,8 +121,7 @@ impl Spec {
         let Some(path) = self.resolved(program) else {
             return Err(self.explain(program, io::Error::from(io::ErrorKind::NotFound)));
         };
-        let found = fs::metadata(&path);
-        if found.is_ok_and(|found| found.is_dir() || found.permissions().mode() & 0o111 == 0) {
+        if path.is_dir() || !is_executable(&path) {
             return Err(self.explain(program, io::Error::from(io::ErrorKind::PermissionDenied)));
         }
         match interpreter(&path).filter(|interpreter| !Path::new(interpreter).exists()) {
@@ -170,7 +169,8 @@ impl Spec {
         Ok(Child { process, stdin, stdout, stderr })
     }
 
-    /// Returns the file that is run: a path itself, else the first file of that name in `PATH`.
+    /// Returns the file that is run: a path itself, else the first file of that name in `PATH` that may be executed,
+    /// as execvp(3) looks for it; if none may be, the first file.
     fn resolved(&self, program: &str) -> Option<PathBuf> {
         let base = self.directory.clone().unwrap_or_default();
         if program.contains('/') {
@@ -178,7 +178,12 @@ impl Spec {
             return path.exists().then_some(path);
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+        let files = || {
+            std::env::split_paths(&path)
+                .map(|directory| directory.join(program))
+                .filter(|path| path.is_file())
+        };
+        files().find(|path| is_executable(path)).or_else(|| files().next())
     }
 
     fn explain(&self, program: &str, source: io::Error) -> SpawnError {
@@ -186,9 +191,11 @@ impl Spec {
         let path = self.resolved(program);
         match (source.kind(), path) {
             (io::ErrorKind::NotFound, Some(path)) => match interpreter(&path) {
-                Some(interpreter) => SpawnError::NoInterpreter { command, interpreter },
+                Some(interpreter) if !Path::new(&interpreter).exists() => {
+                    SpawnError::NoInterpreter { command, interpreter }
+                }
                 // The loader of a program for another machine, or the working directory.
-                None => SpawnError::Failed { command, source },
+                _ => SpawnError::Failed { command, source },
             },
             (io::ErrorKind::NotFound, None) if program.contains(char::is_whitespace) => {
                 SpawnError::OneWord { word: command }
@@ -202,6 +209,11 @@ impl Spec {
             _ => SpawnError::Failed { command, source },
         }
     }
+}
+
+/// Returns `true` if somebody may execute the file. Only the start itself tells whether we may.
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o111 != 0)
 }
 
 fn beginning(path: &Path) -> Vec<u8> {

@@ -126,8 +126,11 @@ impl Source for Blocking {
     fn read_within(&mut self, buffer: &mut [u8], patience: Option<Duration>) -> io::Result<Option<usize>> {
         if patience.is_some() {
             let mut descriptors = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut descriptors, timeout(patience)) == Ok(0) {
-                return Ok(None);
+            match poll(&mut descriptors, timeout(patience)) {
+                // A signal interrupted the wait: the caller looks again, and waits again.
+                Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(None),
+                // Reading tells the error.
+                Ok(_) | Err(_) => {}
             }
         }
         self.read(buffer).map(Some)

@@ -94,7 +94,7 @@ enum Side {
 /// Actions on breakpoints.
 #[derive(Debug, Subcommand)]
 pub enum Rules {
-    /// List the breakpoints, and who decides.
+    /// List the breakpoints, and who decides; what `ctl rules` by itself does.
     List {
         /// Output format of the list.
         #[arg(long, value_enum, default_value_t)]

@@ -67,8 +67,10 @@ enum What {
         number: Option<u32>,
     },
     /// List and change breakpoints.
-    #[command(subcommand)]
-    Rules(decide::Rules),
+    Rules {
+        #[command(subcommand)]
+        rules: Option<decide::Rules>,
+    },
     /// Print the control protocol as an OpenRPC document.
     Schema,
     /// Join standard input and output to the control socket of one shadowcat.
@@ -97,7 +99,9 @@ pub async fn run(Arguments { selector, what }: Arguments) -> Result<ExitCode, Fa
         What::Answer { id, file } => decide::answer(&selector, id, &file).await,
         What::Inject(arguments) => decide::inject(&selector, arguments).await,
         What::Restart { number } => decide::restart(&selector, number).await,
-        What::Rules(rules) => decide::rules(&selector, rules).await,
+        What::Rules { rules } => {
+            decide::rules(&selector, rules.unwrap_or(decide::Rules::List { output: Format::default() })).await
+        }
         What::Schema => {
             output::print(&(output::pretty(&control::document()) + "\n")).map_err(Failure::usage)?;
             Ok(ExitCode::SUCCESS)

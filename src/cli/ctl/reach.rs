@@ -26,9 +26,11 @@ impl From<SelectorArguments> for EngineSelector {
 impl From<ReachError> for Failure {
     fn from(error: ReachError) -> Self {
         match error {
-            ReachError::Nobody(_) => Self::peer(error).hint(
-                "`shadowcat ctl sessions` lists running sessions; `shadowcat forward stdio -- CMD` starts one",
-            ),
+            ReachError::Nobody(Some(_)) => Self::peer(error)
+                .hint("without --session and SHADOWCAT_SESSION, `shadowcat ctl sessions` lists all running sessions"),
+            ReachError::Nobody(None) => {
+                Self::peer(error).hint("`shadowcat forward stdio -- CMD` or `shadowcat tui -- CMD` starts one")
+            }
             ReachError::Several(_) => {
                 Self::usage(error).hint("select one with --session NAME, or its process id")
             }

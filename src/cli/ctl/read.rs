@@ -47,7 +47,8 @@ pub struct WaitArguments {
     /// Time limit, e.g. 30s.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::cli::values::duration)]
     timeout: Duration,
-    /// Position to start at; 1 includes frames that were there before.
+    /// Position to start at; 1 includes frames that were there before. Without it, messages that are held now and
+    /// all later frames are looked at.
     #[arg(long, value_name = "SEQ")]
     from: Option<Seq>,
     #[arg(long, value_enum, default_value_t)]
@@ -188,10 +189,7 @@ pub async fn wait(selector: &EngineSelector, arguments: WaitArguments) -> Result
 }
 
 fn check(filter: &str) -> Result<(), Failure> {
-    Query::parse(filter).map(drop).map_err(|error| {
-        Failure::usage(format!("{filter:?}: {error}"))
-            .hint("docs/src/queries.md lists the fields of the query language")
-    })
+    Query::parse(filter).map(drop).map_err(|error| Failure::usage(format!("{filter:?}: {error}")))
 }
 
 const HEADER: [&str; 9] = ["SEQ", "TIME", "DIR", "KIND", "OP", "METHOD", "DUR", "SIZE", "STATE"];

@@ -200,9 +200,7 @@ fn scope(tape: &OpenedTape, number: Option<u32>) -> Result<Option<SessionId>, Fa
 fn query(filter: &str) -> Result<Query, Failure> {
     Query::parse(filter).map_err(|error| {
         let mark = " ".repeat(filter[..error.span.start.min(filter.len())].chars().count());
-        Failure::usage(format!("the filter is wrong: {error}\n  {filter}\n  {mark}^")).hint(
-            "fields are tool: method: status: kind: dir: dur: size: body: json: and more; docs/src/queries.md lists them",
-        )
+        Failure::usage(format!("the filter is wrong: {error}\n  {filter}\n  {mark}^"))
     })
 }
 

@@ -209,10 +209,18 @@ fn second_field(value: &str) -> Option<&'static str> {
 }
 
 fn unknown(name: &str) -> String {
-    let near =
-        Field::ALL.iter().find(|field| field.word().starts_with(name) || name.starts_with(field.word()));
+    /// Maximum number of letters by which a misspelled name differs.
+    const NEAR: usize = 2;
+    let starts = |field: &&Field| field.word().starts_with(name) || name.starts_with(field.word());
+    let distance = |field: &Field| strsim::osa_distance(field.word(), name);
+    let near = Field::ALL.iter().find(starts).or_else(|| {
+        Field::ALL.iter().filter(|field| distance(field) <= NEAR).min_by_key(|field| distance(field))
+    });
     match near {
         Some(field) => format!("no field '{name}'; did you mean {}: ?", field.word()),
-        None => format!("no field '{name}'; Tab lists the fields"),
+        None => {
+            let fields: Vec<&str> = Field::ALL.iter().map(|field| field.word()).collect();
+            format!("no field '{name}'; the fields are {}", fields.join(" "))
+        }
     }
 }

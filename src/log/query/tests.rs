@@ -117,7 +117,7 @@ fn errors_point_at_the_bad_part() {
         let error = Query::parse(query).unwrap_err();
         (error.span.clone(), error.message)
     };
-    assert_eq!(error("tool:x stauts:ok"), (7..13, "no field 'stauts'; Tab lists the fields".into()));
+    assert_eq!(error("tool:x stauts:ok"), (7..13, "no field 'stauts'; did you mean status: ?".into()));
     assert_eq!(error("meth:x").1, "no field 'meth'; did you mean method: ?");
     assert_eq!(error("dur:>soon"), (4..9, "needs a duration such as >500ms, 2s or 1m".into()));
     assert_eq!(error("(tool:x"), (7..7, "a '(' is not closed".into()));

@@ -307,9 +307,11 @@ impl Json {
 /// Returns the offset of the operator after a JSONPath, outside the path's brackets and quotes.
 fn comparison_at(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
-    let mut quote = None;
+    let (mut quote, mut escaped) = (None, false);
     for (at, byte) in text.bytes().enumerate() {
         match (quote, byte) {
+            (Some(_), _) if std::mem::take(&mut escaped) => {}
+            (Some(_), b'\\') => escaped = true,
             (Some(open), _) if open == byte => quote = None,
             (Some(_), _) => {}
             (None, b'"' | b'\'') => quote = Some(byte),

@@ -147,7 +147,7 @@ impl RestartableServer {
         });
         let source = RestartingOutput::new(&server);
         let stderr = Stderr::new(&server);
-        let end = link::LinkEnd { source: Box::new(source), sink: Box::new(Stdin(Arc::clone(&server))) };
+        let end = link::LinkEnd { source: Box::new(source), sink: Box::new(Stdin::new(Arc::clone(&server))) };
         Ok((server, StartedServer { process, end, stderr: Box::new(stderr) }))
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::log::record::Seq;
@@ -62,10 +63,10 @@ impl ProcessInput {
 }
 
 impl SavedHandshake {
-    /// Remembers a written line if it belongs to the handshake.
-    pub fn learn(&mut self, write: &QueuedWrite<Receipt>) {
-        if write.piece.is_none() && self.messages.learn(&Message::parse(write.bytes.clone())) {
-            self.frame = write.receipt.as_ref().map_or(0, |receipt| receipt.frame);
+    /// Remembers a line that was written, with the receipt of its last write, if it belongs to the handshake.
+    pub fn learn(&mut self, line: Bytes, receipt: Option<&Receipt>) {
+        if self.messages.learn(&Message::parse(line)) {
+            self.frame = receipt.map_or(0, |receipt| receipt.frame);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::parts::ProcessOutput;
 use super::{MAX_GREETING_BYTES, MIN_REMEMBERED, Phase, Reading, RestartableServer};
@@ -19,11 +19,42 @@ use crate::transport::{QueuedWrite, Sink, Source};
 // === impl Stdin ===
 
 /// Standard input of the server, to which the session writes.
-pub struct Stdin(pub Arc<RestartableServer>);
+pub struct Stdin {
+    server: Arc<RestartableServer>,
+    /// Line of the client that is written piece by piece, as far as it was written.
+    line: BytesMut,
+    /// Process that got the beginning of the line.
+    generation: u32,
+}
+
+/// Maximum length in bytes of a line in pieces that a new process can be given from its beginning.
+const MAX_LINE_BYTES: usize = 16 << 20;
+
+impl Stdin {
+    /// Creates the input, which follows the processes of `server`.
+    pub fn new(server: Arc<RestartableServer>) -> Self {
+        Self { server, line: BytesMut::new(), generation: 0 }
+    }
+
+    /// Returns the beginning of the line under way if a process before that of `generation` got it.
+    fn missing(&mut self, generation: u32) -> Option<Bytes> {
+        let is_new = std::mem::replace(&mut self.generation, generation) != generation;
+        (is_new && !self.line.is_empty()).then(|| Bytes::copy_from_slice(&self.line))
+    }
+
+    /// Returns the line that a write ends.
+    fn line(&mut self, write: &QueuedWrite<Receipt>) -> Option<Bytes> {
+        let Some(piece) = write.piece else { return Some(write.bytes.clone()) };
+        if self.line.len() + write.bytes.len() <= MAX_LINE_BYTES {
+            self.line.extend_from_slice(&write.bytes);
+        }
+        piece.last.then(|| self.line.split().freeze())
+    }
+}
 
 impl Sink<Receipt> for Stdin {
     fn write_batch(&mut self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
-        let server = &self.0;
+        let server = Arc::clone(&self.server);
         let mut state = server.writable();
         if let Phase::Down(why) = &state.phase {
             let why = why.clone();
@@ -35,7 +66,12 @@ impl Sink<Receipt> for Stdin {
             }
             return Ok(());
         }
-        writes.iter().for_each(|write| state.handshake.learn(write));
+        let missing = self.missing(state.generation);
+        for write in writes {
+            if let Some(line) = self.line(write) {
+                state.handshake.learn(line, write.receipt.as_ref());
+            }
+        }
         let frames = writes.iter().filter_map(|write| Some(write.receipt.as_ref()?.frame));
         state.written.extend(frames);
         if state.written.len() > state.remembers
@@ -48,10 +84,11 @@ impl Sink<Receipt> for Stdin {
         }
         let (input, generation, since) = (Arc::clone(&state.input), state.generation, state.since);
         drop(state);
-        let written = match since {
+        let begun = missing.map_or(Ok(()), |missing| input.write_batch(&[QueuedWrite::plain(missing)]));
+        let written = begun.and_then(|()| match since {
             0 => input.write_batch(writes),
             since => input.write_batch(&self.current(writes, since)),
-        };
+        });
         match written {
             // The process has ended: ignore the error if another process replaces it or may still do so.
             Err(_) if server.stays || server.is_replaced(generation) => Ok(()),
@@ -64,8 +101,12 @@ impl Stdin {
     /// Returns the writes without answers to requests of a process that has ended, since the new process
     /// may send requests with the same ids.
     fn current(&self, writes: &[QueuedWrite<Receipt>], since: u64) -> Vec<QueuedWrite<Receipt>> {
-        let session = self.0.session();
+        let session = self.server.session();
         let is_stale = |write: &QueuedWrite<Receipt>| {
+            // The process has the beginning of the line already.
+            if write.piece.is_some() {
+                return false;
+            }
             let (Some(session), Some(receipt)) = (&session, &write.receipt) else { return false };
             let record = session.record_of(receipt.frame);
             let Some(frame) = record.as_deref().and_then(Record::frame) else { return false };
@@ -94,7 +135,7 @@ impl Stdin {
 
 impl Drop for Stdin {
     fn drop(&mut self) {
-        let input = Arc::clone(&self.0.state.lock().input);
+        let input = Arc::clone(&self.server.state.lock().input);
         input.close();
     }
 }
@@ -195,6 +236,10 @@ impl Source for RestartingOutput {
             };
             if length == 0 {
                 self.output = None;
+                // The next process may come late or never; what is written to the client meanwhile is a line.
+                if self.server.stays && std::mem::take(&mut self.mid_line) {
+                    self.ready.extend_from_slice(b"\n");
+                }
                 self.note(Reading::Drained);
                 continue;
             }

@@ -161,8 +161,8 @@ fn seal(path: &Path) -> Option<Seal> {
     }
 }
 
-/// Finds a tape by its path, or in the library by the beginning of its file name or id, or by its
-/// name. `-` is standard input.
+/// Finds a tape by its path, or in the library by its name or id, or by the beginning of its name, file name or id.
+/// `-` is standard input.
 ///
 /// # Errors
 /// Returns [`FindError::None`] if no tape matches, and [`FindError::Several`] if more than one
@@ -180,13 +180,17 @@ pub fn find(name: &str) -> Result<PathBuf, FindError> {
         item.path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default()
     };
     let items = list();
-    let fits = |item: &&LibraryTape| {
-        file(item).starts_with(name)
-            || item.header.tape.starts_with(name)
-            || item.header.name == name
-            || notes::labels(&item.path).name.as_deref() == Some(name)
+    let names = |item: &LibraryTape| {
+        let own = [file(item), item.header.tape.clone(), item.header.name.clone()];
+        own.into_iter().chain(notes::labels(&item.path).name).collect::<Vec<_>>()
     };
-    let found: Vec<&LibraryTape> = items.iter().filter(fits).collect();
+    let fitting = |fits: &dyn Fn(&String) -> bool| -> Vec<&LibraryTape> {
+        items.iter().filter(|item| names(item).iter().any(fits)).collect()
+    };
+    let mut found = fitting(&|own| own == name);
+    if found.is_empty() {
+        found = fitting(&|own| own.starts_with(name));
+    }
     match found[..] {
         [] => Err(FindError::None(name.to_owned())),
         [only] => Ok(only.path.clone()),
