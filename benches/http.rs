@@ -24,7 +24,7 @@ use shadowcat::host::{Host, Settings};
 use shadowcat::http::{CallService, HttpUpstream, ProxyOptions, ProxyService};
 use shadowcat::intercept::Chain;
 use shadowcat::log::Log;
-use shadowcat::serve::HttpAdapter;
+use shadowcat::serve::{HttpAdapter, SessionLimits};
 use shadowcat::transport::child::Spec;
 use shadowcat::transport::http::{Guard, Upstream, UpstreamOptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -290,7 +290,8 @@ async fn gateway_calls(directory: &Path) {
     let log = Log::new(Clock::system(), 64 << 20);
     let (host, _engine) = Host::start(log, Settings::default(), Chain::new());
     let spec = Spec::new(vec![program, "demo-server".into()]);
-    let adapter = HttpAdapter::new(Arc::clone(&host), "bench".into(), spec, 8);
+    let limits = SessionLimits { count: 8, idle: Duration::ZERO };
+    let adapter = HttpAdapter::new(Arc::clone(&host), "bench".into(), spec, limits);
     in_process("before a process", &host, Arc::clone(&adapter) as Arc<dyn CallService>).await;
     adapter.close().await;
     let upstream = Upstream::new(&url, &UpstreamOptions::default()).expect("an upstream");

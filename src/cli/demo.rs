@@ -21,7 +21,7 @@ use crate::http::{BuiltInClient, HttpUpstream, ProxyOptions, ProxyService};
 use crate::intercept::Chain;
 use crate::log::Log;
 use crate::mcp::Era;
-use crate::serve::HttpAdapter;
+use crate::serve::{HttpAdapter, SessionLimits};
 use crate::transport::child::Spec;
 use crate::transport::http::{Guard, Listener, Upstream, UpstreamOptions};
 use crate::tui::Appearance;
@@ -164,7 +164,8 @@ async fn serve_http(
     let (host, _) = Host::start(log, Settings::default(), Chain::new());
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(Failure::usage)?;
     let address = listener.address().map_err(Failure::usage)?;
-    let adapter = HttpAdapter::new(Arc::clone(&host), "demo".into(), spec, MAX_SESSIONS);
+    let limits = SessionLimits { count: MAX_SESSIONS, idle: Duration::ZERO };
+    let adapter = HttpAdapter::new(Arc::clone(&host), "demo".into(), spec, limits);
     let service =
         ProxyService::new(host, Arc::clone(&adapter) as _, nobody(), "demo".into(), ProxyOptions::default());
     let served = tokio::spawn(async move {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use http::HeaderName;
 
 use super::failure::{Failure, FailureKind};
 use super::http::{UpstreamArguments, bind, target};
 use super::{output, record};
-use crate::gateway::{self, Gateway, Hop};
+use crate::gateway::{self, Gateway, Hop, Passed};
 use crate::host::Host;
 use crate::http::{CallService, HttpUpstream, ProxyOptions, ProxyService};
 use crate::intercept::Chain;
-use crate::serve::HttpAdapter;
+use crate::serve::{HttpAdapter, SessionLimits};
 use crate::stdio::lifecycle;
 use crate::transport::http::Guard;
 
@@ -35,11 +36,21 @@ pub struct Arguments {
     /// server behind this gateway; with this option also those of an HTTP server, in place of its own CORS headers.
     #[arg(long, value_name = "ORIGIN", value_parser = super::values::origin)]
     allow_origin: Vec<String>,
+    /// Pass this header of clients on to an HTTP server, although it may hold a credential. May be repeated.
+    #[arg(long, value_name = "NAME", value_parser = super::values::passed_header)]
+    pass_header: Vec<HeaderName>,
+    /// Pass this cookie between clients and an HTTP server, such as that of a load balancer. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pass_cookie: Vec<String>,
     #[command(flatten)]
     way: UpstreamArguments,
     /// Maximum number of open sessions of a stdio server; each has a process of its own.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_sessions: usize,
+    /// Time after which a silent session of a stdio server is ended; 0 for never. When as many are open as may be, one
+    /// that has been silent for 10 seconds gives way.
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = super::values::duration)]
+    session_idle: Duration,
     /// Seconds for running calls to end when the gateway is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     grace: u64,
@@ -77,8 +88,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         bind: address,
         allow_host,
         allow_origin,
+        pass_header,
+        pass_cookie,
         way,
         max_sessions,
+        session_idle,
         grace,
         name,
         record,
@@ -103,16 +117,22 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let name = record.name_for(&words);
     let (server, adapter): Server = match is_url {
         true => {
-            let hop = Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?);
+            let passed = Passed { headers: pass_header, cookies: pass_cookie };
+            let hop = Hop::new(way.connect(&upstream, false, &host).await?.0, way.headers()?, passed);
             (HttpUpstream::new(hop), None)
         }
         false => {
+            if !(pass_header.is_empty() && pass_cookie.is_empty()) {
+                return Err(Failure::usage("--pass-header and --pass-cookie are for HTTP servers")
+                    .hint("a stdio server gets no headers"));
+            }
             let spec = record.spec(words.clone());
             spec.find().map_err(|error| {
                 Failure::usage(error)
                     .hint("--upstream is a URL, or a command line that is started without a shell")
             })?;
-            let adapter = HttpAdapter::new(Arc::clone(&host), name.clone(), spec, max_sessions);
+            let limits = SessionLimits { count: max_sessions, idle: session_idle };
+            let adapter = HttpAdapter::new(Arc::clone(&host), name.clone(), spec, limits);
             (Arc::clone(&adapter) as Arc<dyn CallService>, Some(adapter))
         }
     };
@@ -128,6 +148,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         ProxyOptions {
             explains: true,
             answers_pages: adapter.is_some() || !allow_origin.is_empty(),
+            // The sessions of a stdio server end by their own limit, and this one must not end before them.
+            session_idle: adapter.is_some().then(|| match session_idle.is_zero() {
+                true => Duration::ZERO,
+                false => session_idle.saturating_add(Duration::from_secs(60)),
+            }),
             ..ProxyOptions::default()
         },
     );

@@ -1,6 +1,7 @@
 //! Sizes and durations in the form in which people write and read them.
 
 use clap::ValueEnum;
+use http::HeaderName;
 
 use crate::mcp::Era;
 use std::time::Duration;
@@ -40,6 +41,22 @@ pub fn bytes(count: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
         _ => format!("{:.1} GB", count as f64 / 1e9),
+    }
+}
+
+/// Parses the name of a header that a gateway passes on.
+///
+/// # Errors
+/// Says what is wrong with the name, or which option is meant for the header.
+pub fn passed_header(text: &str) -> Result<HeaderName, String> {
+    let name: HeaderName = text.parse().map_err(|_| "this is no name of a header".to_owned())?;
+    match name.as_str() {
+        "authorization" | "proxy-authorization" => Err(
+            "a token that was not issued for the server must not be passed on to it; --header or --login gives the gateway one"
+                .to_owned(),
+        ),
+        "cookie" | "set-cookie" => Err("--pass-cookie NAME passes a cookie".to_owned()),
+        _ => Ok(name),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The built-in MCP client: a real peer on a link in memory, whose messages are wire traffic like those
 //! of any other client.
 
+mod answers;
 mod handshake;
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use handshake::Probed;
 use handshake::{capabilities, info, refused};
 
-use crate::log::record::Frame;
 use crate::mcp::line::{LinePart, LineSplitter};
 use crate::mcp::tree::exact_value;
 use crate::mcp::{Era, Id, Kind, Message, Revision, compose};
@@ -42,8 +42,19 @@ pub struct Client {
     attendance: Attendance,
     /// Capabilities that the server has declared.
     offered: Mutex<Option<Value>>,
-    /// List methods whose result has changed and that will be called soon.
-    stale: Mutex<HashSet<&'static str>>,
+    /// Lists that the server has announced to have changed.
+    refreshes: Mutex<HashMap<&'static str, Refresh>>,
+}
+
+/// The refresh of a list that changes.
+struct Refresh {
+    /// `true` while the list will be requested soon.
+    is_due: bool,
+    /// The pause before the next request: longer each time that an answer is followed by another announcement at
+    /// once, since some servers announce a change with every list.
+    pause: Duration,
+    /// The end of the last refresh.
+    ended: Option<Instant>,
 }
 
 /// Source of the answers to the server's requests.
@@ -57,8 +68,11 @@ pub enum Attendance {
     Script(Value),
 }
 
-/// Time for which announcements of a changed list are gathered.
+/// Time for which announcements of a changed list are gathered, at least and at most.
 const LIST_DEBOUNCE: Duration = Duration::from_millis(50);
+const MAX_DEBOUNCE: Duration = Duration::from_secs(30);
+/// Time after a refresh within which another announcement is taken for its effect.
+const LIST_ECHO: Duration = Duration::from_secs(1);
 /// Delay of scripted answers, as if a person had to think.
 const SCRIPT_DELAY: Duration = Duration::from_millis(1500);
 
@@ -101,7 +115,7 @@ impl Client {
             root,
             attendance,
             offered: Mutex::default(),
-            stale: Mutex::default(),
+            refreshes: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&client).listen(reader, limit));
         client
@@ -215,40 +229,15 @@ impl Client {
         Ok(id)
     }
 
-    /// Answers the request of the server in `asked`, or repeats the call whose result in `asked` requires
-    /// input; `result` then holds the input responses. An `Err` is sent as a JSON-RPC error, and only to a
-    /// request.
-    ///
-    /// # Errors
-    /// Fails if `asked` is neither, its call was repeated already, or the server is gone.
-    pub async fn respond(
-        &self,
-        asked: &Frame,
-        result: Result<Value, (i64, String)>,
-    ) -> Result<(), ClientError> {
-        match asked.message.kind() {
-            Kind::Request { id, .. } => {
-                let line = match result {
-                    Ok(result) => compose::response(id, &result),
-                    Err((code, message)) => compose::failure(Some(id), code, &message),
-                };
-                self.say(line).await
-            }
-            // A call is repeated with one answer for each question, and declining is such an answer: there is
-            // nowhere to put an error.
-            Kind::Response { .. } => match result {
-                Ok(responses) => self.retry(&asked.message, responses).await,
-                Err(_) => Ok(()),
-            },
-            _ => Err(ClientError::NoQuestion("it".into())),
-        }
-    }
-
     fn next_id(&self) -> Id {
         Id::new(&(self.counter.fetch_add(1, Ordering::Relaxed) + 1).to_string())
     }
 
-    async fn ask(
+    /// Sends a request and waits for its answer, at most for `patience`.
+    ///
+    /// # Errors
+    /// [`ClientError::Gone`] and [`ClientError::Silent`]; an error response is an answer.
+    pub async fn ask(
         &self,
         method: &str,
         params: Option<Value>,
@@ -350,99 +339,38 @@ impl Client {
                     _ => return,
                 };
                 // Servers may announce a change several times in a row: request the list once.
-                if !self.stale.lock().insert(changed) {
-                    return;
-                }
+                let Some(pause) = self.refresh(changed) else { return };
                 let client = Arc::clone(self);
                 tokio::spawn(async move {
-                    tokio::time::sleep(LIST_DEBOUNCE).await;
-                    client.stale.lock().remove(changed);
+                    tokio::time::sleep(pause).await;
+                    if let Some(refresh) = client.refreshes.lock().get_mut(changed) {
+                        refresh.is_due = false;
+                    }
                     client.list(changed).await;
+                    if let Some(refresh) = client.refreshes.lock().get_mut(changed) {
+                        refresh.ended = Some(Instant::now());
+                    }
                 });
             }
             _ => {}
         }
     }
 
-    /// Returns the client's own answer to a request of the server, or `None` if a person has to answer.
-    fn answer(&self, id: &Id, method: &str) -> Option<Bytes> {
-        match method {
-            "ping" => Some(compose::response(id, &json!({}))),
-            "roots/list" => Some(compose::response(id, &self.roots())),
-            "elicitation/create" => self.elicit().map(|answer| compose::response(id, &answer)),
-            "sampling/createMessage" if self.attendance == Attendance::Person => None,
-            "sampling/createMessage" => {
-                Some(compose::failure(Some(id), -1, "no user is available to answer the sampling request"))
-            }
-            _ => Some(compose::failure(Some(id), compose::METHOD_NOT_FOUND, "method not found")),
+    /// Notes that a list has changed. Returns the pause before it is to be requested, unless it will be anyway.
+    fn refresh(&self, list: &'static str) -> Option<Duration> {
+        let mut refreshes = self.refreshes.lock();
+        let refresh =
+            refreshes.entry(list).or_insert(Refresh { is_due: false, pause: LIST_DEBOUNCE, ended: None });
+        if std::mem::replace(&mut refresh.is_due, true) {
+            return None;
         }
+        let is_echo = refresh.ended.is_some_and(|ended| ended.elapsed() < LIST_ECHO.max(refresh.pause));
+        refresh.pause = if is_echo { (refresh.pause * 2).min(MAX_DEBOUNCE) } else { LIST_DEBOUNCE };
+        Some(refresh.pause)
     }
 
-    /// Repeats the call whose result requires input, unless a person has to give some of the input.
-    async fn give_input(&self, message: &Message) {
-        let requests = message.outcome(&["inputRequests"]).map(exact_value);
-        let requests = match requests {
-            Some(Ok(Value::Object(requests))) => requests,
-            // A server may ask for another try only.
-            None => serde_json::Map::new(),
-            // Nobody knows what was asked: leave it to the user, who sees the message.
-            Some(Ok(_) | Err(_)) => return,
-        };
-        let mut responses = serde_json::Map::new();
-        for (key, request) in requests {
-            let answer = match request["method"].as_str() {
-                Some("roots/list") => self.roots(),
-                Some("elicitation/create") => match self.elicit() {
-                    Some(answer) => answer,
-                    None => return,
-                },
-                _ if self.attendance == Attendance::Person => return,
-                _ => continue,
-            };
-            responses.insert(key, answer);
-        }
-        if matches!(self.attendance, Attendance::Script(_)) {
-            tokio::time::sleep(SCRIPT_DELAY).await;
-        }
-        // A server that is gone by now needs no retry; ignore the error.
-        let _ = self.retry(message, responses.into()).await;
-    }
-
-    /// Repeats the call whose result is `asked`, with the input that it requires.
-    async fn retry(&self, asked: &Message, responses: Value) -> Result<(), ClientError> {
-        let call = asked.id().and_then(|id| self.calls.lock().remove(id));
-        let (method, params) = call.ok_or_else(|| ClientError::NoQuestion("the result".into()))?;
-        let Value::Object(mut params) = params.unwrap_or_else(|| json!({})) else {
-            return Err(ClientError::NoQuestion("the result".into()));
-        };
-        params.insert("inputResponses".into(), responses);
-        params.remove("requestState");
-        let id = self.next_id();
-        self.calls.lock().insert(id.clone(), (method.clone(), Some(params.clone().into())));
-        let mut text = self.enveloped(Some(params.into())).unwrap_or_else(|| json!({})).to_string();
-        if let Some(state) = asked.outcome(&["requestState"]) {
-            // The state is sent back byte for byte (2026-07-28, basic/patterns/mrtr).
-            let state = String::from_utf8_lossy(state).into_owned();
-            text.insert_str(1, &format!("\"requestState\":{state},"));
-        }
-        self.say(compose::request_text(&id, &method, Some(&text))).await
-    }
-
-    /// Returns the answer to an elicitation, or `None` if a person has to give it.
-    fn elicit(&self) -> Option<Value> {
-        match &self.attendance {
-            Attendance::Person => None,
-            Attendance::Nobody => Some(json!({ "action": "decline" })),
-            Attendance::Script(answer) => Some(answer.clone()),
-        }
-    }
-
-    fn roots(&self) -> Value {
-        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
-        let mut root = json!({ "uri": compose::file_uri(self.root.as_os_str().as_bytes()) });
-        if let Some(name) = name {
-            root["name"] = name.into();
-        }
-        json!({ "roots": [root] })
+    /// Returns `true` if a list that has changed will be requested soon.
+    pub fn is_refreshing(&self) -> bool {
+        self.refreshes.lock().values().any(|refresh| refresh.is_due)
     }
 }

@@ -1,201 +1,170 @@
-//! Checks of the conduct of both sides: eras, lists, authorization, time-outs, order of messages, and
-//! secrets.
+//! Checks of the conduct of both sides: lists that change, the client's part, the form of messages, secrets, and
+//! what could not be read.
 
 use std::time::Duration;
 
-use super::{Check, CheckResult, Target};
-use crate::log::record::{FrameKind, Outcome, Role};
-use crate::log::world::{FrameState, State};
-use crate::mcp::{Direction, Era, secret};
+use super::Target;
+use super::causes::{ASK_UNANSWERED, Cause, LIST_LOOP, LOST, NO_INITIALIZE, OVER_LIMIT, SECRET, STALE_LIST};
+use super::check::{Check, Evidence};
+use super::lint::lints;
+use super::target::is_cut;
+use crate::log::record::{FrameKind, Gap};
+use crate::log::world::{Row, SessionOverview};
+use crate::mcp::{Direction, secret};
 
-/// Time after which many clients stop waiting for an answer.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time before the end of a session in which a request cannot be answered any more.
-const JUST: Duration = Duration::from_secs(2);
+/// Number of lists in a row that are followed by an announcement that they changed, from which on it is a loop.
+const LOOP: usize = 3;
+/// Time that a client has for a changed list before the session ends.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Time that a client has for an answer to a server.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Maximum number of frames that are searched for secrets, the newest.
 const LOOKED_THROUGH: usize = 5_000;
+const LISTS: [&str; 3] = ["tools/list", "resources/list", "prompts/list"];
 
-pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
-    vec![eras(target), lists(target), access(target), timeouts(target), order(target), secrets(target)]
-}
+type Found = Vec<(&'static Cause, Evidence)>;
 
-fn eras(target: &Target<'_>) -> Check {
-    let (id, title) = ("era", "both sides speak the same era");
-    let mut differ = Vec::new();
-    let mut agreed = None;
+/// Checks that announcements of changes come to an end.
+pub(super) fn list_changes(target: &Target<'_>) -> Check {
+    const ID: &str = "list-changed";
+    let (mut found, mut seen) = (Found::new(), 0);
     for session in target.sessions() {
-        let era = |facts: &Option<crate::log::record::Facts>| facts.as_ref().and_then(|facts| facts.era);
-        match (era(&session.client), era(&session.server)) {
-            (Some(client), Some(server)) if client != server => {
-                let who = match client {
-                    Era::Stateful => {
-                        "the client has to ask with server/discover, or the server to take initialize"
-                    }
-                    Era::Stateless => {
-                        "the server has to answer server/discover, or the client to fall back to initialize"
-                    }
-                };
-                differ.push(format!("{}: client {client}, server {server}: {who}", session.opened.name));
-            }
-            (_, Some(server)) => agreed = Some(server),
-            _ => {}
-        }
-    }
-    match (differ.is_empty(), agreed) {
-        (true, Some(era)) => Check::passed(id, title, format!("{era}")),
-        (true, None) => Check::skipped(id, title, "no server has declared its era"),
-        (false, _) => Check::found(
-            id,
-            title,
-            CheckResult::Failed,
-            differ,
-            "update the side that is behind, or put a gateway that speaks both in between (shadowcat reverse)",
-        ),
-    }
-}
-
-fn lists(target: &Target<'_>) -> Check {
-    let (id, title) = ("list-changed", "clients refresh changed lists");
-    let mut forgotten = Vec::new();
-    let mut seen = 0;
-    for session in target.sessions() {
-        for list in ["tools/list", "resources/list", "prompts/list"] {
-            let changed = format!("notifications/{}_changed", list);
-            let newest = target
-                .said()
-                .filter(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed))
-                .last();
-            let Some(newest) = newest else { continue };
-            seen += 1;
-            let asked = target.rows().any(|row| {
-                row.session == session.id
-                    && row.seq > newest.seq
-                    && row.direction == Direction::ToServer
-                    && target.world.text(row.method) == Some(list)
+        for list in LISTS {
+            let changes: Vec<&Row> = changes(target, session, list).collect();
+            seen += changes.len();
+            let answers: Vec<&Row> = target.answers(session, list).collect();
+            let followed = answers.iter().enumerate().filter(|(at, answer)| {
+                let next = answers.get(at + 1).map_or(u64::MAX, |next| next.seq);
+                // The announcement may precede the answer that it stands beside.
+                changes.iter().any(|change| change.seq + 1 >= answer.seq && change.seq < next)
             });
-            if !asked {
-                forgotten
-                    .push(format!("{}: {list} was not requested after #{}", session.opened.name, newest.seq));
+            let followed = followed.count();
+            if followed >= LOOP {
+                let text =
+                    format!("a loop: each of {followed} answers to {list} is followed by {}", changed(list));
+                found.extend(changes.last().map(|row| (&LIST_LOOP, target.evidence(row, &text))));
             }
         }
     }
-    if seen == 0 {
-        return Check::skipped(id, title, "no list has changed");
-    }
-    let fix = "restart the client, or report it to its developers: it uses an outdated list";
-    Check::of(id, title, CheckResult::Warned, forgotten, fix, format!("{seen} changes, each asked for"))
-}
-
-fn access(target: &Target<'_>) -> Check {
-    let (id, title) = ("authorization", "the server accepts our requests");
-    if !target.said().any(|row| row.status().is_some()) {
-        return Check::skipped(id, title, "no HTTP response was recorded");
-    }
-    let refused: Vec<String> = target
-        .said()
-        .filter(|row| matches!(row.status(), Some(401 | 403)))
-        .map(|row| {
-            let record = target.log.get(row.seq);
-            let http = record.as_ref().and_then(|record| record.frame()?.http.as_deref());
-            let challenge =
-                http.and_then(|http| http.header("www-authenticate")).unwrap_or("(no WWW-Authenticate)");
-            format!("#{} {}: {challenge}", row.seq, row.status().unwrap_or_default())
-        })
-        .collect();
-    let let_in = target.said().any(|row| row.status() == Some(200));
-    match (refused.is_empty(), let_in) {
-        (true, _) => Check::passed(id, title, "no 401 and no 403"),
-        (false, true) => Check::passed(id, title, format!("{} refusals, then an answer", refused.len())),
-        (false, false) => Check::found(
-            id,
-            title,
-            CheckResult::Failed,
-            refused,
-            "log in with --login, or give a token with --header 'Authorization: Bearer …'; a 401 without resource_metadata (RFC 9728) does not tell clients where to log in",
-        ),
+    match seen {
+        0 => Check::inapplicable(ID, "no list has changed"),
+        _ => Check::of(ID, found, format!("{seen} changes announced")),
     }
 }
 
-fn timeouts(target: &Target<'_>) -> Check {
-    let (id, title) = ("timeouts", "calls are answered before clients give up");
-    let mut slow: Vec<String> = target
-        .said()
-        .filter(|row| target.took(row).is_some_and(|took| took > CLIENT_TIMEOUT))
-        .map(|row| {
-            let name = target.world.text(row.target).or(target.world.text(row.method)).unwrap_or("?");
-            format!("#{} {name}: {:.0?}", row.seq, target.took(row).unwrap_or_default())
-        })
-        .collect();
-    let unanswered = target.rows().filter(|row| {
-        matches!(row.role, Role::Request)
+fn changed(list: &str) -> String {
+    format!("notifications/{list}_changed")
+}
+
+fn changes<'a>(target: &Target<'a>, session: &SessionOverview, list: &str) -> impl Iterator<Item = &'a Row> {
+    let (changed, world) = (changed(list), target.world);
+    target.said_in(session).filter(move |row| world.text(row.method) == Some(&*changed))
+}
+
+/// Checks that clients other than ours go on after a probe, refresh lists, and answer.
+pub(super) fn client(target: &Target<'_>) -> Check {
+    const ID: &str = "client";
+    let (mut found, mut looked) = (Found::new(), 0);
+    for session in target.sessions().filter(|session| !session.opened.own_client) {
+        looked += 1;
+        found.extend(never_initialized(target, session));
+        found.extend(LISTS.iter().filter_map(|list| stale(target, session, list)));
+        found.extend(ignored(target, session));
+    }
+    match looked {
+        0 => Check::inapplicable(ID, "the client is shadowcat's own"),
+        _ => Check::of(ID, found, "nothing was left undone"),
+    }
+}
+
+/// Returns the probe of a client that was refused and went no further.
+fn never_initialized(target: &Target<'_>, session: &SessionOverview) -> Option<(&'static Cause, Evidence)> {
+    let mut asked = target.rows_of(session).filter(|row| row.direction == Direction::ToServer);
+    let probe = asked.next().filter(|row| target.method(row) == "server/discover")?;
+    let refused = target.answers(session, "server/discover").any(|row| row.is_error);
+    let text = "the client's probe was refused, and it sent nothing more";
+    (refused && asked.next().is_none()).then(|| (&NO_INITIALIZE, target.evidence(probe, text)))
+}
+
+/// Returns the newest announcement of a change that no list followed.
+fn stale(target: &Target<'_>, session: &SessionOverview, list: &str) -> Option<(&'static Cause, Evidence)> {
+    let newest = changes(target, session, list).last()?;
+    let end = session.hung_up.or(session.closed_at).map_or(target.world.now, |(_, at)| at);
+    let asked = target.rows_of(session).any(|row| {
+        row.seq > newest.seq
             && row.direction == Direction::ToServer
-            && matches!(row.state, FrameState::Moving | FrameState::Ended(Outcome::Forwarded))
-            && row.op().and_then(|op| target.world.operation(op)).is_some_and(|operation| {
-                // A request just before the end could not be answered any more.
-                let session = target.world.sessions.get(&row.session);
-                let closed = session.and_then(|session| session.closed_at);
-                // Our own client waits for its answers before it ends.
-                let is_ours = session.is_some_and(|session| session.opened.own_client);
-                let over = closed.is_some_and(|(_, at)| is_ours || at.since(operation.started) > JUST);
-                let waits = target.world.now.since(operation.started) > CLIENT_TIMEOUT;
-                let is_probe = target.world.text(row.method) == Some("server/discover");
-                match operation.state {
-                    _ if is_probe => false,
-                    State::Lost => over || closed.is_none(),
-                    State::Pending => over || waits,
-                    _ => false,
-                }
-            })
+            && target.world.text(row.method) == Some(list)
     });
-    // Our own client gives every request its time: a server that leaves one without an answer does not work.
-    let mut verdict = CheckResult::Warned;
-    slow.extend(unanswered.map(|row| {
-        let session = target.world.sessions.get(&row.session);
-        if session.is_some_and(|session| session.opened.own_client) {
-            verdict = CheckResult::Failed;
+    let text = format!("{list} was not requested after this list_changed");
+    (!asked && end.since(newest.at) >= REFRESH).then(|| (&STALE_LIST, target.evidence(newest, &text)))
+}
+
+/// Returns the requests of the server that the client never answered.
+fn ignored(target: &Target<'_>, session: &SessionOverview) -> Found {
+    let world = target.world;
+    let asked = world
+        .operations
+        .iter()
+        .filter(|operation| operation.session == session.id && operation.direction == Direction::ToClient);
+    let mut found = Found::new();
+    for operation in asked {
+        let Some(row) = world.first(operation) else { continue };
+        let answered = world
+            .frames(operation)
+            .any(|row| row.kind == FrameKind::Response && row.direction == Direction::ToServer);
+        let is_over = session.hung_up.is_some() || session.closed_at.is_some();
+        let was_cancelled = operation.state == crate::log::world::State::Cancelled;
+        if !answered && !was_cancelled && (is_over || world.now.since(row.at) > ANSWER) {
+            found.push((&ASK_UNANSWERED, target.evidence(row, "the client never answered")));
         }
-        let name = target.world.text(row.target).or(target.world.text(row.method)).unwrap_or("?");
-        format!("#{} {name}: no answer", row.seq)
-    }));
-    let longest = target.said().filter_map(|row| target.took(row)).max();
-    let fine =
-        longest.map_or_else(|| "no requests".to_owned(), |longest| format!("the slowest took {longest:.0?}"));
-    let fix = "send progress while it works (it extends the time-out of many clients), or answer with a task";
-    Check::of(id, title, verdict, slow, fix, fine)
+    }
+    found
 }
 
-fn order(target: &Target<'_>) -> Check {
-    let (id, title) = ("protocol", "messages follow the protocol");
-    let odd: Vec<String> = target
-        .rows()
-        .filter(|row| row.kind != FrameKind::Invalid)
-        .filter(|row| !row.flags.is_empty() || !row.quirks.is_empty())
-        .map(|row| {
-            let flags = row.flags.words().map(str::to_owned);
-            let quirks = row.quirks.describe().map(str::to_owned);
-            let words: Vec<String> = flags.chain(quirks).collect();
-            let name = target.world.text(row.method).unwrap_or("message");
-            format!("#{} {name}: {}", row.seq, words.join(", "))
-        })
-        .collect();
-    let fix = "`lint:*` in the list of frames finds them; the detail says what is wrong with each";
-    Check::of(id, title, CheckResult::Warned, odd, fix, "no late, duplicate or unrequested message")
+/// Checks the form of each message, and its place.
+pub(super) fn protocol(target: &Target<'_>) -> Check {
+    const ID: &str = "protocol";
+    let found = lints(target);
+    match target.rows().next() {
+        None => Check::inapplicable(ID, "nothing was said"),
+        Some(_) => Check::of(ID, found, "no odd, late, duplicate or unrequested message"),
+    }
 }
 
-fn secrets(target: &Target<'_>) -> Check {
-    let (id, title) = ("secrets", "the traffic contains no secrets");
-    let mut found = Vec::new();
+/// Checks that nothing looks like a secret.
+pub(super) fn secrets(target: &Target<'_>) -> Check {
+    const ID: &str = "secrets";
+    let mut found = Found::new();
     let rows = &target.world.rows;
     let from = rows.len().saturating_sub(LOOKED_THROUGH);
     let own = |session| target.only.is_none_or(|only| only == session);
     for row in rows[from..].iter().filter(|row| own(row.session)) {
-        let Some(record) = target.log.get(row.seq) else { continue };
-        let Some(frame) = record.frame() else { continue };
-        let text = String::from_utf8_lossy(frame.message.raw());
+        let Some(message) = target.message(row) else { continue };
+        let text = String::from_utf8_lossy(message.raw());
         for (_, kind) in secret::find(&text) {
-            found.push(format!("#{}: looks like {kind}", row.seq));
+            found.push((&SECRET, format!("#{}: looks like {kind}", row.seq).into()));
         }
     }
-    let fix = "before the tape is shared: `shadowcat tape redact`; from now on: --redact";
-    Check::of(id, title, CheckResult::Warned, found, fix, "no secrets found")
+    Check::of(ID, found, "no secrets found")
+}
+
+/// Checks that everything that was said is known.
+pub(super) fn evidence(target: &Target<'_>) -> Check {
+    const ID: &str = "evidence";
+    let mut found = Found::new();
+    for row in target.rows().filter(|row| row.kind == FrameKind::Invalid || row.kind == FrameKind::Http) {
+        if target.message(row).is_some_and(|message| is_cut(&message)) {
+            let text = format!("{} bytes, over the inspect limit", row.size);
+            found.push((&OVER_LIMIT, target.evidence(row, &text)));
+        }
+    }
+    let lost = target.world.gaps.iter();
+    found.extend(
+        lost.map(|Gap { first, last }| (&LOST, format!("records #{first} to #{last} are lost").into())),
+    );
+    let evicted = target.rows().filter(|row| target.record(row).is_none()).count();
+    if evicted > 0 {
+        found.push((&LOST, format!("{evicted} messages are no longer in memory").into()));
+    }
+    Check::of(ID, found, format!("{} frames", target.rows().count()))
 }

@@ -1,324 +1,269 @@
-//! Checks of the contract of a server: its capabilities, and the names, schemas and cost of its
-//! tools.
+//! Checks of the contract of a server: its capabilities, and the names, schemas and cost of its tools.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Check, CheckResult, Target};
-use crate::log::record::{FrameKind, Seq};
+use super::Target;
+use super::causes::{
+    COSTLY, Cause, NAME_ILLEGAL, NAME_LONG, NAME_TWICE, OVER_DECLARED, SCHEMA_INVALID, SCHEMA_ODD,
+    SCHEMA_ROOT, UNDECLARED_LIST, UNDECLARED_NOTICE, UNREAD,
+};
+use super::check::{Check, Evidence};
+use crate::log::record::FrameKind;
 use crate::log::world::SessionOverview;
+use crate::mcp::compose;
 use crate::mcp::listing::{Listed, listed};
 use crate::mcp::tree::exact_value;
 
 /// Maximum length of a tool's name that most clients take; longer names are refused or changed.
 const LONGEST_NAME: usize = 64;
+/// Length of server and tool together from which on Cursor drops a tool.
+const LONGEST_PAIR: usize = 60;
 /// Number of tokens of tool definitions above which a check warns: every conversation pays for them.
-const COSTLY: u64 = 10_000;
-/// Number of pages after which our client asks for no more.
-const MAX_PAGES: usize = 1000;
+const MANY_TOKENS: u64 = 10_000;
 /// Bytes per token, roughly.
 const TOKEN: u64 = 4;
 
+type Found = Vec<(&'static Cause, Evidence)>;
+
+/// A tool that a server lists.
+pub(super) struct Tool {
+    /// The name of its server.
+    pub server: String,
+    /// The definition.
+    pub definition: Value,
+}
+
 /// The tools of the servers, and what of their lists could not be read.
 #[derive(Default)]
-struct Tools {
-    /// Tools, each with the name of the server that offers it.
-    read: Vec<(String, Value)>,
+pub(super) struct Tools {
+    /// The tools.
+    pub read: Vec<Tool>,
     /// Reasons why lists or items of them could not be read.
-    flaws: Vec<String>,
+    pub flaws: Vec<String>,
 }
 
-pub(super) fn checks(target: &Target<'_>) -> Vec<Check> {
-    let mut tools = Tools::default();
-    for session in target.sessions() {
-        tools.add(target, session);
-    }
-    vec![capabilities(target), pages(target), names(&tools), schemas(&tools), cost(&tools)]
-}
-
-impl Tools {
-    fn add(&mut self, target: &Target<'_>, session: &SessionOverview) {
-        let name = &session.opened.name;
-        for seq in session.list("tools/list", u64::MAX) {
-            let record = target.log.get(seq);
-            let Some(frame) = record.as_ref().and_then(|record| record.frame()) else {
-                self.flaws.push(format!("#{seq}: the list is no longer in the log"));
-                continue;
-            };
-            let Listed { items, flaws } = listed(&frame.message, "tools");
-            self.read.extend(items.into_iter().map(|tool| (name.clone(), tool)));
-            self.flaws.extend(flaws.into_iter().map(|flaw| format!("#{seq}: {flaw}")));
-        }
+impl Tool {
+    /// Returns the name of the tool.
+    pub(super) fn name(&self) -> &str {
+        self.definition["name"].as_str().unwrap_or("(a tool without a name)")
     }
 
-    /// Returns the check for servers whose tools cannot be examined: none were listed, or none can be read.
-    fn missing(&self, id: &'static str, title: &'static str) -> Option<Check> {
-        match (self.read.is_empty(), self.flaws.is_empty()) {
-            (false, _) => None,
-            (true, true) => Some(Check::skipped(id, title, "no tools were listed")),
-            (true, false) => Some(Check::unjudged(id, title, self.flaws.clone())),
-        }
-    }
-
-    /// Adds what could not be read to a check of the tools that could.
-    fn limit(&self, check: Check) -> Check {
-        match self.flaws.is_empty() || check.verdict == CheckResult::Failed {
-            true => check,
-            false => Check::unjudged(check.id, check.title, [self.flaws.clone(), check.evidence].concat()),
-        }
-    }
-}
-
-/// One listing, from its first page on.
-#[derive(Default)]
-struct Listing {
-    pages: usize,
-    /// Cursors that were used or returned, with the answers that did it.
-    seen: BTreeMap<String, Seq>,
-}
-
-/// Checks that the pages of each list have an end (2025-11-25, server/utilities/pagination).
-fn pages(target: &Target<'_>) -> Check {
-    let (id, title) = ("pages", "lists have an end");
-    const LISTS: [&str; 4] = ["tools/list", "resources/list", "resources/templates/list", "prompts/list"];
-    let (mut wrong, mut odd, mut looked) = (Vec::new(), Vec::new(), 0);
-    for session in target.sessions() {
-        for method in LISTS {
-            // Listings under way, by the cursor that continues each.
-            let mut listings: BTreeMap<String, Listing> = BTreeMap::new();
-            let answers = target.said().filter(|row| {
-                row.session == session.id
-                    && row.kind == FrameKind::Response
-                    && target.world.text(row.method) == Some(method)
-            });
-            for row in answers {
-                looked += 1;
-                let record = target.log.get(row.seq);
-                let Some(frame) = record.as_ref().and_then(|record| record.frame()) else { continue };
-                let request = frame.link.to.and_then(|request| target.log.get(request));
-                let cursor = request.as_ref().and_then(|request| request.frame()).and_then(|frame| {
-                    frame
-                        .message
-                        .param(&["cursor"])
-                        .map(|cursor| String::from_utf8_lossy(cursor).into_owned())
-                });
-                // A request without a cursor begins a listing; others may be under way.
-                let mut listing = match &cursor {
-                    Some(cursor) => listings.remove(cursor).unwrap_or_default(),
-                    None => Listing::default(),
-                };
-                listing.pages += 1;
-                listing.seen.extend(cursor.map(|cursor| (cursor, row.seq)));
-                let next = frame.message.outcome(&["nextCursor"]).filter(|next| *next != b"null");
-                let Some(next) = next.map(|next| String::from_utf8_lossy(next).into_owned()) else {
-                    continue;
-                };
-                if next == "\"\"" {
-                    odd.push(format!("#{} {method}: nextCursor is empty", row.seq));
-                }
-                if let Some(before) = listing.seen.get(&next) {
-                    wrong.push(format!("#{} {method}: nextCursor {next} again, as in #{before}", row.seq));
-                } else if listing.pages == MAX_PAGES {
-                    let pages = listing.pages;
-                    wrong.push(format!(
-                        "#{} {method}: after {pages} pages there is another nextCursor",
-                        row.seq
-                    ));
-                }
-                listing.seen.insert(next.clone(), row.seq);
-                listings.insert(next, listing);
-            }
-        }
-    }
-    if looked == 0 {
-        return Check::skipped(id, title, "nothing was listed");
-    }
-    let fix = "leave out nextCursor on the last page: clients follow it as long as there is one";
-    let verdict = if wrong.is_empty() { CheckResult::Warned } else { CheckResult::Failed };
-    wrong.extend(odd);
-    Check::of(id, title, verdict, wrong, fix, format!("{looked} pages"))
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn called(tool: &Value) -> &str {
-    tool["name"].as_str().unwrap_or("(a tool without a name)")
-}
-
-fn capabilities(target: &Target<'_>) -> Check {
-    let (id, title) = ("capabilities", "declared capabilities match the server");
-    let mut wrong = Vec::new();
-    let (mut looked, mut odd) = (false, Vec::new());
-    for session in target.sessions() {
-        let Some(text) = session.server.as_ref().and_then(|server| server.capabilities.as_ref()) else {
-            continue;
-        };
-        let declared = match exact_value(text.as_bytes()) {
-            Ok(declared) if declared.is_object() => declared,
-            Ok(other) => {
-                let kind = kind(&other);
-                odd.push(format!("{}: `capabilities` is {kind}, not an object", session.opened.name));
-                continue;
-            }
-            Err(error) => {
-                odd.push(format!("{}: `capabilities` cannot be read: {error}", session.opened.name));
-                continue;
-            }
-        };
-        looked = true;
-        for (capability, list) in
-            [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
-        {
-            let answers = || {
-                target.said().filter(|row| {
-                    row.session == session.id
-                        && row.kind == FrameKind::Response
-                        && target.world.text(row.method) == Some(list)
-                })
-            };
-            let has = declared.get(capability).is_some();
-            if has && answers().any(|row| row.is_error) {
-                wrong.push(format!("{}: declares {capability}, and {list} fails", session.opened.name));
-            }
-            if !has && answers().any(|row| !row.is_error) {
-                wrong.push(format!(
-                    "{}: answers {list}, and does not declare {capability}",
-                    session.opened.name
-                ));
-            }
-            let changed = format!("notifications/{capability}/list_changed");
-            let changed = target
-                .said()
-                .any(|row| row.session == session.id && target.world.text(row.method) == Some(&*changed));
-            if changed && declared[capability]["listChanged"] != true {
-                wrong.push(format!(
-                    "{}: sends {changed}, and does not declare listChanged",
-                    session.opened.name
-                ));
-            }
-        }
-    }
-    if !odd.is_empty() {
-        let fix = "declare `capabilities` as an object: clients refuse or ignore everything else";
-        return Check::found(id, title, CheckResult::Failed, odd, fix);
-    }
-    if !looked {
-        return Check::skipped(id, title, "no server has declared anything");
-    }
-    Check::of(
-        id,
-        title,
-        CheckResult::Warned,
-        wrong,
-        "declare in `capabilities` what the server answers, and nothing else: clients use only what is declared",
-        "lists and capabilities agree",
-    )
-}
-
-fn names(tools: &Tools) -> Check {
-    let (id, title) = ("names", "clients can call the tools by their names");
-    if let Some(missing) = tools.missing(id, title) {
-        return missing;
-    }
-    let mut wrong = Vec::new();
-    let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for (server, tool) in &tools.read {
-        let name = called(tool);
-        *seen.entry((server, name)).or_default() += 1;
+    /// Returns what clients do not accept about the name.
+    pub(super) fn odd_name(&self) -> Option<(&'static Cause, String)> {
+        let name = self.name();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(plain) {
-            wrong.push(format!("{name:?} is not 1 to {LONGEST_NAME} letters, digits, _ and -"));
+            return Some((
+                &NAME_ILLEGAL,
+                format!("{name:?} is not 1 to {LONGEST_NAME} letters, digits, _ and -"),
+            ));
         }
+        let prefixed = format!("mcp__{}__{name}", self.server);
+        if prefixed.len() > LONGEST_NAME {
+            return Some((&NAME_LONG, format!("{prefixed} has {} characters", prefixed.len())));
+        }
+        let pair = self.server.len() + name.len();
+        (pair >= LONGEST_PAIR).then(|| {
+            (
+                &NAME_LONG,
+                format!("mcp__{}__{name}: server and tool have {pair} characters together", self.server),
+            )
+        })
     }
-    let twice = seen.iter().filter(|(_, count)| **count > 1);
-    wrong.extend(twice.map(|((_, name), count)| format!("{name} is listed {count} times")));
-    tools.limit(Check::of(
-        id,
-        title,
-        CheckResult::Warned,
-        wrong,
-        "model APIs accept ^[a-zA-Z0-9_-]{1,64}$; other names are refused or changed by clients",
-        format!("{} tools", tools.read.len()),
-    ))
-}
 
-fn schemas(tools: &Tools) -> Check {
-    let (id, title) = ("schemas", "the schemas of the tools are valid");
-    if let Some(missing) = tools.missing(id, title) {
-        return missing;
-    }
-    let (mut wrong, mut odd) = (Vec::new(), Vec::new());
-    for (_, tool) in &tools.read {
-        let name = called(tool);
+    /// Returns what clients do not accept about the schemas.
+    pub(super) fn odd_schemas(&self) -> Vec<(&'static Cause, String)> {
+        let (name, tool) = (self.name(), &self.definition);
+        let mut odd = Vec::new();
         let schema = &tool["inputSchema"];
         if schema["type"] != "object" {
-            wrong
-                .push(format!("{name}: the root of inputSchema has type {}, not \"object\"", schema["type"]));
+            let kind = &schema["type"];
+            odd.push((
+                &SCHEMA_ROOT,
+                format!("{name}: the root of inputSchema has type {kind}, not \"object\""),
+            ));
         }
         for (member, schema) in [("inputSchema", schema), ("outputSchema", &tool["outputSchema"])] {
             if schema.is_null() {
                 continue;
             }
             if let Err(error) = crate::mcp::schema::validator(schema) {
-                wrong.push(format!("{name}: {member}: {error}"));
+                odd.push((&SCHEMA_INVALID, format!("{name}: {member}: {error}")));
             }
             for keyword in ["anyOf", "oneOf", "allOf"] {
                 if schema.get(keyword).is_some() {
-                    odd.push(format!("{name}: {keyword} at the root of {member}"));
+                    odd.push((&SCHEMA_ODD, format!("{name}: {keyword} at the root of {member}")));
                 }
             }
-            let text = schema.to_string();
-            if text.contains("\"$ref\":\"http") {
-                odd.push(format!("{name}: a $ref of {member} is remote"));
+            if schema.to_string().contains("\"$ref\":\"http") {
+                odd.push((&SCHEMA_ODD, format!("{name}: a $ref of {member} is remote")));
             }
         }
         if tool["description"].as_str().is_none_or(str::is_empty) {
-            odd.push(format!("{name}: no description: a model cannot know when to call it"));
+            let text = format!("{name}: no description: a model cannot know when to call it");
+            odd.push((&SCHEMA_ODD, text));
         }
+        odd
     }
-    if wrong.is_empty() {
-        return tools.limit(Check::of(
-            id,
-            title,
-            CheckResult::Warned,
-            odd,
-            "keep the root a plain object, and definitions inside: several clients drop or refuse the rest",
-            format!("{} schemas", tools.read.len()),
-        ));
-    }
-    wrong.extend(odd);
-    let fix = "make inputSchema a JSON Schema whose root is {\"type\": \"object\"}: clients drop the tool otherwise";
-    Check::found(id, title, CheckResult::Failed, wrong, fix)
 }
 
-fn cost(tools: &Tools) -> Check {
-    let (id, title) = ("context-cost", "tool definitions are small");
-    if let Some(missing) = tools.missing(id, title) {
+impl Tools {
+    /// Reads the newest lists of all sessions. Sessions of one server that list the same count once.
+    pub(super) fn of(target: &Target<'_>) -> Self {
+        let mut lists: Vec<(&str, Vec<Value>)> = Vec::new();
+        let mut all = Vec::new();
+        for session in target.sessions() {
+            let (items, flaws) = read(target, session);
+            all.extend(flaws);
+            let list = (session.opened.name.as_str(), items);
+            if !lists.contains(&list) {
+                lists.push(list);
+            }
+        }
+        let tools = lists.into_iter().flat_map(|(server, items)| {
+            items.into_iter().map(move |definition| Tool { server: server.to_owned(), definition })
+        });
+        Self { read: tools.collect(), flaws: all }
+    }
+
+    /// Returns the check for servers whose tools cannot be examined: none were listed, or none can be read.
+    fn missing(&self, id: &'static str) -> Option<Check> {
+        match (self.read.is_empty(), self.flaws.is_empty()) {
+            (false, _) => None,
+            (true, true) => Some(Check::inapplicable(id, "no tools were listed")),
+            (true, false) => Some(Check::unread(id, self.flaws.clone())),
+        }
+    }
+
+    /// Creates a check of the tools that could be read, and of what could not.
+    fn check(&self, id: &'static str, mut found: Found, fine: String) -> Check {
+        found.extend(self.flaws.iter().map(|flaw| (&UNREAD, Evidence::from(flaw.as_str()))));
+        Check::of(id, found, fine)
+    }
+}
+
+/// Reads the newest list of a session.
+fn read(target: &Target<'_>, session: &SessionOverview) -> (Vec<Value>, Vec<String>) {
+    let (mut all, mut why) = (Vec::new(), Vec::new());
+    for seq in session.list("tools/list", u64::MAX) {
+        let record = target.log.get(seq);
+        let Some(frame) = record.as_ref().and_then(|record| record.frame()) else {
+            why.push(format!("#{seq}: the list is no longer in the log"));
+            continue;
+        };
+        let Listed { items, flaws } = listed(&frame.message, "tools");
+        all.extend(items);
+        why.extend(flaws.into_iter().map(|flaw| format!("#{seq}: {flaw}")));
+    }
+    (all, why)
+}
+
+pub(super) fn capabilities(target: &Target<'_>) -> Check {
+    const ID: &str = "capabilities";
+    let (mut found, mut looked) = (Found::new(), false);
+    for session in target.sessions() {
+        let declared = session.server.as_ref().and_then(|server| server.capabilities.as_ref());
+        // Another shape is the handshake's fault.
+        let Some(declared) =
+            declared.and_then(|text| exact_value(text.as_bytes()).ok()).filter(Value::is_object)
+        else {
+            continue;
+        };
+        looked = true;
+        for (capability, list) in
+            [("tools", "tools/list"), ("resources", "resources/list"), ("prompts", "prompts/list")]
+        {
+            let has = declared.get(capability).is_some();
+            for row in target.answers(session, list) {
+                let message = target.message(row);
+                let code = message.as_ref().and_then(|message| message.outcome(&["code"]));
+                let is_unknown = code == Some(compose::METHOD_NOT_FOUND.to_string().as_bytes());
+                if has && row.is_error && is_unknown {
+                    let text = format!("declares {capability}, and {list} fails");
+                    found.push((&OVER_DECLARED, target.evidence(row, &text)));
+                }
+                if !has && !row.is_error {
+                    let text = format!("answers {list}, and does not declare {capability}");
+                    found.push((&UNDECLARED_LIST, target.evidence(row, &text)));
+                }
+            }
+        }
+        found.extend(undeclared(target, session, &declared));
+    }
+    match looked {
+        true => Check::of(ID, found, "lists and capabilities agree"),
+        false => Check::inapplicable(ID, "no server has declared anything"),
+    }
+}
+
+/// Returns the notifications of capabilities that a server does not declare.
+fn undeclared(target: &Target<'_>, session: &SessionOverview, declared: &Value) -> Found {
+    let mut found = Found::new();
+    for row in target.said_in(session).filter(|row| row.kind == FrameKind::Notification) {
+        let method = target.method(row);
+        let (is_declared, what) = match method {
+            "notifications/message" => (declared.get("logging").is_some(), "logging"),
+            "notifications/tools/list_changed" => (declared["tools"]["listChanged"] == true, "listChanged"),
+            "notifications/prompts/list_changed" => {
+                (declared["prompts"]["listChanged"] == true, "listChanged")
+            }
+            "notifications/resources/list_changed" => {
+                (declared["resources"]["listChanged"] == true, "listChanged")
+            }
+            "notifications/resources/updated" => (declared["resources"]["subscribe"] == true, "subscribe"),
+            _ => continue,
+        };
+        if !is_declared {
+            let text = format!("sends {method}, and does not declare {what}");
+            found.push((&UNDECLARED_NOTICE, target.evidence(row, &text)));
+        }
+    }
+    found
+}
+
+pub(super) fn names(tools: &Tools) -> Check {
+    const ID: &str = "names";
+    if let Some(missing) = tools.missing(ID) {
         return missing;
     }
-    let mut sizes: Vec<(u64, &str)> =
-        tools.read.iter().map(|(_, tool)| (tool.to_string().len() as u64 / TOKEN, called(tool))).collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let total: u64 = sizes.iter().map(|(size, _)| size).sum();
-    if total < COSTLY {
-        return Check::passed(
-            id,
-            title,
-            format!("about {total} tokens for {} tools (bytes / 4)", tools.read.len()),
-        );
+    let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    let mut found = Found::new();
+    for tool in &tools.read {
+        *seen.entry((&tool.server, tool.name())).or_default() += 1;
+        found.extend(tool.odd_name().map(|(cause, why)| (cause, why.into())));
     }
-    let mut evidence = vec![format!("about {total} tokens for {} tools (bytes / 4)", tools.read.len())];
-    evidence.extend(sizes.iter().take(5).map(|(size, name)| format!("{name}: about {size}")));
-    let fix = "shorten the heaviest descriptions and schemas, or split the server: every conversation pays for all of it";
-    Check::found(id, title, CheckResult::Warned, evidence, fix)
+    for ((server, name), count) in seen.into_iter().filter(|(_, count)| *count > 1) {
+        found.push((&NAME_TWICE, format!("{server}: {name} is listed {count} times").into()));
+    }
+    tools.check(ID, found, format!("{} tools", tools.read.len()))
+}
+
+pub(super) fn schemas(tools: &Tools) -> Check {
+    const ID: &str = "schemas";
+    if let Some(missing) = tools.missing(ID) {
+        return missing;
+    }
+    let odd = tools.read.iter().flat_map(Tool::odd_schemas).map(|(cause, why)| (cause, why.into()));
+    tools.check(ID, odd.collect(), format!("{} schemas", tools.read.len()))
+}
+
+pub(super) fn cost(tools: &Tools) -> Check {
+    const ID: &str = "context-cost";
+    if let Some(missing) = tools.missing(ID) {
+        return missing;
+    }
+    let size = |tool: &Tool| tool.definition.to_string().len() as u64 / TOKEN;
+    let mut sizes: Vec<(u64, &Tool)> = tools.read.iter().map(|tool| (size(tool), tool)).collect();
+    sizes.sort_unstable_by_key(|(size, _)| std::cmp::Reverse(*size));
+    let total: u64 = sizes.iter().map(|(size, _)| size).sum();
+    let sum = format!("about {total} tokens for {} tools (bytes / 4)", tools.read.len());
+    let mut found = Found::new();
+    if total >= MANY_TOKENS {
+        found.push((&COSTLY, sum.clone().into()));
+        let heaviest = sizes.iter().take(5);
+        found.extend(heaviest.map(|(size, tool)| (&COSTLY, format!("{}: about {size}", tool.name()).into())));
+    }
+    tools.check(ID, found, sum)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, COOKIE, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use super::ENDPOINT;
+use super::{ENDPOINT, Passed};
 use crate::transport::http::headers::is_of_protocol;
 use crate::transport::http::secrets::is_telling;
 use crate::transport::http::{Cleaner, Connect, HttpBody, Sending, ServerAddress, Unanswered};
@@ -19,13 +19,15 @@ pub struct Hop {
     inner: Arc<dyn Connect>,
     address: ServerAddress,
     given: HeaderMap,
+    passed: Passed,
 }
 
 impl Hop {
-    /// Creates a hop to `inner` that adds the headers `given` to every request.
-    pub fn new(inner: Arc<dyn Connect>, given: HeaderMap) -> Arc<Self> {
+    /// Creates a hop to `inner` that adds the headers `given` to every request. Credentials of clients end here,
+    /// except those in `passed`.
+    pub fn new(inner: Arc<dyn Connect>, given: HeaderMap, passed: Passed) -> Arc<Self> {
         let address = ServerAddress { path: ENDPOINT.to_owned(), ..inner.address().clone() };
-        Arc::new(Self { inner, address, given })
+        Arc::new(Self { inner, address, given, passed })
     }
 
     async fn pass(&self, mut request: Request<HttpBody>) -> Result<Response<HttpBody>, Unanswered> {
@@ -34,8 +36,9 @@ impl Hop {
         let path = &self.inner.address().path;
         *request.uri_mut() =
             path.parse().map_err(|_| Unanswered::bad_gateway("the URL of the upstream has no valid path"))?;
-        let secrets: Vec<HeaderName> =
-            request.headers().keys().filter(|name| is_credential(name)).cloned().collect();
+        let cookies = self.passed.cookies_of(request.headers());
+        let ends = |name: &&HeaderName| is_credential(name) && !self.passed.has(name);
+        let secrets: Vec<HeaderName> = request.headers().keys().filter(ends).cloned().collect();
         for name in secrets {
             request.headers_mut().remove(name);
         }
@@ -45,6 +48,14 @@ impl Hop {
         }
         for (name, value) in &self.given {
             request.headers_mut().append(name, value.clone());
+        }
+        if let Some(cookies) = cookies {
+            // One header with all cookies: servers exist that read the first only (RFC 6265, 5.4).
+            let given = request.headers_mut().remove(COOKIE);
+            let parts: Vec<&[u8]> = given.iter().chain([&cookies]).map(HeaderValue::as_bytes).collect();
+            if let Ok(all) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+                request.headers_mut().insert(COOKIE, all);
+            }
         }
         let mut response = self.inner.send(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -57,9 +68,8 @@ impl Hop {
             let why = format!("the upstream redirects to {to}; name that URL if it is the right one");
             return Err(Unanswered::bad_gateway(why));
         }
-        for name in [WWW_AUTHENTICATE, SET_COOKIE] {
-            response.headers_mut().remove(name);
-        }
+        response.headers_mut().remove(WWW_AUTHENTICATE);
+        self.passed.keep_set(response.headers_mut());
         Ok(response)
     }
 }

@@ -7,6 +7,7 @@
 mod health;
 mod hop;
 mod metrics;
+mod passed;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use health::UpstreamState;
 
 pub use hop::Hop;
 pub use metrics::Metrics;
+pub use passed::Passed;
 
 /// A gateway in front of one server.
 pub struct Gateway {

@@ -33,6 +33,9 @@ const PIPE_CHUNKS: usize = 64;
 /// Time limit for the answer to the handshake: some servers install themselves first.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Time for a server to end that has closed its streams.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Starts the server and its session, and does the handshake in the background. `then` is called with the
 /// client once the handshake is done and the lists of the server are requested.
 ///
@@ -85,7 +88,12 @@ pub fn launch(
     });
     let host = Arc::clone(host);
     tokio::spawn(async move {
-        match greet(&client, era).await {
+        let greeted = greet(&client, era).await;
+        if greeted == Err(ClientError::Gone) {
+            // A process closes its streams a moment before it has ended.
+            let _ = tokio::time::timeout(END_PATIENCE, process.wait()).await;
+        }
+        match greeted {
             Ok(()) => {
                 let era = client.era().unwrap_or(Era::Stateful);
                 let shared = SharedServer { multiplexer, process, era };

@@ -32,6 +32,20 @@ pub struct ConnectedClient {
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ConnectedClient {
+    /// Returns the path that requests go to.
+    pub fn path(&self) -> String {
+        self.bridge.path()
+    }
+
+    /// Sends a GET without a message to another path of the server, and reads the head of the response and what
+    /// comes of a stream at once; it is recorded as all others are.
+    pub async fn look(&self, path: &str) {
+        /// Time limit for the response.
+        const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+        // Whatever comes, or does not come, is in the log.
+        let _ = tokio::time::timeout(LOOK_TIMEOUT, self.bridge.look(path)).await;
+    }
+
     /// Ends the streams of the client, and deletes its session at the server.
     pub async fn leave(&self) {
         self.bridge.close(LEAVE_TIMEOUT).await;

@@ -43,6 +43,11 @@ impl ExchangeFacts {
         Self { exchange, method: parts.method.as_str().into(), path: path.into() }
     }
 
+    /// Returns `true` for a request with the method GET.
+    pub fn is_get(&self) -> bool {
+        &*self.method == "GET"
+    }
+
     /// Returns the facts of the request.
     pub fn of_request(&self, headers: Headers) -> Box<Http> {
         Box::new(Http {

@@ -12,7 +12,7 @@ use super::body::{Gathered, gather_reply};
 use super::call::{AnswerBody, AnswerStream, StreamItem, body_of};
 use super::facts::{self, ExchangeFacts, Headers};
 use super::sessions::{HttpSession, HttpSessions};
-use crate::log::http::Http;
+use crate::log::http::{BROKEN_BODY, Http};
 use crate::log::operation::Correlation;
 use crate::log::record::{Channel, LaneId, Level, OpId};
 use crate::mcp::sse::{BOM, Event, EventPart, EventSplitter};
@@ -49,6 +49,9 @@ pub struct Relay {
 const GATHERED_BYTES: usize = 64 << 10;
 const GATHER_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// Time without an event after which the opening of a stream is recorded by itself.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// The reason why a response broke off.
 pub type BrokenOff = String;
 
@@ -59,6 +62,12 @@ impl Relay {
 
     fn http(&self) -> Box<Http> {
         self.facts.of_response(self.head.status, self.headers())
+    }
+
+    /// Records the head of a response whose body broke off before any of it was recorded.
+    fn broke_off(&self) {
+        let text = Bytes::from_static(BROKEN_BODY.as_bytes());
+        self.http_session.session.observe(self.lane, facts::of_http(text, Bytes::new(), self.http()));
     }
 
     fn limit(&self) -> usize {
@@ -151,6 +160,7 @@ impl Relay {
             }
             Gathered::Long(begun, rest) => Ok(Some((begun, rest))),
             Gathered::Slow | Gathered::Broken => {
+                self.broke_off();
                 self.queue.cut();
                 Err("the upstream broke off its answer".into())
             }
@@ -221,6 +231,7 @@ impl Relay {
             match frame {
                 Some(Ok(frame)) => gathered.extend_from_slice(&frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => {
+                    self.broke_off();
                     self.queue.cut();
                     return Err(format!("the upstream broke off its answer: {}", chain(&*error)));
                 }
@@ -276,8 +287,19 @@ impl Relay {
         let mut splitter = EventSplitter::new(self.limit());
         // Only the first event of a stream records the headers.
         let mut headers = Some(self.headers());
+        // The opening of a stream that was asked for with GET is recorded at once, others only if they are silent.
+        let mut is_silent = !self.facts.is_get();
         let outcome = loop {
-            match body.frame().await {
+            let frame = match is_silent {
+                true => tokio::time::timeout(SILENT, body.frame()).await,
+                false => Ok(body.frame().await),
+            };
+            is_silent = false;
+            let Ok(frame) = frame else {
+                self.opened();
+                continue;
+            };
+            match frame {
                 None => break Ok(()),
                 Some(Err(error)) => {
                     break Err(format!("the upstream broke off its stream: {}", chain(&*error)));

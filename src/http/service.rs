@@ -39,6 +39,8 @@ pub struct ProxyOptions {
     /// Answers the preflights of web pages, and lets the pages that the guard admits read the answers. Without it
     /// the upstream's own answers to pages pass.
     pub answers_pages: bool,
+    /// Time after which a silent session that has a name is ended, zero for never; 30 minutes if `None`.
+    pub session_idle: Option<Duration>,
 }
 
 /// Interval at which silent sessions are looked for.
@@ -59,7 +61,7 @@ impl ProxyService {
         let target = cleaner.command(&upstream.address().target);
         let context = ServiceContext { host, cleaner, name, target, annotations: Mutex::default() };
         let exchanges = Arc::new(Exchanges {
-            sessions: HttpSessions::new(context),
+            sessions: HttpSessions::new(context, options.session_idle),
             upstream,
             explains: options.explains,
             rewrites: options.rewrites,

@@ -68,6 +68,8 @@ pub struct HttpSessions {
     pub context: ServiceContext,
     by_key: Mutex<HashMap<Key, Arc<HttpSession>>>,
     me: Weak<Self>,
+    /// Time after which a silent named session is ended; zero for never.
+    idle: Duration,
 }
 
 /// The session of an exchange, which counts as under way from now on.
@@ -92,7 +94,7 @@ enum Key {
 const MAX_SESSIONS: usize = 16_384;
 /// Time after which a silent guest is forgotten.
 const GUEST_IDLE: Duration = Duration::from_secs(15 * 60);
-/// Time after which a silent named session is ended.
+/// Time after which a silent named session is ended, if nothing else is asked for.
 const NAMED_IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// The header that names a session (2025-03-26 to 2025-11-25, basic/transports).
@@ -102,8 +104,9 @@ const SESSION_ID: &str = "mcp-session-id";
 
 impl HttpSessions {
     /// Creates the sessions of a service, none so far.
-    pub fn new(context: ServiceContext) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self { context, by_key: Mutex::default(), me: me.clone() })
+    pub fn new(context: ServiceContext, idle: Option<Duration>) -> Arc<Self> {
+        let idle = idle.unwrap_or(NAMED_IDLE);
+        Arc::new_cyclic(|me| Self { context, by_key: Mutex::default(), me: me.clone(), idle })
     }
 
     /// Finds the session that a request belongs to, or opens one. [`HttpSessions::leave`] ends the
@@ -226,8 +229,10 @@ impl HttpSessions {
         let now = self.context.host.log().clock().now();
         let mut silent = Vec::new();
         self.by_key.lock().retain(|_, known| {
-            let bound = if known.is_named() { NAMED_IDLE } else { GUEST_IDLE };
-            let over = known.under_way.load(Ordering::Acquire) == 0 && now.since(*known.last.lock()) > bound;
+            let bound = if known.is_named() { self.idle } else { GUEST_IDLE };
+            let over = known.under_way.load(Ordering::Acquire) == 0
+                && !bound.is_zero()
+                && now.since(*known.last.lock()) > bound;
             if over {
                 silent.push(Arc::clone(known));
             }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::record::LaneId;
 use crate::mcp::sse::Event;
 
+/// The recorded text of a response whose body broke off.
+pub const BROKEN_BODY: &str = "[the body broke off]";
+
 /// The HTTP exchange that a frame belongs to, as far as it had gone when the frame was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {

@@ -56,6 +56,28 @@ impl Id {
         }
     }
 
+    /// Returns how this id of an answer differs from the id of a request that it nearly is, such as `"1"` from
+    /// `1`; `None` if they are equal or have nothing in common.
+    pub fn resembles(&self, asked: &Self) -> Option<String> {
+        let plain = |id: &Self| match id.value() {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => Some(id.token.to_string()),
+            Value::Null | Value::Other(_) => None,
+        };
+        let (own, theirs) = (plain(self)?, plain(asked)?);
+        if self == asked {
+            return None;
+        }
+        let kind = |id: &Self| if id.token.starts_with('"') { "the string" } else { "the number" };
+        let rounded = |text: &str| text.parse::<f64>().ok();
+        let is_near = own.eq_ignore_ascii_case(&theirs)
+            || own.trim() == theirs.trim()
+            || (rounded(&own).is_some() && rounded(&own) == rounded(&theirs));
+        is_near.then(|| {
+            format!("the id is {} {self}, and that of the request {} {asked}", kind(self), kind(asked))
+        })
+    }
+
     fn value(&self) -> Value {
         match self.token.as_bytes().first() {
             Some(b'"') => match json::unescape(self.token.as_bytes()) {

@@ -25,6 +25,7 @@ pub mod sensitive;
 pub mod sse;
 pub mod token;
 pub mod tree;
+mod unreached;
 
 pub use era::Eras;
 pub use id::Id;
@@ -32,3 +33,4 @@ pub use message::{Kind, Message, Opaque};
 pub use method::{Direction, Method};
 pub use quirks::Quirks;
 pub use revision::{Era, Revision};
+pub use unreached::Unreached;

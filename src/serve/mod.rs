@@ -5,6 +5,7 @@
 //! In the stateless era all requests go to one process, told apart by ids of ours.
 
 mod check;
+mod opening;
 mod probe;
 mod reply;
 mod stateful;
@@ -18,6 +19,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
 
+use self::opening::Opening;
 use self::stateful::StatefulSession;
 use self::stateless::{Probed, SharedProcess};
 use crate::clock::Clock;
@@ -44,6 +46,10 @@ pub struct HttpAdapter {
     supervisor: Arc<Supervisor>,
     /// Sessions of the stateful era by the values of `Mcp-Session-Id`.
     sessions: Mutex<HashMap<String, Arc<StatefulSession>>>,
+    /// Sessions of the stateful era that are being opened, or whose client has not come back for the answer.
+    openings: Mutex<Vec<Arc<Opening>>>,
+    /// Time after which a silent session is ended; zero for never.
+    idle: Duration,
     /// The process of the stateless era.
     shared: tokio::sync::Mutex<SharedProcess>,
     probed: tokio::sync::Mutex<Option<Probed>>,
@@ -53,16 +59,24 @@ pub struct HttpAdapter {
 
 /// Path of the MCP endpoint.
 pub const ENDPOINT: &str = "/mcp";
-/// Interval at which silent sessions are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// Bounds of the interval at which silent sessions are looked for.
+const SWEEP_INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// Limits of the sessions of the stateful era.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// Maximum number of sessions at a time.
+    pub count: usize,
+    /// Time after which a silent session is ended; zero for never.
+    pub idle: Duration,
+}
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 // === impl HttpAdapter ===
 
 impl HttpAdapter {
-    /// Creates the adapter of the server that `spec` starts, for up to `max_sessions` sessions of the
-    /// stateful era at a time.
-    pub fn new(host: Arc<Host>, name: String, spec: Spec, max_sessions: usize) -> Arc<Self> {
+    /// Creates the adapter of the server that `spec` starts.
+    pub fn new(host: Arc<Host>, name: String, spec: Spec, limits: SessionLimits) -> Arc<Self> {
         let address = ServerAddress {
             proxy: None,
             origin: "http://localhost".into(),
@@ -76,16 +90,20 @@ impl HttpAdapter {
             name,
             spec,
             address,
-            supervisor: Supervisor::new(max_sessions),
+            supervisor: Supervisor::new(limits.count),
             sessions: Mutex::default(),
+            openings: Mutex::default(),
+            idle: limits.idle,
             shared: tokio::sync::Mutex::default(),
             probed: tokio::sync::Mutex::default(),
             start_error: Mutex::default(),
         });
+        let (least, most) = SWEEP_INTERVALS;
+        let interval = if limits.idle.is_zero() { most } else { (limits.idle / 4).clamp(least, most) };
         let sweeping = Arc::downgrade(&adapter);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(SWEEP_INTERVAL).await;
+                tokio::time::sleep(interval).await;
                 let Some(adapter) = sweeping.upgrade() else { return };
                 adapter.sweep();
             }
@@ -114,6 +132,7 @@ impl HttpAdapter {
     /// Ends every server process, and waits until they are gone.
     pub async fn close(&self) {
         self.sessions.lock().clear();
+        self.openings.lock().clear();
         // Each process is killed after twice its grace; the rest is for reading what it wrote.
         self.supervisor.close(self.spec.grace * 2 + Duration::from_secs(1)).await;
     }

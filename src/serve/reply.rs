@@ -36,9 +36,9 @@ pub struct OpenRequests {
 
 /// Time for which a call may be silent before its answer becomes a stream, so that no proxy on the way
 /// gives it up.
-const STREAM_AFTER: Duration = Duration::from_secs(10);
+pub(super) const STREAM_AFTER: Duration = Duration::from_secs(10);
 /// Interval of the signs of life on a silent stream.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 impl Awaited {
     /// Waits for the first message. `status` maps the code of an error to the status of the answer.

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::opening::{Claim, Opening, Outcome};
 use super::reply::{self, Awaited, OpenRequests};
-use super::stateless::status_of;
 use super::{HttpAdapter, SESSION_ID, accepted, check, refused};
 use crate::clock::Stamp;
 use crate::http::body::Outbound;
-use crate::http::{Answer, RequestContext, StreamItem};
+use crate::http::{Answer, RequestContext};
 use crate::log::record::Level;
 use crate::mcp::remap::token;
 use crate::mcp::{Era, Kind, Message, Revision, json};
@@ -29,30 +30,104 @@ pub struct StatefulSession {
     process: Arc<ServerProcess>,
     version: Option<String>,
     last_used: Mutex<Stamp>,
+    /// The request that opened it.
+    context: RequestContext,
+}
+
+impl StatefulSession {
+    /// Returns the time since the last message of the client.
+    fn silence(&self, now: Stamp) -> Duration {
+        match self.process.router.is_busy() {
+            true => Duration::ZERO,
+            false => now.since(*self.last_used.lock()),
+        }
+    }
+
+    /// Ends the session, for this reason.
+    fn end(&self, why: &'static str) {
+        self.context.end_session(why, None);
+        self.process.stop();
+    }
 }
 
 /// Time for a server to answer `initialize`: some install themselves first.
 const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum number of messages before the answer to `initialize` that are passed on.
 const MAX_BEFORE_ANSWER: usize = 256;
-/// Time after which a silent session is ended.
-const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// Time without a message after which a session gives way to a new one when as many are open as may be.
+const GIVES_WAY_AFTER: Duration = Duration::from_secs(10);
+/// Time for a process to end whose session gave way.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpAdapter {
-    /// Ends sessions that were silent for too long.
+    /// Ends sessions that were silent for too long, and those whose client has not come back for the answer.
     pub(super) fn sweep(&self) {
         let now = self.clock().now();
+        let idle = self.idle;
         self.sessions.lock().retain(|_, session| {
-            let busy = session.process.router.is_busy();
-            if busy {
+            if session.process.router.is_busy() {
                 *session.last_used.lock() = now;
             }
-            let expired = !busy && now.since(*session.last_used.lock()) > SESSION_IDLE;
-            if expired {
-                session.process.stop();
+            let is_expired = !idle.is_zero() && session.silence(now) > idle;
+            if is_expired {
+                session.end("idle for too long");
             }
-            !expired
+            !is_expired
         });
+        let mut forgotten = Vec::new();
+        self.openings.lock().retain(|opening| {
+            let is_forgotten = opening.is_forgotten(now);
+            if is_forgotten {
+                forgotten.push(Arc::clone(opening));
+            }
+            !is_forgotten
+        });
+        for opening in forgotten {
+            self.sessions.lock().remove(&opening.key);
+            opening.process.stop();
+        }
+    }
+
+    /// Makes room for a session: the one that has been silent for longest gives way to it.
+    ///
+    /// # Errors
+    /// If as many sessions are open as may be, and none has been silent for a while.
+    async fn room(&self) -> Result<OwnedSemaphorePermit, Unanswered> {
+        let full = || check::busy("as many sessions are open as may be (--max-sessions)", 5);
+        if let Some(permit) = self.supervisor.reserve() {
+            return Ok(permit);
+        }
+        if !self.give_way() && !self.supervisor.is_any_ending() {
+            return Err(full());
+        }
+        tokio::time::timeout(ROOM_TIMEOUT, self.supervisor.reserved()).await.ok().flatten().ok_or_else(full)
+    }
+
+    /// Ends the session that has been silent for longest. Returns `false` if none has been for a while.
+    fn give_way(&self) -> bool {
+        let now = self.clock().now();
+        let least = match self.idle.is_zero() {
+            true => GIVES_WAY_AFTER,
+            false => GIVES_WAY_AFTER.min(self.idle),
+        };
+        let unwanted = {
+            let mut openings = self.openings.lock();
+            let at = openings.iter().position(|opening| opening.is_unwanted());
+            at.map(|at| openings.remove(at))
+        };
+        let mut sessions = self.sessions.lock();
+        if let Some(opening) = unwanted {
+            sessions.remove(&opening.key);
+            opening.process.stop();
+            return true;
+        }
+        let silent = sessions.iter().filter(|(_, session)| !session.process.router.is_busy());
+        let silent = silent.map(|(key, session)| (session.silence(now), key.clone())).max();
+        let Some((_, key)) = silent.filter(|(silence, _)| *silence >= least) else { return false };
+        if let Some(session) = sessions.remove(&key) {
+            session.end("gave way to another session");
+        }
+        true
     }
 
     /// Answers a POST of this era.
@@ -108,53 +183,80 @@ impl HttpAdapter {
         Awaited { replies, pending, streams }.respond(|_| StatusCode::OK).await
     }
 
-    /// Starts the server of a new session.
+    /// Answers `initialize`: with the answer of a process that is started for it, or that was started for an earlier
+    /// try of the same client.
     async fn initialize(
         &self,
         context: RequestContext,
         message: Message,
         body: Outbound,
     ) -> Result<Answer, Unanswered> {
+        let (Some(me), Some(id)) = (self.me.upgrade(), message.id().cloned()) else {
+            return Err(check::stopping());
+        };
         if self.supervisor.is_closed() {
             return Err(check::stopping());
         }
-        let permit = self.supervisor.reserve();
-        let permit =
-            permit.ok_or_else(|| check::busy("as many sessions are open as may be (--max-sessions)", 5))?;
+        let params = message.params().map(|span| message.raw().slice(span)).unwrap_or_default();
+        let known = self.openings.lock().iter().find_map(|opening| {
+            let is_same = Arc::ptr_eq(&opening.session, &context.session) && opening.params == params;
+            is_same
+                .then(|| Claim::new(Arc::clone(&me), opening, id.clone()))
+                .flatten()
+                .map(|claim| (claim, opening.process.id()))
+        });
+        if let Some((claim, process)) = known {
+            let text =
+                format!("answered by process {process}, which an earlier initialize of this client started");
+            context.session.note(Some(context.frame), Level::Info, text);
+            body.accept();
+            return claim.respond().await;
+        }
+        let permit = self.room().await?;
         let key = uuid::Uuid::new_v4().to_string();
-        let process = self.start_for(context, &key, permit).await?;
+        let (process, context) = self.start_for(context, &key, permit).await?;
         let writing =
             process.reserve(message.body().len()).await.map_err(|why| self.unwritable(&process, why))?;
-        let (_, mut replies) = process.router.ask(&[&message]).map_err(refused)?;
+        let (_, replies) = process.router.ask(&[&message]).map_err(refused)?;
         writing.write(message.body());
         body.accept();
-        let (before, reply) = self.until_initialized(&process, &mut replies).await?;
-        let code = reply.answers.as_ref().and_then(|answered| answered.code);
-        let version = reply.message.outcome(&["protocolVersion"]).and_then(json::unescape);
-        let version = version.map(|text| text.into_owned());
-        let mut answer = match before.is_empty() {
-            true => Answer::message(StatusCode::OK, reply.message),
-            false => {
-                let messages = before.into_iter().chain([reply]).map(|reply| reply.message);
-                Answer::stream(futures_util::stream::iter(messages.map(StreamItem::Message)))
-            }
+        let opening = Opening::new(key, params, Arc::clone(&context.session), process);
+        self.openings.lock().push(Arc::clone(&opening));
+        let claim = Claim::new(Arc::clone(&me), &opening, id).ok_or_else(check::stopping)?;
+        tokio::spawn(async move { me.open(opening, replies, context).await });
+        claim.respond().await
+    }
+
+    /// Waits for the answer of a process to `initialize`, whether or not its client does, and opens the session.
+    async fn open(&self, opening: Arc<Opening>, mut replies: ReplyReceiver, context: RequestContext) {
+        let outcome = match self.until_initialized(&opening.process, &mut replies).await {
+            Ok((before, reply)) => Outcome::Answered {
+                before: before.into_iter().map(|reply| reply.message).collect(),
+                code: reply.answers.as_ref().and_then(|answered| answered.code),
+                answer: reply.message,
+            },
+            Err(why) => Outcome::Failed(why),
         };
-        if let Some(code) = code {
-            // The session was refused: its process ends here.
-            answer.head.status = status_of(code, true);
-            return Ok(answer);
+        if let Outcome::Answered { answer, code: None, .. } = &outcome {
+            let version = answer.outcome(&["protocolVersion"]).and_then(json::unescape);
+            let session = StatefulSession {
+                process: Arc::clone(&opening.process),
+                version: version.map(|text| text.into_owned()),
+                last_used: Mutex::new(self.clock().now()),
+                context,
+            };
+            let mut sessions = self.sessions.lock();
+            // A process that has ended already will not remove its session.
+            if opening.process.router.over().is_none() {
+                sessions.insert(opening.key.clone(), Arc::new(session));
+            }
         }
-        let session = StatefulSession { process, version, last_used: Mutex::new(self.clock().now()) };
-        if let Ok(mut value) = HeaderValue::from_str(&key) {
-            value.set_sensitive(true);
-            answer.head.headers.insert(SESSION_ID, value);
-        }
-        let mut sessions = self.sessions.lock();
-        // A process that has ended already will not remove its session.
-        if session.process.router.over().is_none() {
-            sessions.insert(key, Arc::new(session));
-        }
-        Ok(answer)
+        opening.settle(outcome, self.clock().now());
+    }
+
+    /// Forgets an opening whose outcome was given to its client.
+    pub(super) fn forget(&self, opening: &Arc<Opening>) {
+        self.openings.lock().retain(|known| !Arc::ptr_eq(known, opening));
     }
 
     /// Starts the process of the session that a request opens, under the name `key`.
@@ -162,15 +264,20 @@ impl HttpAdapter {
         &self,
         context: RequestContext,
         key: &str,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) -> Result<Arc<ServerProcess>, Unanswered> {
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(Arc<ServerProcess>, RequestContext), Unanswered> {
         let (session, frame) = (Arc::clone(&context.session), context.frame);
-        let (me, own) = (self.me.clone(), key.to_owned());
+        let (me, own, ending) = (self.me.clone(), key.to_owned(), context.clone());
         let ended = move |exit: ProcessExit| {
-            if let Some(adapter) = me.upgrade() {
-                adapter.sessions.lock().remove(&own);
+            let adapter = me.upgrade();
+            let was_open = adapter.as_ref().is_some_and(|it| it.sessions.lock().remove(&own).is_some());
+            // The client of a try that it gave up may have another under way.
+            let is_other =
+                |opening: &Arc<Opening>| Arc::ptr_eq(&opening.session, &ending.session) && opening.key != own;
+            let has_other = adapter.as_ref().is_some_and(|it| it.openings.lock().iter().any(is_other));
+            if was_open || !has_other {
+                ending.end_session("the server ended", Some(exit.into()));
             }
-            context.end_session("the server ended", Some(exit.into()));
         };
         let options = ProcessOptions {
             spec: &self.spec,
@@ -183,7 +290,7 @@ impl HttpAdapter {
         let process = self.started(ServerProcess::start(options, ended).await)?;
         let text = format!("started process {} for this session", process.id());
         session.note(Some(frame), Level::Info, text);
-        Ok(process)
+        Ok((process, context))
     }
 
     /// Waits for the answer to `initialize`. Returns the messages before it, and the answer.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::lane::{LaneItem, Receipt};
 use super::{Session, State};
 use crate::log::http::Http;
-use crate::log::record::{LaneId, Origin, Seq};
+use crate::log::record::{Body, LaneId, Origin, Outcome, Sent, Seq};
 use crate::mcp::{Message, Opaque};
 use crate::transport::{LinePiece, QueuedWrite};
 
@@ -62,5 +62,18 @@ impl Session {
         if last {
             state.long.remove(&lane);
         }
+    }
+
+    /// Records that what came of a message over the inspect limit is all that will: its lane is gone.
+    pub(super) fn forget_long(&self, state: &mut State, lane: LaneId, why: &str) {
+        let Some((frame, length)) = state.long.remove(&lane) else { return };
+        let sent = Sent {
+            frame,
+            outcome: Outcome::Dropped,
+            held: None,
+            length: Some(length),
+            why: Some(why.to_owned()),
+        };
+        self.log.append(self.id, Body::Sent(sent));
     }
 }

@@ -91,6 +91,8 @@ struct State {
     inline: Option<LaneId>,
     /// Lanes on which a line over the inspect limit is under way: its frame and length so far.
     long: BTreeMap<LaneId, (Seq, u64)>,
+    /// Set once the end of the client's lane is recorded.
+    hung_up: bool,
     closed: bool,
 }
 
@@ -117,6 +119,7 @@ impl Session {
             linker: Linker::new(operations),
             inline: None,
             long: BTreeMap::new(),
+            hung_up: false,
             closed: false,
         };
         Arc::new_cyclic(|this| Self {
@@ -185,7 +188,7 @@ impl Session {
         let mut state = self.state.lock();
         let Some(open) = state.lanes.remove(&lane) else { return };
         state.ending.remove(&lane);
-        state.long.remove(&lane);
+        self.forget_long(&mut state, lane, why.unwrap_or("its exchange ended"));
         for waiting in state.holds.drain_lane(lane) {
             let in_flight = self.resume(waiting);
             let outcome = if in_flight.is_request() { Outcome::Withdrawn } else { Outcome::Dropped };
@@ -293,6 +296,13 @@ impl Session {
         self.forward(&state, &in_flight);
     }
 
+    /// Records an item of which nothing goes on, since its receiver can get none of it.
+    pub fn observe(&self, lane: LaneId, item: LaneItem) {
+        let mut state = self.state.lock();
+        let in_flight = self.record(&mut state, lane, Origin::Wire, item, false);
+        self.gone(&in_flight, Outcome::Dropped, None);
+    }
+
     /// Forwards bytes that are recorded by other means, ahead of everything that is held on the lane.
     pub fn pass(&self, lane: LaneId, bytes: Bytes) {
         let state = self.state.lock();
@@ -305,11 +315,25 @@ impl Session {
     /// frame that is held.
     pub fn end(&self, lane: LaneId) {
         let mut state = self.state.lock();
+        self.hung_up(&mut state, lane);
         if let Some(open) = state.lanes.get_mut(&lane) {
             open.ended = true;
             state.ending.insert(lane);
         }
         self.close_ended(&mut state);
+    }
+
+    /// Records that the client of a stdio server has closed its end: what the server does from then on is no
+    /// answer in time.
+    fn hung_up(&self, state: &mut State, lane: LaneId) {
+        let is_input = state.lanes.get(&lane).is_some_and(|open| {
+            open.lane.direction == Direction::ToServer
+                && open.lane.form == LaneForm::Line
+                && open.lane.channel == Channel::Main
+        });
+        if is_input && !state.closed && !std::mem::replace(&mut state.hung_up, true) {
+            self.log.append(self.id, Body::Ended(Ended { lane, why: None }));
+        }
     }
 
     // --- write
@@ -372,7 +396,9 @@ impl Session {
 
     /// Closes the queues towards the server, once everything queued for it is written.
     pub fn close_input(&self) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        let lanes: Vec<LaneId> = state.lanes.keys().copied().collect();
+        lanes.into_iter().for_each(|lane| self.hung_up(&mut state, lane));
         let towards = state.lanes.values().filter(|open| open.lane.direction == Direction::ToServer);
         towards.for_each(|open| open.lane.forward.end());
     }
@@ -396,6 +422,8 @@ impl Session {
         for direction in [Direction::ToServer, Direction::ToClient] {
             self.abandon(&mut state, direction, "the session ended");
         }
+        let long: Vec<LaneId> = state.long.keys().copied().collect();
+        long.into_iter().for_each(|lane| self.forget_long(&mut state, lane, "the session ended"));
         for open in state.lanes.values() {
             open.lane.forward.end();
         }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -25,13 +26,31 @@ const READ_BYTES: usize = 64 << 10;
 /// Threads of a stdio session, whose end shows the end of the streams.
 pub struct Threads {
     /// Reader of the client's stream.
-    pub from_client: JoinHandle<()>,
+    pub from_client: LaneThread,
     /// Reader of the server's standard output.
-    pub from_server: JoinHandle<()>,
+    pub from_server: LaneThread,
     /// Reader of the server's standard error; `None` if another session reads it.
-    pub from_stderr: Option<JoinHandle<()>>,
+    pub from_stderr: Option<LaneThread>,
     /// Pumps of the queues towards server and client.
     pub pumps: Vec<JoinHandle<()>>,
+}
+
+/// The thread that reads a lane.
+pub struct LaneThread {
+    thread: JoinHandle<()>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl LaneThread {
+    /// Returns `true` if the stream was read to its end, or is not read any more.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Returns the number of bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Limits of the reader of a lane.
@@ -54,12 +73,15 @@ pub fn read_lane(
     lane: LaneId,
     source: Box<dyn Source>,
     limits: LineLimits,
-) -> io::Result<JoinHandle<()>> {
-    Builder::new().name(format!("lane-{}", lane.0)).spawn(move || {
+) -> io::Result<LaneThread> {
+    let bytes = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&bytes);
+    let thread = Builder::new().name(format!("lane-{}", lane.0)).spawn(move || {
         let _entered = session.span().clone().entered();
         let reader = LaneReader {
             session: &session,
             lane,
+            bytes: &counter,
             splitter: LineSplitter::new(limits.bytes),
             limits,
             passed: 0,
@@ -67,12 +89,15 @@ pub fn read_lane(
             is_told: false,
         };
         reader.read(source);
-    })
+    })?;
+    Ok(LaneThread { thread, bytes })
 }
 
 struct LaneReader<'a> {
     session: &'a Session,
     lane: LaneId,
+    /// Number of bytes read so far.
+    bytes: &'a AtomicU64,
     splitter: LineSplitter,
     limits: LineLimits,
     /// Bytes of the unfinished line that went on already.
@@ -101,6 +126,7 @@ impl LaneReader<'_> {
                 }
                 Ok(Some(length)) => {
                     tracing::debug!(lane = lane.0, bytes = length, "read");
+                    self.bytes.fetch_add(length as u64, Ordering::Relaxed);
                     self.splitter.feed(&chunk[..length]);
                 }
             }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::drive::Threads;
+use super::drive::{LaneThread, Threads};
 use crate::mcp::Direction;
 use crate::session::Session;
 use crate::transport::child::{Process, ProcessExit};
@@ -197,7 +197,11 @@ pub async fn wind_down(
     /// their turn meanwhile.
     const STRAGGLERS: Duration = Duration::from_millis(250);
     const STEP: Duration = Duration::from_millis(2);
+    /// Number of bytes on both streams after which the output is that of other processes: more than pipes hold
+    /// (Linux: fs.pipe-max-size).
+    const PIPE_BYTES: u64 = 2 << 20;
     session.server_gone();
+    let read_before = threads.bytes();
     tokio::pin!(stop);
     let mut idle = Duration::ZERO;
     let mut seen = 0;
@@ -205,7 +209,8 @@ pub async fn wind_down(
         // Keep this order: if the last frame that was read is held, it is not delivered.
         let drained = threads.are_drained();
         let delivered = session.is_delivered();
-        if (drained && delivered) || is_unread_reply() || idle >= STRAGGLERS {
+        let is_strangers = threads.bytes() - read_before > PIPE_BYTES;
+        if (drained && delivered) || is_unread_reply() || idle >= STRAGGLERS || is_strangers {
             return;
         }
         let active = std::mem::replace(&mut seen, session.activity()) != seen;
@@ -220,7 +225,12 @@ pub async fn wind_down(
 impl Threads {
     /// Returns `true` if the output of the server was read to its end.
     fn are_drained(&self) -> bool {
-        self.from_server.is_finished() && self.from_stderr.as_ref().is_none_or(JoinHandle::is_finished)
+        self.from_server.is_finished() && self.from_stderr.as_ref().is_none_or(LaneThread::is_finished)
+    }
+
+    /// Returns the number of bytes that were read from the server.
+    fn bytes(&self) -> u64 {
+        self.from_server.bytes() + self.from_stderr.as_ref().map_or(0, LaneThread::bytes)
     }
 
     /// Waits until the pumps have ended, at most for `patience`.

@@ -202,6 +202,10 @@ impl Stop for ServerProcess {
     fn kill(&self) {
         self.process.signal(Signal::SIGKILL);
     }
+
+    fn is_ending(&self) -> bool {
+        self.lines.lock().is_none()
+    }
 }
 
 impl WritePermit {

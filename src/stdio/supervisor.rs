@@ -14,6 +14,9 @@ pub trait Stop: Send + Sync {
 
     /// Kills the process.
     fn kill(&self);
+
+    /// Returns `true` if the process was told to end.
+    fn is_ending(&self) -> bool;
 }
 
 /// The processes of a server.
@@ -55,6 +58,18 @@ impl Supervisor {
     /// Reserves the process of a session; `None` if as many are reserved as may be.
     pub fn reserve(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Waits until the process of a session can be reserved; `None` if the supervisor is closed.
+    pub async fn reserved(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// Returns `true` if a process was told to end, and runs yet.
+    pub fn is_any_ending(&self) -> bool {
+        let state = self.state.lock();
+        let lasting = state.processes.iter().filter_map(Weak::upgrade).filter(|process| !process.is_ending());
+        self.counts().0 > lasting.count()
     }
 
     /// Counts a process that was started. It is stopped at once if the supervisor is closed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Stamp;
-use crate::doctor::{Check, CheckResult, Target, examine, markdown};
+use crate::doctor::{Report, Target, examine, markdown};
 use crate::log::Log;
 use crate::log::record::{Seq, SessionId};
 use crate::log::world::World;
@@ -13,7 +13,7 @@ use crate::tape::excerpt;
 #[derive(Debug, Default)]
 pub struct Doctor {
     /// Results of the checks.
-    pub checks: Vec<Check>,
+    pub results: Report,
     /// Index of the first line on the screen.
     pub top: usize,
     /// Last record that was examined, the session, and the time of the examination.
@@ -31,17 +31,12 @@ impl Doctor {
         });
         if !fresh {
             self.seen = Some((world.last, only, now));
-            self.checks = examine(&Target { world, log, only });
+            self.results = examine(&Target { world, log, only });
         }
-    }
-
-    /// Returns the number of checks with this result.
-    pub fn count(&self, verdict: CheckResult) -> usize {
-        self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 
     /// Returns a bug report in Markdown: the results and the messages, without secrets.
     pub fn report(&self, title: &str, world: &World, log: &Log, only: Option<SessionId>) -> String {
-        excerpt::report(&markdown(title, &self.checks), log, world, only)
+        excerpt::report(&markdown(title, &self.results), log, world, only)
     }
 }

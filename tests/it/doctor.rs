@@ -51,7 +51,7 @@ fn problems_are_reported_with_evidence_and_a_fix() {
         let check = check(&report, id);
         assert_eq!(check["verdict"], verdict, "{check:#}");
         assert!(check["evidence"].to_string().contains(text), "{check:#}");
-        assert!(check["fix"].is_string() || matches!(verdict, "passed" | "skipped"), "{check:#}");
+        assert!(check["fix"].is_string() || matches!(verdict, "passed" | "not-applicable"), "{check:#}");
     };
     seen("handshake", "passed", "2025-11-25");
     seen("era", "passed", "2025");
@@ -76,7 +76,11 @@ fn server_that_does_not_start_or_answer_is_diagnosed() {
     assert!(check(&report, "stdout")["evidence"].to_string().contains("DB connected"));
     let (report, code) = examine(&["--upstream", "http://127.0.0.1:9/mcp"]);
     assert_eq!(code, Some(3), "the server was never reached");
-    assert!(check(&report, "handshake")["evidence"].to_string().contains("cannot be reached"), "{report:#}");
+    let reach = check(&report, "reach");
+    assert!(reach["evidence"].to_string().contains("cannot be reached"), "{report:#}");
+    assert_eq!(reach["causes"], json!(["refused"]));
+    // Nothing is known of the rest, and it does not pass.
+    assert_eq!(check(&report, "tools")["verdict"], "unjudged");
 }
 
 /// Returns a server that answers `initialize` with `greeting`, `tools/list` with `list` and does `more` for other
@@ -126,12 +130,12 @@ fn each_fault_is_found_by_its_check() {
         (
             "a list without an answer",
             odd_server(GREETING, LIST, ":").replace("r='{\"tools\"", "continue; r='{\"tools\""),
-            "timeouts",
+            "pages",
             "failed",
-            "tools/list: no answer",
+            "no answer",
         ),
         ("a missing module", traced.to_owned(), "spawn", "failed", "Cannot find module x"),
-        ("an end without a word", "exit 0".to_owned(), "spawn", "failed", "exited 0"),
+        ("an end without a word", "exit 0".to_owned(), "spawn", "failed", "exited with code 0"),
     ] {
         let (report, code) = examine(&["--timeout", "3s", "--", "sh", "-c", &script]);
         let found = check(&report, id);

@@ -1,9 +1,14 @@
-//! Tests of the gateway at its edges: headers of the protocol, sessions that have ended, and codings.
+//! Tests of the gateway at its edges: headers of the protocol, sessions that end or open slowly, cookies, and codings.
 
-use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shadowcat::clock::Clock;
 
 use crate::gateway::{Gateway, JSON, call, initialize};
 use crate::raw_http::{Seen, Server, respond};
+use crate::support::eventually;
 
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 
@@ -139,4 +144,164 @@ fn cors_of_an_http_upstream_passes_unless_the_gateway_is_asked() {
     let (_, head, _) = gateway.post("Origin: https://app.example\r\n", &call(1, "any", json!({}))).whole();
     assert_eq!(head.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(head.header("access-control-allow-credentials"), None);
+}
+
+// --- sessions of a stdio server
+
+/// Server script that answers `initialize` after `$2` seconds and logs its life to `$1`.
+const SLOW: &str = r#"
+echo start >> "$1"
+while read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([^,}]*\).*/\1/p')
+    case "$line" in
+    *'"initialize"'*)
+        sleep "$2"
+        echo ready >> "$1"
+        printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{},"pid":%s}}\n' "$id" $$ ;;
+    *server/discover*) printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}\n' "$id" ;;
+    *'"id"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{}}\n' "$id" ;;
+    esac
+done
+"#;
+
+fn slow(place: &Path, seconds: &str) -> String {
+    let script = place.join("slow.sh");
+    std::fs::write(&script, SLOW).unwrap();
+    format!("sh {} {} {seconds}", script.display(), place.join("life").display())
+}
+
+fn life(place: &Path) -> String {
+    std::fs::read_to_string(place.join("life")).unwrap_or_default()
+}
+
+#[test]
+fn idle_session_gives_way_when_the_house_is_full() {
+    let place = tempfile::tempdir().unwrap();
+    let options = ["--max-sessions", "2", "--session-idle", "1s"];
+    let gateway = Gateway::start(&slow(place.path(), "0"), &options);
+    let open = || session(&gateway.post("", &initialize()).whole().1);
+    let (first, second) = (open(), open());
+    let (status, head, _) = gateway.post("", &initialize()).whole();
+    assert_eq!((status, head.header("retry-after").is_some()), (503, true), "neither has been silent");
+    // A session with an open stream is not idle.
+    let mut stream = gateway.send("GET", "/mcp", &format!("{second}Accept: text/event-stream\r\n"), "");
+    assert_eq!(stream.head().0, 200);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(
+        gateway.post("", &initialize()).whole().0,
+        200,
+        "the first gives way at once, not at the next sweep"
+    );
+    assert_eq!(gateway.post(&first, &call(1, "any", json!({}))).whole().0, 404);
+    assert_eq!(gateway.post(&second, &call(1, "any", json!({}))).whole().0, 200);
+}
+
+#[test]
+fn deleted_session_leaves_room_at_once() {
+    let gateway =
+        Gateway::start(&format!("{} demo-server", crate::support::program()), &["--max-sessions", "1"]);
+    for _ in 0..5 {
+        let (status, head, _) = gateway.post("", &initialize()).whole();
+        assert_eq!(status, 200);
+        assert_eq!(gateway.send("DELETE", "/mcp", &session(&head), "").whole().0, 200);
+    }
+}
+
+#[test]
+fn server_of_a_client_that_gave_up_gets_ready_for_its_next_try() {
+    let place = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&slow(place.path(), "2"), &[]);
+    let probes = 1;
+    let impatient = gateway.post("", &initialize());
+    eventually("its server runs", || life(place.path()).matches("start").count() == probes + 1);
+    drop(impatient);
+    eventually("it was left to get ready", || life(place.path()).contains("ready"));
+    let clock = Clock::system();
+    let begun = clock.now();
+    let mut again = initialize();
+    again["id"] = json!("again");
+    let (status, _, answer) = gateway.post("", &again).whole();
+    assert_eq!((status, &answer["id"]), (200, &json!("again")), "{answer}");
+    assert!(clock.now().since(begun) < Duration::from_secs(1), "the answer was there already");
+    assert_eq!(life(place.path()).matches("start").count(), probes + 1, "no other process was started");
+    // Who asks for something else gets a process of its own.
+    let mut other = initialize();
+    other["params"]["clientInfo"]["name"] = json!("other");
+    assert_eq!(gateway.post("", &other).whole().0, 200);
+    assert_eq!(life(place.path()).matches("start").count(), probes + 2);
+}
+
+/// Takes 11 seconds: time that passes for a child cannot be advanced.
+#[test]
+fn slow_initialize_becomes_a_stream_that_names_its_session() {
+    let place = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&slow(place.path(), "11"), &[]);
+    let clock = Clock::system();
+    let begun = clock.now();
+    let mut greeted = gateway.post("", &initialize());
+    let (status, head) = greeted.head();
+    assert!(clock.now().since(begun) < Duration::from_millis(10_800), "{:?}", clock.now().since(begun));
+    assert_eq!((status, head.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(greeted.event()["result"]["protocolVersion"], "2025-11-25");
+    assert_eq!(gateway.post(&session(&head), &call(1, "any", json!({}))).whole().0, 200);
+}
+
+// --- E5: cookies and headers that pass by name
+
+#[test]
+fn named_headers_and_cookies_pass_and_no_others() {
+    let (server, url) = upstream(
+        "Content-Type: application/json\r\nSet-Cookie: route=2; Path=/deep; Domain=up.example; HttpOnly\r\nSet-Cookie: login=hush\r\n",
+    );
+    let gateway = Gateway::start(&url, &["--pass-cookie", "route", "--pass-header", "X-Api-Key"]);
+    let headers =
+        "Cookie: route=1; login=hush\r\nCookie: other=x\r\nX-Api-Key: theirs\r\nX-Auth-Token: theirs\r\n";
+    let (_, head, _) = gateway.post(headers, &call(1, "any", json!({}))).whole();
+    let seen = &server.seen()[0];
+    assert_eq!((seen.header("cookie"), seen.header("x-api-key")), (Some("route=1"), Some("theirs")));
+    assert_eq!(seen.header("x-auth-token"), None);
+    let set: Vec<&str> = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    assert_eq!(set, ["route=2; HttpOnly"], "its place is ours: the client sends it to us");
+    for (option, value, why) in
+        [("--pass-header", "Authorization", "--header"), ("--pass-header", "Cookie", "--pass-cookie")]
+    {
+        let mut refused = crate::support::shadowcat(Path::new("/nonexistent"));
+        let refused = refused.args(["reverse", "--upstream", &url, option, value]).output().unwrap();
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && text.contains(why), "{text}");
+    }
+}
+
+// --- long bodies
+
+/// The frames of a tape that have no `sent` record.
+fn unsent(tape: &str) -> Vec<Value> {
+    let records: Vec<Value> = tape.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let sent: Vec<&Value> =
+        records.iter().filter(|record| record["r"] == "sent").map(|record| &record["frame"]).collect();
+    records
+        .iter()
+        .filter(|record| record["r"] == "frame" && !sent.contains(&&record["seq"]))
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn request_that_is_too_long_has_an_outcome() {
+    let place = tempfile::tempdir().unwrap();
+    let tape = place.path().join("x.tape");
+    let options = ["--inspect-limit", "64k", "--tape", tape.to_str().unwrap()];
+    let mut gateway = Gateway::start(&format!("{} demo-server", crate::support::program()), &options);
+    let (_, head, _) = gateway.post("", &initialize()).whole();
+    let long = call(1, "any", json!({ "text": "x".repeat(200_000) }));
+    assert_eq!(gateway.post(&session(&head), &long).whole().0, 413);
+    crate::support::signal(&gateway.child, nix::sys::signal::Signal::SIGTERM);
+    gateway.child.wait().unwrap();
+    let text = std::fs::read_to_string(&tape).unwrap();
+    assert_eq!(unsent(&text), Vec::<Value>::new());
 }

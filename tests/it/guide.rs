@@ -60,7 +60,12 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn tables_are_generated_from_the_program() {
-    for (page, name, table) in [("keys", "keys", keys()), ("queries", "queries", queries())] {
+    for (page, name, table) in [
+        ("keys", "keys", keys()),
+        ("queries", "queries", queries()),
+        ("doctor", "checks", checks()),
+        ("doctor", "causes", causes()),
+    ] {
         let path = root().join(format!("docs/src/{page}.md"));
         let before = fs::read_to_string(&path).unwrap();
         let mut text = before.clone();
@@ -75,6 +80,25 @@ fn tables_are_generated_from_the_program() {
             assert!(text == before, "the table of {page}.md is out of date; {command} writes it");
         }
     }
+}
+
+/// Returns the table of the doctor's checks.
+fn checks() -> String {
+    let rows = shadowcat::doctor::CHECKS.iter().map(|check| format!("| `{}` | {} |\n", check.id, check.text));
+    format!("| id | question |\n|---|---|\n{}", rows.collect::<String>())
+}
+
+/// Returns the table of the causes that the doctor can name.
+fn causes() -> String {
+    let rows = shadowcat::doctor::CAUSES.iter().map(|cause| {
+        let cells = [cause.check, cause.id, cause.verdict.as_str(), cause.what, cause.fix];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        format!("| `{}` | `{}` | {} | {} | {} |\n", cells[0], cells[1], cells[2], cells[3], cells[4])
+    });
+    format!(
+        "| check | id | result | what is wrong | what to do |\n|---|---|---|---|---|\n{}",
+        rows.collect::<String>()
+    )
 }
 
 /// Returns the bodies of the fenced blocks whose info string is `info`.

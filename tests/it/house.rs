@@ -24,7 +24,7 @@ pub const ROOMS: [(&str, &[&str]); 22] = [
     ("gateway", &["mcp", "clock", "log", "transport", "session", "host", "http", "serve"]),
     ("clients", &["tape"]),
     ("demo", &["mcp", "clock", "transport"]),
-    ("doctor", &["mcp", "log"]),
+    ("doctor", &["mcp", "clock", "log"]),
     ("tui", &["mcp", "clock", "log", "tape", "clients", "engine", "doctor"]),
     (
         "cli",

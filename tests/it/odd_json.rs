@@ -122,7 +122,7 @@ fn doctor_reads_capabilities_of_any_content_and_names_those_of_another_shape() {
     }
     for capabilities in ["[]", r#""tools""#, "null"] {
         let (code, report) = doctor(&server(capabilities, &format!("[{}]", tool("a", "1")), RESULT));
-        assert!(evidence(&report, "capabilities").contains("not an object"), "{capabilities}: {report:#}");
+        assert!(evidence(&report, "handshake").contains("not an object"), "{capabilities}: {report:#}");
         assert_eq!(code, Some(1), "{capabilities}: {report:#}");
     }
 }

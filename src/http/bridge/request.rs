@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -14,6 +15,7 @@ use crate::http::fit;
 use crate::mcp::Message;
 use crate::mcp::compose::meta;
 use crate::transport::http::{HttpBody, ServerAddress, full};
+use http_body_util::BodyExt;
 
 /// Media types that a request accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,29 @@ impl Bridge {
             }
         }
         Err(ExchangeError::Circle(address.origin.clone()))
+    }
+
+    /// Returns the path that requests go to.
+    pub(in crate::http) fn path(&self) -> String {
+        self.upstream.lock().path.clone()
+    }
+
+    /// Sends a GET to a path, and reads the head of the response and the first part of its body that comes soon.
+    pub(in crate::http) async fn look(&self, path: &str) {
+        const BODY_TIMEOUT: Duration = Duration::from_millis(500);
+        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let request = self.request(&Method::GET, None, &Session::default(), Accepts::Events, None, path);
+        let Ok(response) = Arc::clone(&self.service).exchange(request, here).await else { return };
+        let mut body = response.into_body();
+        let begun = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                if frame.into_data().is_ok_and(|data| !data.is_empty()) {
+                    return;
+                }
+            }
+        };
+        // A stream may stay silent.
+        let _ = tokio::time::timeout(BODY_TIMEOUT, begun).await;
     }
 
     fn request(

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::digest;
 use super::record::{
     Amended, Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened,
-    Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
+    Origin, Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
 };
 use crate::clock::Stamp;
 use crate::mcp::Direction;
@@ -136,6 +136,12 @@ impl World {
         });
         if let Some(session) = self.sessions.get_mut(&session) {
             session.frames += 1;
+            if digest.http.is_none()
+                && digest.direction == Direction::ToServer
+                && digest.origin == Origin::Wire
+            {
+                session.input = session.input.or(Some(digest.lane));
+            }
             session.errors += u64::from(digest.is_error);
             session.pages.extend(list.map(|method| Page { seq, method, continues }));
         }
@@ -185,6 +191,8 @@ impl World {
             client: None,
             server: None,
             learnt: Vec::new(),
+            input: None,
+            hung_up: None,
             is_down: false,
             closed: None,
             closed_at: None,

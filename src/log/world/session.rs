@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::clock::Stamp;
-use crate::log::record::{Closed, Facts, Opened, Seq, SessionId};
+use crate::log::record::{Closed, Facts, LaneId, Opened, Seq, SessionId};
 use crate::mcp::{Direction, Era};
 
 /// A session, with what the header and the capability card show of it.
@@ -22,6 +22,10 @@ pub struct SessionOverview {
     pub server: Option<Facts>,
     /// The facts that were learnt about both sides, in order, each with its position.
     pub learnt: Vec<(Seq, Facts)>,
+    /// The lane of the client of a stdio server, once it has sent something.
+    pub input: Option<LaneId>,
+    /// The record of the end of that lane, and its time: the client has closed its end.
+    pub hung_up: Option<(Seq, Stamp)>,
     /// `true` while the server has ended and the client waits for another one.
     pub is_down: bool,
     /// The end of the session, if it has ended.

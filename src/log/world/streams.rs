@@ -59,6 +59,10 @@ impl World {
     }
 
     pub(super) fn lane_ended(&mut self, seq: Seq, at: Stamp, session: SessionId, ended: &Ended) {
+        if let Some(session) = self.sessions.get_mut(&session).filter(|own| own.input == Some(ended.lane)) {
+            session.hung_up = session.hung_up.or(Some((seq, at)));
+            return;
+        }
         let place = (session, ended.lane);
         let exchange = match self.streams.get_mut(&place) {
             Some(stream) => {

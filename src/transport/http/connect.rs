@@ -6,6 +6,7 @@ use std::pin::Pin;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::HttpBody;
+use crate::mcp::Unreached;
 
 /// A server that HTTP requests are sent to.
 pub trait Connect: Send + Sync + 'static {
@@ -78,4 +79,41 @@ impl Unanswered {
         self.header = Some((name, value));
         self
     }
+}
+
+/// Returns the reason of an error of a connection, or of the request on it.
+pub fn unreached(error: &(dyn std::error::Error + 'static), is_connect: bool) -> Unreached {
+    use std::io::ErrorKind;
+    let mut source = Some(error);
+    let mut reason = if is_connect { Unreached::Other } else { Unreached::Reset };
+    while let Some(error) = source {
+        if error.is::<rustls::Error>() {
+            return Unreached::Tls;
+        }
+        // The error of hyper-util's resolver has no public type.
+        if error.to_string().starts_with("dns error") {
+            return Unreached::Unresolved;
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            reason = match io.kind() {
+                ErrorKind::ConnectionRefused => Unreached::Refused,
+                ErrorKind::TimedOut => Unreached::TimedOut,
+                ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
+                    Unreached::Reset
+                }
+                _ => reason,
+            };
+            // The source of an I/O error is that of the error inside, which would be skipped.
+            let mut inner = io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+            while let Some(error) = inner {
+                if error.is::<rustls::Error>() {
+                    return Unreached::Tls;
+                }
+                let io = error.downcast_ref::<std::io::Error>();
+                inner = io.and_then(|io| Some(io.get_ref()? as &(dyn std::error::Error + 'static)));
+            }
+        }
+        source = error.source();
+    }
+    reason
 }

@@ -25,6 +25,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 
 use super::{BodyError, Connect, HttpBody, Sending, ServerAddress, Unanswered};
+use crate::mcp::Unreached;
 
 /// Options of the connection to an upstream.
 #[derive(Debug, Clone, Default)]
@@ -156,6 +157,10 @@ impl Upstream {
     }
 
     fn unanswered(&self, error: &ClientError) -> Unanswered {
+        let unreached = match (&self.address.proxy, error.is_connect()) {
+            (Some(_), true) => Unreached::Proxy,
+            (_, is_connect) => super::connect::unreached(error, is_connect),
+        };
         let (authority, why) = (&self.authority, chain(error));
         // The name that hyper-util gives the error says nothing more.
         let why = why.strip_prefix("client error (Connect): ").unwrap_or(&why);
@@ -168,6 +173,7 @@ impl Upstream {
                 format!("the upstream {authority} closed the connection{through} before it responded: {why}")
             }
         })
+        .with_data(serde_json::json!({ Unreached::KEY: unreached.as_str() }))
     }
 }
 

@@ -30,7 +30,10 @@ impl App {
             Pane::Sessions => self.sessions.step(&self.world, by),
             Pane::Logs => self.logs.scroll(by, height),
             Pane::Doctor => {
-                let last = self.doctor.checks.iter().map(|check| check.evidence.len() + 2).sum();
+                let checks = self.doctor.results.checks.iter();
+                let findings = checks.flat_map(|check| &check.findings);
+                let last = findings.map(|finding| finding.evidence.len() + 2).sum::<usize>()
+                    + self.doctor.results.checks.len();
                 self.doctor.top = self.doctor.top.saturating_add_signed(by).min(last);
             }
             Pane::Diff => self.diff.step(by),

@@ -16,9 +16,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
     let of = of.map_or_else(|| "every session".to_owned(), |session| clean(&session.opened.name));
     let title = format!(
         "Doctor · {of} · {} failed, {} warned, {} passed",
-        doctor.count(CheckResult::Failed),
-        doctor.count(CheckResult::Warned),
-        doctor.count(CheckResult::Passed)
+        doctor.results.count(CheckResult::Failed),
+        doctor.results.count(CheckResult::Warned),
+        doctor.results.count(CheckResult::Passed)
     );
     let block = app.pane(title, true);
     let inner = block.inner(area);
@@ -34,30 +34,33 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect, areas: &mut Areas) {
 fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
     let glyphs = app.glyphs();
     let mut lines = Vec::new();
-    for check in &app.doctor.checks {
+    for check in app.doctor.results.checks.iter().filter(|check| !check.is_moot()) {
         let (sign, role) = match check.verdict {
             CheckResult::Passed => (glyphs.ok, StyleRole::Ok),
             CheckResult::Warned => (glyphs.warning, StyleRole::Warning),
             CheckResult::Unjudged => ("?", StyleRole::Warning),
             CheckResult::Failed => (glyphs.error, StyleRole::Error),
-            CheckResult::Skipped => ("-", StyleRole::Dim),
+            CheckResult::NotApplicable => ("-", StyleRole::Dim),
         };
-        let is_fine = matches!(check.verdict, CheckResult::Passed | CheckResult::Skipped);
+        let is_fine = check.findings.is_empty();
+        let title = check.question.title;
         let mut spans: Vec<Span<'static>> = vec![app.span(role, format!("{sign} "))];
-        spans.push(app.span(if is_fine { StyleRole::Text } else { role }, check.title));
+        spans.push(app.span(if is_fine { StyleRole::Text } else { role }, title));
         if is_fine {
-            let evidence = check.evidence.first().map(|line| clean(line)).unwrap_or_default();
-            let room = width.saturating_sub(check.title.len() + 5);
-            spans.push(app.span(StyleRole::Dim, format!("  {}", fit(&evidence, room, glyphs.ellipsis))));
-            lines.push(Line::from(spans));
-            continue;
+            let room = width.saturating_sub(title.len() + 5);
+            let summary = fit(&clean(&check.summary), room, glyphs.ellipsis);
+            spans.push(app.span(StyleRole::Dim, format!("  {summary}")));
         }
         lines.push(Line::from(spans));
         let text = |role, text: String| {
             Line::from(app.span(role, fit(&format!("    {}", clean(&text)), width, glyphs.ellipsis)))
         };
-        lines.extend(check.evidence.iter().map(|line| text(StyleRole::Text, line.clone())));
-        lines.extend(check.fix.iter().map(|fix| text(StyleRole::Accent, format!("fix: {fix}"))));
+        for finding in &check.findings {
+            lines.push(text(StyleRole::Text, finding.cause.what.to_owned()));
+            let evidence = finding.evidence.iter();
+            lines.extend(evidence.map(|evidence| text(StyleRole::Dim, format!("  {}", evidence.text))));
+        }
+        lines.extend(check.fixes().into_iter().map(|fix| text(StyleRole::Accent, format!("fix: {fix}"))));
     }
     lines
 }

@@ -1,0 +1,5 @@
+# nobody listens
+# KIND refused
+# CAUSE refused
+# EXIT 3
+# WANT Connection refused
