@@ -7,8 +7,7 @@ use super::Target;
 use super::causes::{ASK_UNANSWERED, Cause, LIST_LOOP, LOST, NO_INITIALIZE, OVER_LIMIT, SECRET, STALE_LIST};
 use super::check::{Check, Evidence};
 use super::lint::lints;
-use super::target::is_cut;
-use crate::log::record::{FrameKind, Gap};
+use crate::log::record::{FrameKind, Gap, Role};
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::{Direction, secret};
 
@@ -18,8 +17,6 @@ const LOOP: usize = 3;
 const REFRESH: Duration = Duration::from_secs(1);
 /// Time that a client has for an answer to a server.
 const ANSWER: Duration = Duration::from_secs(60);
-/// Maximum number of frames that are searched for secrets, the newest.
-const LOOKED_THROUGH: usize = 5_000;
 const LISTS: [&str; 3] = ["tools/list", "resources/list", "prompts/list"];
 
 type Found = Vec<(&'static Cause, Evidence)>;
@@ -102,13 +99,12 @@ fn stale(target: &Target<'_>, session: &SessionOverview, list: &str) -> Option<(
 /// Returns the requests of the server that the client never answered.
 fn ignored(target: &Target<'_>, session: &SessionOverview) -> Found {
     let world = target.world;
-    let asked = world
-        .operations
-        .iter()
-        .filter(|operation| operation.session == session.id && operation.direction == Direction::ToClient);
+    let asked = target
+        .rows_of(session)
+        .filter(|row| row.direction == Direction::ToClient && row.role == Role::Request);
     let mut found = Found::new();
-    for operation in asked {
-        let Some(row) = world.first(operation) else { continue };
+    for row in asked {
+        let Some(operation) = row.op().and_then(|op| world.operation(op)) else { continue };
         let answered = world
             .frames(operation)
             .any(|row| row.kind == FrameKind::Response && row.direction == Direction::ToServer);
@@ -135,10 +131,7 @@ pub(super) fn protocol(target: &Target<'_>) -> Check {
 pub(super) fn secrets(target: &Target<'_>) -> Check {
     const ID: &str = "secrets";
     let mut found = Found::new();
-    let rows = &target.world.rows;
-    let from = rows.len().saturating_sub(LOOKED_THROUGH);
-    let own = |session| target.only.is_none_or(|only| only == session);
-    for row in rows[from..].iter().filter(|row| own(row.session)) {
+    for row in target.read_rows() {
         let Some(message) = target.message(row) else { continue };
         let text = String::from_utf8_lossy(message.raw());
         for (_, kind) in secret::find(&text) {
@@ -152,19 +145,17 @@ pub(super) fn secrets(target: &Target<'_>) -> Check {
 pub(super) fn evidence(target: &Target<'_>) -> Check {
     const ID: &str = "evidence";
     let mut found = Found::new();
-    for row in target.rows().filter(|row| row.kind == FrameKind::Invalid || row.kind == FrameKind::Http) {
-        if target.message(row).is_some_and(|message| is_cut(&message)) {
-            let text = format!("{} bytes, over the inspect limit", row.size);
-            found.push((&OVER_LIMIT, target.evidence(row, &text)));
-        }
+    for row in target.cut_rows() {
+        let text = format!("{} bytes, over the inspect limit", row.size);
+        found.push((&OVER_LIMIT, target.evidence(row, &text)));
     }
     let lost = target.world.gaps.iter();
     found.extend(
         lost.map(|Gap { first, last }| (&LOST, format!("records #{first} to #{last} are lost").into())),
     );
-    let evicted = target.rows().filter(|row| target.record(row).is_none()).count();
-    if evicted > 0 {
-        found.push((&LOST, format!("{evicted} messages are no longer in memory").into()));
+    // What is lost are the oldest records.
+    if target.rows().next().is_some_and(|row| target.record(row).is_none()) {
+        found.push((&LOST, "the first messages are no longer in memory".into()));
     }
     Check::of(ID, found, format!("{} frames", target.rows().count()))
 }

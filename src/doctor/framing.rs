@@ -8,7 +8,7 @@ use super::causes::{
     STRAY_LINE,
 };
 use super::check::{Check, Evidence};
-use super::target::is_cut;
+use super::target::{READ_FRAMES, is_cut};
 use crate::log::record::FrameKind;
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::json::{self, SyntaxErrorKind};
@@ -124,6 +124,11 @@ fn unterminated<'a>(target: &Target<'a>, session: &SessionOverview) -> Vec<(&'st
         (!raw.ends_with(b"\n")).then(|| target.evidence(row, "the line has no newline at its end"))
     };
     // Frames that interceptors touched were composed here.
-    let rows = target.said_in(session).filter(is_message).filter(|row| !row.edited && !row.stream);
+    let rows = target
+        .said_in(session)
+        .rev()
+        .take(READ_FRAMES)
+        .filter(is_message)
+        .filter(|row| !row.edited && !row.stream);
     rows.filter_map(unended).map(|evidence| (&FRAMING_NEWLINE, evidence)).collect()
 }

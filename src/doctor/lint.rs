@@ -24,8 +24,9 @@ const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "criti
 pub(super) fn lints(target: &Target<'_>) -> Found {
     let mut found = Found::new();
     let mut progress: HashMap<OpId, f64> = HashMap::new();
-    for row in target.rows().filter(|row| row.origin() == Origin::Wire && row.kind != FrameKind::Stderr) {
-        found.extend(place(target, row));
+    let own = |row: &&Row| row.origin() == Origin::Wire && row.kind != FrameKind::Stderr;
+    found.extend(target.rows().filter(own).filter_map(|row| place(target, row)));
+    for row in target.read_rows().filter(own) {
         let Some(message) = target.message(row) else { continue };
         for element in message.elements() {
             found.extend(form(target, row, element));

@@ -13,7 +13,7 @@ use crate::log::record::Seq;
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::listing::listed;
 use crate::mcp::tree::exact_value;
-use crate::mcp::{Direction, Kind, Message, compose};
+use crate::mcp::{Kind, Message, compose};
 
 /// Number of pages after which our client asks for no more.
 const MAX_PAGES: usize = 1000;
@@ -145,13 +145,8 @@ fn refused(
 
 /// Returns the requests of a list that were never answered.
 fn silent(target: &Target<'_>, session: &SessionOverview, method: &str) -> Found {
-    let asked = target.asked().filter(|(op, row)| {
-        op.session == session.id
-            && row.direction == Direction::ToServer
-            && target.world.text(row.method) == Some(method)
-            && target.answer(op).is_none()
-            && !target.may_be_too_long(row)
-    });
+    let asked = target.asked_in(session, method);
+    let asked = asked.filter(|(op, row)| target.answer(op).is_none() && !target.may_be_too_long(row));
     let mut found: Found = asked.map(|(_, row)| (&LIST_SILENT, target.evidence(row, "no answer"))).collect();
     if !found.is_empty() && !target.is_http(session.id) {
         found.extend(telling(target, session).lines.into_iter().map(|line| (&LIST_SILENT, line)));

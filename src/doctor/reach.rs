@@ -1,5 +1,7 @@
 //! Checks of HTTP: whether there is an MCP endpoint at the URL, and whether it lets us in.
 
+use std::collections::{HashMap, HashSet};
+
 use http::StatusCode;
 
 use super::Target;
@@ -12,7 +14,7 @@ use super::causes::{
 use super::check::{Check, Evidence, line};
 use super::target::is_servers;
 use crate::log::http::{BROKEN_BODY, Http};
-use crate::log::record::{FrameKind, LaneId, Origin, Role, SessionId};
+use crate::log::record::{FrameKind, LaneId, Origin, Role, Seq, SessionId};
 use crate::log::world::Row;
 use crate::mcp::{Direction, Id, Kind, Message, Unreached, json};
 
@@ -34,7 +36,8 @@ pub(super) fn reach(target: &Target<'_>) -> Check {
     const ID: &str = "reach";
     let responses = responses(target);
     let unanswered = unanswered(target, &responses);
-    if responses.is_empty() && unanswered.is_empty() {
+    let count = target.rows().filter(|row| row.status().is_some() && is_servers(row)).count();
+    if count + responses.len() + unanswered.len() == 0 {
         return Check::inapplicable(ID, "the server is not reached over HTTP");
     }
     let is_greeted = target.is_greeted();
@@ -52,18 +55,18 @@ pub(super) fn reach(target: &Target<'_>) -> Check {
         found.extend(elsewhere(target, &responses));
         found.extend(unanswered);
     }
-    Check::of(ID, found, format!("{} responses", responses.len()))
+    Check::of(ID, found, format!("{count} responses"))
 }
 
 /// Checks whether the server accepts the credentials of its client.
 pub(super) fn authorization(target: &Target<'_>) -> Check {
     const ID: &str = "authorization";
     let responses = responses(target);
-    if !responses.iter().any(|response| is_servers(response.row)) {
+    let mut statuses = target.rows().filter(|row| is_servers(row)).filter_map(Row::status).peekable();
+    if statuses.peek().is_none() {
         return Check::inapplicable(ID, "no HTTP response was recorded");
     }
-    let is_let_in =
-        responses.iter().any(|response| is_servers(response.row) && response.row.status() == Some(200));
+    let is_let_in = statuses.any(|status| status == 200);
     let refused: Vec<_> = responses
         .iter()
         .filter_map(|response| Some((response.cause(false).filter(|cause| cause.check == ID)?, response)))
@@ -78,12 +81,18 @@ pub(super) fn authorization(target: &Target<'_>) -> Check {
     }
 }
 
-/// Returns the first frame of each response.
+/// Returns the first frame of each response that is no plain answer.
 fn responses<'a>(target: &Target<'a>) -> Vec<Response<'a>> {
-    let mut seen: Vec<(SessionId, LaneId)> = Vec::new();
+    let mut requests: HashMap<(SessionId, LaneId), &'a Row> = HashMap::new();
+    for row in target.rows().filter(|row| row.direction == Direction::ToServer) {
+        requests.entry((row.session, row.lane)).or_insert(row);
+    }
+    let mut seen: HashSet<(SessionId, LaneId)> = HashSet::new();
     let mut responses = Vec::new();
     for row in target.rows().filter(|row| row.direction == Direction::ToClient && row.status().is_some()) {
-        if !matches!(row.origin(), Origin::Wire | Origin::Answered(_)) {
+        // Messages with 200 are answers, and most of a recording.
+        let is_answer = row.status() == Some(200) && row.kind != FrameKind::Http && !row.is_error;
+        if is_answer || !matches!(row.origin(), Origin::Wire | Origin::Answered(_)) {
             continue;
         }
         let Some(record) = target.record(row) else { continue };
@@ -93,11 +102,10 @@ fn responses<'a>(target: &Target<'a>) -> Vec<Response<'a>> {
         };
         let place = (row.session, http.exchange);
         let is_broken = frame.message.raw() == BROKEN_BODY;
-        if seen.contains(&place) && !is_broken {
+        if !seen.insert(place) && !is_broken {
             continue;
         }
-        seen.push(place);
-        let asked = request(target, place);
+        let asked = requests.get(&place).and_then(|row| Some((*row, target.message(row)?)));
         let sent = asked.as_ref().and_then(|(row, _)| target.record(row));
         let sent = sent.as_ref().and_then(|record| record.frame()?.http.as_deref());
         let in_session = sent.is_some_and(|http| http.header("mcp-session-id").is_some());
@@ -108,23 +116,16 @@ fn responses<'a>(target: &Target<'a>) -> Vec<Response<'a>> {
     responses
 }
 
-/// Returns the request of an exchange.
-fn request<'a>(target: &Target<'a>, (session, exchange): (SessionId, LaneId)) -> Option<(&'a Row, Message)> {
-    let mut rows = target.rows().filter(|row| row.session == session && row.direction == Direction::ToServer);
-    let row = rows.find(|row| row.lane == exchange)?;
-    Some((row, target.message(row)?))
-}
-
 /// Returns the requests that got no response at all, or only the head of a stream.
 fn unanswered(target: &Target<'_>, responses: &[Response<'_>]) -> Vec<(&'static Cause, Evidence)> {
+    let by_request: HashMap<Seq, &Response<'_>> =
+        responses.iter().filter_map(|response| Some((response.asked.as_ref()?.0.seq, response))).collect();
     let mut found = Vec::new();
     for (operation, row) in target.asked().filter(|(_, row)| target.is_http(row.session)) {
         if target.world.frames(operation).any(|row| row.role == Role::Response) {
             continue;
         }
-        let response = responses
-            .iter()
-            .find(|response| response.asked.as_ref().is_some_and(|(asked, _)| asked.seq == row.seq));
+        let response = by_request.get(&row.seq);
         match response {
             None => found.push((&HTTP_SILENT, target.evidence(row, "no answer"))),
             Some(response) if response.row.status() == Some(200) && response.http.stream => {

@@ -1,26 +1,46 @@
 //! The traffic that is examined.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Evidence, line};
 use crate::clock::Stamp;
 use crate::log::Log;
-use crate::log::record::{FrameKind, Origin, Record, Role, SessionId};
+use crate::log::record::{FrameKind, Origin, Record, Role, Seq, SessionId};
 use crate::log::world::{OperationSummary, Row, SessionOverview, World};
 use crate::mcp::{Direction, Era, Kind, Message, Opaque, Revision};
 
 /// Traffic to examine: one session of a log, or all of them.
 pub struct Target<'a> {
     /// State folded from the log.
-    pub world: &'a World,
+    pub(super) world: &'a World,
     /// Log with the records.
-    pub log: &'a Log,
-    /// Session to examine; all if `None`.
-    pub only: Option<SessionId>,
+    pub(super) log: &'a Log,
+    only: Option<SessionId>,
+    /// Indices of the rows of each session: a gateway has thousands of sessions.
+    rows_by_session: HashMap<SessionId, Vec<usize>>,
+    /// Places of messages over the inspect limit.
+    cut: Vec<(SessionId, Seq)>,
 }
 
+/// Maximum number of frames whose text is examined, the newest: texts may have to be read from a tape.
+pub(super) const READ_FRAMES: usize = 5_000;
+
 impl<'a> Target<'a> {
+    /// Creates a target from the state of a log, with one session or all.
+    pub fn new(world: &'a World, log: &'a Log, only: Option<SessionId>) -> Self {
+        let is_own = |session| only.is_none_or(|only| only == session);
+        let mut target = Self { world, log, only, rows_by_session: HashMap::new(), cut: Vec::new() };
+        for (at, row) in world.rows.iter().enumerate().filter(|(_, row)| is_own(row.session)) {
+            target.rows_by_session.entry(row.session).or_default().push(at);
+        }
+        let odd = target.rows().filter(|row| matches!(row.kind, FrameKind::Invalid | FrameKind::Http));
+        let cut = odd.filter(|row| target.message(row).is_some_and(|message| is_cut(&message)));
+        target.cut = cut.map(|row| (row.session, row.seq)).collect();
+        target
+    }
+
     /// Returns the sessions to examine, without those that only found out the era.
     pub(super) fn sessions(&self) -> impl Iterator<Item = &'a SessionOverview> {
         self.all().filter(|session| !self.is_probe(session))
@@ -54,15 +74,30 @@ impl<'a> Target<'a> {
         self.world.rows.iter().filter(move |row| only.is_none_or(|only| only == row.session))
     }
 
+    /// Returns the newest frames, whose texts are examined.
+    pub(super) fn read_rows(&self) -> impl Iterator<Item = &'a Row> {
+        let rows = &self.world.rows;
+        let only = self.only;
+        let newest = &rows[rows.len().saturating_sub(READ_FRAMES)..];
+        newest.iter().filter(move |row| only.is_none_or(|only| only == row.session))
+    }
+
     /// Returns the frames of a session.
-    pub(super) fn rows_of(&self, session: &SessionOverview) -> impl Iterator<Item = &'a Row> {
-        let id = session.id;
-        self.world.rows.iter().filter(move |row| row.session == id)
+    pub(super) fn rows_of(
+        &self,
+        session: &SessionOverview,
+    ) -> impl DoubleEndedIterator<Item = &'a Row> + use<'a, '_> {
+        let rows = &self.world.rows;
+        let own = self.rows_by_session.get(&session.id).map_or(&[][..], Vec::as_slice);
+        own.iter().filter_map(move |at| rows.get(*at))
     }
 
     /// Returns the frames that the server of a session sent itself: neither frames that shadowcat made, nor lines of
     /// stderr.
-    pub(super) fn said_in(&self, session: &SessionOverview) -> impl Iterator<Item = &'a Row> {
+    pub(super) fn said_in(
+        &self,
+        session: &SessionOverview,
+    ) -> impl DoubleEndedIterator<Item = &'a Row> + use<'a, '_> {
         self.rows_of(session).filter(|row| is_servers(row))
     }
 
@@ -72,14 +107,25 @@ impl<'a> Target<'a> {
         session: &SessionOverview,
         method: &'s str,
     ) -> impl Iterator<Item = &'a Row> + use<'a, 's> {
-        let (id, world) = (session.id, self.world);
-        let is_answer = move |row: &&'a Row| {
-            row.session == id
-                && is_servers(row)
-                && row.kind == FrameKind::Response
+        let world = self.world;
+        let is_answer =
+            move |row: &&'a Row| row.kind == FrameKind::Response && world.text(row.method) == Some(method);
+        self.said_in(session).filter(is_answer)
+    }
+
+    /// Returns the operations that the client of a session began with a method, with their first frames.
+    pub(super) fn asked_in<'s>(
+        &'s self,
+        session: &SessionOverview,
+        method: &'s str,
+    ) -> impl Iterator<Item = (&'a OperationSummary, &'a Row)> + use<'a, 's> {
+        let world = self.world;
+        let is_asked = move |row: &&'a Row| {
+            row.direction == Direction::ToServer
+                && row.role == Role::Request
                 && world.text(row.method) == Some(method)
         };
-        self.world.rows.iter().filter(is_answer)
+        self.rows_of(session).filter(is_asked).filter_map(move |row| Some((world.operation(row.op()?)?, row)))
     }
 
     /// Returns the operations that clients began, with their first frames.
@@ -124,14 +170,14 @@ impl<'a> Target<'a> {
             })
     }
 
+    /// Returns the frames over the inspect limit.
+    pub(super) fn cut_rows(&self) -> impl Iterator<Item = &'a Row> {
+        self.cut.iter().filter_map(|(_, seq)| self.world.row(*seq))
+    }
+
     /// Returns `true` if a message over the inspect limit came after a request, which may be its answer.
     pub(super) fn may_be_too_long(&self, asked: &Row) -> bool {
-        self.world.rows.iter().any(|row| {
-            row.session == asked.session
-                && row.seq > asked.seq
-                && row.kind == FrameKind::Invalid
-                && self.message(row).is_some_and(|message| is_cut(&message))
-        })
+        self.cut.iter().any(|(session, seq)| *session == asked.session && *seq > asked.seq)
     }
 
     /// Returns the name of a frame's session.

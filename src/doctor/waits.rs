@@ -17,6 +17,9 @@ const JUST: Duration = Duration::from_secs(2);
 /// Time that a client has waited for an answer if it hung up without one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Number of requests, the newest, whose ids are compared with the id of an answer that nobody asked for.
+const NEAR: usize = 256;
+
 type Found = Vec<(&'static Cause, Evidence)>;
 
 /// Checks that requests are answered, in time. Unanswered lists, calls of tools and handshakes are the matter of
@@ -146,8 +149,11 @@ fn near(target: &Target<'_>, row: &Row, id: &Id) -> Option<String> {
     if id.token() == "null" {
         return Some("an answer with id null".to_owned());
     }
-    let open = target.asked().filter(|(op, asked)| {
-        op.session == row.session && asked.seq < row.seq && op.ended_by().is_none_or(|ended| ended >= row.seq)
+    let before = target.world.operations.iter().rev().filter(|op| op.session == row.session).take(NEAR);
+    let open = before.filter(|op| op.direction == Direction::ToServer).filter_map(|op| {
+        let asked = target.world.first(op)?;
+        let was_open = asked.seq < row.seq && op.ended_by().is_none_or(|ended| ended >= row.seq);
+        was_open.then_some((op, asked))
     });
     open.filter_map(|(_, asked)| target.message(asked)?.id().and_then(|asked| id.resembles(asked))).next()
 }

@@ -31,7 +31,7 @@ impl Doctor {
         });
         if !fresh {
             self.seen = Some((world.last, only, now));
-            self.results = examine(&Target { world, log, only });
+            self.results = examine(&Target::new(world, log, only));
         }
     }
 

@@ -109,7 +109,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         local::started(&arguments).await?
     };
     let Examination { title, log, world, outside, is_interrupted } = examined;
-    let report = doctor::examine_with(&Target { world: &world, log: &log, only: None }, outside);
+    let report = doctor::examine_with(&Target::new(&world, &log, None), outside);
     let text = render(&title, &report, arguments.output, |words| excerpt::report(words, &log, &world, None));
     output::print(&text).map_err(Failure::usage)?;
     // A server was reached if its process was started, or it responded over HTTP with whatever status.

@@ -2,6 +2,7 @@
 
 use std::io::{self, PipeReader};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,7 +15,11 @@ use crate::transport::stdio::Blocking;
 use crate::transport::{QueuedWrite, Sink};
 
 /// Standard input of a process. A write blocks while the process does not read.
-pub struct ProcessInput(Mutex<Option<Box<dyn Sink<Receipt>>>>);
+pub struct ProcessInput {
+    sink: Mutex<Option<Box<dyn Sink<Receipt>>>>,
+    /// Set once the input is to be closed, by whoever has the sink then.
+    is_closing: AtomicBool,
+}
 
 /// Output stream of a process, the reading of which can be interrupted.
 pub struct ProcessOutput {
@@ -38,12 +43,12 @@ pub struct SavedHandshake {
 impl ProcessInput {
     /// Creates the open input of a process.
     pub fn new(stdin: Blocking) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(Box::new(stdin)))))
+        Arc::new(Self { sink: Mutex::new(Some(Box::new(stdin))), is_closing: AtomicBool::new(false) })
     }
 
     /// Creates a closed input.
     pub fn none() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(None)))
+        Arc::new(Self { sink: Mutex::new(None), is_closing: AtomicBool::new(true) })
     }
 
     /// Writes lines to the process, and blocks while it does not read.
@@ -51,13 +56,22 @@ impl ProcessInput {
     /// # Errors
     /// Fails if the input is closed, or the process has closed its end.
     pub fn write_batch(&self, writes: &[QueuedWrite<Receipt>]) -> io::Result<()> {
-        self.0.lock().as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_batch(writes)
+        let written = match self.sink.lock().as_mut() {
+            Some(sink) => sink.write_batch(writes),
+            None => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        // It may have been closed in the meantime.
+        if self.is_closing.load(Ordering::SeqCst) {
+            self.close();
+        }
+        written
     }
 
-    /// Closes the input, unless a write is under way: the input is then closed when the process ends.
+    /// Closes the input, after the write that is under way. Does not wait for it, since the process may not read.
     pub fn close(&self) {
-        if let Some(mut open) = self.0.try_lock() {
-            *open = None;
+        self.is_closing.store(true, Ordering::SeqCst);
+        if let Some(mut sink) = self.sink.try_lock() {
+            *sink = None;
         }
     }
 }
