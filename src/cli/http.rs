@@ -150,16 +150,17 @@ impl UpstreamArguments {
         };
         let web = oauth::Web::new(self.ca.as_deref(), self.insecure)?;
         let speaker = Arc::downgrade(host);
-        let tell: oauth::ShowText =
-            Box::new(move |text, at_terminal| match (at_terminal, speaker.upgrade()) {
-                (false, Some(host)) => {
-                    // The screen has the terminal, so the text becomes a note. Only its first line does:
-                    // addresses stay off the tape.
-                    let line = text.lines().next().unwrap_or_default();
-                    host.note(SessionId(0), Level::Warning, line);
-                }
-                _ => output::say(text),
-            });
+        let has_terminal = options.terminal;
+        let tell: oauth::ShowText = Box::new(move |text, may_print| {
+            if may_print {
+                output::say(text);
+            }
+            // Where nobody reads stderr, or a screen has the terminal, the text becomes a note. Only its first line
+            // does: addresses stay off the tape.
+            if let Some(host) = speaker.upgrade().filter(|_| !(may_print && has_terminal)) {
+                host.note(SessionId(0), Level::Warning, text.lines().next().unwrap_or_default());
+            }
+        });
         let clock = host.log().clock().clone();
         let tokens = TokenManager::new(web, url, options, clock, tell)?;
         if !tokens.look_ahead().await? {

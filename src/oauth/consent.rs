@@ -100,7 +100,10 @@ impl RedirectListener {
                  here where it sends you:\n  {}",
                 question.url
             )),
-            (true, false) => tell(&format!("authorize at {issuer}: a browser was opened")),
+            (true, false) => tell(&format!(
+                "authorize at {issuer}: a browser was opened; if none appears, the address is in {}",
+                question.note.display()
+            )),
             (false, false) => tell(&format!(
                 "authorize at {issuer}: open the address in {} with a browser of this machine",
                 question.note.display()

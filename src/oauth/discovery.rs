@@ -38,6 +38,9 @@ pub struct Discovery {
 pub struct AuthorizationServer {
     /// Issuer identifier: a URL.
     pub issuer: String,
+    /// The name by which the MCP server, or the user, called this issuer, if it differs by a slash at the end.
+    #[serde(skip)]
+    pub called: Option<String>,
     /// URL of the page that asks the person for authorization.
     pub authorization_endpoint: String,
     /// URL at which codes and refresh tokens are exchanged for tokens.
@@ -109,6 +112,7 @@ pub async fn discover(web: &Web, url: &Url, challenge: &Challenge) -> Result<Dis
     let server = match authorization_server(web, &issuer, url).await? {
         Some(server) => server,
         None => AuthorizationServer {
+            called: None,
             authorization_endpoint: format!("{issuer}/authorize"),
             token_endpoint: format!("{issuer}/token"),
             registration_endpoint: Some(format!("{issuer}/register")),
@@ -164,7 +168,7 @@ async fn authorization_server(
 ) -> Result<Option<AuthorizationServer>, LoginError> {
     let url = allowed_by(issuer, by)?;
     for place in issuer_places(&url) {
-        let Some(server) = document::<AuthorizationServer>(web, &place).await? else { continue };
+        let Some(mut server) = document::<AuthorizationServer>(web, &place).await? else { continue };
         // Metadata of another issuer must not be used: a third party may have put it there (RFC
         // 8414, 3.3).
         if !same_issuer(&server.issuer, issuer) {
@@ -174,6 +178,7 @@ async fn authorization_server(
                 why: format!("it names the issuer {}, expected {issuer}", server.issuer),
             });
         }
+        server.called = Some(issuer.to_owned()).filter(|called| *called != server.issuer);
         for endpoint in [&server.authorization_endpoint, &server.token_endpoint] {
             allowed_by(endpoint, by)?;
         }

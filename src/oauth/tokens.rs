@@ -43,7 +43,7 @@ pub struct LoginOptions {
     pub directory: PathBuf,
 }
 
-/// Callback that shows a text to the person. The flag is `true` if the terminal may be used;
+/// Callback that shows a text to the person. The flag is `true` if it may be printed, since no screen has the terminal;
 /// otherwise only the first line is suitable for a record.
 pub type ShowText = Box<dyn Fn(&str, bool) + Send + Sync>;
 
@@ -58,6 +58,8 @@ pub struct TokenManager {
     tell: ShowText,
     /// `true` if a person is at a terminal that may be read.
     terminal: AtomicBool,
+    /// `true` once a screen has the terminal, so that nothing may be printed.
+    has_left: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -78,6 +80,8 @@ struct Current {
     found: Discovery,
     /// Time at which the person authorized it; `None` if it was loaded or renewed.
     asked: Option<Stamp>,
+    /// Set once it was renewed because the server refused it although it was new.
+    was_retried: bool,
 }
 
 /// Time after a failed attempt during which no other attempt is made.
@@ -114,6 +118,7 @@ impl TokenManager {
             clock,
             tell,
             terminal,
+            has_left: AtomicBool::new(false),
             state: Mutex::default(),
         }))
     }
@@ -122,6 +127,7 @@ impl TokenManager {
     /// program from now on.
     pub fn leave_terminal(&self) {
         self.terminal.store(false, Ordering::Release);
+        self.has_left.store(true, Ordering::Release);
     }
 
     /// Sends a `ping` to find out if the server requires a token, and obtains one in that case.
@@ -231,6 +237,12 @@ impl TokenManager {
         {
             return Err(LoginError::OtherIssuer(found.server.issuer, issuer.clone()));
         }
+        if let (None, Some(called)) = (&current, &found.server.called) {
+            let issuer = &found.server.issuer;
+            self.tell(&format!(
+                "the issuer {called} calls itself {issuer}: they differ by a trailing slash only, and are taken for one"
+            ));
+        }
         // The server refuses a token that was just authorized: another of the same kind would not
         // help.
         let is_fresh = |current: &Current| {
@@ -241,10 +253,19 @@ impl TokenManager {
         if let Some(current) = current.as_ref().filter(|current| is_fresh(current))
             && (!more || covers_scope(current.tokens.scope.as_deref(), challenge.scope.as_deref()))
         {
-            return Err(LoginError::Again);
+            // A server that was restarted in the meantime has forgotten the token, and knows the grant: try once.
+            let retries = !more && !current.was_retried && current.tokens.refresh.is_some();
+            if !retries || self.renew_current(current).await.is_err() {
+                return Err(LoginError::Again);
+            }
+            if let Some(renewed) = &mut self.state.lock().current {
+                (renewed.asked, renewed.was_retried) = (current.asked, true);
+            }
+            return Ok(());
         }
         let kept = self.store.tokens(&found.server.issuer, &found.resource);
-        let kept = kept.map(|tokens| Current { tokens, found: found.clone(), asked: None });
+        let kept =
+            kept.map(|tokens| Current { tokens, found: found.clone(), asked: None, was_retried: false });
         if let Some(kept) = kept.filter(|_| !more) {
             if refused.as_deref() != Some(kept.tokens.access.as_str()) && !self.ends_soon(&kept.tokens) {
                 self.state.lock().current = Some(kept);
@@ -290,7 +311,8 @@ impl TokenManager {
         let kept = self.store.tokens(&found.server.issuer, &found.resource);
         let newest = kept.unwrap_or_else(|| tokens.clone());
         if newest.access != tokens.access && !self.ends_soon(&newest) {
-            self.state.lock().current = Some(Current { tokens: newest, found: found.clone(), asked: None });
+            self.state.lock().current =
+                Some(Current { tokens: newest, found: found.clone(), asked: None, was_retried: false });
             return Ok(());
         }
         let Some(refresh) = newest.refresh.clone() else {
@@ -383,11 +405,11 @@ impl TokenManager {
         if let Err(error) = self.store.keep(&found.server.issuer, &found.resource, &tokens) {
             self.tell(&format!("{error}; the next start requires another login"));
         }
-        self.state.lock().current = Some(Current { tokens, found: found.clone(), asked });
+        self.state.lock().current = Some(Current { tokens, found: found.clone(), asked, was_retried: false });
     }
 
     fn tell(&self, text: &str) {
-        (self.tell)(text, self.terminal.load(Ordering::Acquire));
+        (self.tell)(text, !self.has_left.load(Ordering::Acquire));
     }
 }
 

@@ -21,6 +21,7 @@ mod http_upstream;
 mod http_verdicts;
 mod interception;
 mod leftover_files;
+mod login_faults;
 mod mcp_agent;
 mod odd_json;
 mod parser_properties;

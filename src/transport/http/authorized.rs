@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,8 +18,9 @@ pub struct Authorized {
     tokens: Arc<TokenManager>,
 }
 
-/// Maximum length of a body that is kept, so that it can be sent again with a renewed token.
-const MAX_RESENT_BYTES: u64 = 1 << 20;
+/// Maximum length of a body that is kept, so that it can be sent again with a renewed token: bodies up to the
+/// default inspect limit are in memory anyway.
+const MAX_RESENT_BYTES: u64 = 16 << 20;
 
 impl Authorized {
     /// Adds the tokens of `tokens` to the requests that are sent to `inner`.
@@ -43,7 +43,7 @@ impl Authorized {
         }
         let broken =
             |error: super::BodyError| Unanswered::bad_gateway(format!("the request was cut off: {error}"));
-        let body = gather(body).await.map_err(broken)?;
+        let body = body.collect().await.map_err(broken)?.to_bytes();
         let (mut renewed, mut stepped_up) = (false, false);
         loop {
             let token = self.sign(&mut parts, &path);
@@ -102,16 +102,6 @@ fn asks(response: &Response<HttpBody>) -> Option<(Want, Challenge)> {
             .map(|challenge| (Want::More, challenge)),
         _ => None,
     }
-}
-
-async fn gather(mut body: HttpBody) -> Result<Bytes, super::BodyError> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            whole.extend_from_slice(&data);
-        }
-    }
-    Ok(whole.into())
 }
 
 impl Connect for Authorized {
