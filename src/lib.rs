@@ -42,6 +42,7 @@
 
 pub mod clock;
 pub mod mcp;
+pub mod places;
 
 pub mod log;
 pub mod oauth;

@@ -53,12 +53,7 @@ pub fn choose(path: &Path) {
 /// Returns the directory of the user's configuration: `$XDG_CONFIG_HOME/shadowcat`, or
 /// `~/.config/shadowcat`. `None` if the user has no home directory.
 pub fn directory() -> Option<PathBuf> {
-    let configured = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-        Some(user.dir.join(".config"))
-    };
-    configured.or_else(home).map(|config| config.join("shadowcat"))
+    crate::places::config()
 }
 
 /// Reads the configuration file. A missing file gives the defaults, unless the command line names it.

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::http::{HttpUpstream, ProxyOptions, ProxyService};
 use crate::log::record::{Level, SessionId};
 use crate::oauth::{self, LoginError, TokenManager};
-use crate::tape::library;
+use crate::places;
 use crate::transport::http::{Authorized, Cleaner, Connect, Guard, Listener, Upstream, UpstreamOptions};
 
 /// Options for the connection to an HTTP server.
@@ -136,7 +136,7 @@ impl UpstreamArguments {
 
     async fn log_in(&self, url: &str, host: &Arc<Host>) -> Result<Arc<TokenManager>, LoginError> {
         let LoginArguments { client_id, issuer, scope, no_browser, .. } = &self.login;
-        let directory = library::data().ok_or(LoginError::NoPlace)?;
+        let directory = places::data().into_iter().next().ok_or(LoginError::NoPlace)?;
         let options = oauth::LoginOptions {
             client_id: client_id.clone(),
             client_secret: std::env::var("SHADOWCAT_CLIENT_SECRET").ok().filter(|secret| !secret.is_empty()),

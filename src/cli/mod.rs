@@ -126,7 +126,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, command } = cli;
     if let Some(directory) = &global.data_dir {
-        crate::tape::library::choose(directory);
+        crate::places::choose(directory);
     }
     if let Some(path) = &global.config {
         config::choose(path);

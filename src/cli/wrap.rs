@@ -12,7 +12,7 @@ use crate::clients::{
     self, CLIENTS, ConfigChange, ConfigFile, ConfigScope, Document, DocumentError, Homes, KnownClient,
     ServerEntry, StoreError, Transport, WrapError, Wrapper, Wrapping,
 };
-use crate::tape::library;
+use crate::places;
 
 /// Arguments of `wrap` and `unwrap`.
 #[derive(Debug, Args)]
@@ -56,8 +56,10 @@ pub fn run(arguments: &Arguments, direction: Wrapping) -> Result<ExitCode, Failu
     if arguments.status || (arguments.server.is_none() && !arguments.all) {
         return status(&documents, &broken, arguments.output);
     }
-    let data = library::data()
-        .ok_or_else(|| Failure::usage("this user has no home directory").hint("set SHADOWCAT_DATA_DIR"))?;
+    let data = places::data();
+    if data.is_empty() {
+        return Err(Failure::usage("this user has no home directory").hint("set SHADOWCAT_DATA_DIR"));
+    }
     let wanted = |entry: &ServerEntry| arguments.server.as_ref().is_none_or(|server| *server == entry.server);
     let found = documents.iter().any(|(_, document)| document.entries.iter().any(wanted));
     if let (Some(server), false) = (&arguments.server, found) {
@@ -114,7 +116,7 @@ fn carry_out(
     changes: &[ConfigChange],
     arguments: &Arguments,
     direction: Wrapping,
-    data: &std::path::Path,
+    data: &[std::path::PathBuf],
 ) -> Result<ExitCode, Failure> {
     for change in changes {
         output::print(&diff(change)).map_err(Failure::usage)?;

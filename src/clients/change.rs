@@ -1,6 +1,6 @@
 //! Changes of a configuration file: planned, shown, and written.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use similar::{ChangeTag, TextDiff};
 
@@ -89,7 +89,7 @@ pub fn plan(
     entries: &[ServerEntry],
     direction: Wrapping,
     wrapper: &Wrapper,
-    data: &Path,
+    data: &[PathBuf],
 ) -> Plan {
     let store = Originals::of(data, &place.path);
     let before = document.text.clone();
@@ -127,7 +127,7 @@ impl ConfigChange {
     /// # Errors
     /// Fails if the file is read-only, was changed meanwhile, or cannot be written, or if the store
     /// cannot be written. If the error is of the file, its text is unchanged.
-    pub fn write(&self, data: &Path) -> Result<(), StoreError> {
+    pub fn write(&self, data: &[PathBuf]) -> Result<(), StoreError> {
         let mut store = Originals::of(data, &self.place.path);
         for ChangedEntry { entry, remembered } in &self.entries {
             if let Some((before, after)) = remembered {

@@ -1,5 +1,6 @@
 //! Known clients: the places of their files, and the members that hold their servers.
 
+use crate::places;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -171,10 +172,7 @@ impl Homes {
     pub fn own() -> Result<Self, Homeless> {
         // Tests have a home directory of their own.
         let home = std::env::var_os("SHADOWCAT_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = home.or_else(|| {
-            let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-            Some(user.dir)
-        });
+        let home = home.or_else(places::home);
         Ok(Self::of(&home.ok_or(Homeless::User)?, &std::env::current_dir()?))
     }
 
@@ -183,8 +181,9 @@ impl Homes {
         let config = match cfg!(target_os = "macos") {
             true => home.join("Library/Application Support"),
             false => std::env::var_os("XDG_CONFIG_HOME")
-                .filter(|value| !value.is_empty())
-                .map_or_else(|| home.join(".config"), PathBuf::from),
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .unwrap_or_else(|| home.join(".config")),
         };
         Self { home: home.to_owned(), config, project: project.to_owned() }
     }

@@ -49,12 +49,15 @@ pub enum StoreError {
 }
 
 impl Originals {
-    /// Opens the store for `file` in the directory `data`. A missing or unreadable store is empty.
-    pub fn of(data: &Path, file: &Path) -> Self {
+    /// Opens the store for `file` in the first of the directories `data` that has one, or else in the first. A
+    /// missing or unreadable store is empty.
+    pub fn of(data: &[PathBuf], file: &Path) -> Self {
         let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let hash = Sha256::digest(file.as_os_str().as_encoded_bytes());
         let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let path = data.join("wrapped").join(format!("{name}.json"));
+        let paths = data.iter().map(|data| data.join("wrapped").join(format!("{name}.json")));
+        let path =
+            paths.clone().find(|path| path.exists()).or_else(|| paths.clone().next()).unwrap_or_default();
         let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         Self { path, ..known.unwrap_or(Self { file, ..Self::default() }) }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::document::Document;
 use super::entry::{CalledServer, LaunchedServer, ServerEntry, Transport};
 use super::known::ConfigFormat;
-use crate::tape::library;
+use crate::places;
 
 /// Command that stands in front of a server.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Wrapper {
     pub fn own() -> Result<Self, Unnamed> {
         let own = std::env::current_exe()?;
         let program = own.to_str().map(str::to_owned).ok_or(Unnamed::Unusual(own))?;
-        let data = library::chosen().map(|directory| {
+        let data = places::chosen().map(|directory| {
             let whole = std::path::absolute(&directory).unwrap_or(directory);
             whole.display().to_string()
         });

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::unistd::getuid;
 
-use crate::tape::library;
+use crate::places;
 use crate::tape::writer::create_private_directory;
 
 /// File name suffix of sockets.
@@ -69,43 +69,12 @@ pub enum SocketError {
 /// # Errors
 /// If this user has no home directory.
 pub fn directory() -> Result<PathBuf, SocketError> {
-    if let Some(data) = library::chosen() {
-        return Ok(data.join("run"));
-    }
-    let runtime = PathBuf::from(format!("/run/user/{}", getuid()));
-    if fs::metadata(&runtime).is_ok_and(|metadata| metadata.uid() == getuid().as_raw()) {
-        return Ok(runtime.join("shadowcat"));
-    }
-    Ok(home()?.join(".local/state/shadowcat/run"))
+    directories().into_iter().next().ok_or(SocketError::Homeless)
 }
 
-/// Returns every directory to search: the one of this process, and those that a complete
-/// environment would have led to.
+/// Returns every directory to search: the one of this process, and those that another environment leads to.
 pub fn directories() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = directory().into_iter().collect();
-    if library::chosen().is_none() {
-        places.extend(set("XDG_RUNTIME_DIR").map(|runtime| runtime.join("shadowcat")));
-        places.extend(set("XDG_STATE_HOME").map(|state| state.join("shadowcat/run")));
-        places.extend(home().ok().map(|home| home.join(".local/state/shadowcat/run")));
-    }
-    let mut seen = Vec::new();
-    places.retain(|place| {
-        !seen.contains(place) && {
-            seen.push(place.clone());
-            true
-        }
-    });
-    places
-}
-
-fn set(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// Returns the home directory according to the password database.
-fn home() -> Result<PathBuf, SocketError> {
-    let user = nix::unistd::User::from_uid(getuid()).ok().flatten();
-    user.map(|user| user.dir).ok_or(SocketError::Homeless)
+    places::run()
 }
 
 /// Creates `directory` if it does not exist, and makes sure that only this user can enter it.

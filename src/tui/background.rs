@@ -1,11 +1,13 @@
 //! Effects that are carried out in the background while the screen goes on.
 
+use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 use super::app::{AppEvent, Effect};
 use super::render;
 use crate::clients::{self, Document, Homes, Wrapper, Wrapping};
 use crate::engine::Engine;
+use crate::places;
 use crate::tape::library::{self, Catalog, Wanted};
 
 /// Carries out an effect in the background and sends its result to the screen. Returns effects that
@@ -32,8 +34,7 @@ pub fn run(effect: Effect, engine: &Engine, sender: &mpsc::Sender<AppEvent>) -> 
         }),
         Effect::Plan(place, entry) => background(sender, move || AppEvent::Planned(plan(&place, &entry))),
         Effect::Change(change) => background(sender, move || {
-            let data = library::data().ok_or_else(homeless);
-            AppEvent::Changed(data.and_then(|data| {
+            AppEvent::Changed(data().and_then(|data| {
                 change.write(&data).map_err(|error| error.to_string())?;
                 let client = change.place.client;
                 Ok(format!("saved; {}: {}", client.title, client.restart))
@@ -66,13 +67,16 @@ fn plan(place: &clients::ConfigFile, entry: &clients::ServerEntry) -> Result<cli
     let document = Document::read(place).map_err(|error| error.to_string())?;
     let direction = if entry.is_wrapped() { Wrapping::Out } else { Wrapping::In };
     let wrapper = Wrapper::own().map_err(|error| error.to_string())?;
-    let data = library::data().ok_or_else(homeless)?;
+    let data = data()?;
     let plan = clients::plan(place, document, std::slice::from_ref(entry), direction, &wrapper, &data);
     let refused = plan.refused.first().map(|(entry, why)| format!("{}: {why}", entry.server));
     plan.change
         .ok_or_else(|| refused.unwrap_or_else(|| "the server is no longer in the configuration".into()))
 }
 
-fn homeless() -> String {
-    "this user has no home directory; set SHADOWCAT_DATA_DIR".into()
+/// Returns the data directories of the user.
+fn data() -> Result<Vec<PathBuf>, String> {
+    let data = places::data();
+    let homeless = || "this user has no home directory; set SHADOWCAT_DATA_DIR".to_owned();
+    (!data.is_empty()).then_some(data).ok_or_else(homeless)
 }

@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules, each with the modules that it may use. `cli` may use all of them.
-pub const ROOMS: [(&str, &[&str]); 22] = [
+pub const ROOMS: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("mcp", &[]),
+    ("places", &[]),
     ("log", &["mcp", "clock"]),
-    ("tape", &["mcp", "clock", "log"]),
+    ("tape", &["mcp", "clock", "places", "log"]),
     ("oauth", &["clock"]),
     ("transport", &["mcp", "clock", "oauth"]),
     ("intercept", &["mcp", "clock", "log", "transport"]),
     ("engine", &["mcp", "log"]),
-    ("control", &["mcp", "clock", "log", "tape", "engine"]),
+    ("control", &["mcp", "clock", "places", "log", "tape", "engine"]),
     ("session", &["mcp", "clock", "log", "transport", "intercept"]),
     ("stdio", &["mcp", "clock", "log", "transport", "session"]),
     ("client", &["mcp", "log", "transport"]),
@@ -22,15 +23,16 @@ pub const ROOMS: [(&str, &[&str]); 22] = [
     ("serve", &["mcp", "clock", "log", "transport", "session", "stdio", "client", "host", "http"]),
     ("replay", &["mcp", "clock", "log", "tape", "transport"]),
     ("gateway", &["mcp", "clock", "log", "transport", "session", "host", "http", "serve"]),
-    ("clients", &["tape"]),
+    ("clients", &["places", "tape"]),
     ("demo", &["mcp", "clock", "transport"]),
     ("doctor", &["mcp", "clock", "log"]),
-    ("tui", &["mcp", "clock", "log", "tape", "clients", "engine", "doctor"]),
+    ("tui", &["mcp", "clock", "places", "log", "tape", "clients", "engine", "doctor"]),
     (
         "cli",
         &[
             "mcp",
             "clock",
+            "places",
             "log",
             "tape",
             "oauth",

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::entry::ListedTape;
-use super::{data, directories, is_recorded};
+use super::{directories, is_recorded};
+use crate::places;
 use crate::tape::{files, part};
 
 /// Version of the table; a database of another version is rebuilt.
@@ -101,7 +102,7 @@ impl Catalog {
         progress: &mut dyn FnMut(u64, u64),
         wants: &dyn Fn(&Path) -> bool,
     ) -> Result<Self, CatalogError> {
-        let data = data().ok_or(CatalogError::Homeless)?;
+        let data = places::data().into_iter().next().ok_or(CatalogError::Homeless)?;
         let mut on_disk = || -> Result<Self, CatalogError> {
             crate::tape::writer::create_private_directory(&data)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
@@ -132,7 +133,7 @@ impl Catalog {
     /// # Errors
     /// Returns the errors of [`Catalog::open`].
     pub fn rebuild(progress: &mut dyn FnMut(u64, u64)) -> Result<Self, CatalogError> {
-        Self::remove(&data().ok_or(CatalogError::Homeless)?);
+        Self::remove(&places::data().into_iter().next().ok_or(CatalogError::Homeless)?);
         Self::open(progress)
     }
 

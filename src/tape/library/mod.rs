@@ -3,9 +3,9 @@
 mod catalog;
 mod entry;
 
+use crate::places;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::files;
@@ -56,47 +56,14 @@ pub const KEEP_BYTES: u64 = 2 << 30;
 /// Time for which automatic recordings are kept.
 pub const KEEP_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Data directory named on the command line, the same for the whole program.
-static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
-
-/// Sets the data directory of the program. Only the first call has an effect.
-pub fn choose(directory: &Path) {
-    // `Err` means that it was set before: there is only one command line.
-    let _ = CHOSEN.set(directory.to_owned());
-}
-
-/// Returns the data directory that the command line or `SHADOWCAT_DATA_DIR` names, if any.
-pub fn chosen() -> Option<PathBuf> {
-    let named =
-        || std::env::var_os("SHADOWCAT_DATA_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
-    CHOSEN.get().cloned().or_else(named)
-}
-
-/// Returns the data directory; `None` if the user has no home directory. The home directory comes
-/// from the password database, since desktop clients trim the environment of the servers that they
-/// start; the command line and `SHADOWCAT_DATA_DIR` override it.
-pub fn data() -> Option<PathBuf> {
-    if let Some(chosen) = chosen() {
-        return Some(chosen);
-    }
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten()?;
-    Some(user.dir.join(".local/share/shadowcat"))
-}
-
 /// Returns the directory that tapes are written to; `None` if there is no data directory.
 pub fn directory() -> Option<PathBuf> {
-    Some(data()?.join("tapes"))
+    directories().into_iter().next()
 }
 
-/// Returns the directories that are searched for tapes: the one that they are written to, and the
-/// one below `XDG_DATA_HOME`.
+/// Returns the directories that are searched for tapes, the one that they are written to first.
 pub fn directories() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = directory().into_iter().collect();
-    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
-        places.push(PathBuf::from(data).join("shadowcat/tapes"));
-    }
-    places.dedup();
-    places
+    places::data().into_iter().map(|data| data.join("tapes")).collect()
 }
 
 /// Returns a file name for a new recording: the time `wall` (microseconds since the Unix epoch),
@@ -221,12 +188,17 @@ pub fn delete(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Deletes the oldest recordings in the directory that tapes are written to until the rest fit the
+/// Deletes the oldest recordings of each directory until the rest fit the
 /// bounds; `now` is in microseconds since the Unix epoch. A tape that is being recorded, or that
 /// somebody named, tagged or noted, is kept.
 pub fn sweep(now: u64, keep_bytes: u64, keep_for: Duration) {
-    let Some(directory) = directory() else { return };
-    let mut items = scan(&directory);
+    for directory in directories() {
+        sweep_directory(&directory, now, keep_bytes, keep_for);
+    }
+}
+
+fn sweep_directory(directory: &Path, now: u64, keep_bytes: u64, keep_for: Duration) {
+    let mut items = scan(directory);
     items.sort_by_key(|item| std::cmp::Reverse(item.modified));
     let mut kept = 0;
     for item in items {
