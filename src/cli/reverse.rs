@@ -188,6 +188,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let signalled = async {
         lifecycle::stopped(&mut signals).await;
         service.end_standing_streams();
+        adapter.iter().for_each(|adapter| adapter.end_openings());
         drop(stop);
         // A second signal means that the user does not want to wait.
         lifecycle::stopped(&mut signals).await;

@@ -5,6 +5,7 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::causes::{Cause, MOOT, UNREAD};
 use crate::log::record::{Seq, SessionId};
+use crate::mcp::layout;
 
 /// A question about a server, which a check answers.
 #[derive(Debug, PartialEq, Eq)]
@@ -229,12 +230,12 @@ impl Check {
 
     /// Creates a check whose expectation is met.
     pub fn passed(id: &str, summary: impl Into<String>) -> Self {
-        Self::new(id, CheckResult::Passed, summary.into())
+        Self::new(id, CheckResult::Passed, line(&summary.into()))
     }
 
     /// Creates a check that does not concern this server.
     pub fn inapplicable(id: &str, why: impl Into<String>) -> Self {
-        Self::new(id, CheckResult::NotApplicable, why.into())
+        Self::new(id, CheckResult::NotApplicable, line(&why.into()))
     }
 
     /// Creates a check of which nothing is known, since the check `because` failed.
@@ -269,7 +270,7 @@ impl Check {
     /// Sets advice that is more exact than that of the cause.
     #[must_use]
     pub fn with_advice(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.advice = Some(line(&advice.into()));
         self
     }
 
@@ -314,14 +315,21 @@ fn counted(evidence: Vec<Evidence>) -> Vec<Evidence> {
     lines
 }
 
-/// Cuts text to one line of a readable length.
+/// Cuts text to one line of a readable length, without the characters that a terminal or a file of another format
+/// takes for more than text.
 pub(super) fn line(text: &str) -> String {
     const MAX_CHARS: usize = 400;
     let line: String = text.lines().map(str::trim_end).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_CHARS) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
+    let is_odd = |c: char| layout::is_harmful(c) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let mut safe: String = line
+        .chars()
+        .take(MAX_CHARS)
+        .map(|c| if is_odd(c) { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if line.chars().nth(MAX_CHARS).is_some() {
+        safe.push('…');
     }
+    safe
 }
 
 impl Serialize for Check {

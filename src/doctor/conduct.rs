@@ -7,12 +7,14 @@ use super::Target;
 use super::causes::{ASK_UNANSWERED, Cause, LIST_LOOP, LOST, NO_INITIALIZE, OVER_LIMIT, SECRET, STALE_LIST};
 use super::check::{Check, Evidence};
 use super::lint::lints;
-use crate::log::record::{FrameKind, Gap, Role};
+use crate::log::record::{FrameKind, Gap, Role, Seq};
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::{Direction, secret};
 
 /// Number of lists in a row that are followed by an announcement that they changed, from which on it is a loop.
 const LOOP: usize = 3;
+/// Time within which an announcement is taken for the effect of a list.
+const ECHO: Duration = Duration::from_secs(1);
 /// Time that a client has for a changed list before the session ends.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Time that a client has for an answer to a server.
@@ -30,10 +32,19 @@ pub(super) fn list_changes(target: &Target<'_>) -> Check {
             let changes: Vec<&Row> = changes(target, session, list).collect();
             seen += changes.len();
             let answers: Vec<&Row> = target.answers(session, list).collect();
+            let calls: Vec<Seq> = target.asked_in(session, "tools/call").map(|(_, row)| row.seq).collect();
             let followed = answers.iter().enumerate().filter(|(at, answer)| {
                 let next = answers.get(at + 1).map_or(u64::MAX, |next| next.seq);
-                // The announcement may precede the answer that it stands beside.
-                changes.iter().any(|change| change.seq + 1 >= answer.seq && change.seq < next)
+                // The announcement may precede the answer that it stands beside. A call in between may have changed
+                // the list.
+                let follows = |change: &&Row| {
+                    change.seq + 1 >= answer.seq && change.seq < next && change.at.since(answer.at) < ECHO
+                };
+                changes.iter().copied().any(|change| follows(&change))
+                    && !calls.iter().any(|call| {
+                        *call < next
+                            && answers.get(at.wrapping_sub(1)).is_none_or(|before| *call > before.seq)
+                    })
             });
             let followed = followed.count();
             if followed >= LOOP {
@@ -131,14 +142,16 @@ pub(super) fn protocol(target: &Target<'_>) -> Check {
 pub(super) fn secrets(target: &Target<'_>) -> Check {
     const ID: &str = "secrets";
     let mut found = Found::new();
-    for row in target.read_rows() {
+    let mut newest: Vec<&Row> = target.read_rows().chain(target.read_stderr()).collect();
+    newest.sort_by_key(|row| row.seq);
+    for row in &newest {
         let Some(message) = target.message(row) else { continue };
         let text = String::from_utf8_lossy(message.raw());
         for (_, kind) in secret::find(&text) {
             found.push((&SECRET, format!("#{}: looks like {kind}", row.seq).into()));
         }
     }
-    Check::of(ID, found, "no secrets found")
+    Check::of(ID, found, format!("no secrets found in {} frames", newest.len()))
 }
 
 /// Checks that everything that was said is known.

@@ -89,15 +89,17 @@ impl Tool {
             if schema.is_null() {
                 continue;
             }
-            if let Err(error) = crate::mcp::schema::validator(schema) {
-                odd.push((&SCHEMA_INVALID, format!("{name}: {member}: {error}")));
+            if let Err(error) = crate::mcp::schema::check(schema) {
+                let cause = if error.is_unsupported { &UNREAD } else { &SCHEMA_INVALID };
+                odd.push((cause, format!("{name}: {member}: {error}")));
             }
             for keyword in ["anyOf", "oneOf", "allOf"] {
                 if schema.get(keyword).is_some() {
                     odd.push((&SCHEMA_ODD, format!("{name}: {keyword} at the root of {member}")));
                 }
             }
-            if schema.to_string().contains("\"$ref\":\"http") {
+            // A reference to the schema's own name is none to another document.
+            if schema.get("$id").is_none() && schema.to_string().contains("\"$ref\":\"http") {
                 odd.push((&SCHEMA_ODD, format!("{name}: a $ref of {member} is remote")));
             }
         }

@@ -1,12 +1,12 @@
 //! Checks of the handshake, and of the eras that both sides speak.
 
-use super::Target;
 use super::causes::{
     BAD_CAPABILITIES, Cause, DISCOVER_ONLY_OLD, ERAS_DIFFER, INITIALIZE_REFUSED, NO_ANSWER,
-    NO_COMMON_VERSION, NO_VERSION, UNKNOWN_VERSION,
+    NO_COMMON_VERSION, NO_TIME, NO_VERSION, UNKNOWN_VERSION,
 };
 use super::check::{Check, Evidence};
 use super::stderr::telling;
+use super::{Target, waits};
 use crate::log::record::Facts;
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::tree::{Node, exact_value};
@@ -20,6 +20,7 @@ pub(super) fn handshake(target: &Target<'_>) -> Check {
     let (mut fine, mut found, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
     for session in target.sessions() {
         if target.rows_of(session).all(|row| row.direction == Direction::ToClient) {
+            unasked.push(format!("{}: the client has said nothing", session.opened.name));
             continue;
         }
         let name = &session.opened.name;
@@ -31,7 +32,10 @@ pub(super) fn handshake(target: &Target<'_>) -> Check {
                 fine.push(format!("{said} speaks {}", version.unwrap_or("a revision that it does not name")));
             }
             None if asks(target, session, "initialize").is_some() || discovers_only(target, session) => {
-                found.extend(failure(target, session));
+                match under_way(target, session) {
+                    true => unasked.push(format!("{name}: the handshake is under way")),
+                    false => found.extend(failure(target, session)),
+                }
             }
             None => unasked.push(format!("{name}: the client has sent neither initialize nor a request")),
         }
@@ -102,6 +106,15 @@ fn odd_version(message: &Message) -> Option<(&'static Cause, String)> {
         }
         Some(_) => None,
     }
+}
+
+/// Returns `true` if a handshake may still succeed, or was given too little time.
+fn under_way(target: &Target<'_>, session: &SessionOverview) -> bool {
+    let asked =
+        ["initialize", "server/discover"].into_iter().flat_map(|method| target.asked_in(session, method));
+    let mut open = asked.filter(|(op, _)| target.answer(op).is_none()).peekable();
+    open.peek().is_some()
+        && open.all(|(op, row)| waits::unanswered(target, op, row).is_none_or(|cause| cause == &NO_TIME))
 }
 
 /// Returns why a session has no handshake.

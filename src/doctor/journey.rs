@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use super::causes::{
     CALL_REFUSED, CALL_SILENT, Cause, NO_TIME, OUTPUT_SCHEMA, RESULT_SHAPE, SLOW_CALL, UNANSWERED,
-    UNLISTED_TOOL,
+    UNLISTED_TOOL, UNREAD,
 };
-use super::check::{Check, CheckResult, Evidence};
+use super::check::{Check, CheckResult, Evidence, line};
 use super::contract::{Tool, Tools};
 use super::{Target, waits};
-use crate::log::record::FrameKind;
+use crate::log::record::{FrameKind, Role};
 use crate::log::world::{OperationSummary, Row};
 use crate::mcp::tree::{Node, exact_value};
-use crate::mcp::{Kind, Message, schema};
+use crate::mcp::{Kind, Message, json, schema};
 
 /// The journey of a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,6 +80,8 @@ impl JourneyStep {
 
 /// Time after which many clients stop waiting for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Code of the error for arguments that do not fit (JSON-RPC 2.0).
+const INVALID_PARAMS: &[u8] = b"-32602";
 /// Maximum number of calls of a tool that are judged, the newest.
 const JUDGED: usize = 200;
 
@@ -158,7 +160,7 @@ impl Journey {
             wrong.into_iter().min_by_key(|(step, cause, _)| (std::cmp::Reverse(cause.verdict), *step));
         let broken =
             broken.map(|(step, cause, evidence)| Link { step, verdict: cause.verdict, cause, evidence });
-        Self { server: server.to_owned(), tool: tool.to_owned(), calls, broken }
+        Self { server: line(server), tool: line(tool), calls, broken }
     }
 }
 
@@ -174,11 +176,13 @@ fn called(
             return refused(target, operation);
         }
         let cause = waits::unanswered(target, operation, row)?;
-        let cause = if cause == &UNANSWERED { &CALL_SILENT } else { &NO_TIME };
+        // A call that reports progress works.
+        let works = target.world.frames(operation).any(|row| row.role == Role::Progress);
+        let cause = if cause == &UNANSWERED && !works { &CALL_SILENT } else { &NO_TIME };
         return Some((JourneyStep::CalledInTime, cause, target.evidence(row, "no answer")));
     };
-    if target.took(answer).is_some_and(|took| took > CLIENT_TIMEOUT) {
-        let took = target.took(answer).unwrap_or_default();
+    let took = target.took(answer).unwrap_or_default();
+    if took > CLIENT_TIMEOUT && !waits::is_kept_alive(target, operation) {
         let text = format!("answered after {took:.0?}");
         return Some((JourneyStep::CalledInTime, &SLOW_CALL, target.evidence(answer, &text)));
     }
@@ -202,8 +206,16 @@ fn refused(target: &Target<'_>, operation: &OperationSummary) -> Option<Wrong> {
 
 /// Returns what is wrong with the answer to a call (2025-11-25, server/tools).
 fn odd_answer(message: &Message, tool: Option<&Tool>) -> Option<(&'static Cause, String)> {
-    let Kind::Response { result, .. } = message.kind() else { return None };
-    let result = message.slice(result.clone());
+    let result = match message.kind() {
+        Kind::Response { result, .. } => message.slice(result.clone()),
+        // Arguments that were made up may be refused.
+        Kind::Failure { .. } if message.outcome(&["code"]) == Some(INVALID_PARAMS) => return None,
+        Kind::Failure { error, .. } => {
+            let error = String::from_utf8_lossy(message.slice(error.clone())).into_owned();
+            return Some((&CALL_REFUSED, error));
+        }
+        _ => return None,
+    };
     let kind = Node::parse(result).map_or("no value that can be read", |node| node.kind());
     if !result.starts_with(b"{") {
         return Some((&RESULT_SHAPE, format!("result is {kind}")));
@@ -215,7 +227,16 @@ fn odd_answer(message: &Message, tool: Option<&Tool>) -> Option<(&'static Cause,
     }
     let structured = message.outcome(&["structuredContent"]);
     match message.outcome(&["content"]) {
-        Some(content) if content.starts_with(b"[") => {}
+        Some(content) if content.starts_with(b"[") => {
+            let items = json::elements(content, 0..content.len()).map(|span| &content[span]);
+            let is_item = |item: &[u8]| {
+                json::member(item, 0..item.len(), "type").is_some_and(|kind| item[kind].starts_with(b"\""))
+            };
+            if let Some(odd) = items.into_iter().find(|item| !is_item(item)) {
+                let text = String::from_utf8_lossy(odd).into_owned();
+                return Some((&RESULT_SHAPE, format!("content has an item without a type: {text}")));
+            }
+        }
         None if structured.is_some() => {}
         None => return Some((&RESULT_SHAPE, "the result has no content".to_owned())),
         Some(content) => {
@@ -231,8 +252,13 @@ fn odd_answer(message: &Message, tool: Option<&Tool>) -> Option<(&'static Cause,
         let text = "structuredContent is missing, and the tool declares an outputSchema";
         return Some((&OUTPUT_SCHEMA, text.to_owned()));
     };
-    let validator = schema::validator(schema).ok()?;
-    let value = exact_value(structured).ok()?;
+    let (validator, value) = match (schema::validator(schema), exact_value(structured)) {
+        (Ok(validator), Ok(value)) => (validator, value),
+        // An invalid schema is another link's.
+        (Err(error), _) if !error.is_unsupported => return None,
+        (Err(error), _) => return Some((&UNREAD, format!("outputSchema cannot be used here: {error}"))),
+        (_, Err(error)) => return Some((&UNREAD, format!("structuredContent cannot be read: {error}"))),
+    };
     let error = validator.iter_errors(&value).next()?;
     Some((&OUTPUT_SCHEMA, format!("structuredContent does not fit outputSchema: {error}")))
 }

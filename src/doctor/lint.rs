@@ -10,7 +10,7 @@ use super::causes::{
     UNDECLARED_ASK,
 };
 use super::check::Evidence;
-use crate::log::record::{FrameKind, OpId, Origin, Role};
+use crate::log::record::{Flags, FrameKind, OpId, Origin, Role};
 use crate::log::world::Row;
 use crate::mcp::tree::{Node, exact_value};
 use crate::mcp::{Direction, Era, Kind, Message, Quirks};
@@ -26,7 +26,9 @@ pub(super) fn lints(target: &Target<'_>) -> Found {
     let mut progress: HashMap<OpId, f64> = HashMap::new();
     let own = |row: &&Row| row.origin() == Origin::Wire && row.kind != FrameKind::Stderr;
     found.extend(target.rows().filter(own).filter_map(|row| place(target, row)));
-    for row in target.read_rows().filter(own) {
+    let mut newest: Vec<&Row> = target.read_rows().filter(own).collect();
+    newest.reverse();
+    for row in newest {
         let Some(message) = target.message(row) else { continue };
         for element in message.elements() {
             found.extend(form(target, row, element));
@@ -43,6 +45,10 @@ fn place(target: &Target<'_>, row: &Row) -> Option<(&'static Cause, Evidence)> {
     // What nothing is known of besides is the near miss of an id, or a line that is no message.
     // Servers of the other era answer a probe as they can.
     if row.is_error && target.method(row) == "server/discover" {
+        return None;
+    }
+    // Without a session the answer to a server's request comes in an exchange of its own, and cannot be linked.
+    if row.direction == Direction::ToServer && row.flags.has(Flags::ORPHAN) && target.is_http(row.session) {
         return None;
     }
     let illegal = target.world.illegal(row);

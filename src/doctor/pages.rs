@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Target;
 use super::causes::{
     CURSOR_EMPTY, CURSOR_ENDLESS, CURSOR_NULL, CURSOR_REFUSED, CURSOR_REPEATS, Cause, LIST_REFUSED,
-    LIST_SHAPE, LIST_SILENT,
+    LIST_SHAPE, LIST_SILENT, UNANSWERED,
 };
 use super::check::{Check, Evidence};
 use super::stderr::telling;
+use super::{Target, waits};
 use crate::log::record::Seq;
 use crate::log::world::{Row, SessionOverview};
 use crate::mcp::listing::listed;
@@ -82,10 +82,17 @@ fn answered(
             ));
             continue;
         }
-        for flaw in listed(&message, member).flaws.iter().filter(|flaw| !flaw.contains('[')) {
+        let list = listed(&message, member);
+        for flaw in list.flaws.iter().filter(|flaw| !flaw.contains('[')) {
             found.push((&LIST_SHAPE, target.evidence(row, flaw)));
         }
-        listing.seen.extend(cursor.map(|cursor| (cursor, row.seq)));
+        for (at, item) in list.items.iter().enumerate().filter(|(_, item)| !item["name"].is_string()) {
+            let text = format!("{member}[{at}] is no object with a name: {item}");
+            found.push((&LIST_SHAPE, target.evidence(row, &text)));
+        }
+        if let Some(cursor) = cursor {
+            listing.seen.entry(cursor).or_insert(row.seq);
+        }
         let Some(next) = message.outcome(&["nextCursor"]) else { continue };
         let next = String::from_utf8_lossy(next).into_owned();
         if !next.starts_with('"') {
@@ -146,8 +153,23 @@ fn refused(
 /// Returns the requests of a list that were never answered.
 fn silent(target: &Target<'_>, session: &SessionOverview, method: &str) -> Found {
     let asked = target.asked_in(session, method);
-    let asked = asked.filter(|(op, row)| target.answer(op).is_none() && !target.may_be_too_long(row));
-    let mut found: Found = asked.map(|(_, row)| (&LIST_SILENT, target.evidence(row, "no answer"))).collect();
+    let mut found = Found::new();
+    for (operation, row) in
+        asked.filter(|(op, row)| target.answer(op).is_none() && !target.may_be_too_long(row))
+    {
+        // A response without a message is another check's.
+        let was_refused =
+            operation.ended_by().is_some_and(|seq| session.closed_at.is_none_or(|(closed, _)| seq < closed));
+        if target.is_http(session.id) && was_refused {
+            continue;
+        }
+        let cause = match waits::unanswered(target, operation, row) {
+            Some(cause) if cause == &UNANSWERED => &LIST_SILENT,
+            Some(cause) => cause,
+            None => continue,
+        };
+        found.push((cause, target.evidence(row, "no answer")));
+    }
     if !found.is_empty() && !target.is_http(session.id) {
         found.extend(telling(target, session).lines.into_iter().map(|line| (&LIST_SILENT, line)));
     }

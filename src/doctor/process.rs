@@ -26,7 +26,8 @@ pub(super) fn spawn(target: &Target<'_>) -> Check {
         let Some(how) = how else { continue };
         let told = telling(target, session);
         let died = died_in(target, session);
-        let cause = match told.cause {
+        // What a server that worked has logged before is not why it ended.
+        let cause = match told.cause.filter(|_| is_silent(target, session)) {
             Some(cause) => cause,
             None if is_silent(target, session) && how.contains("code 0") => &EXITED_SILENTLY,
             None if !died.is_empty() && !is_silent(target, session) => &DIED_IN_CALL,
@@ -47,6 +48,10 @@ pub(super) fn spawn(target: &Target<'_>) -> Check {
 fn ended(target: &Target<'_>, session: &SessionOverview) -> Option<String> {
     let (closed, (seq, at)) = (session.closed.as_ref()?, session.closed_at?);
     let exit = closed.exit?;
+    // Processes of a gateway end for its own reasons, which their session tells.
+    if closed.reason != "the server ended" {
+        return None;
+    }
     let was_left = session.hung_up.is_some_and(|(hung_up, _)| hung_up < seq);
     // A server that was asked to end may need a signal; another check reports that.
     let was_stopped = was_left && matches!(exit, Exit::Signal(9 | 15));

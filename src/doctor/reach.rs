@@ -6,10 +6,10 @@ use http::StatusCode;
 
 use super::Target;
 use super::causes::{
-    BROKEN_OFF, CONTENT_TYPE, Cause, FORBIDDEN, HTTP_404, HTTP_405, HTTP_406, HTTP_415, HTTP_421, HTTP_429,
-    HTTP_500, HTTP_502, HTTP_REFUSED, HTTP_SILENT, NOT_RPC, NOTIFICATION_REFUSED, OLD_SSE, PROXY, REDIRECT,
-    REDIRECT_SAME, REFUSED, RESET, SESSION_LOST, STREAM_SILENT, TLS, UNAUTHORIZED, UNAUTHORIZED_BARE,
-    UNREACHABLE, UNRESOLVED, WEB_PAGE,
+    ACCEPTED_ONLY, BROKEN_OFF, CONTENT_TYPE, Cause, FORBIDDEN, HTTP_404, HTTP_405, HTTP_406, HTTP_415,
+    HTTP_421, HTTP_429, HTTP_500, HTTP_502, HTTP_REFUSED, HTTP_SILENT, NOT_RPC, NOTIFICATION_REFUSED,
+    OLD_SSE, PROXY, REDIRECT, REDIRECT_SAME, REFUSED, RESET, SESSION_LOST, STREAM_SILENT, TLS, UNAUTHORIZED,
+    UNAUTHORIZED_BARE, UNREACHABLE, UNRESOLVED, WEB_PAGE,
 };
 use super::check::{Check, Evidence, line};
 use super::target::is_servers;
@@ -66,11 +66,12 @@ pub(super) fn authorization(target: &Target<'_>) -> Check {
     if statuses.peek().is_none() {
         return Check::inapplicable(ID, "no HTTP response was recorded");
     }
-    let is_let_in = statuses.any(|status| status == 200);
     let refused: Vec<_> = responses
         .iter()
         .filter_map(|response| Some((response.cause(false).filter(|cause| cause.check == ID)?, response)))
         .collect();
+    let last = refused.iter().map(|(_, response)| response.row.seq).max().unwrap_or_default();
+    let is_let_in = target.rows().any(|row| row.seq > last && row.status() == Some(200) && is_servers(row));
     match (refused.is_empty(), is_let_in) {
         (true, _) => Check::passed(ID, "no 401 and no 403"),
         (false, true) => Check::passed(ID, format!("{} refusals, then an answer", refused.len())),
@@ -183,7 +184,9 @@ impl Response<'_> {
             return (!is_greeted).then(|| self.unreached()).flatten();
         }
         let status = StatusCode::from_u16(self.row.status()?).ok()?;
-        let asks = self.asked.as_ref().and_then(|(_, message)| message.id());
+        // An answer of the client has an id too, and gets 202.
+        let asks = self.asked.as_ref().filter(|(row, _)| row.kind == FrameKind::Request);
+        let asks = asks.and_then(|(_, message)| message.id());
         // A server need not have the stream of GET, nor let its sessions be deleted.
         if &*self.http.method != "POST" {
             return None;
@@ -218,7 +221,7 @@ impl Response<'_> {
         Some(match status.as_u16() {
             401 if self.http.header("www-authenticate").is_some() => &UNAUTHORIZED,
             401 => &UNAUTHORIZED_BARE,
-            403 if names_host => &HTTP_421,
+            403 if names_host && self.http.header("www-authenticate").is_none() => &HTTP_421,
             403 => &FORBIDDEN,
             404 => &HTTP_404,
             405 => &HTTP_405,
@@ -240,6 +243,9 @@ impl Response<'_> {
         // A stream that has said nothing yet, and a notification that was taken, are fine.
         asks.filter(|_| !self.http.stream && self.row.kind == FrameKind::Http)?;
         let kind = self.http.header("content-type").unwrap_or_default();
+        if self.row.status() == Some(202) && self.message.body().is_empty() {
+            return Some(&ACCEPTED_ONLY);
+        }
         Some(match kind {
             kind if kind.contains("html") => &WEB_PAGE,
             kind if kind.contains("json") => &NOT_RPC,

@@ -74,12 +74,19 @@ impl<'a> Target<'a> {
         self.world.rows.iter().filter(move |row| only.is_none_or(|only| only == row.session))
     }
 
-    /// Returns the newest frames, whose texts are examined.
+    /// Returns the newest frames of the protocol, whose texts are examined, the newest first.
     pub(super) fn read_rows(&self) -> impl Iterator<Item = &'a Row> {
-        let rows = &self.world.rows;
+        self.rows_backwards().filter(|row| row.kind != FrameKind::Stderr).take(READ_FRAMES)
+    }
+
+    /// Returns the newest lines of stderr, whose texts are examined, the newest first.
+    pub(super) fn read_stderr(&self) -> impl Iterator<Item = &'a Row> {
+        self.rows_backwards().filter(|row| row.kind == FrameKind::Stderr).take(READ_FRAMES)
+    }
+
+    fn rows_backwards(&self) -> impl Iterator<Item = &'a Row> {
         let only = self.only;
-        let newest = &rows[rows.len().saturating_sub(READ_FRAMES)..];
-        newest.iter().filter(move |row| only.is_none_or(|only| only == row.session))
+        self.world.rows.iter().rev().filter(move |row| only.is_none_or(|only| only == row.session))
     }
 
     /// Returns the frames of a session.
@@ -139,7 +146,9 @@ impl<'a> Target<'a> {
 
     /// Returns the server's own answer that ended an operation.
     pub(super) fn answer(&self, operation: &OperationSummary) -> Option<&'a Row> {
-        self.world.frames(operation).filter(|row| row.role == Role::Response && is_servers(row)).last()
+        let answers =
+            |row: &&Row| matches!(row.role, Role::Response | Role::InputRequired) && is_servers(row);
+        self.world.frames(operation).filter(answers).last()
     }
 
     /// Returns `true` if the session's server is reached over HTTP.

@@ -17,6 +17,8 @@ const JUST: Duration = Duration::from_secs(2);
 /// Time that a client has waited for an answer if it hung up without one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Time within which an answer after the end of input was caused by it; a slow start takes longer.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// Number of requests, the newest, whose ids are compared with the id of an answer that nobody asked for.
 const NEAR: usize = 256;
 
@@ -95,7 +97,7 @@ pub(super) fn unanswered(
 }
 
 /// Returns `true` if progress was reported often enough for a client that waits anew with each report.
-fn is_kept_alive(target: &Target<'_>, operation: &OperationSummary) -> bool {
+pub(super) fn is_kept_alive(target: &Target<'_>, operation: &OperationSummary) -> bool {
     let times: Vec<_> = target.world.frames(operation).map(|row| row.at).collect();
     times.windows(2).all(|pair| pair[1].since(pair[0]) <= CLIENT_TIMEOUT)
 }
@@ -106,7 +108,8 @@ fn at_eof(target: &Target<'_>, session: &SessionOverview) -> Found {
     let asked = target.rows_of(session).find(|row| row.direction == Direction::ToServer);
     let waited = asked.is_some_and(|asked| at.since(asked.at) >= PATIENCE);
     let mut said = target.said_in(session);
-    let Some(first) = said.next().filter(|first| waited && first.seq > hung_up) else { return Found::new() };
+    let is_echo = |first: &&Row| first.seq > hung_up && first.at.since(at) < AT_ONCE;
+    let Some(first) = said.next().filter(|first| waited && is_echo(first)) else { return Found::new() };
     std::iter::once(first)
         .chain(said)
         .map(|row| (&ANSWERS_AT_EOF, target.evidence(row, "came only after stdin was closed")))

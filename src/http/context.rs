@@ -52,6 +52,10 @@ pub struct OfClient(pub Arc<Client>);
 #[derive(Debug, Clone, Copy)]
 pub struct OwnRequest;
 
+/// Request extension with the address of the client's machine.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub std::net::IpAddr);
+
 /// Author, in the log, of messages whose ids are mapped onto a shared server.
 const REMAP: &str = "remap";
 

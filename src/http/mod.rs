@@ -25,5 +25,5 @@ mod sessions;
 pub use bridge::Bridge;
 pub use built_in::{BuiltInClient, ConnectedClient};
 pub use call::{Answer, AnswerBody, Call, CallBody, CallService, Calling, HttpUpstream, StreamItem};
-pub use context::{OfClient, OwnRequest, RequestContext};
+pub use context::{OfClient, OwnRequest, PeerAddress, RequestContext};
 pub use service::{ProxyOptions, ProxyService};

@@ -1,6 +1,7 @@
 //! JSON Schema validators for schemas that peers send (JSON Schema 2020-12).
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 /// Maximum size of a compiled `pattern` in bytes.
@@ -17,6 +18,9 @@ pub struct SchemaError {
     pub why: String,
     /// The place in the schema, as a JSON Pointer (RFC 6901); empty for the whole schema.
     pub at: String,
+    /// `true` if the schema may be valid, and is only more than we can judge: it nests too deeply, has a pattern of
+    /// ECMA-262 that our engine does not take, or refers to a document that is not fetched.
+    pub is_unsupported: bool,
 }
 
 /// Compiles a schema. Patterns run on an engine without backtracking, so that no pattern of a peer can
@@ -26,14 +30,42 @@ pub struct SchemaError {
 /// # Errors
 /// [`SchemaError`] if `schema` is not a valid schema.
 pub fn validator(schema: &Value) -> Result<Validator, SchemaError> {
-    if depth(schema) > MAX_DEPTH {
-        let why = format!("the schema nests more than {MAX_DEPTH} levels, and could not be judged");
-        return Err(SchemaError { why, at: String::new() });
-    }
+    within_depth(schema)?;
     jsonschema::options()
         .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
         .build(schema)
-        .map_err(|error| SchemaError { why: error.to_string(), at: error.instance_path().to_string() })
+        .map_err(|error| SchemaError::of(&error))
+}
+
+/// Checks that a schema is valid, without compiling a validator for use. Patterns may have the look-around and
+/// back-references of ECMA-262, since no text is matched.
+///
+/// # Errors
+/// [`SchemaError`] if `schema` is not a valid schema.
+pub fn check(schema: &Value) -> Result<(), SchemaError> {
+    within_depth(schema)?;
+    let patterns = PatternOptions::fancy_regex().size_limit(MAX_PATTERN_BYTES);
+    let built = jsonschema::options().with_pattern_options(patterns).build(schema);
+    built.map(drop).map_err(|error| SchemaError::of(&error))
+}
+
+fn within_depth(schema: &Value) -> Result<(), SchemaError> {
+    if depth(schema) > MAX_DEPTH {
+        let why = format!("the schema nests more than {MAX_DEPTH} levels, and could not be judged");
+        return Err(SchemaError { why, at: String::new(), is_unsupported: true });
+    }
+    Ok(())
+}
+
+impl SchemaError {
+    fn of(error: &ValidationError<'_>) -> Self {
+        let is_unsupported = match error.kind() {
+            ValidationErrorKind::Format { format } => format == "regex",
+            ValidationErrorKind::Referencing(_) => true,
+            _ => false,
+        };
+        Self { why: error.to_string(), at: error.instance_path().to_string(), is_unsupported }
+    }
 }
 
 fn depth(value: &Value) -> usize {
@@ -60,6 +92,14 @@ mod tests {
         let validator = validator(&json!({ "type": "string", "pattern": "^(a+)+$" })).unwrap();
         assert!(!validator.is_valid(&Value::from("a".repeat(50_000) + "!")));
         assert!(validator.is_valid(&Value::from("aaa")));
+    }
+
+    #[test]
+    fn patterns_of_ecma_262_are_valid_and_are_not_matched() {
+        let schema = json!({ "type": "string", "pattern": "^(?!\\.)(?!.*\\.\\.)[a-z]+$" });
+        assert_eq!(check(&schema), Ok(()));
+        assert!(validator(&schema).unwrap_err().is_unsupported);
+        assert!(!check(&json!({ "type": "nonsense" })).unwrap_err().is_unsupported);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
 
-use self::opening::Opening;
+use self::opening::{Opening, Outcome};
 use self::stateful::StatefulSession;
 use self::stateless::{Probed, SharedProcess};
 use crate::clock::Clock;
@@ -129,10 +129,18 @@ impl HttpAdapter {
         self.start_error.lock().clone()
     }
 
+    /// Tells the clients whose sessions are being opened that the gateway stops.
+    pub fn end_openings(&self) {
+        let openings = std::mem::take(&mut *self.openings.lock());
+        for opening in openings {
+            opening.settle(Outcome::Failed(check::stopping()), self.clock().now());
+        }
+    }
+
     /// Ends every server process, and waits until they are gone.
     pub async fn close(&self) {
+        self.end_openings();
         self.sessions.lock().clear();
-        self.openings.lock().clear();
         // Each process is killed after twice its grace; the rest is for reading what it wrote.
         self.supervisor.close(self.spec.grace * 2 + Duration::from_secs(1)).await;
     }

@@ -29,7 +29,9 @@ pub(super) struct Opening {
     pub key: String,
     /// The params of `initialize`.
     pub params: Bytes,
-    /// The client's session in the log, by which a client is known again that has no session at the server yet.
+    /// What tells the client from others while it has no session: its address, user agent and credentials.
+    pub client: Vec<u8>,
+    /// The client's session in the log.
     pub session: Arc<Session>,
     /// The process.
     pub process: Arc<ServerProcess>,
@@ -63,6 +65,7 @@ impl Opening {
     pub(super) fn new(
         key: String,
         params: Bytes,
+        client: Vec<u8>,
         session: Arc<Session>,
         process: Arc<ServerProcess>,
     ) -> Arc<Self> {
@@ -70,6 +73,7 @@ impl Opening {
         Arc::new(Self {
             key,
             params,
+            client,
             session,
             process,
             outcome,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::{AUTHORIZATION, COOKIE, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,7 +14,7 @@ use super::reply::{self, Awaited, OpenRequests};
 use super::{HttpAdapter, SESSION_ID, accepted, check, refused};
 use crate::clock::Stamp;
 use crate::http::body::Outbound;
-use crate::http::{Answer, RequestContext};
+use crate::http::{Answer, PeerAddress, RequestContext};
 use crate::log::record::Level;
 use crate::mcp::remap::token;
 use crate::mcp::{Era, Kind, Message, Revision, json};
@@ -35,11 +36,11 @@ pub struct StatefulSession {
 }
 
 impl StatefulSession {
-    /// Returns the time since the last message of the client.
+    /// Returns the time since the last message of either side.
     fn silence(&self, now: Stamp) -> Duration {
         match self.process.router.is_busy() {
             true => Duration::ZERO,
-            false => now.since(*self.last_used.lock()),
+            false => now.since((*self.last_used.lock()).max(self.process.router.last())),
         }
     }
 
@@ -146,7 +147,7 @@ impl HttpAdapter {
                     let why = "a session is initialized once; omit Mcp-Session-Id for another session";
                     Err(check::invalid(why))
                 }),
-                None => self.initialize(context, message, body).await,
+                None => self.initialize(head, context, message, body).await,
             };
         }
         let session = self.session(head)?;
@@ -187,6 +188,7 @@ impl HttpAdapter {
     /// try of the same client.
     async fn initialize(
         &self,
+        head: &Parts,
         context: RequestContext,
         message: Message,
         body: Outbound,
@@ -198,8 +200,9 @@ impl HttpAdapter {
             return Err(check::stopping());
         }
         let params = message.params().map(|span| message.raw().slice(span)).unwrap_or_default();
+        let client = client_of(head);
         let known = self.openings.lock().iter().find_map(|opening| {
-            let is_same = Arc::ptr_eq(&opening.session, &context.session) && opening.params == params;
+            let is_same = opening.client == client && opening.params == params;
             is_same
                 .then(|| Claim::new(Arc::clone(&me), opening, id.clone()))
                 .flatten()
@@ -220,7 +223,7 @@ impl HttpAdapter {
         let (_, replies) = process.router.ask(&[&message]).map_err(refused)?;
         writing.write(message.body());
         body.accept();
-        let opening = Opening::new(key, params, Arc::clone(&context.session), process);
+        let opening = Opening::new(key, params, client, Arc::clone(&context.session), process);
         self.openings.lock().push(Arc::clone(&opening));
         let claim = Claim::new(Arc::clone(&me), &opening, id).ok_or_else(check::stopping)?;
         tokio::spawn(async move { me.open(opening, replies, context).await });
@@ -245,13 +248,19 @@ impl HttpAdapter {
                 last_used: Mutex::new(self.clock().now()),
                 context,
             };
+            let is_wanted = self.openings.lock().iter().any(|known| Arc::ptr_eq(known, &opening));
             let mut sessions = self.sessions.lock();
-            // A process that has ended already will not remove its session.
-            if opening.process.router.over().is_none() {
+            // A process that has ended already will not remove its session; one whose session was deleted ends.
+            if is_wanted && opening.process.router.over().is_none() {
                 sessions.insert(opening.key.clone(), Arc::new(session));
             }
         }
+        let is_open = matches!(outcome, Outcome::Answered { code: None, .. });
         opening.settle(outcome, self.clock().now());
+        if !is_open {
+            // A client that tries again gets another process.
+            self.forget(&opening);
+        }
     }
 
     /// Forgets an opening whose outcome was given to its client.
@@ -332,10 +341,17 @@ impl HttpAdapter {
         if claims_stateless(head) {
             return Err(check::method_not_allowed("POST"));
         }
-        let session = self.session(head)?;
-        if let Some(key) = text(&head.headers, SESSION_ID.as_str()) {
+        let key = text(&head.headers, SESSION_ID.as_str()).unwrap_or_default();
+        let opening = self.openings.lock().iter().find(|opening| opening.key == key).cloned();
+        if let Some(opening) = opening {
+            self.forget(&opening);
             self.sessions.lock().remove(key);
+            opening.settle(Outcome::Failed(check::session_unknown()), self.clock().now());
+            opening.process.stop();
+            return Ok(Answer::empty(StatusCode::OK));
         }
+        let session = self.session(head)?;
+        self.sessions.lock().remove(key);
         session.process.stop();
         Ok(Answer::empty(StatusCode::OK))
     }
@@ -348,6 +364,14 @@ impl HttpAdapter {
         *session.last_used.lock() = self.clock().now();
         Ok(session)
     }
+}
+
+/// Returns what tells a client from others while it has no session.
+fn client_of(head: &Parts) -> Vec<u8> {
+    let peer = head.extensions.get::<PeerAddress>().map(|peer| peer.0.to_string()).unwrap_or_default();
+    let header =
+        |name| head.headers.get(name).map(|value: &HeaderValue| value.as_bytes()).unwrap_or_default();
+    [peer.as_bytes(), header(USER_AGENT), header(AUTHORIZATION), header(COOKIE)].join(&0)
 }
 
 /// Returns `true` if a client of the stateless era uses a method that its era does not have.

@@ -33,6 +33,8 @@ pub enum Clients {
 pub struct ResponseRouter {
     clients: Clients,
     clock: Clock,
+    /// The time of the server's last message.
+    last: Mutex<Stamp>,
     /// Records the messages that go to nobody.
     session: Arc<Session>,
     nowhere: LaneId,
@@ -102,7 +104,8 @@ impl ResponseRouter {
         let state =
             Mutex::new(State { pending: IdMap::new(), left: HashMap::new(), last_words: None, over: None });
         let (annotations, standing) = (Mutex::default(), ReplyQueue::default());
-        Arc::new(Self { clients, clock, session, nowhere, state, annotations, standing })
+        let last = Mutex::new(clock.now());
+        Arc::new(Self { clients, clock, last, session, nowhere, state, annotations, standing })
     }
 
     /// Returns the arguments that requests repeat in headers, as learnt from this server's tool lists.
@@ -167,6 +170,11 @@ impl ResponseRouter {
         self.standing.open()
     }
 
+    /// Returns the time of the server's last message.
+    pub fn last(&self) -> Stamp {
+        *self.last.lock()
+    }
+
     /// Returns `true` if an exchange or a stream is open.
     pub fn is_busy(&self) -> bool {
         let state = self.state.lock();
@@ -208,6 +216,7 @@ impl ResponseRouter {
     /// the server may stop working on.
     pub async fn route(&self, line: Bytes) -> Option<Id> {
         let message = Message::parse(line);
+        *self.last.lock() = self.clock.now();
         if self.clients == Clients::Many {
             self.annotations.lock().learn(&message);
         }

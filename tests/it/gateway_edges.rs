@@ -233,6 +233,18 @@ fn server_of_a_client_that_gave_up_gets_ready_for_its_next_try() {
 
 /// Takes 11 seconds: time that passes for a child cannot be advanced.
 #[test]
+fn server_that_one_client_gave_up_is_not_given_to_another() {
+    let place = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&slow(place.path(), "2"), &[]);
+    let impatient = gateway.post("Authorization: Bearer alice\r\n", &initialize());
+    eventually("its server runs", || life(place.path()).matches("start").count() == 2);
+    drop(impatient);
+    // The address, the user agent and the params are the same.
+    assert_eq!(gateway.post("Authorization: Bearer bob\r\n", &initialize()).whole().0, 200);
+    assert_eq!(life(place.path()).matches("start").count(), 3, "a process of its own");
+}
+
+#[test]
 fn slow_initialize_becomes_a_stream_that_names_its_session() {
     let place = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&slow(place.path(), "11"), &[]);

@@ -14,7 +14,7 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::call::CallService;
-use super::context::OwnRequest;
+use super::context::{OwnRequest, PeerAddress};
 use super::facts::{self, ExchangeFacts};
 use super::injected;
 use super::sessions::{FoundSession, HttpSession, HttpSessions};
@@ -93,11 +93,12 @@ impl Exchange {
     /// inspect limit, of which `body` is the beginning.
     pub fn open(
         shared: &Arc<Exchanges>,
-        parts: Parts,
+        mut parts: Parts,
         body: &Bytes,
         is_long: bool,
         peer: SocketAddr,
     ) -> Self {
+        parts.extensions.insert(PeerAddress(peer.ip()));
         let message = (!is_long).then(|| facts::message(&parts.headers, body)).flatten();
         let FoundSession { http_session, is_new } = shared.sessions.find(&parts, message.as_ref(), peer.ip());
         if is_new {

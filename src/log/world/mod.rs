@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::digest;
 use super::record::{
     Amended, Body, Closed, Exit, FrameKind, Gap, HELD_BY_ORDER, Held, LaneId, Level, Note, OpId, Opened,
-    Origin, Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
+    Record, Role, Ruled, Sent, Seq, SessionId, VerdictKind,
 };
 use crate::clock::Stamp;
 use crate::mcp::Direction;
@@ -136,10 +136,7 @@ impl World {
         });
         if let Some(session) = self.sessions.get_mut(&session) {
             session.frames += 1;
-            if digest.http.is_none()
-                && digest.direction == Direction::ToServer
-                && digest.origin == Origin::Wire
-            {
+            if digest.http.is_none() && digest.direction == Direction::ToServer {
                 session.input = session.input.or(Some(digest.lane));
             }
             session.errors += u64::from(digest.is_error);

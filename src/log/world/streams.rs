@@ -1,6 +1,6 @@
 //! The streams of a world, and the operation that each HTTP exchange carries.
 
-use super::{FrameDigest, State, World};
+use super::{FrameDigest, SessionOverview, State, World};
 use crate::clock::Stamp;
 use crate::log::record::{Ended, FrameKind, LaneId, Role, Seq, SessionId};
 use crate::mcp::Direction;
@@ -59,7 +59,12 @@ impl World {
     }
 
     pub(super) fn lane_ended(&mut self, seq: Seq, at: Stamp, session: SessionId, ended: &Ended) {
-        if let Some(session) = self.sessions.get_mut(&session).filter(|own| own.input == Some(ended.lane)) {
+        // The client's lane of a stdio server; it may have sent nothing.
+        let is_input = |own: &&mut SessionOverview| {
+            let is_http = own.opened.target.first().is_some_and(|target| target.contains("://"));
+            !is_http && ended.why.is_none() && own.input.is_none_or(|input| input == ended.lane)
+        };
+        if let Some(session) = self.sessions.get_mut(&session).filter(is_input) {
             session.hung_up = session.hung_up.or(Some((seq, at)));
             return;
         }
