@@ -93,7 +93,7 @@ fn messages_without_newlines_pass_a_breakpoint_that_they_do_not_match() {
     write(&mut wrapped, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
     expect(&mut wrapped, pong);
     // One that matches is held, and goes on when it is accepted.
-    let options = ["--break", "method:ping", "--hold-unattended", "60s"];
+    let options = ["--break", "method:ping dir:c2s", "--hold-unattended", "60s"];
     let mut wrapped = Wrapped::of(data.path(), "held", &options, &["sh", "-c", &script]);
     write(&mut wrapped, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
     ctl(data.path(), &["--session", "held", "wait", "--from", "1", "--filter", "status:held"]);
