@@ -12,6 +12,7 @@ use crate::clients::{
     self, CLIENTS, ConfigChange, ConfigFile, ConfigScope, Document, DocumentError, Homes, KnownClient,
     ServerEntry, StoreError, Transport, WrapError, Wrapper, Wrapping,
 };
+use crate::mcp::{secret, sensitive};
 use crate::places;
 
 /// Arguments of `wrap` and `unwrap`.
@@ -174,8 +175,27 @@ fn carry_out(
 fn diff(change: &ConfigChange) -> String {
     let mut text = format!("{}: {}\n", change.place.client.title, change.place.path.display());
     for (sign, line) in change.lines() {
-        text.push_str(&format!("{sign} {}\n", output::harmless(&line)));
+        text.push_str(&format!("{sign} {}\n", output::harmless(&without_secrets(&line))));
     }
+    text
+}
+
+/// Hides the values in a line of a configuration that are secrets by their names or by their form: the diff may be
+/// shown to others. The file keeps them.
+fn without_secrets(line: &str) -> String {
+    let mut places: Vec<_> = sensitive::find(line);
+    places.extend(secret::find(line).into_iter().map(|(place, _)| place));
+    places.sort_by_key(|place| (place.start, std::cmp::Reverse(place.end)));
+    let (mut text, mut at) = (String::new(), 0);
+    for place in places {
+        if place.start < at {
+            continue;
+        }
+        text.push_str(line.get(at..place.start).unwrap_or_default());
+        text.push_str("[hidden]");
+        at = place.end;
+    }
+    text.push_str(line.get(at..).unwrap_or_default());
     text
 }
 
@@ -224,4 +244,24 @@ fn row(place: &ConfigFile, entry: &ServerEntry) -> (Vec<String>, Value) {
         "file": place.path,
     });
     (cells, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_configuration_are_not_shown() {
+        for line in [
+            r#"      "GITHUB_TOKEN": "ghp_abcdefghijklmnopqrstuvwxyz0123456789","#,
+            r#"      "Authorization": "Bearer hush-hush-hush""#,
+            r#"      "--header", "Authorization: Bearer hush-hush-hush","#,
+            r#"API_KEY = "hush-hush-hush""#,
+        ] {
+            let shown = without_secrets(line);
+            assert!(!shown.contains("hush") && !shown.contains("ghp_"), "{shown}");
+        }
+        let plain = r#"      "command": "npx", "args": ["-y", "tokens"]"#;
+        assert_eq!(without_secrets(plain), plain);
+    }
 }

@@ -111,7 +111,14 @@ fn text(report: &Report, title: &str) -> String {
             .filter(|finding| (finding.rule != "behaviour") == contract)
             .collect();
         match (found.is_empty(), contract) {
-            (true, true) => line(0, "Contract: unchanged"),
+            (true, true) => match report.not_compared.is_empty() {
+                true => line(0, "Contract: unchanged"),
+                false => {
+                    let kinds: Vec<&str> = report.not_compared.iter().map(|offer| offer.word()).collect();
+                    let kinds = kinds.join(", ");
+                    line(0, &format!("Contract: unchanged, but not compared (seen in one only): {kinds}"));
+                }
+            },
             (true, false) if report.compared == 0 => line(0, "Behaviour: no call was compared"),
             (true, false) => line(0, &format!("Behaviour: {} calls, same answers", report.compared)),
             (false, _) => line(0, heading),

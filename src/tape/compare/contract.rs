@@ -1,6 +1,6 @@
 //! Comparison of what a server offers: its own description, tools, resources and prompts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -102,6 +102,14 @@ pub fn compare(a: &Script, b: &Script, ignored: &Ignored) -> Vec<OfferChange> {
         changes.extend(new);
     }
     changes
+}
+
+/// Returns the kinds of offers that were seen in one only, of all sessions: nothing is known of their changes.
+pub fn seen_in_one(a: &Script, b: &Script, ignored: &Ignored) -> Vec<OfferType> {
+    let kinds = |offers: &Offers| -> BTreeSet<OfferType> { offers.keys().map(|(offer, _)| *offer).collect() };
+    let pairs = offers(a, ignored).into_iter().zip(offers(b, ignored));
+    let one: BTreeSet<OfferType> = pairs.flat_map(|(a, b)| &kinds(&a) ^ &kinds(&b)).collect();
+    one.into_iter().collect()
 }
 
 fn compare_session(a: &Offers, b: &Offers) -> Vec<OfferChange> {

@@ -46,6 +46,8 @@ pub struct Report {
     pub eras: (Option<&'static str>, Option<&'static str>),
     /// Number of calls that were made in both.
     pub compared: usize,
+    /// Kinds of offers that were seen in one only, so that nothing is known of their changes.
+    pub not_compared: Vec<OfferType>,
 }
 
 /// A difference, as a report shows it.
@@ -88,6 +90,7 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, ignored: &Ignored) -> Report {
         volatile,
         eras: (era(&scripts.0), era(&scripts.1)),
         compared,
+        not_compared: contract::seen_in_one(&scripts.0, &scripts.1, ignored),
     }
 }
 
