@@ -1,11 +1,12 @@
 //! The subject of a query that is asked of a row.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Log;
 use super::Query;
 use super::query::Subject;
-use super::record::{FrameKind, Note, OpId, Seq, SessionId};
+use super::record::{Channel, FrameKind, Link, Note, OpId, Role, Seq, SessionId};
 use super::world::{Row, World};
 use crate::clock::{Stamp, time_of_day};
 use crate::mcp::{Direction, Era, Message};
@@ -151,5 +152,107 @@ impl Subject for RowSubject<'_> {
 
     fn time_of_day(&self) -> u32 {
         time_of_day(self.log.clock().wall(self.row.at))
+    }
+
+    fn elements(&self) -> Vec<Box<dyn Subject + '_>> {
+        if self.row.kind != FrameKind::Batch {
+            return Vec::new();
+        }
+        let Some(record) = self.log.get(self.row.seq) else { return Vec::new() };
+        let Some(frame) = record.frame() else { return Vec::new() };
+        let links = frame.elements.iter().copied().chain(std::iter::repeat(Link::default()));
+        let elements = frame.message.elements().iter().zip(links);
+        elements
+            .map(|(message, link)| {
+                Box::new(ElementSubject {
+                    batch: self,
+                    message: message.clone(),
+                    target: message.target().map(Cow::into_owned),
+                    link,
+                }) as Box<dyn Subject + '_>
+            })
+            .collect()
+    }
+}
+
+/// A message of a batch.
+struct ElementSubject<'a> {
+    batch: &'a RowSubject<'a>,
+    message: Message,
+    target: Option<String>,
+    link: Link,
+}
+
+impl ElementSubject<'_> {
+    /// Returns the method and the target of the request that the message answers.
+    fn request(&self) -> (Option<&str>, Option<&str>) {
+        let world = self.batch.world;
+        let of_row = |row: &Row| (row.method, row.target);
+        let row = || self.link.to.and_then(|request| world.row(request)).map(of_row);
+        let begun = self.link.op.and_then(|op| world.begun_in_batch(op)).or_else(row);
+        begun.map_or((None, None), |(method, target)| (world.text(method), world.text(target)))
+    }
+}
+
+impl Subject for ElementSubject<'_> {
+    fn seq(&self) -> Seq {
+        self.batch.seq()
+    }
+
+    fn direction(&self) -> Direction {
+        self.batch.direction()
+    }
+
+    fn kind(&self) -> &str {
+        FrameKind::of(Channel::Main, &self.message).as_str()
+    }
+
+    fn method(&self) -> Option<&str> {
+        self.message.method().or_else(|| self.request().0)
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.target.as_deref().or_else(|| self.request().1)
+    }
+
+    fn size(&self) -> u64 {
+        self.message.body().len() as u64
+    }
+
+    fn message(&self) -> Option<Message> {
+        Some(self.message.clone())
+    }
+
+    fn origin(&self) -> &str {
+        self.batch.origin()
+    }
+
+    fn op(&self) -> Option<OpId> {
+        self.link.op
+    }
+
+    fn statuses(&self, yes: &mut dyn FnMut(&str)) {
+        let state = self.link.op.and_then(|op| self.batch.world.operation(op)).map(|op| op.state);
+        match (self.link.role, state) {
+            (Role::Request | Role::Retry, Some(state)) => yes(state.word()),
+            (Role::Response, _) => yes(if self.message.is_error() { "error" } else { "ok" }),
+            _ => {}
+        }
+    }
+
+    fn era(&self) -> Option<Era> {
+        self.batch.era()
+    }
+
+    fn may_contain(&self, text: &str) -> bool {
+        self.batch.may_contain(text)
+    }
+
+    fn session(&self) -> (u32, &str) {
+        self.batch.session()
+    }
+
+    fn time_of_day(&self) -> u32 {
+        self.batch.time_of_day()
     }
 }

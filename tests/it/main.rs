@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod attacks;
+mod batches;
 mod bridge;
 mod client_config;
 mod control_socket;
@@ -25,6 +26,7 @@ mod login_faults;
 mod mcp_agent;
 mod odd_json;
 mod parser_properties;
+mod places;
 mod plays;
 mod pty_terminal;
 mod raw_http;

@@ -216,6 +216,10 @@ pub trait Subject {
     fn session(&self) -> (u32, &str);
     /// Returns the time of the frame in seconds since local midnight.
     fn time_of_day(&self) -> u32;
+    /// Returns the messages of a batch, each of which may match by itself; none for any other frame.
+    fn elements(&self) -> Vec<Box<dyn Subject + '_>> {
+        Vec::new()
+    }
 }
 
 impl Query {
@@ -267,9 +271,15 @@ impl Query {
         self.judge(subject) == Truth::True
     }
 
-    /// Evaluates the query on `subject`.
+    /// Evaluates the query on `subject`. A batch matches if one of its messages does.
     pub fn judge(&self, subject: &dyn Subject) -> Truth {
-        self.root.judge(subject)
+        let whole = self.root.judge(subject);
+        if whole == Truth::True {
+            return whole;
+        }
+        let elements = subject.elements();
+        let elements = elements.iter().map(|element| self.root.judge(&**element));
+        Truth::up_to(Truth::True, std::iter::once(whole).chain(elements))
     }
 
     /// Returns `true` if a term outside any negation spells out the method `method`. Only such a query may

@@ -63,6 +63,8 @@ pub struct World {
     /// The operations of each session that have not ended.
     open: HashMap<SessionId, BTreeSet<OpId>>,
     names: Names,
+    /// The methods and targets of operations that began in a batch.
+    batched: HashMap<OpId, (Option<Name>, Option<Name>)>,
     /// The handling of the few frames that were held or ruled on.
     handlings: HashMap<Seq, Handling>,
     /// Frames whose state changed after their arrival, for readers that keep lists of matches.
@@ -87,6 +89,7 @@ impl World {
                 let target = texts.target.as_deref().map(|text| self.names.intern(text));
                 let digest = texts.named(method, target);
                 self.apply_frame(seq, at, session, &digest);
+                self.follow_elements(seq, at, session, frame);
                 return;
             }
             Body::Sent(sent) => {
@@ -121,8 +124,14 @@ impl World {
         if let Some(root) = digest.link.op.and_then(|op| self.operations.get(op)).filter(|op| op.count() > 1)
             && let Some(root) = self.first(root)
         {
-            digest.method = digest.method.or(root.method);
-            digest.target = digest.target.or(root.target);
+            let (method, target) = digest
+                .link
+                .op
+                .and_then(|op| self.batched.get(&op))
+                .copied()
+                .unwrap_or((root.method, root.target));
+            digest.method = digest.method.or(method);
+            digest.target = digest.target.or(target);
         }
         let request = digest.reply_to.and_then(|request| self.row(request));
         let continues = request.is_some_and(|request| request.pages_on);

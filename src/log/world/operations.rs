@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Row, World};
+use super::{Name, Row, World};
 use crate::clock::Stamp;
-use crate::log::record::{Cause, OpId, Role, Seq, SessionId};
+use crate::log::record::{Cause, Frame, FrameKind, OpId, Role, Seq, SessionId};
 use crate::mcp::Direction;
 
 /// An operation, with what a list shows of it.
@@ -45,6 +45,19 @@ pub enum State {
     Cancelled,
     /// Not to be answered any more: the exchange that was to bring the response has ended.
     Lost,
+}
+
+impl State {
+    /// Returns the status word of a request whose operation has this state.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending | Self::InputRequired => "pending",
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancel",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl OperationSummary {
@@ -147,6 +160,8 @@ impl World {
         let was_pending = operation.state == State::Pending && operation.count > 0;
         if operation.count > 0
             && let Some(row) = self.rows.get_mut(operation.last as usize)
+            // A batch belongs to several operations.
+            && row.kind != FrameKind::Batch
         {
             row.next = place;
         }
@@ -183,6 +198,55 @@ impl World {
         }
     }
 
+    /// Adds the messages of a batch to their operations, after the row of the batch was pushed. The batch is the first
+    /// or the newest row of each.
+    pub(super) fn follow_elements(&mut self, seq: Seq, at: Stamp, session: SessionId, frame: &Frame) {
+        let place = u32::try_from(self.rows.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        for (link, message) in frame.elements.iter().zip(frame.message.elements()) {
+            let Some(op) = link.op else { continue };
+            if self.operations.get(op).is_none() {
+                self.operations.insert(OperationSummary {
+                    id: op,
+                    session,
+                    first: place,
+                    last: place,
+                    count: 0,
+                    direction: frame.direction,
+                    state: State::Pending,
+                    started: at,
+                    ended_at: Stamp::default(),
+                    ended_by: 0,
+                });
+            }
+            if matches!(link.role, Role::Request | Role::Retry) {
+                let method = message.method().map(|text| self.names.intern(text));
+                let target = message.target().map(|text| self.names.intern(&text));
+                self.batched.insert(op, (method, target));
+            }
+            let Some(operation) = self.operations.get_mut(op) else { continue };
+            let was_pending = operation.state == State::Pending && operation.count > 0;
+            (operation.last, operation.count) = (place, operation.count + 1);
+            match link.role {
+                Role::Response if operation.ended_by == 0 => {
+                    let state = if message.is_error() { State::Error } else { State::Ok };
+                    operation.end(seq, at, state);
+                }
+                Role::InputRequired if operation.ended_by == 0 => operation.state = State::InputRequired,
+                Role::Cancel if operation.ended_by == 0 => operation.end(seq, at, State::Cancelled),
+                _ => {}
+            }
+            let is_pending = operation.state == State::Pending;
+            let root = operation.first;
+            let open = self.open.entry(session).or_default();
+            match is_pending || operation.state == State::InputRequired {
+                true => open.insert(op),
+                false => open.remove(&op),
+            };
+            self.pending = (self.pending + usize::from(is_pending)).saturating_sub(usize::from(was_pending));
+            self.touched.extend(self.rows.get(root as usize).map(|row| row.seq));
+        }
+    }
+
     /// Ends the operations of a session that has ended.
     pub(super) fn lose_open_operations(&mut self, session: SessionId, seq: Seq, at: Stamp) {
         for op in self.open.remove(&session).unwrap_or_default() {
@@ -204,6 +268,11 @@ impl World {
         }
     }
 
+    /// Returns the method and the target of an operation that began in a batch.
+    pub fn begun_in_batch(&self, op: OpId) -> Option<(Option<Name>, Option<Name>)> {
+        self.batched.get(&op).copied()
+    }
+
     /// Returns the operation numbered `op`.
     pub fn operation(&self, op: OpId) -> Option<&OperationSummary> {
         self.operations.get(op)
@@ -221,10 +290,15 @@ impl World {
 
     /// Returns the frames of an operation, in order.
     pub fn frames(&self, operation: &OperationSummary) -> impl Iterator<Item = &Row> + use<'_> {
-        let mut next = Some(operation.first);
+        let (mut next, last) = (Some(operation.first), operation.last);
         std::iter::from_fn(move || {
-            let row = self.rows.get(next? as usize)?;
-            next = (row.next > 0).then_some(row.next);
+            let at = next?;
+            let row = self.rows.get(at as usize)?;
+            // Behind a batch only the newest frame is known.
+            next = match row.next {
+                0 => (at < last).then_some(last),
+                following => Some(following),
+            };
             Some(row)
         })
     }
