@@ -12,10 +12,6 @@ use crate::support::{run, shadowcat};
 
 const BEGIN: u64 = 1_700_000_000_000_000;
 
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 fn does(data: &Path, arguments: &[&str]) -> Output {
     let mut command = shadowcat(data);
     command.args(arguments);
