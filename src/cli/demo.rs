@@ -185,10 +185,11 @@ fn nobody() -> Guard {
     Guard::new(Ipv4Addr::LOCALHOST.into(), &[])
 }
 
-/// Makes the calls of the script, each after its pause.
+/// Makes the calls of the script, each after its pause, and goes on with some of them until the server ends.
 fn play(client: Arc<Client>, era: Era) {
     tokio::spawn(async move {
-        for step in script::steps(era) {
+        let repeated = std::iter::repeat_with(|| script::repeated(era)).flatten();
+        for step in script::steps(era).into_iter().chain(repeated) {
             tokio::time::sleep(step.after).await;
             if client.call(step.method, Some(step.params)).await.is_err() {
                 // The server has ended, and the screen shows it.

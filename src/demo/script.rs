@@ -50,6 +50,23 @@ pub fn steps(era: Era) -> Vec<Step> {
     }
 }
 
+/// Returns the calls that are repeated in `era` after the script, so that there is something to hold and to answer for
+/// as long as a user looks around.
+pub fn repeated(era: Era) -> Vec<Step> {
+    let call = |after: u64, tool: &str, arguments: Value| Step {
+        after: Duration::from_secs(after),
+        method: "tools/call",
+        params: json!({ "name": tool, "arguments": arguments }),
+    };
+    match era {
+        Era::Stateful => vec![
+            call(6, "add", json!({ "a": 1, "b": 1 })),
+            call(6, "search", json!({ "query": "is:open label:bug", "limit": 50 })),
+        ],
+        Era::Stateless => vec![call(9, "greet", json!({}))],
+    }
+}
+
 /// Returns the answer of the scripted user when the server asks for a name.
 pub fn answer() -> Value {
     json!({ "action": "accept", "content": { "name": "Ada" } })
