@@ -56,7 +56,7 @@ pub(super) fn list_changes(target: &Target<'_>) -> Check {
     }
     match seen {
         0 => Check::inapplicable(ID, "no list has changed"),
-        _ => Check::of(ID, found, format!("{seen} changes announced")),
+        _ => Check::of(ID, found, format!("announcements: {seen}")),
     }
 }
 

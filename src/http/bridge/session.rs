@@ -202,8 +202,15 @@ impl Bridge {
         for id in asked {
             self.say(&compose::cancelled(&id, "the session was lost")).await;
         }
-        for line in changed_lists(&answer) {
-            self.say(&line).await;
+        let own = self.client.lock().clone();
+        match own {
+            // The screen shows the offers of the new session, whether or not the server announces changes.
+            Some(client) => drop(tokio::spawn(async move { client.list_all().await })),
+            None => {
+                for line in changed_lists(&answer) {
+                    self.say(&line).await;
+                }
+            }
         }
         Ok(session)
     }

@@ -10,6 +10,7 @@ use shadowcat::clock::Clock;
 
 use crate::bridge::{EVENTS, answer, bridge, call, initialized, message, result, stateful};
 use crate::control_socket::Wrapped;
+use crate::pty_terminal::Terminal;
 use crate::raw_http::{Server, respond};
 use crate::support::eventually;
 
@@ -273,4 +274,48 @@ fn stream_that_ends_at_once_is_not_opened_in_a_tight_loop() {
     eventually("the fourth request", || gets() > 3);
     // At least 200, 400 and 800 ms.
     assert!(clock.now().since(since) > Duration::from_millis(1300));
+}
+
+#[test]
+fn screen_shows_the_offers_of_a_session_that_replaced_a_lost_one() {
+    let data = tempfile::tempdir().unwrap();
+    let sessions = AtomicUsize::new(0);
+    let server = Server::start(move |request, stream| {
+        let (said, id) = (message(request), request.header("mcp-session-id").unwrap_or_default().to_owned());
+        match (request.line.split(' ').next(), said["method"].as_str()) {
+            (_, Some("initialize")) => {
+                let number = sessions.fetch_add(1, Ordering::SeqCst);
+                answer(stream, &format!("mcp-session-id: s{number}\r\n"), &initialized(&said["id"]));
+            }
+            // The first session is lost while its stream is open.
+            (Some("GET"), _) if id == "s0" && sessions.load(Ordering::SeqCst) == 1 => {
+                let lost = request.header("last-event-id").is_some();
+                match lost {
+                    true => respond(stream, "404 Not Found", "", b""),
+                    false => drop(write!(stream, "{EVENTS}\r\nid: 1\nretry: 200\ndata:\n\n")),
+                }
+            }
+            (Some("GET"), _) => {
+                let _ = write!(stream, "{EVENTS}\r\n: open\n\n");
+                let _ = stream.read(&mut [0]);
+            }
+            (_, Some("tools/list")) => {
+                let tool = json!({ "name": format!("tool_of_{id}"), "inputSchema": { "type": "object" } });
+                answer(
+                    stream,
+                    "",
+                    &json!({ "jsonrpc": "2.0", "id": said["id"], "result": { "tools": [tool] } }),
+                );
+            }
+            _ => respond(stream, "202 Accepted", "", b""),
+        }
+    });
+    let url = format!("http://{}/mcp", server.address);
+    let mut terminal =
+        Terminal::open(data.path(), &["tui", "--no-tape", "--era", "2025", "--upstream", &url]);
+    terminal.press("4");
+    // The server declares no listChanged: nobody would tell the screen.
+    terminal.shows("tool_of_s1");
+    terminal.press("q");
+    assert!(terminal.ends().success());
 }
